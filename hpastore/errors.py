@@ -1,0 +1,139 @@
+"""Every error that hpastore raises on purpose, as one tree.
+
+::
+
+    HpastoreError
+    ├── UsageError               an argument that makes no sense
+    ├── InputError               a root, folder or table that cannot be used: nothing was ingested
+    ├── RejectedError            one file of one image that cannot be taken: the others go on
+    ├── StoreError               the database is not as it must be
+    │   ├── SchemaMissingError   no hpastore tables in it
+    │   ├── SchemaOldError       made by an older hpastore
+    │   ├── SchemaNewError       made by a newer hpastore
+    │   └── UnavailableError     cannot be reached, or its disk is full
+    ├── NotFoundError            a name that the store does not hold
+    ├── QueryError               the user's SQL was refused or failed
+    └── ExportError              an export that cannot be written, or does not verify
+
+The root is never raised itself.  Errors carry the data and make the sentence last: what
+happened, to which file, and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HpastoreError(Exception):
+    """Root of the tree; catch it to catch all of hpastore's errors."""
+
+
+class UsageError(HpastoreError):
+    """An argument has a value that makes no sense."""
+
+
+class InputError(HpastoreError):
+    """An input as a whole cannot be used.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    reason : str
+        What is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class RejectedError(HpastoreError):
+    """One file of one image cannot be taken; the image becomes a ``failure`` row.
+
+    Parameters
+    ----------
+    code : str
+        One of `hpastore.model.FAILURE_CODES`.
+    path : Path
+        The file.
+    reason : str
+        What is wrong with it, and what would be accepted.
+    """
+
+    def __init__(self, code: str, path: Path | str, reason: str) -> None:
+        super().__init__(code, path, reason)
+        self.code = code
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class StoreError(HpastoreError):
+    """The database is not as it must be.
+
+    Parameters
+    ----------
+    url : str
+        The database, without its password.
+    reason : str
+        What is wrong with it, and what to do.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class SchemaMissingError(StoreError):
+    """The database holds no hpastore tables."""
+
+
+class SchemaOldError(StoreError):
+    """The database was made by an older hpastore."""
+
+
+class SchemaNewError(StoreError):
+    """The database was made by a newer hpastore."""
+
+
+class UnavailableError(StoreError):
+    """The database cannot be reached, or has no room left."""
+
+
+class NotFoundError(HpastoreError):
+    """A name that the store does not hold."""
+
+
+class QueryError(HpastoreError):
+    """The user's SQL was refused, or the database refused it."""
+
+
+class ExportError(HpastoreError):
+    """An export cannot be written, or does not agree with its manifest.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    reason : str
+        What is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"

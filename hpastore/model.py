@@ -1,0 +1,232 @@
+"""The words of the trade, and the values that the floors hand to each other.
+
+::
+
+    files -> discover -> Source -> plan -> Plan -> decode -> Decoded -> measure -> Cells -> write -> rows
+
+Nothing here opens a file or a database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+CHANNELS: Final = ("red", "green", "blue", "yellow")
+"""Microtubules, the protein of interest, nucleus, endoplasmic reticulum."""
+
+CELL_MASK: Final = "cell_mask"
+NUCLEUS_MASK: Final = "nucleus_mask"
+ROLES: Final = (*CHANNELS, CELL_MASK, NUCLEUS_MASK)
+"""What a file can be to an image; ``nucleus_mask`` is optional."""
+
+LABEL_NAMES: Final = (
+    "Nucleoplasm",
+    "Nuclear membrane",
+    "Nucleoli",
+    "Nucleoli fibrillar center",
+    "Nuclear speckles",
+    "Nuclear bodies",
+    "Endoplasmic reticulum",
+    "Golgi apparatus",
+    "Intermediate filaments",
+    "Actin filaments",
+    "Microtubules",
+    "Mitotic spindle",
+    "Centrosome",
+    "Plasma membrane",
+    "Mitochondria",
+    "Aggresome",
+    "Cytosol",
+    "Vesicles and punctate cytosolic patterns",
+    "Negative",
+)
+"""The 19 location labels; the index is the label's id."""
+
+NEGATIVE: Final = 18
+"""The label whose cells are meant to be dark."""
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What an image may be called (``fullmatch``): no path, no control character."""
+
+MAX_MASK_ID: Final = 2**32 - 1
+
+FAILURE_CODES: Final = {
+    "missing_file": "a channel or the cell mask is not there",
+    "io": "the operating system could not read the file",
+    "too_large": "the file or the image exceeds a limit",
+    "not_png": "the file is not a PNG, whatever its name says",
+    "png": "the PNG is damaged or cut short",
+    "animated": "the PNG is animated",
+    "bit_depth": "the PNG has neither 8 nor 16 bits per pixel",
+    "not_gray": "the PNG is a colour image",
+    "not_mask": "the mask file is damaged or not a mask",
+    "pickle": "the mask file holds Python objects",
+    "dtype": "the mask does not hold integers",
+    "label_range": "a mask id is negative or above 4294967295",
+    "shape_mismatch": "the files of one image differ in width and height",
+    "depth_mismatch": "the channels of one image differ in bit depth",
+    "memory": "the image needs more memory than there is",
+    "name": "the image's name holds a path or odd characters",
+    "label": "a label is missing or outside 0..18",
+    "duplicate": "the image has two rows with different labels",
+}
+"""Why an image can be rejected."""
+
+
+class FileStamp(NamedTuple):
+    """One file as the folder shows it, before it is read.
+
+    A named tuple, not a dataclass: 100,000 of them are made and compared by each re-ingest.
+    """
+
+    role: str
+    uri: str
+    """Path relative to the root, with forward slashes; absolute where it lies outside the root."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Modification time, nanoseconds since 1970."""
+
+
+class FileRecord(NamedTuple):
+    """One file as it was read: its stamp and the hash of the bytes that were decoded."""
+
+    role: str
+    uri: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Source(NamedTuple):
+    """One image as the inputs show it."""
+
+    name: str
+    labels: tuple[int, ...]
+    """Distinct label ids, ascending; empty for an image without labels."""
+    files: tuple[FileStamp, ...]
+    """The files found, in the order of `ROLES`."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one image was not taken."""
+
+    image_name: str
+    uri: str
+    """The file that is at fault."""
+    code: str
+    """One of `FAILURE_CODES`."""
+    message: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the numbers are computed with.
+
+    Parameters
+    ----------
+    background_percentile
+        Share 0..1 of the background's pixels that lie at or below the background level.
+    version
+        Version of the measures, `hpastore.kernels.measures.VERSION`.
+    """
+
+    background_percentile: float
+    version: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image in memory.
+
+    Parameters
+    ----------
+    channels
+        (H, W) uint8 by the names of `CHANNELS`.
+    bit_depth
+        8 or 16, of the files.
+    cell_mask
+        (H, W) of any integer dtype, 0 is background.
+    nucleus_mask
+        The same for nuclei, or None; a nucleus has the id of its cell.
+    files
+        The files that were read, in the order of `ROLES`.
+    """
+
+    channels: Mapping[str, npt.NDArray[np.uint8]]
+    bit_depth: int
+    cell_mask: npt.NDArray[np.integer]
+    nucleus_mask: npt.NDArray[np.integer] | None
+    files: tuple[FileRecord, ...]
+
+
+@dataclass(frozen=True)
+class ChannelStats:
+    """One channel of one image.
+
+    Parameters
+    ----------
+    background_level
+        Grey level; None where no pixel lies outside every cell.
+    histogram
+        The packed joint histogram, see `hpastore.kernels.histogram.pack`.
+    measures
+        (K,) arrays by the names of `hpastore.kernels.measures.CHANNEL_MEASURES`; NaN is NULL.
+    """
+
+    background_level: float | None
+    histogram: bytes
+    measures: Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All cells of one image, measured; K cells in ascending mask id.
+
+    Parameters
+    ----------
+    mask_ids
+        (K,) int64.
+    shape
+        (K,) int64 arrays by the names of `hpastore.kernels.measures.SHAPE_MEASURES`;
+        ``nucleus_area`` is absent without a nucleus mask.
+    rles
+        K compressed COCO counts strings.
+    channels
+        By the names of `CHANNELS`.
+    """
+
+    mask_ids: npt.NDArray[np.int64]
+    shape: Mapping[str, npt.NDArray[np.int64]]
+    rles: tuple[str, ...]
+    channels: Mapping[str, ChannelStats]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image, ready to be written."""
+
+    source: Source
+    files: tuple[FileRecord, ...]
+    width: int
+    height: int
+    bit_depth: int
+    cells: Cells
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """A cell as people name it: ``NAME:ID``."""
+
+    image_name: str
+    mask_id: int
+
+    def __str__(self) -> str:
+        return f"{self.image_name}:{self.mask_id}"
