@@ -1,0 +1,131 @@
+"""The joint histogram of label rows and grey levels, and what follows from it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+LEVELS: Final = 256
+
+_EXACT_FLOAT32: Final = 2**24
+"""OpenCV returns counts as float32, exact up to here."""
+
+
+def joint_histogram(
+    rows: npt.NDArray[np.unsignedinteger], channel: npt.NDArray[np.uint8], count: int
+) -> npt.NDArray[np.int64]:
+    """Count the pixels of every row at every grey level, in one pass.
+
+    Parameters
+    ----------
+    rows : (H, W) unsigned
+        Values below `count`, as in `hpastore.kernels.labels.LabelImage`.
+    channel : (H, W) uint8
+    count : int
+        Number of rows, the background's included.
+
+    Returns
+    -------
+    (count, 256) int64
+
+    Examples
+    --------
+    >>> rows = np.array([[0, 1]], np.uint8)
+    >>> joint_histogram(rows, np.array([[9, 200]], np.uint8), 2)[1, 200]
+    np.int64(1)
+    """
+    if rows.dtype == np.uint8 and 0 < rows.size <= _EXACT_FLOAT32:
+        ranges = [0, count, 0, LEVELS]
+        counts = cv2.calcHist([np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges)
+        return np.asarray(counts).reshape(count, LEVELS).astype(np.int64)
+    index = rows.astype(np.intp)
+    index *= LEVELS
+    index += channel
+    return np.bincount(index.ravel(), minlength=count * LEVELS).reshape(count, LEVELS)
+
+
+def quantile(counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+    """Quantile of each histogram with linear interpolation, equal to `numpy.quantile` of the pixels.
+
+    Parameters
+    ----------
+    counts : (M, 256) int64
+    share : float
+        0..1.
+
+    Returns
+    -------
+    (M,) float64
+        NaN where a histogram is empty.
+
+    Notes
+    -----
+    NumPy's formula (Hyndman and Fan 1996, type 7): with ``h = (n - 1) share`` and
+    ``t = h - floor(h)`` it is ``a + (b - a) t`` for ``t < 0.5``, else ``b - (b - a)(1 - t)``,
+    where a and b are the values at ``floor(h)`` and one after.
+    """
+    below = np.cumsum(counts, axis=1)
+    last = below[:, -1] - 1
+    position = last * share
+    low = np.floor(position)
+    a = _level_at(below, low)
+    b = _level_at(below, np.minimum(low + 1, last))
+    t = position - low
+    value = np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+    return np.where(last < 0, np.nan, value)
+
+
+def share_above(counts: npt.NDArray[np.int64], level: float) -> npt.NDArray[np.float64]:
+    """Share of each histogram's pixels strictly above a level.
+
+    Parameters
+    ----------
+    counts : (M, 256) int64
+        No histogram is empty.
+    level : float
+        Grey level; NaN gives NaN.
+
+    Returns
+    -------
+    (M,) float64
+    """
+    if np.isnan(level):
+        return np.full(len(counts), np.nan)
+    bright = counts[:, int(level) + 1 :].sum(axis=1)
+    return np.asarray(bright / counts.sum(axis=1))
+
+
+def pack(counts: npt.NDArray[np.int64]) -> bytes:
+    """Compress a joint histogram for storage.
+
+    Little-endian uint32, the four byte planes one after the other, then zlib: most high bytes are
+    zero, and planes compress to two thirds of what interleaved bytes do (real images: 4.2 KB
+    instead of 6.4 KB for 19 cells).
+
+    Parameters
+    ----------
+    counts : (M, 256) int64
+        Each below 2**32.
+
+    Returns
+    -------
+    bytes
+        `unpack` gives the counts back.
+    """
+    planes = counts.astype("<u4").view(np.uint8).reshape(-1, 4).T
+    return zlib.compress(planes.tobytes())
+
+
+def unpack(data: bytes) -> npt.NDArray[np.int64]:
+    """Give back what `pack` was given, as (M, 256) int64."""
+    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(4, -1)
+    return np.ascontiguousarray(planes.T).view("<u4").astype(np.int64).reshape(-1, LEVELS)
+
+
+def _level_at(below: npt.NDArray[np.int64], position: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Level of the pixel at a 0-based position of each sorted histogram."""
+    return (below <= position[:, None]).sum(axis=1).astype(np.float64)

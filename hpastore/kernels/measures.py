@@ -1,0 +1,86 @@
+"""The one table of measures: columns, rules, README and comments in the database derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = 1
+"""Version of the numbers; a change of any formula raises it, and stored numbers become stale."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a cell, or of a cell in one channel.
+
+    Parameters
+    ----------
+    name
+        The column's name.
+    kind
+        ``integer``, ``real`` or ``flag``.
+    unit
+        ``px``, ``px²``, ``grey level`` and the like; empty for a count.
+    sentence
+        What it is, and when it is NULL.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    sentence: str
+
+    @property
+    def comment(self) -> str:
+        """The column's comment: the sentence, and the unit in brackets."""
+        return f"{self.sentence} [{self.unit}]" if self.unit else self.sentence
+
+
+SHAPE_MEASURES: Final = (
+    Measure("x", "integer", "px", "First column of the bounding box, 0-based"),
+    Measure("y", "integer", "px", "First row of the bounding box, 0-based"),
+    Measure("width", "integer", "px", "Columns of the bounding box; x + width is one past the last"),
+    Measure("height", "integer", "px", "Rows of the bounding box; y + height is one past the last"),
+    Measure("area", "integer", "px²", "Pixels of the cell's mask"),
+    Measure("touches_border", "flag", "", "Whether the box reaches the first or last row or column"),
+    Measure("pieces", "integer", "", "8-connected components of the cell's mask"),
+    Measure(
+        "nucleus_area",
+        "integer",
+        "px²",
+        "Pixels of the nucleus with the cell's id; NULL without a nucleus mask",
+    ),
+)
+"""Measures of a cell's mask, in the order of the columns."""
+
+CHANNEL_MEASURES: Final = (
+    Measure("intensity_min", "integer", "grey level 0..255", "Darkest pixel"),
+    Measure("intensity_max", "integer", "grey level 0..255", "Brightest pixel"),
+    Measure("intensity_mean", "real", "grey level 0..255", "Mean"),
+    Measure("intensity_std", "real", "grey level", "Population standard deviation"),
+    Measure("intensity_median", "real", "grey level 0..255", "Median, linear interpolation"),
+    Measure("saturated", "real", "share 0..1", "Share of the pixels at level 255"),
+    Measure("entropy", "real", "bit", "Shannon entropy of the 256-bin histogram"),
+    Measure(
+        "brenner",
+        "real",
+        "grey level²",
+        "Focus: mean squared difference of pixels two columns apart; green and blue only, NULL without a pair",
+    ),
+    Measure(
+        "fraction",
+        "real",
+        "share 0..1",
+        "Share of the pixels strictly above the channel's background level; NULL without a background",
+    ),
+    Measure(
+        "fraction_notebook",
+        "real",
+        "share 0..1",
+        "What the public notebook computes: level over the whole image with cells set to zero, "
+        "box without its last row and column; NULL where that box is empty",
+    ),
+)
+"""Measures of a cell in one channel, in the order of the columns."""
+
+BRENNER_CHANNELS: Final = ("green", "blue")

@@ -1,0 +1,97 @@
+"""Area, box, border contact and pieces of every cell, from its runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hpastore.kernels.labels import LabelImage
+
+_Ints = npt.NDArray[np.int64]
+
+
+class Boxes(NamedTuple):
+    """Half-open bounding boxes in pixels; each (K,) int64."""
+
+    x: _Ints
+    y: _Ints
+    width: _Ints
+    height: _Ints
+
+
+def areas(label: LabelImage) -> _Ints:
+    """Pixels of each cell, (K,) int64."""
+    return np.add.reduceat(label.stop - label.start, label.first) if len(label.ids) else _none()
+
+
+def boxes(label: LabelImage) -> Boxes:
+    """Tight box around all pixels of each cell."""
+    if not len(label.ids):
+        return Boxes(_none(), _none(), _none(), _none())
+    height = label.rows.shape[0]
+    left, top = np.divmod(label.start, height)
+    right, bottom = np.divmod(label.stop - 1, height)
+    wraps = right > left  # such a run holds the foot of one column and the head of the next
+    y = np.minimum.reduceat(np.where(wraps, 0, top), label.first)
+    y_stop = np.maximum.reduceat(np.where(wraps, height, bottom + 1), label.first)
+    x = np.minimum.reduceat(left, label.first)
+    x_stop = np.maximum.reduceat(right + 1, label.first)
+    return Boxes(x, y, x_stop - x, y_stop - y)
+
+
+def touch_border(box: Boxes, shape: tuple[int, int]) -> _Ints:
+    """1 for each box that reaches the first or last row or column of an (H, W) image, else 0."""
+    height, width = shape
+    touches = (box.x == 0) | (box.y == 0) | (box.x + box.width == width) | (box.y + box.height == height)
+    return touches.astype(np.int64)
+
+
+def pieces(label: LabelImage) -> _Ints:
+    """8-connected components of each cell, (K,) int64.
+
+    Two runs of one cell in neighbouring columns touch where they overlap by a row or meet at a
+    corner.  Runs are joined to their smallest neighbour until nothing moves.
+    """
+    cell, column, top, bottom = _column_runs(label)
+    height, width = label.rows.shape
+    place = (cell * (width + 1) + column + 1) * (height + 2)  # of a run's column; order of the runs
+    from_run = np.searchsorted(place + bottom, place - (height + 2) + top, "left")
+    to_run = np.searchsorted(place + top, place - (height + 2) + bottom, "right")
+    right = np.repeat(np.arange(len(cell)), to_run - from_run)
+    nth = np.arange(len(right)) - np.repeat(
+        np.cumsum(to_run - from_run) - (to_run - from_run), to_run - from_run
+    )
+    root = _join(len(cell), from_run[right] + nth, right)
+    return np.bincount(cell[root == np.arange(len(cell))], minlength=len(label.ids))
+
+
+def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
+    """Runs cut at column ends: cell, column, first row, row after the last; each (S,)."""
+    height = label.rows.shape[0]
+    first, last = label.start // height, (label.stop - 1) // height
+    times = last - first + 1
+    run = np.repeat(np.arange(len(times)), times)
+    column = first[run] + np.arange(len(run)) - (np.cumsum(times) - times)[run]
+    top = np.maximum(label.start[run] - column * height, 0)
+    bottom = np.minimum(label.stop[run] - column * height, height)
+    return label.cell[run], column, top, bottom
+
+
+def _join(count: int, left: _Ints, right: _Ints) -> _Ints:
+    """Root of each of `count` nodes, after joining the pairs: the smallest node of its component."""
+    root = np.arange(count)
+    while True:
+        a, b = root[left], root[right]
+        apart = a != b
+        if not apart.any():
+            return root
+        left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+        while (root[root] != root).any():
+            root = root[root]
+
+
+def _none() -> _Ints:
+    return np.zeros(0, np.int64)
