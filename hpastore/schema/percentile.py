@@ -1,0 +1,102 @@
+"""Percentiles per group in SQL, equal to `numpy.quantile` to the last bit on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, Subquery, case, func, select
+
+Number = ColumnElement[Any]
+
+
+def ranked(values: FromClause, keys: Sequence[str]) -> Subquery:
+    """Number the values of each group.
+
+    Parameters
+    ----------
+    values
+        Has the columns `keys` and ``value``, which is not NULL, and any others.
+    keys
+        The columns that make a group.
+
+    Returns
+    -------
+    Subquery
+        The columns of `values`, ``position`` (0-based, by value) and ``n``.
+    """
+    group = [values.c[key] for key in keys]
+    position = func.row_number().over(partition_by=group, order_by=values.c.value) - 1
+    n = func.count().over(partition_by=group)
+    return select(*values.c, position.label("position"), n.label("n")).subquery("ranked")
+
+
+def neighbours(rows: Subquery, share: Number, name: str) -> list[ColumnElement[Any]]:
+    """Aggregate, over a group of `ranked` rows, what `between` needs for one percentile.
+
+    Parameters
+    ----------
+    rows
+        From `ranked`.
+    share
+        The percentile, 0..1; NULL gives NULLs.
+    name
+        Prefix of the three columns.
+
+    Returns
+    -------
+    list of columns
+        ``{name}_a``, the value at floor(h) with h = (n - 1) share; ``{name}_b``, the one after, NULL
+        at the last; ``{name}_t`` = h - floor(h).
+
+    Notes
+    -----
+    Comparing positions with h finds floor(h) without a cast, which SQLite rounds down and
+    PostgreSQL to nearest.
+    """
+    h = (rows.c.n - 1) * share
+    a = func.max(case((rows.c.position <= h, rows.c.value)))
+    b = func.min(case((rows.c.position > h, rows.c.value)))
+    t = func.max(h) - func.max(case((rows.c.position <= h, rows.c.position)))
+    return [a.label(f"{name}_a"), b.label(f"{name}_b"), t.label(f"{name}_t")]
+
+
+def between(rows: FromClause, name: str) -> Number:
+    """Interpolate as NumPy does: from a for t < 0.5, else from b, so that t = 1 gives b exactly.
+
+    Parameters
+    ----------
+    rows
+        Has the columns of `neighbours`.
+    name
+        Their prefix.
+    """
+    a, t = rows.c[f"{name}_a"], rows.c[f"{name}_t"]
+    b = func.coalesce(rows.c[f"{name}_b"], a)
+    return case((t < 0.5, a + (b - a) * t), else_=b - (b - a) * (1 - t))
+
+
+def percentiles(values: FromClause, keys: Sequence[str], shares: dict[str, Number]) -> Select[Any]:
+    """Count the values of each group and take percentiles of them.
+
+    Parameters
+    ----------
+    values
+        Has the columns `keys` and ``value``, which is not NULL.
+    keys
+        The columns that make a group.
+    shares
+        Percentiles 0..1 by the name of the column that they give.  An expression may use the
+        columns of `values` by `sqlalchemy.literal_column`.
+
+    Returns
+    -------
+    Select
+        The columns `keys`, ``n`` and one for each of `shares`.
+    """
+    rows = ranked(values, keys)
+    group = [rows.c[key] for key in keys]
+    found = [column for name, share in shares.items() for column in neighbours(rows, share, name)]
+    grouped = select(*group, func.max(rows.c.n).label("n"), *found).group_by(*group).subquery("grouped")
+    results = [between(grouped, name).label(name) for name in shares]
+    return select(*(grouped.c[key] for key in keys), grouped.c.n, *results)

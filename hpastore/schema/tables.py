@@ -1,0 +1,344 @@
+"""The tables, as typed models; every column says its unit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.model import CHANNELS, MAX_MASK_ID, ROLES
+from hpastore.schema.columns import BIGINT, BLOB, REAL, TEXT, Flag, Instant, Key
+
+_COMMENTS = {m.name: m.comment for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)}
+
+
+class Base(DeclarativeBase):
+    """What all tables share: names of constraints, types of columns, STRICT on SQLite."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 SQLAlchemy reads it from the class
+        str: TEXT,
+        float: REAL,
+        bool: Flag(),
+        bytes: BLOB,
+        datetime: Instant(),
+    }
+
+
+def _table(*constraints: Any, comment: str, clustered: bool = False) -> tuple[Any, ...]:
+    """Options of a table; a clustered one holds small rows in the order of their key."""
+    return (*constraints, {"sqlite_strict": True, "sqlite_with_rowid": not clustered, "comment": comment})
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(map(repr, values))})", name=column)
+
+
+def _child(target: str, comment: str, *, primary_key: bool = False) -> Any:
+    """Refer to a row; go when it goes."""
+    reference = ForeignKey(target, ondelete="CASCADE")
+    return mapped_column(BIGINT, reference, primary_key=primary_key, comment=comment)
+
+
+def _measure(name: str) -> Any:
+    return mapped_column(comment=_COMMENTS[name])
+
+
+class Label(Base):
+    """A location class; the 19 rows come with the schema."""
+
+    __tablename__ = "label"
+    __table_args__ = _table(comment="Location classes of the Human Protein Atlas")
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="0..18")
+    name: Mapped[str] = mapped_column(unique=True, comment="Name of the class")
+
+
+class Recipe(Base):
+    """What numbers were computed with; one row is the store's current one."""
+
+    __tablename__ = "recipe"
+    __table_args__ = _table(
+        UniqueConstraint("background_percentile", "version"),
+        Index(
+            "uq_recipe_current",
+            "current",
+            unique=True,
+            sqlite_where=text("current"),
+            postgresql_where=text("current"),
+        ),
+        CheckConstraint("background_percentile BETWEEN 0 AND 1", name="background_percentile"),
+        comment="What the numbers were computed with",
+    )
+
+    id: Mapped[Key]
+    background_percentile: Mapped[float] = mapped_column(
+        comment="Share of the background's pixels at or below the background level [share 0..1]"
+    )
+    version: Mapped[int] = mapped_column(comment="Version of the measures")
+    current: Mapped[bool] = mapped_column(
+        comment="Whether new images are measured with it; numbers of others are stale"
+    )
+
+
+class IngestRun(Base):
+    """One run of ``ingest`` that had work to do."""
+
+    __tablename__ = "ingest_run"
+    __table_args__ = _table(comment="Runs of ingest that had work to do")
+
+    id: Mapped[Key]
+    root: Mapped[str] = mapped_column(comment="Folder that was ingested")
+    split: Mapped[str | None] = mapped_column(comment="Name given to the images, such as train")
+    version: Mapped[str] = mapped_column(comment="Version of hpastore")
+    started_at: Mapped[datetime] = mapped_column(comment="When it started [UTC]")
+    finished_at: Mapped[datetime | None] = mapped_column(
+        comment="When it ended; NULL while it runs, or if it was killed [UTC]"
+    )
+    added: Mapped[int] = mapped_column(comment="Images stored for the first time")
+    changed: Mapped[int] = mapped_column(comment="Images replaced, since a file differs")
+    relabelled: Mapped[int] = mapped_column(comment="Images whose labels were replaced")
+    rejected: Mapped[int] = mapped_column(comment="Images not taken, see failure")
+    cells: Mapped[int] = mapped_column(comment="Cells stored")
+
+
+class Image(Base):
+    """One field of cells."""
+
+    __tablename__ = "image"
+    __table_args__ = _table(
+        CheckConstraint("width > 0 AND height > 0", name="size"),
+        CheckConstraint("bit_depth IN (8, 16)", name="bit_depth"),
+        comment="One row per field of cells",
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(unique=True, comment="The image's ID, unique in the store")
+    split: Mapped[str | None] = mapped_column(comment="Such as train; given to ingest")
+    root: Mapped[str] = mapped_column(comment="Folder that the files' uris are relative to")
+    width: Mapped[int] = mapped_column(comment="Columns [px]")
+    height: Mapped[int] = mapped_column(comment="Rows [px]")
+    bit_depth: Mapped[int] = mapped_column(comment="Of the files; levels are stored as 0..255 [bit]")
+    labels: Mapped[str] = mapped_column(
+        comment="Distinct label ids joined by |, ascending; empty without labels"
+    )
+    label_count: Mapped[int] = mapped_column(comment="Number of distinct labels")
+    cell_count: Mapped[int] = mapped_column(comment="Number of cells")
+    ingested_at: Mapped[datetime] = mapped_column(comment="When its cells were stored [UTC]")
+    recipe_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey("recipe.id"), comment="What its numbers were computed with"
+    )
+
+
+class ImageFile(Base):
+    """One file of an image, as it was read."""
+
+    __tablename__ = "image_file"
+    __table_args__ = _table(
+        _one_of("role", ROLES), comment="Files that an image was read from", clustered=True
+    )
+
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    role: Mapped[str] = mapped_column(
+        primary_key=True, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
+    )
+    uri: Mapped[str] = mapped_column(comment="Path relative to the image's root, with forward slashes")
+    size: Mapped[int] = mapped_column(BIGINT, comment="Size [byte]")
+    mtime_ns: Mapped[int] = mapped_column(BIGINT, comment="Modification time [ns since 1970]")
+    sha256: Mapped[str] = mapped_column(comment="SHA-256 of the bytes that were decoded, hexadecimal")
+
+
+class ImageLabel(Base):
+    """A label of an image."""
+
+    __tablename__ = "image_label"
+    __table_args__ = _table(
+        Index(None, "label_id"),
+        comment="Labels of images; a label is a claim about the image, not about each cell",
+        clustered=True,
+    )
+
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    label_id: Mapped[int] = mapped_column(
+        ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
+    )
+
+
+class ImageChannel(Base):
+    """One channel of an image."""
+
+    __tablename__ = "image_channel"
+    __table_args__ = _table(_one_of("channel", CHANNELS), comment="Channels of images")
+
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
+    background_level: Mapped[float | None] = mapped_column(
+        comment="The recipe's percentile of the pixels outside every cell; NULL without such a pixel [grey level 0..255]"
+    )
+    histogram: Mapped[bytes] = mapped_column(
+        comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 counts; "
+        "(cells + 1) rows of 256 levels, first the background, then the cells by ascending mask id"
+    )
+
+
+class Cell(Base):
+    """One cell of an image."""
+
+    __tablename__ = "cell"
+    __table_args__ = _table(
+        UniqueConstraint("image_id", "mask_id"),
+        CheckConstraint(f"mask_id BETWEEN 1 AND {MAX_MASK_ID}", name="mask_id"),
+        CheckConstraint("area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="shape"),
+        comment="Cells; one is named NAME:ID by its image and its mask id",
+    )
+
+    id: Mapped[Key]
+    image_id: Mapped[int] = _child("image.id", "The image")
+    mask_id: Mapped[int] = mapped_column(BIGINT, comment="The cell's value in the mask")
+    x: Mapped[int] = _measure("x")
+    y: Mapped[int] = _measure("y")
+    width: Mapped[int] = _measure("width")
+    height: Mapped[int] = _measure("height")
+    area: Mapped[int] = _measure("area")
+    touches_border: Mapped[bool] = _measure("touches_border")
+    pieces: Mapped[int] = _measure("pieces")
+    nucleus_area: Mapped[int | None] = _measure("nucleus_area")
+    rle: Mapped[str] = mapped_column(
+        comment="The mask as a compressed COCO counts string; its size is the image's height, width"
+    )
+
+
+class CellChannel(Base):
+    """One cell in one channel."""
+
+    __tablename__ = "cell_channel"
+    __table_args__ = _table(
+        _one_of("channel", CHANNELS),
+        comment="Measures of cells in a channel, on levels 0..255",
+        clustered=True,
+    )
+
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
+    intensity_min: Mapped[int] = _measure("intensity_min")
+    intensity_max: Mapped[int] = _measure("intensity_max")
+    intensity_mean: Mapped[float] = _measure("intensity_mean")
+    intensity_std: Mapped[float] = _measure("intensity_std")
+    intensity_median: Mapped[float] = _measure("intensity_median")
+    saturated: Mapped[float] = _measure("saturated")
+    entropy: Mapped[float] = _measure("entropy")
+    brenner: Mapped[float | None] = _measure("brenner")
+    fraction: Mapped[float | None] = _measure("fraction")
+    fraction_notebook: Mapped[float | None] = _measure("fraction_notebook")
+
+
+class Failure(Base):
+    """Why an image was not taken, the last time it was tried."""
+
+    __tablename__ = "failure"
+    __table_args__ = _table(comment="Images that were rejected; a row goes when its image is stored")
+
+    image_name: Mapped[str] = mapped_column(primary_key=True, comment="The image's ID")
+    uri: Mapped[str] = mapped_column(comment="The file at fault, relative to the root")
+    code: Mapped[str] = mapped_column(comment="What kind of fault")
+    message: Mapped[str] = mapped_column(comment="What happened and what to do")
+    first_seen: Mapped[datetime] = mapped_column(comment="When this fault was first met [UTC]")
+    last_seen: Mapped[datetime] = mapped_column(comment="When it was last met [UTC]")
+    run_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey("ingest_run.id"), comment="The run that last met it"
+    )
+
+
+class CleanSet(Base):
+    """A named, versioned verdict over cells."""
+
+    __tablename__ = "clean_set"
+    __table_args__ = _table(
+        UniqueConstraint("name", "version"),
+        _one_of("scope", ("single", "all")),
+        comment="Clean sets: which cells to train on, by which rules",
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(comment="Name; unique with the version")
+    version: Mapped[int] = mapped_column(comment="1, 2, ... of this name")
+    created_at: Mapped[datetime] = mapped_column(comment="When it was materialised [UTC]")
+    scope: Mapped[str] = mapped_column(
+        comment="single: cells of images with one label; all: each cell against each label of its image"
+    )
+    min_green: Mapped[int] = mapped_column(
+        comment="Cells whose green intensity_max is below are dark, except in images of label 18 only [grey level 0..255]"
+    )
+    recipe_toml: Mapped[str] = mapped_column(comment="The set's rules as TOML")
+    frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")
+
+
+class CleanRule(Base):
+    """One rule of a clean set."""
+
+    __tablename__ = "clean_rule"
+    __table_args__ = _table(Index(None, "clean_set_id"), comment="Rules of clean sets")
+
+    id: Mapped[Key]
+    clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set")
+    label_id: Mapped[int | None] = mapped_column(
+        ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
+    )
+    measure: Mapped[str] = mapped_column(comment="Name of a measure")
+    channel: Mapped[str | None] = mapped_column(comment="The measure's channel; NULL for a measure of shape")
+    lower_percentile: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a percentile of the label [share 0..1]"
+    )
+    lower_value: Mapped[float | None] = mapped_column(comment="Lower bound as a value, in the measure's unit")
+    upper_percentile: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a percentile of the label [share 0..1]"
+    )
+    upper_value: Mapped[float | None] = mapped_column(comment="Upper bound as a value, in the measure's unit")
+
+
+class CleanSetThreshold(Base):
+    """The bounds that a clean set was materialised with."""
+
+    __tablename__ = "clean_set_threshold"
+    __table_args__ = _table(comment="Thresholds as they were when the clean set was materialised")
+
+    clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
+    rule_id: Mapped[int] = _child("clean_rule.id", "The rule", primary_key=True)
+    label_id: Mapped[int] = mapped_column(
+        ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
+    )
+    n: Mapped[int] = mapped_column(BIGINT, comment="Cells of images with this one label that have a value")
+    lower: Mapped[float | None] = mapped_column(comment="Lower bound, inclusive, in the measure's unit")
+    upper: Mapped[float | None] = mapped_column(comment="Upper bound, inclusive, in the measure's unit")
+
+
+class CleanSetCell(Base):
+    """The verdict on one cell under one label."""
+
+    __tablename__ = "clean_set_cell"
+    __table_args__ = _table(
+        Index(None, "cell_id"),
+        comment="Verdicts as they were when the clean set was materialised",
+        clustered=True,
+    )
+
+    clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True)
+    label_id: Mapped[int] = mapped_column(
+        ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
+    )
+    clean: Mapped[bool] = mapped_column(comment="Whether the cell is clean")
+    reason: Mapped[str | None] = mapped_column(
+        comment="Why it is not: no_background, dark, below_lower, ...; NULL if clean"
+    )

@@ -1,0 +1,192 @@
+"""Bring a database to the schema of this program, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.schema import DropView
+
+from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError, UnavailableError
+from hpastore.schema.tables import Base
+from hpastore.schema.views import VIEWS
+from hpastore.store.engine import Store
+
+_LOCK: Final = 0x68706173
+"""Key of the advisory lock that one upgrade holds on PostgreSQL: "hpas"."""
+
+
+def head() -> str:
+    """Revision of the schema that this program works with."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current(store: Store) -> str | None:
+    """Revision of the store's schema; None for a database without hpastore's tables."""
+    with store.reading() as connection:
+        return _revision(connection)
+
+
+def require_current(store: Store) -> None:
+    """Refuse a schema of another version.
+
+    Raises
+    ------
+    SchemaMissingError, SchemaOldError, SchemaNewError
+        With what to do.
+    """
+    revision = current(store)
+    if revision is None:
+        raise SchemaMissingError(store.url, "holds no hpastore tables; 'hpastore ingest ROOT' makes them")
+    _refuse_newer(store, revision)
+    if revision != head():
+        raise SchemaOldError(store.url, f"has the older schema {revision}; run 'hpastore db upgrade' first")
+
+
+def upgrade(store: Store, revision: str = "head") -> bool:
+    """Create or upgrade the schema; either all of it or nothing.
+
+    Parameters
+    ----------
+    store
+        Any database.
+    revision
+        Where to stop; migrations' tests need it.
+
+    Returns
+    -------
+    bool
+        Whether anything had to be done.
+
+    Raises
+    ------
+    SchemaNewError
+        If the schema is newer than this program; nothing was touched.
+    StoreError
+        If rows would lose the row that they refer to; nothing was changed.
+    """
+    with _schema_transaction(store) as connection:
+        before = _revision(connection)
+        _refuse_newer(store, before)
+        if before == head() and revision == "head":
+            return False
+        _drop_views(connection)
+        command.upgrade(_config(connection), revision)
+        if _revision(connection) == head():
+            _create_views(connection)
+        _refuse_orphans(store, connection)
+    return True
+
+
+def downgrade(store: Store, revision: str) -> None:
+    """Undo migrations down to a revision, or to ``base``; rows of dropped tables are lost."""
+    with _schema_transaction(store) as connection:
+        _drop_views(connection)
+        command.downgrade(_config(connection), revision)
+        _refuse_orphans(store, connection)
+
+
+def check(store: Store) -> list[str]:
+    """Compare the database with the models.
+
+    Returns
+    -------
+    list of str
+        What differs, one sentence each; empty if nothing does.
+    """
+    require_current(store)
+    with store.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
+        views = set(inspect(connection).get_view_names())
+    missing = [view.table.name for view in VIEWS if view.table.name not in views]
+    return differences + [f"the view {name} is missing" for name in missing]
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> Path:
+    """Folder of the migrations: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(store: Store, revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is not None and revision not in known:
+        reason = f"was written by a newer hpastore (schema {revision}); upgrade hpastore to use it"
+        raise SchemaNewError(store.url, reason)
+
+
+@contextmanager
+def _schema_transaction(store: Store) -> Iterator[Connection]:
+    """Give a connection whose transaction may change tables; one process at a time.
+
+    SQLite copies a table to alter it, and dropping the old copy would delete all children by ON
+    DELETE CASCADE.  Foreign keys can only be switched off outside a transaction.
+    """
+    try:
+        with store.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            if store.is_sqlite:
+                driver.execute("PRAGMA journal_mode = WAL")
+                driver.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with connection.execution_options(hpastore_writes=True).begin():
+                    if not store.is_sqlite:
+                        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                    yield connection
+            finally:
+                if store.is_sqlite:
+                    driver.execute("PRAGMA foreign_keys = ON")
+    except OperationalError as error:
+        raise UnavailableError(store.url, str(error.orig).strip()) from error
+
+
+def _refuse_orphans(store: Store, connection: Connection) -> None:
+    if not store.is_sqlite:
+        return  # PostgreSQL checked every foreign key as it went
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if orphans:
+        raise StoreError(
+            store.url, f"{len(orphans)} rows of {orphans[0][0]} would refer to nothing; nothing was changed"
+        )
+
+
+def _drop_views(connection: Connection) -> None:
+    present = set(inspect(connection).get_view_names())
+    for view in reversed(VIEWS):
+        if view.table.name in present:
+            connection.execute(DropView(view.table))
+
+
+def _create_views(connection: Connection) -> None:
+    for view in VIEWS:
+        connection.execute(view)
+
+
+def _sentence(difference: object) -> str:
+    parts = difference if isinstance(difference, tuple) else difference[0]  # type: ignore[index]  # Alembic: tuple, or a list of one
+    return " ".join(str(part) for part in parts)
