@@ -11,9 +11,11 @@
     │   ├── SchemaOldError       made by an older hpastore
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
+    ├── WorkerError              a worker process died
     ├── NotFoundError            a name that the store does not hold
     ├── QueryError               the user's SQL was refused or failed
     └── ExportError              an export that cannot be written, or does not verify
+        └── NoRoomError          its disk is full
 
 The root is never raised itself.  Errors carry the data and make the sentence last: what
 happened, to which file, and what to do.
@@ -111,6 +113,10 @@ class UnavailableError(StoreError):
     """The database cannot be reached, or has no room left."""
 
 
+class WorkerError(HpastoreError):
+    """A worker process died."""
+
+
 class NotFoundError(HpastoreError):
     """A name that the store does not hold."""
 
@@ -137,3 +143,7 @@ class ExportError(HpastoreError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class NoRoomError(ExportError):
+    """The disk of an export is full."""

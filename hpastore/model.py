@@ -12,10 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from hpastore.errors import UsageError
 
 CHANNELS: Final = ("red", "green", "blue", "yellow")
 """Microtubules, the protein of interest, nucleus, endoplasmic reticulum."""
@@ -75,6 +78,7 @@ FAILURE_CODES: Final = {
     "name": "the image's name holds a path or odd characters",
     "label": "a label is missing or outside 0..18",
     "duplicate": "the image has two rows with different labels",
+    "conflict": "another root has an image of this name",
 }
 """Why an image can be rejected."""
 
@@ -114,6 +118,14 @@ class Source(NamedTuple):
     """The files found, in the order of `ROLES`."""
 
 
+class Known(NamedTuple):
+    """One image as the store remembers it."""
+
+    root: str
+    labels: tuple[int, ...]
+    files: tuple[FileStamp, ...]
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why one image was not taken."""
@@ -124,6 +136,55 @@ class Failure:
     code: str
     """One of `FAILURE_CODES`."""
     message: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that the inputs hold.
+
+    Parameters
+    ----------
+    root
+        The folder, absolute.
+    sources
+        By name, ascending.
+    failures
+        Rows of the table that name no image that could be taken.
+    """
+
+    root: Path
+    sources: tuple[Source, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ingest will do; each image stands in one place.
+
+    Parameters
+    ----------
+    new
+        To be decoded and stored.
+    changed
+        In the store with other files; to be decoded and replaced.
+    relabelled
+        In the store with other labels; no pixel is read.
+    unchanged
+        Number of images in the store as they are.
+    rejected
+        Cannot be taken, and why.
+    """
+
+    new: tuple[Source, ...]
+    changed: tuple[Source, ...]
+    relabelled: tuple[Source, ...]
+    unchanged: int
+    rejected: tuple[Failure, ...]
+
+    @property
+    def work(self) -> int:
+        """Number of images to do something about."""
+        return len(self.new) + len(self.changed) + len(self.relabelled)
 
 
 @dataclass(frozen=True)
@@ -221,12 +282,57 @@ class Measured:
     cells: Cells
 
 
-@dataclass(frozen=True)
-class CellKey:
-    """A cell as people name it: ``NAME:ID``."""
+class Annotation(NamedTuple):
+    """One cell as an export names it; boxes are half-open, in pixels."""
 
-    image_name: str
     mask_id: int
+    labels: tuple[int, ...]
+    """One label, or several for a multi-hot target; ascending."""
+    x: int
+    y: int
+    width: int
+    height: int
+    area: int
+    rle: str
+    """Compressed COCO counts string."""
+    fraction: float | None
+    """Of the green channel."""
 
-    def __str__(self) -> str:
-        return f"{self.image_name}:{self.mask_id}"
+
+class AnnotatedImage(NamedTuple):
+    """One image as an export names it, with its annotations by mask id, then label."""
+
+    name: str
+    width: int
+    height: int
+    annotations: tuple[Annotation, ...]
+
+
+def require_share(value: float, name: str) -> None:
+    """Refuse a percentile that is not a share 0..1.
+
+    Parameters
+    ----------
+    value : float
+    name : str
+        What it is, for the message.
+
+    Raises
+    ------
+    UsageError
+        With a hint, where 98 was meant as a percentage.
+    """
+    if not 0 <= value <= 1:
+        hint = f"; for {value:g} % say {value / 100:g}" if 1 < value <= 100 else ""
+        raise UsageError(f"{name} takes a share from 0 to 1, not {value:g}{hint}")
+
+
+def require_label(label: int) -> None:
+    """Refuse an id that is no label's.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not 0 <= label < len(LABEL_NAMES):
+        raise UsageError(f"no label {label}; ids go from 0 to {len(LABEL_NAMES) - 1}")

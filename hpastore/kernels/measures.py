@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from hpastore.errors import UsageError
+from hpastore.model import CHANNELS
+
 VERSION: Final = 1
 """Version of the numbers; a change of any formula raises it, and stored numbers become stale."""
 
@@ -84,3 +87,38 @@ CHANNEL_MEASURES: Final = (
 """Measures of a cell in one channel, in the order of the columns."""
 
 BRENNER_CHANNELS: Final = ("green", "blue")
+
+
+def channel_of(measure: str, channel: str | None) -> str | None:
+    """Check a measure's name, and say which channel it is of.
+
+    Parameters
+    ----------
+    measure : str
+    channel : str or None
+        Ignored for a measure of shape.
+
+    Returns
+    -------
+    str or None
+        None for a measure of shape.
+
+    Raises
+    ------
+    UsageError
+        With the names that there are; flags have no percentiles.
+
+    Examples
+    --------
+    >>> channel_of("fraction", "green"), channel_of("area", "green")
+    ('green', None)
+    """
+    shapes = [m.name for m in SHAPE_MEASURES if m.kind != "flag"]
+    levels = [m.name for m in CHANNEL_MEASURES]
+    if measure in shapes:
+        return None
+    if measure not in levels:
+        raise UsageError(f"no measure {measure!r}; there are {', '.join(levels + shapes)}")
+    if channel not in CHANNELS:
+        raise UsageError(f"no channel {channel!r}; there are {', '.join(CHANNELS)}")
+    return channel
