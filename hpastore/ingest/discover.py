@@ -1,0 +1,160 @@
+"""What the folders hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hpastore.errors import InputError, UsageError
+from hpastore.model import CELL_MASK, CHANNELS, NAME_PATTERN, NUCLEUS_MASK, Failure, FileStamp, Found, Source
+from hpastore.reading.labels import read_labels
+
+CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
+NUCLEUS_MASK_ENDINGS: Final = (".npz", ".npy", "_nucleimask.png")
+
+NO_LABELS: Final = "none"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an ingest's files are.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; uris in the store are relative to it.
+    labels : Path or str, optional
+        CSV or TSV of names and labels, or ``"none"`` for images without labels; by default
+        ``ROOT/train.csv``.
+    images : Path, optional
+        Folder of ``{ID}_red.png`` and so on; by default ``ROOT/train``.
+    masks : Path, optional
+        Folder of cell masks; by default ``ROOT/hpa_cell_mask``.
+    nuclei : Path, optional
+        Folder of nucleus masks; by default ``ROOT/hpa_nuclei_mask`` where that is.
+    split : str, optional
+        A name to give the images, such as ``train``.
+    limit : int, optional
+        Only the first N images by name, as if the others were not there.
+    id_column, label_column : str
+        Headings in the table.
+    """
+
+    root: Path
+    labels: Path | str | None = None
+    images: Path | None = None
+    masks: Path | None = None
+    nuclei: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    id_column: str = "ID"
+    label_column: str = "Label"
+
+
+def discover(layout: Layout) -> Found:
+    """List the images that the inputs hold; no file but the table is read.
+
+    Parameters
+    ----------
+    layout : Layout
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    InputError
+        If the root, the table, or the folder of images or masks is not there or cannot be read.
+    UsageError
+        If `limit` is negative.
+    """
+    if layout.limit is not None and layout.limit < 0:
+        raise UsageError("limit takes a number of images, 0 or more")
+    root = Path(layout.root).absolute()
+    if not root.is_dir():
+        raise InputError(
+            root, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
+        )
+    images = _folder(layout.images or root / "train", root, "--images")
+    masks = _folder(layout.masks or root / "hpa_cell_mask", root, "--masks")
+    nuclei = _nuclei(layout.nuclei, root)
+    labels, failures = _labels(layout, root, images)
+    names = sorted(labels)[: layout.limit]
+    if layout.limit is not None:
+        kept = set(names)
+        failures = tuple(f for f in failures if f.image_name in kept)
+    sources = tuple(Source(name, labels[name], tuple(_files(name, images, masks, nuclei))) for name in names)
+    return Found(root, sources, failures)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder's entries by name, and what stands before a name in a uri."""
+
+    prefix: str
+    entries: Mapping[str, os.DirEntry[str]]
+
+    def stamp(self, role: str, file: str) -> FileStamp | None:
+        entry = self.entries.get(file)
+        if entry is None:
+            return None
+        try:
+            stat = entry.stat()
+        except OSError:
+            return None  # a dangling link, or gone since the folder was listed
+        return FileStamp(role, self.prefix + file, stat.st_size, stat.st_mtime_ns)
+
+
+def _folder(path: Path, root: Path, option: str) -> _Folder:
+    path = Path(path).absolute()
+    try:
+        with os.scandir(path) as entries:
+            listed = {entry.name: entry for entry in entries}
+    except FileNotFoundError as error:
+        raise InputError(path, f"no such folder; name it with {option}") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be listed ({error.strerror}); name a folder with {option}") from error
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    prefix = "" if inside == Path() else f"{inside.as_posix()}/"
+    return _Folder(prefix, listed)
+
+
+def _nuclei(given: Path | None, root: Path) -> _Folder:
+    default = root / "hpa_nuclei_mask"
+    if given is None and not default.is_dir():
+        return _Folder("", {})
+    return _folder(given or default, root, "--nuclei")
+
+
+def _labels(
+    layout: Layout, root: Path, images: _Folder
+) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
+    if layout.labels == NO_LABELS:
+        return dict.fromkeys(_names(images), ()), ()
+    path = Path(layout.labels or root / "train.csv")
+    if not path.is_file():
+        raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
+    table = read_labels(path, layout.id_column, layout.label_column)
+    return table.labels, table.failures
+
+
+def _names(images: _Folder) -> Iterable[str]:
+    """Names of images that have at least one channel."""
+    endings = tuple(f"_{channel}.png" for channel in CHANNELS)
+    stems = {file.rpartition("_")[0] for file in images.entries if file.endswith(endings)}
+    return (stem for stem in stems if NAME_PATTERN.fullmatch(stem))
+
+
+def _files(name: str, images: _Folder, masks: _Folder, nuclei: _Folder) -> Iterable[FileStamp]:
+    for channel in CHANNELS:
+        stamp = images.stamp(channel, f"{name}_{channel}.png")
+        if stamp:
+            yield stamp
+    choices = ((masks, CELL_MASK, CELL_MASK_ENDINGS), (nuclei, NUCLEUS_MASK, NUCLEUS_MASK_ENDINGS))
+    for folder, role, endings in choices:
+        found = filter(None, (folder.stamp(role, name + ending) for ending in endings))
+        yield from list(found)[:1]

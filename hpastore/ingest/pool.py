@@ -1,0 +1,83 @@
+"""Run a function over many inputs in worker processes, and give the results in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, TypeVar
+
+import cv2
+
+from hpastore.errors import UsageError, WorkerError
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_AHEAD: Final = 2
+"""Results that may wait for the caller, per worker."""
+
+
+def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int) -> Iterator[_Out]:
+    """Apply a function, and give the results in the order of the inputs.
+
+    Parameters
+    ----------
+    function
+        Must be picklable: a function of a module, or a `functools.partial` of one.
+    inputs
+        Taken as they are needed: few are ahead of the caller, so that memory stays bounded.
+    workers : int
+        Processes; 1 does everything in this one.
+
+    Raises
+    ------
+    WorkerError
+        If a worker process dies.
+    """
+    if workers < 2:
+        yield from map(function, inputs)
+        return
+    spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
+    pool = ProcessPoolExecutor(workers, spawn, _start)
+    waiting: deque[Future[_Out]] = deque()
+    try:
+        for item in inputs:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise WorkerError("a worker process died, often for want of memory; try fewer with -j") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def workers(jobs: int | None) -> int:
+    """Choose how many processes to use: the given number, or one per core.
+
+    Raises
+    ------
+    UsageError
+        If the number is below 1.
+    """
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs takes a number of processes, 1 or more, not {jobs}")
+    return jobs or _cores()
+
+
+def _cores() -> int:
+    """Count the cores that this process may use; macOS does not tell, so there all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> None:
+    """Prepare a worker: one thread, no interrupts, no chatter of libpng between progress bars."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

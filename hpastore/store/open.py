@@ -1,0 +1,59 @@
+"""The door of a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from hpastore.errors import SchemaMissingError
+from hpastore.store import migrate
+from hpastore.store.engine import Store, connect
+
+DEFAULT: Final = "hpastore.db"
+
+
+def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    url : str or Path, optional
+        A SQLite file's path, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``; by default
+        ``$HPASTORE_DB``, else ``hpastore.db`` in the working folder.
+    create : bool
+        Whether the file and the tables are made where there are none.
+
+    Returns
+    -------
+    Store
+        A context manager; `Store.close` closes it.
+
+    Raises
+    ------
+    SchemaMissingError
+        If there is no such store, and `create` is false.
+    SchemaOldError, SchemaNewError
+        If its schema is of another version of hpastore; nothing was touched.
+    UnavailableError
+        If the database cannot be reached.
+    UsageError
+        If the URL is of another kind.
+    """
+    store = connect(url or default_url(), create=create)
+    try:
+        try:
+            migrate.require_current(store)
+        except SchemaMissingError:
+            if not create:
+                raise
+            migrate.upgrade(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def default_url() -> str:
+    """Name the store that is meant when none is named."""
+    return os.environ.get("HPASTORE_DB") or DEFAULT

@@ -1,0 +1,304 @@
+"""Every statement that reads rows, as lists of mappings or streams of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, cast, func, literal, null, select
+
+from hpastore.errors import NotFoundError, UsageError
+from hpastore.model import CHANNELS, ROLES, FileStamp, Known, Recipe
+from hpastore.schema.columns import REAL
+from hpastore.schema.percentile import percentiles
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
+    CleanSetThreshold,
+    Failure,
+    Image,
+    ImageFile,
+    ImageLabel,
+    IngestRun,
+    Label,
+)
+from hpastore.schema.tables import Recipe as RecipeRow
+from hpastore.schema.views import CLEAN_CELL
+
+Row = Mapping[str, Any]
+
+
+def rows(connection: Connection, statement: Select[Any]) -> list[Row]:
+    """Run a statement and return its rows."""
+    return list(connection.execute(statement).mappings())
+
+
+def current_recipe(connection: Connection) -> Recipe | None:
+    """Read the store's recipe; None in a store without images."""
+    statement = select(RecipeRow.background_percentile, RecipeRow.version).where(RecipeRow.current)
+    row = connection.execute(statement).one_or_none()
+    return row and Recipe(*row)
+
+
+def known_images(connection: Connection) -> dict[str, Known]:
+    """Read what the store remembers of every image's files and labels, by name."""
+    order = {role: place for place, role in enumerate(ROLES)}
+    files: dict[int, list[FileStamp]] = {}
+    columns = (ImageFile.image_id, ImageFile.role, ImageFile.uri, ImageFile.size, ImageFile.mtime_ns)
+    for image_id, *stamp in connection.execute(select(*columns)):
+        files.setdefault(image_id, []).append(FileStamp(*stamp))
+    images = connection.execute(select(Image.id, Image.name, Image.root, Image.labels))
+    return {
+        name: Known(root, _ids(labels), tuple(sorted(files[image_id], key=lambda file: order[file.role])))
+        for image_id, name, root, labels in images
+    }
+
+
+def thresholds(
+    connection: Connection, measure: str, channel: str | None, lower: float, upper: float, label: int | None
+) -> list[Row]:
+    """Take two percentiles of a measure for every label: ``label_id, label, n, lower, upper``.
+
+    Over all cells, dark ones too, of images whose only label it is; a label without a value is left
+    out.
+    """
+    single = select(ImageLabel.label_id, Cell.id.label("cell_id")).join(
+        Image, Image.id == ImageLabel.image_id
+    )
+    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1)
+    if channel is None:
+        value = cast(getattr(Cell, measure), REAL)
+    else:
+        value = cast(getattr(CellChannel, measure), REAL)
+        mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
+        single = single.join(CellChannel, mine)
+    if label is not None:
+        single = single.where(ImageLabel.label_id == label)
+    values = single.add_columns(value.label("value")).where(value.is_not(None)).subquery("single")
+    shares = {"lower": literal(lower, REAL), "upper": literal(upper, REAL)}
+    found = percentiles(values, ["label_id"], shares).subquery("found")
+    statement = (
+        select(found.c.label_id, Label.name.label("label"), found.c.n, found.c.lower, found.c.upper)
+        .join(Label, Label.id == found.c.label_id)
+        .order_by(found.c.label_id)
+    )
+    return rows(connection, statement)
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count images, cells, labelled images, clean sets and failures."""
+    tables = {"images": Image, "cells": Cell, "clean_sets": CleanSet, "failures": Failure, "runs": IngestRun}
+    statements = [select(func.count()).select_from(t).scalar_subquery().label(n) for n, t in tables.items()]
+    unlabelled = select(func.count()).select_from(Image).where(Image.label_count == 0).scalar_subquery()
+    row = connection.execute(select(*statements, unlabelled.label("unlabelled"))).mappings().one()
+    return dict(row)
+
+
+def roots(connection: Connection) -> list[Row]:
+    """Count the images of each root and split."""
+    statement = select(Image.root, Image.split, func.count().label("images"))
+    return rows(connection, statement.group_by(Image.root, Image.split).order_by(Image.root, Image.split))
+
+
+def failures(connection: Connection) -> list[Row]:
+    """Read all rejected images, by name."""
+    return rows(connection, select(*Failure.__table__.c).order_by(Failure.image_name))
+
+
+def clean_sets(connection: Connection) -> list[Row]:
+    """Read all clean sets with the numbers of their verdicts, by name and version."""
+    clean = func.count(CleanSetCell.cell_id).filter(CleanSetCell.clean)
+    statement = (
+        select(
+            CleanSet.name,
+            CleanSet.version,
+            CleanSet.created_at,
+            CleanSet.scope,
+            CleanSet.min_green,
+            CleanRule.measure,
+            CleanRule.channel,
+            CleanRule.lower_percentile,
+            CleanRule.upper_percentile,
+            func.count(CleanSetCell.cell_id).label("cells"),
+            clean.label("clean"),
+        )
+        .join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
+        .outerjoin(CleanSetCell, CleanSetCell.clean_set_id == CleanSet.id)
+        .group_by(CleanSet.id, CleanRule.id)
+        .order_by(CleanSet.name, CleanSet.version)
+    )
+    return rows(connection, statement)
+
+
+def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
+    """Find a clean set by ``NAME``, its newest version, or ``NAME@VERSION``.
+
+    Returns
+    -------
+    id, name, version
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of this name and version.
+    """
+    stem, at, version = name.partition("@")
+    statement = select(CleanSet.id, CleanSet.name, CleanSet.version).where(CleanSet.name == stem)
+    if at:
+        if not version.isdecimal():
+            raise UsageError(f"{name}: a version is a number, as in {stem}@1")
+        statement = statement.where(CleanSet.version == int(version))
+    found = connection.execute(statement.order_by(CleanSet.version.desc()).limit(1)).one_or_none()
+    if found is None:
+        raise NotFoundError(f"no clean set {name}; 'hpastore clean list' shows those there are")
+    return found[0], found[1], found[2]
+
+
+def clean_set_labels(connection: Connection, set_id: int) -> list[Row]:
+    """Read a clean set's thresholds, with the verdicts of each label counted by reason."""
+    reasons = ("no_background", "no_value", "dark", "no_threshold", "below_lower", "above_upper")
+    judged = (
+        select(
+            CleanSetCell.label_id,
+            func.count().label("cells"),
+            func.count().filter(CleanSetCell.clean).label("clean"),
+            *(func.count().filter(CleanSetCell.reason == reason).label(reason) for reason in reasons),
+        )
+        .where(CleanSetCell.clean_set_id == set_id)
+        .group_by(CleanSetCell.label_id)
+        .subquery("judged")
+    )
+    kept = CleanSetThreshold
+    statement = (
+        select(
+            kept.label_id,
+            Label.name.label("label"),
+            kept.n,
+            kept.lower,
+            kept.upper,
+            *(judged.c[name] for name in ("cells", "clean", *reasons)),
+        )
+        .join(Label, Label.id == kept.label_id)
+        .join(judged, judged.c.label_id == kept.label_id)
+        .where(kept.clean_set_id == set_id)
+        .order_by(kept.label_id)
+    )
+    return rows(connection, statement)
+
+
+def scope_of(connection: Connection, set_id: int) -> str:
+    """Read a clean set's scope: ``single`` or ``all``."""
+    return str(connection.execute(select(CleanSet.scope).where(CleanSet.id == set_id)).scalar_one())
+
+
+def scope_images(scope: str | None, labels: Sequence[int], *columns: Any) -> Select[Any]:
+    """Select images in a clean set's scope, by name; all images without a scope.
+
+    Parameters
+    ----------
+    scope
+        ``single``: images with one label; ``all``: images with labels; None: all images.
+    labels
+        Only images that have one of these; all if empty.
+    columns
+        What to select.
+    """
+    statement = select(*columns).order_by(Image.name)
+    if scope is not None:
+        statement = statement.where(Image.label_count == 1 if scope == "single" else Image.label_count > 0)
+    if labels:
+        having = select(ImageLabel.image_id).where(ImageLabel.label_id.in_(labels))
+        statement = statement.where(Image.id.in_(having))
+    return statement
+
+
+def annotations(set_id: int | None, labels: Sequence[int]) -> Select[Any]:
+    """Select the cells to export, a row per label, by image name, mask id and label.
+
+    Parameters
+    ----------
+    set_id
+        A clean set, whose clean verdicts are taken; None takes all cells with all labels of their
+        image.
+    labels
+        Only these; all if empty.
+    """
+    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
+    tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
+    if set_id is None:
+        label_id = ImageLabel.label_id
+        tables = tables.join(ImageLabel, ImageLabel.image_id == Image.id)
+    else:
+        label_id = CleanSetCell.label_id
+        mine = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == set_id, CleanSetCell.clean)
+        tables = tables.join(CleanSetCell, mine)
+    columns = (Cell.mask_id, label_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
+    statement = select(Image.name, *columns, CellChannel.fraction).select_from(tables)
+    if labels:
+        statement = statement.where(label_id.in_(labels))
+    return statement.order_by(Image.name, Cell.mask_id, label_id)
+
+
+def channel_files(connection: Connection, scope: str | None, labels: Sequence[int]) -> dict[str, list[Row]]:
+    """Read where the channels of images in a scope are: ``role, root, uri, sha256`` by image name."""
+    columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
+    statement = scope_images(scope, labels, *columns).join(ImageFile, ImageFile.image_id == Image.id)
+    files: dict[str, list[Row]] = {}
+    for row in connection.execute(statement.where(ImageFile.role.in_(CHANNELS))).mappings():
+        files.setdefault(row["name"], []).append(row)
+    return files
+
+
+def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> Select[Any]:
+    """Select the rows of ``clean_cell`` with the cells' boxes and notebook fractions.
+
+    Parameters
+    ----------
+    set_id
+        A clean set; None takes all cells with all their labels, the green fraction and no verdict.
+    labels
+        Only these; all if empty.
+    single
+        Whether images with several labels are left out.
+    """
+    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
+    tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
+    if set_id is None:
+        tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
+        label_id, verdict = ImageLabel.label_id, _no_verdict()
+    else:
+        view = CLEAN_CELL.table
+        tables = tables.join(view, and_(view.c.cell_id == Cell.id, view.c.clean_set_id == set_id))
+        label_id, verdict = view.c.label_id, [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
+    box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
+    statement = select(*verdict, *box).select_from(tables).order_by(Image.name, Cell.mask_id, label_id)
+    if labels:
+        statement = statement.where(label_id.in_(labels))
+    return statement.where(Image.label_count == 1) if single else statement
+
+
+def _no_verdict() -> list[Any]:
+    """Columns of ``clean_cell`` without a clean set."""
+    known = {
+        "image": Image.name,
+        "mask_id": Cell.mask_id,
+        "label_id": ImageLabel.label_id,
+        "label": Label.name,
+        "measure": literal("fraction"),
+        "channel": literal("green"),
+        "value": CellChannel.fraction,
+    }
+    names = (c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id"))
+    return [known.get(name, null()).label(name) for name in names]
+
+
+def stream(connection: Connection, statement: Select[Any], size: int = 1000) -> Iterator[Sequence[Any]]:
+    """Run a statement and give its rows as they come, without holding them all."""
+    yield from connection.execution_options(yield_per=size).execute(statement)
+
+
+def _ids(labels: str) -> tuple[int, ...]:
+    return tuple(map(int, labels.split("|"))) if labels else ()

@@ -1,0 +1,215 @@
+"""Every statement that changes rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.model import CHANNELS, ChannelStats, Failure, Measured, Recipe, Source
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
+    CleanSetThreshold,
+    Image,
+    ImageChannel,
+    ImageFile,
+    ImageLabel,
+    IngestRun,
+)
+from hpastore.schema.tables import Failure as FailureRow
+from hpastore.schema.tables import Recipe as RecipeRow
+from hpastore.schema.views import LABEL_THRESHOLD, verdict
+
+
+def begin_run(connection: Connection, **columns: Any) -> int:
+    """Record that a run begins, and return its id."""
+    zeros = dict.fromkeys(("added", "changed", "relabelled", "rejected", "cells"), 0)
+    statement = insert(IngestRun).values(**zeros, **columns).returning(IngestRun.id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def finish_run(connection: Connection, run_id: int, **columns: Any) -> None:
+    """Record what a run did."""
+    connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(**columns))
+
+
+def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
+    """Make a recipe the store's current one, and return its id."""
+    connection.execute(update(RecipeRow).where(RecipeRow.current).values(current=False))
+    values = asdict(recipe)
+    same = [getattr(RecipeRow, name) == value for name, value in values.items()]
+    statement = update(RecipeRow).where(*same).values(current=True).returning(RecipeRow.id)
+    found = connection.execute(statement).scalar()
+    if found is None:
+        found = connection.execute(
+            insert(RecipeRow).values(current=True, **values).returning(RecipeRow.id)
+        ).scalar_one()
+    return int(found)
+
+
+def write_image(connection: Connection, measured: Measured, columns: Mapping[str, Any]) -> int:
+    """Store one image with all its rows, in place of what the store has under its name.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    measured : Measured
+    columns
+        What the run gives to ``image``: root, split, recipe_id, ingested_at.
+
+    Returns
+    -------
+    int
+        Number of cells stored.
+    """
+    source, cells = measured.source, measured.cells
+    connection.execute(delete(Image).where(Image.name == source.name))
+    image_id = connection.execute(
+        insert(Image)
+        .values(
+            name=source.name,
+            width=measured.width,
+            height=measured.height,
+            bit_depth=measured.bit_depth,
+            cell_count=len(cells.mask_ids),
+            **_labels(source),
+            **columns,
+        )
+        .returning(Image.id)
+    ).scalar_one()
+    connection.execute(insert(ImageFile), [{"image_id": image_id, **f._asdict()} for f in measured.files])
+    _write_labels(connection, image_id, source)
+    connection.execute(
+        insert(ImageChannel), [_image_channel(image_id, c, cells.channels[c]) for c in CHANNELS]
+    )
+    if len(cells.mask_ids):
+        _write_cells(connection, image_id, measured)
+    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+    return len(cells.mask_ids)
+
+
+def relabel_image(connection: Connection, source: Source) -> None:
+    """Replace the labels of a stored image."""
+    statement = update(Image).where(Image.name == source.name).values(**_labels(source)).returning(Image.id)
+    image_id = connection.execute(statement).scalar_one()
+    connection.execute(delete(ImageLabel).where(ImageLabel.image_id == image_id))
+    _write_labels(connection, image_id, source)
+    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+
+
+def write_failures(
+    connection: Connection, failures: Iterable[Failure], *, run_id: int, now: datetime
+) -> None:
+    """Record rejected images; one row each, with the latest fault."""
+    rows = [{**asdict(f), "first_seen": now, "last_seen": now, "run_id": run_id} for f in failures]
+    if not rows:
+        return
+    statement = _upsert(connection, FailureRow)
+    new = statement.excluded
+    same = and_(FailureRow.code == new.code, FailureRow.uri == new.uri)
+    statement = statement.on_conflict_do_update(
+        index_elements=["image_name"],
+        set_={
+            "uri": new.uri,
+            "code": new.code,
+            "message": new.message,
+            "first_seen": case((same, FailureRow.first_seen), else_=new.first_seen),
+            "last_seen": new.last_seen,
+            "run_id": new.run_id,
+        },
+    )
+    connection.execute(statement, rows)
+
+
+def write_clean_set(
+    connection: Connection, clean_set: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]
+) -> tuple[int, int]:
+    """Store a new version of a clean set, and materialise its thresholds and verdicts.
+
+    Returns
+    -------
+    id, version : int
+    """
+    taken = select(func.coalesce(func.max(CleanSet.version), 0) + 1).where(CleanSet.name == clean_set["name"])
+    version = connection.execute(taken).scalar_one()
+    made = insert(CleanSet).values(version=version, **clean_set).returning(CleanSet.id)
+    set_id = connection.execute(made).scalar_one()
+    connection.execute(insert(CleanRule), [{"clean_set_id": set_id, **rule} for rule in rules])
+    _materialise(connection, set_id)
+    return int(set_id), int(version)
+
+
+def _materialise(connection: Connection, set_id: int) -> None:
+    live, kept = LABEL_THRESHOLD.table, CleanSetThreshold.__table__
+    columns = ["clean_set_id", "rule_id", "label_id", "n", "lower", "upper"]
+    bounds = select(*(live.c[name] for name in columns)).where(live.c.clean_set_id == set_id)
+    connection.execute(insert(kept).from_select(columns, bounds))
+    columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
+    judged = verdict(kept).where(CleanSet.id == set_id).subquery()
+    rows = select(*(judged.c[name] for name in columns))
+    connection.execute(insert(CleanSetCell).from_select(columns, rows))
+
+
+def _labels(source: Source) -> dict[str, Any]:
+    return {"labels": "|".join(map(str, source.labels)), "label_count": len(source.labels)}
+
+
+def _write_labels(connection: Connection, image_id: int, source: Source) -> None:
+    if source.labels:
+        rows = [{"image_id": image_id, "label_id": label} for label in source.labels]
+        connection.execute(insert(ImageLabel), rows)
+
+
+def _image_channel(image_id: int, channel: str, stats: ChannelStats) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "channel": channel,
+        "background_level": stats.background_level,
+        "histogram": stats.histogram,
+    }
+
+
+def _write_cells(connection: Connection, image_id: int, measured: Measured) -> None:
+    cells = measured.cells
+    shape = {m.name: _values(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape}
+    columns = {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
+    rows = _rows(columns, {"image_id": image_id})
+    ids = (
+        connection.execute(insert(Cell).returning(Cell.id, sort_by_parameter_order=True), rows)
+        .scalars()
+        .all()
+    )
+    for channel in CHANNELS:
+        measures = cells.channels[channel].measures
+        levels = {m.name: _values(measures[m.name], m.kind) for m in CHANNEL_MEASURES}
+        connection.execute(insert(CellChannel), _rows({"cell_id": ids, **levels}, {"channel": channel}))
+
+
+def _rows(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**same, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
+
+
+def _values(measure: npt.NDArray[np.generic], kind: str) -> list[Any]:
+    """Python's own numbers, which both drivers take (SQLite's stores NumPy's as bytes); NaN is NULL."""
+    if kind == "real":
+        return [None if math.isnan(v) else v for v in measure.tolist()]
+    return list(map(bool if kind == "flag" else int, measure.tolist()))
+
+
+def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
+    """INSERT with ON CONFLICT, which each dialect has of its own."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
