@@ -1,0 +1,119 @@
+"""COCO instance annotations with RLE masks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import hpastore
+from hpastore.errors import UsageError
+from hpastore.export.choice import Choice
+from hpastore.export.document import export_file
+from hpastore.export.files import file_name
+from hpastore.export.manifest import Written
+from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation
+from hpastore.store.engine import Store
+
+_CATEGORIES: Final = [
+    {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
+]
+
+
+def export_coco(
+    store: Store,
+    out: Path | str,
+    choice: Choice | None = None,
+    *,
+    channels: str = "composite",
+    image_format: str = "png",
+    force: bool = False,
+) -> Written:
+    """Write COCO instance annotations with compressed RLE masks.
+
+    Categories are the 19 labels with their own ids 0..18; images and annotations are numbered from
+    1 in the order of name and mask id.  Each annotation's ``attributes`` hold ``cell_id``
+    (``NAME:ID``), the green ``fraction`` and the clean ``set``.
+
+    Parameters
+    ----------
+    store : Store
+    out : Path
+        A ``.json`` file.
+    choice : Choice, optional
+        By default all cells.
+    channels : str
+        ``composite`` names one file per image, ``list`` its four channel files.
+    image_format : str
+        ``png`` or ``jpg``, of the composite.
+    force : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    ExportError
+        If there is nothing to export, or the file exists or cannot be written.
+    UsageError, NotFoundError
+        If an argument makes no sense, or there is no such clean set.
+    """
+    choice = choice or Choice()
+    if choice.multilabel == "multihot":
+        raise UsageError("a COCO annotation has one category; use expand or skip, or export mmdet")
+    options = {"channels": channels, "image_format": image_format}
+
+    def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            return _write(file, images, clean_set, channels, image_format)
+
+    return export_file(store, Path(out), "coco", choice, options, write, force=force)
+
+
+def _write(
+    file: TextIO, images: Iterable[AnnotatedImage], clean_set: str | None, channels: str, image_format: str
+) -> Counter[str]:
+    """Write the document line by line; the images, which are few, come last."""
+    info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
+    file.write(
+        f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
+    )
+    counts: Counter[str] = Counter()
+    lines = []
+    for image_id, image in enumerate(images, 1):
+        line = {
+            "id": image_id,
+            "file_name": file_name(image.name, channels, image_format),
+            "width": image.width,
+            "height": image.height,
+        }
+        lines.append(_json(line))
+        tail = f',"set":{_json(clean_set)}}}}}'
+        for annotation in image.annotations:
+            file.write(",\n" if counts["annotations"] else "\n")
+            counts["annotations"] += 1
+            file.write(_annotation(counts["annotations"], image_id, image, annotation) + tail)
+        counts["cells"] += len({annotation.mask_id for annotation in image.annotations})
+    counts["images"] = len(lines)
+    file.write('\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n")
+    return counts
+
+
+def _annotation(number: int, image_id: int, image: AnnotatedImage, cell: Annotation) -> str:
+    """One annotation up to its set; a formatted string takes a third of the time of `json.dumps`."""
+    counts = cell.rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
+    fraction = "null" if cell.fraction is None else repr(cell.fraction)
+    return (
+        f'{{"id":{number},"image_id":{image_id},"category_id":{cell.labels[0]},'
+        f'"segmentation":{{"size":[{image.height},{image.width}],"counts":"{counts}"}},'
+        f'"area":{cell.area},"bbox":[{cell.x},{cell.y},{cell.width},{cell.height}],"iscrowd":0,'
+        f'"attributes":{{"cell_id":"{image.name}:{cell.mask_id}","fraction":{fraction}'
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,136 @@
+"""The images that the annotations name, as trainers read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hpastore.errors import ExportError, RejectedError, UsageError
+from hpastore.export.choice import Choice, annotated_images, look_up
+from hpastore.export.files import file_name
+from hpastore.export.manifest import NAME, Written, document
+from hpastore.export.output import whole_folder
+from hpastore.ingest.pool import in_order, workers
+from hpastore.kernels.render import rgb
+from hpastore.reading import decode_gray, read_file, to_uint8
+from hpastore.store import read
+from hpastore.store.engine import Store
+
+CHANNEL_ORDERS: Final = ("rgb", "bgr")
+
+_JPEG_QUALITY: Final = 95
+
+
+class _Task(NamedTuple):
+    """One image to write: its target's name, and role, path, uri and hash of its channels."""
+
+    file_name: str
+    files: tuple[tuple[str, Path, str, str], ...]
+
+
+def export_images(
+    store: Store,
+    out: Path | str,
+    choice: Choice | None = None,
+    *,
+    image_format: str = "png",
+    channel_order: str = "rgb",
+    jobs: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Write each image of a choice as one picture: microtubules, protein and nucleus as red, green, blue.
+
+    Parameters
+    ----------
+    store : Store
+    out : Path
+        A folder.
+    choice : Choice, optional
+        The same as for the annotations gives the images that they name.
+    image_format : str
+        ``png`` or ``jpg``.
+    channel_order : str
+        ``rgb``, or ``bgr``: red and blue swapped, as in the notebook's files.
+    jobs : int, optional
+        Worker processes; by default one per core.
+    force : bool
+        Whether an existing folder is replaced.
+    progress : callable, optional
+        Called with (images done, images to do).
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    ExportError
+        If a channel is not there or has changed since it was ingested, or nothing is to export.
+    UsageError, NotFoundError
+        If an argument makes no sense, or there is no such clean set.
+    """
+    out, choice = Path(out), choice or Choice()
+    if channel_order not in CHANNEL_ORDERS:
+        raise UsageError(f"no channel order {channel_order!r}; there are {' and '.join(CHANNEL_ORDERS)}")
+    file_name("", "composite", image_format)
+    with store.reading() as connection:
+        chosen = look_up(connection, choice)
+        recipe = read.current_recipe(connection)
+        files = read.channel_files(connection, chosen.scope, chosen.labels)
+        names, annotations, cells = [], 0, 0
+        for image in annotated_images(connection, chosen):
+            names.append(image.name)
+            annotations += len(image.annotations)
+            cells += len({annotation.mask_id for annotation in image.annotations})
+    if not names:
+        raise ExportError(out, "no image to export; ingest some, or choose otherwise")
+    tasks = [_task(str(file_name(name, "composite", image_format)), files[name]) for name in names]
+    with whole_folder(out, force=force) as temporary:
+        write = partial(_write, folder=temporary, channel_order=channel_order)
+        for done, problem in enumerate(in_order(write, tasks, min(workers(jobs), len(tasks))), 1):
+            if problem:
+                raise ExportError(*problem)
+            if progress:
+                progress(done, len(tasks))
+        counts = {"images": len(names), "cells": cells, "annotations": annotations}
+        options = {"image_format": image_format, "channel_order": channel_order}
+        written = {task.file_name: temporary / task.file_name for task in tasks}
+        (temporary / NAME).write_bytes(document("images", options, chosen, recipe, counts, written))
+    return Written(out, out / NAME, **counts, files=len(tasks))
+
+
+def _task(target: str, rows: list[read.Row]) -> _Task:
+    files = ((row["role"], Path(row["root"]) / row["uri"], row["uri"], row["sha256"]) for row in rows)
+    return _Task(target, tuple(files))
+
+
+def _write(task: _Task, folder: Path, channel_order: str) -> tuple[Path, str] | None:
+    """Write one picture; return what is wrong, and with which file, if something is."""
+    channels: dict[str, npt.NDArray[np.uint8]] = {}
+    for role, path, uri, sha256 in task.files:
+        try:
+            data, record = read_file(path, role, uri)
+            channels[role] = to_uint8(decode_gray(data, path))
+        except RejectedError as error:
+            return error.path, error.reason
+        if record.sha256 != sha256:
+            return path, "has changed since it was ingested; run 'hpastore ingest' first"
+    picture = rgb(channels)
+    if channel_order == "rgb":
+        picture = picture[:, :, ::-1]  # OpenCV writes blue first
+    encoded = _encode(folder / task.file_name, picture)
+    (folder / task.file_name).write_bytes(encoded)
+    return None
+
+
+def _encode(path: Path, picture: npt.NDArray[Any]) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
+    _, data = cv2.imencode(path.suffix, np.ascontiguousarray(picture), options)
+    return bytes(data)

@@ -1,0 +1,121 @@
+"""The middle format of MMDetection 2.x: a pickled list of dictionaries."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hpastore.errors import UsageError
+from hpastore.export.choice import Choice
+from hpastore.export.document import export_file
+from hpastore.export.files import file_name
+from hpastore.export.manifest import Written
+from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation
+from hpastore.store.engine import Store
+
+ENDINGS: Final = (".pkl", ".pickle")
+
+_PROTOCOL: Final = 4
+"""Python 3.4 and later read it."""
+
+
+def export_mmdet(
+    store: Store,
+    out: Path | str,
+    choice: Choice | None = None,
+    *,
+    channels: str = "composite",
+    image_format: str = "png",
+    force: bool = False,
+) -> Written:
+    """Write annotations for MMDetection 2.x's ``CustomDataset``.
+
+    A list with, for each image, ``filename, width, height`` and ``ann`` = ``bboxes`` (n, 4) float32
+    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed RLEs.
+    NumPy 1 and 2 read it.
+
+    Parameters
+    ----------
+    store : Store
+    out : Path
+        A ``.pkl`` or ``.pickle`` file, as its loader demands.
+    choice : Choice, optional
+        By default all cells.
+    channels : str
+        ``composite`` names one file per image, ``list`` its four channel files, as
+        ``LoadMultiChannelImageFromFiles`` wants them.
+    image_format : str
+        ``png`` or ``jpg``, of the composite.
+    force : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    ExportError
+        If there is nothing to export, or the file exists or cannot be written.
+    UsageError, NotFoundError
+        If an argument makes no sense, or there is no such clean set.
+    """
+    out, choice = Path(out), choice or Choice()
+    if out.suffix not in ENDINGS:
+        raise UsageError(f"{out}: MMDetection reads only .pkl and .pickle; name the file so")
+    options = {"channels": channels, "image_format": image_format}
+    multihot = choice.multilabel == "multihot"
+
+    def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:  # noqa: ARG001 the format has no place for it
+        counts: Counter[str] = Counter()
+        records = []
+        for image in images:
+            records.append(_record(image, file_name(image.name, channels, image_format), multihot=multihot))
+            counts["annotations"] += len(image.annotations)
+            counts["cells"] += len({annotation.mask_id for annotation in image.annotations})
+        counts["images"] = len(records)
+        with path.open("wb") as file:
+            _Pickler(file, _PROTOCOL).dump(records)
+        return counts
+
+    return export_file(store, out, "mmdet", choice, options, write, force=force)
+
+
+def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:
+    cells = image.annotations
+    corners = [(c.x, c.y, c.x + c.width, c.y + c.height) for c in cells]
+    size = [image.height, image.width]
+    return {
+        "filename": filename,
+        "width": image.width,
+        "height": image.height,
+        "ann": {
+            "bboxes": np.array(corners, np.float32).reshape(-1, 4),
+            "labels": _multihot(cells) if multihot else np.array([c.labels[0] for c in cells], np.int64),
+            "masks": [{"size": size, "counts": c.rle} for c in cells],
+        },
+    }
+
+
+def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    rows = [[int(label in cell.labels) for label in range(len(LABEL_NAMES))] for cell in cells]
+    return np.array(rows, np.int64).reshape(-1, len(LABEL_NAMES))
+
+
+class _Pickler(pickle.Pickler):
+    """Write arrays so that NumPy 1 and 2 read them.
+
+    NumPy 2 refers to ``numpy._core.multiarray``, which NumPy 1 does not have (numpy#28340).  An
+    empty ``numpy.ndarray`` that takes the array's own state needs no other name.
+    """
+
+    def reducer_override(self, obj: object) -> Any:
+        if type(obj) is np.ndarray:
+            state = obj.__reduce__()[2]  # type: ignore[index]  # of an array always a tuple
+            return np.ndarray, ((0,),), state
+        return NotImplemented
