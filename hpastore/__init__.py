@@ -1,3 +1,107 @@
-"""hpastore: the annotation store for Human Protein Atlas images."""
+"""hpastore: the annotation store for Human Protein Atlas images.
+
+Every command is a function here::
+
+    import hpastore
+
+    if __name__ == "__main__":  # workers are spawned
+        with hpastore.open_store("cells.db", create=True) as store:
+            hpastore.ingest(store, "/data/hpa")
+            print(hpastore.thresholds(store))
+            hpastore.create_clean_set(store, "mine")
+            hpastore.export_coco(store, "mine.json", hpastore.Choice(clean="mine"))
+
+Names are imported when they are first used: a worker process needs no database, and ``--help`` no
+image library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Python sets a subpackage as an attribute when it is first loaded: done now and undone, so that
+# hpastore.ingest is the function and not the folder.
+from hpastore import ingest
+
+del ingest
+
+if TYPE_CHECKING:
+    from hpastore.clean.rules import CleanRecipe, Rule
+    from hpastore.clean.select import clean_set, clean_sets, create_clean_set, thresholds
+    from hpastore.errors import HpastoreError
+    from hpastore.export.choice import Choice
+    from hpastore.export.coco import export_coco
+    from hpastore.export.images import export_images
+    from hpastore.export.manifest import verify
+    from hpastore.export.mmdet import export_mmdet
+    from hpastore.export.sample import make_sample
+    from hpastore.export.table import export_csv
+    from hpastore.ingest.discover import Layout
+    from hpastore.ingest.run import ingest, plan
+    from hpastore.store.engine import Store
+    from hpastore.store.migrate import upgrade
+    from hpastore.store.open import open_store
+    from hpastore.store.query import query
+    from hpastore.store.status import failures, status
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "clean.rules": ("CleanRecipe", "Rule"),
+    "clean.select": ("clean_set", "clean_sets", "create_clean_set", "thresholds"),
+    "errors": ("HpastoreError",),
+    "export.choice": ("Choice",),
+    "export.coco": ("export_coco",),
+    "export.images": ("export_images",),
+    "export.manifest": ("verify",),
+    "export.mmdet": ("export_mmdet",),
+    "export.sample": ("make_sample",),
+    "export.table": ("export_csv",),
+    "ingest.discover": ("Layout",),
+    "ingest.run": ("ingest", "plan"),
+    "store.engine": ("Store",),
+    "store.migrate": ("upgrade",),
+    "store.open": ("open_store",),
+    "store.query": ("query",),
+    "store.status": ("failures", "status"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "open_store",
+    "Store",
+    "Layout",
+    "plan",
+    "ingest",
+    "status",
+    "failures",
+    "thresholds",
+    "Rule",
+    "CleanRecipe",
+    "create_clean_set",
+    "clean_sets",
+    "clean_set",
+    "Choice",
+    "export_coco",
+    "export_mmdet",
+    "export_csv",
+    "export_images",
+    "verify",
+    "query",
+    "make_sample",
+    "upgrade",
+    "HpastoreError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hpastore' has no attribute {name!r}")
+    value = getattr(import_module(f"hpastore.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

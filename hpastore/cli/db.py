@@ -1,0 +1,63 @@
+"""Commands about the database's schema."""
+
+from __future__ import annotations
+
+import typer
+
+from hpastore.cli import show
+
+app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
+
+DRIFTED = 4
+
+
+@app.command("upgrade")
+def upgrade() -> None:
+    """Bring the store to this program's schema; makes an empty store where there is none.
+
+    Example: hpastore db upgrade
+    """
+    from hpastore.store import migrate
+
+    with show.connect(create=True) as store:
+        did = migrate.upgrade(store)
+    if show.settings.json:
+        show.document({"upgraded": did, "schema": migrate.head()})
+    else:
+        print(f"{'upgraded to' if did else 'is at'} schema {migrate.head()}")
+
+
+@app.command("current")
+def current() -> None:
+    """Print the revision of the store's schema, and this program's; exit code 4 if they differ.
+
+    Example: hpastore db current
+    """
+    from hpastore.store import migrate
+
+    with show.connect() as store:
+        revision = migrate.current(store)
+    if show.settings.json:
+        show.document({"schema": revision, "program": migrate.head()})
+    else:
+        print(f"store {revision or 'none'}, program {migrate.head()}")
+    if revision != migrate.head():
+        raise typer.Exit(DRIFTED)
+
+
+@app.command("check")
+def check() -> None:
+    """Compare the database with what this program expects; exit code 4 if something has drifted.
+
+    Example: hpastore db check
+    """
+    from hpastore.store import migrate
+
+    with show.connect() as store:
+        found = migrate.check(store)
+    if show.settings.json:
+        show.document(found)
+    else:
+        print("\n".join(found) or "nothing has drifted")
+    if found:
+        raise typer.Exit(DRIFTED)

@@ -1,0 +1,134 @@
+"""Print values: tables for people, JSON for programs, progress on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpastore.store.engine import Store
+
+
+@dataclass
+class Settings:
+    """The options that all commands share; set once, by `hpastore.cli.app`."""
+
+    db: str | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+settings = Settings()
+
+
+def open_store(*, create: bool = False) -> Store:
+    """Open the store that ``--db`` names."""
+    import hpastore
+
+    return hpastore.open_store(settings.db, create=create)
+
+
+def connect(*, create: bool = False) -> Store:
+    """Connect to the database that ``--db`` names, whatever it holds."""
+    from hpastore.store import engine, open
+
+    return engine.connect(settings.db or open.default_url(), create=create)
+
+
+def message(text: str) -> None:
+    """Say something to a person, on stderr."""
+    if not settings.quiet:
+        print(text, file=sys.stderr)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def frame(table: pd.DataFrame) -> None:
+    """Print a table: of text, or a list of objects."""
+    columns = list(table.columns)
+    rows = [tuple(_null(v) for v in row) for row in table.astype(object).itertuples(index=False, name=None)]
+    if settings.json:
+        document(records(columns, rows))
+    else:
+        text_table(columns, rows)
+
+
+def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as JSON objects; NaN is null, as in the database."""
+    return [{name: _null(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as text; as wide as they are where stdout is no terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(columns):
+        numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def lines(pairs: Mapping[str, Any]) -> None:
+    """Print names and values, a line each."""
+    width = max(map(len, pairs))
+    for name, value in pairs.items():
+        print(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a callback that draws a progress bar on stderr; None where that is no terminal."""
+    if settings.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _cell(value: Any) -> str:
+    """One value as text, without the control characters that a terminal would obey."""
+    value = _null(value)
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: moments, bytes, NumPy's and the database's numbers."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if hasattr(value, "item"):
+        return value.item()
+    return str(value)
