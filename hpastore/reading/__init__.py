@@ -1,0 +1,29 @@
+"""Files in, arrays out: the only floor that opens an image, a mask or a table of labels.
+
+Files come from many hands, so each reader is strict, bounded and hashed: it reads a file once,
+checks its structure before it allocates what the file announces, and either returns exactly what
+the file holds or raises `RejectedError` with a code and what to do.  There is no lenient mode.
+Decoders that forgive (cv2 on a JPEG called ``.png``, Pillow on half an image, numpy on a pickle)
+give numbers that look right; a failure row does not.
+
+`decode` reads an image, `read_labels` the table of labels; the other functions are their parts.
+"""
+
+from hpastore.reading.files import MAX_FILE_BYTES, read_file
+from hpastore.reading.image import decode, read_channel
+from hpastore.reading.labels import LabelTable, read_labels
+from hpastore.reading.mask import decode_mask
+from hpastore.reading.png import MAX_SIDE, decode_gray, to_uint8
+
+__all__ = [
+    "decode",
+    "read_channel",
+    "read_file",
+    "decode_gray",
+    "to_uint8",
+    "decode_mask",
+    "read_labels",
+    "LabelTable",
+    "MAX_FILE_BYTES",
+    "MAX_SIDE",
+]
