@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 # Python sets a subpackage as an attribute when it is first loaded: done now and undone, so that
 # hpastore.ingest is the function and not the folder.
-from hpastore import ingest
-
-del ingest
+import_module("hpastore.ingest")
+del globals()["ingest"]
 
 if TYPE_CHECKING:
     from hpastore.clean.rules import CleanRecipe, Rule

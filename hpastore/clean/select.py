@@ -111,8 +111,11 @@ def clean_sets(store: Store) -> pd.DataFrame:
     """List the clean sets, one row per version, with the numbers of their verdicts."""
     with store.reading() as connection:
         rows = read.clean_sets(connection)
-    columns = "name version created_at scope min_green measure channel lower_percentile upper_percentile cells clean"
-    return _frame(rows, columns.split())
+    columns = [
+        *("name", "version", "created_at", "scope", "min_green", "measure", "channel"),
+        *("lower_percentile", "upper_percentile", "cells", "clean"),
+    ]
+    return _frame(rows, columns)
 
 
 def clean_set(store: Store, name: str) -> pd.DataFrame:
@@ -137,7 +140,7 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     with store.reading() as connection:
         set_id, _, _ = read.find_clean_set(connection, name)
         rows = read.clean_set_labels(connection, set_id)
-    return _frame(rows, list(rows[0]) if rows else [])
+    return _frame(rows, list(rows[0].keys()))
 
 
 def _rule_row(rule: Rule) -> dict[str, Any]:

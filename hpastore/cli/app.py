@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     something has drifted; 5 disk full or database out of reach; 130 and 143 after SIGINT and SIGTERM.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, handlers=[_Messages()])
+    logging.getLogger("hpastore").handlers = [_Messages()]
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         app(_shared_first(given))

@@ -19,7 +19,7 @@ def upgrade() -> None:
     """
     from hpastore.store import migrate
 
-    with show.connect(create=True) as store:
+    with show.connect_anyway(create=True) as store:
         did = migrate.upgrade(store)
     if show.settings.json:
         show.document({"upgraded": did, "schema": migrate.head()})
@@ -35,7 +35,7 @@ def current() -> None:
     """
     from hpastore.store import migrate
 
-    with show.connect() as store:
+    with show.connect_anyway() as store:
         revision = migrate.current(store)
     if show.settings.json:
         show.document({"schema": revision, "program": migrate.head()})
@@ -53,7 +53,7 @@ def check() -> None:
     """
     from hpastore.store import migrate
 
-    with show.connect() as store:
+    with show.connect_anyway() as store:
         found = migrate.check(store)
     if show.settings.json:
         show.document(found)

@@ -69,7 +69,7 @@ def ingest(
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
     jobs: Jobs = None,
-    executor: Annotated[str, typer.Option(help="process or serial.")] = "process",
+    executor: Annotated[str, typer.Option(help="process or serial.", metavar="NAME")] = "process",
     background_percentile: Annotated[
         float | None, typer.Option(help="Share 0..1, else the store's own; 0.99 in a new store.", metavar="Q")
     ] = None,

@@ -36,11 +36,12 @@ def open_store(*, create: bool = False) -> Store:
     return hpastore.open_store(settings.db, create=create)
 
 
-def connect(*, create: bool = False) -> Store:
+def connect_anyway(*, create: bool = False) -> Store:
     """Connect to the database that ``--db`` names, whatever it holds."""
-    from hpastore.store import engine, open
+    from hpastore.store.engine import connect
+    from hpastore.store.open import default_url
 
-    return engine.connect(settings.db or open.default_url(), create=create)
+    return connect(settings.db or default_url(), create=create)
 
 
 def message(text: str) -> None:

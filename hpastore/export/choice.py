@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -79,7 +79,7 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
     return Chosen(choice, set_id, f"{name}@{version}", scope, labels)
 
 
-def annotated_images(connection: Connection, chosen: Chosen) -> Iterator[AnnotatedImage]:
+def annotated_images(connection: Connection, chosen: Chosen) -> Generator[AnnotatedImage]:
     """Give the images of a choice by name, each with its cells by mask id.
 
     Parameters
@@ -94,7 +94,7 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Iterator[Annotat
     """
     columns = (Image.name, Image.width, Image.height)
     images = connection.execute(read.scope_images(chosen.scope, chosen.labels, *columns)).all()
-    rows = read.stream(connection, read.annotations(chosen.set_id, chosen.labels))
+    rows = read.stream(connection, read.annotated_cells(chosen.set_id, chosen.labels))
     cells = groupby(rows, key=lambda row: row[0])
     name, group = next(cells, (None, iter(())))
     for image in images:
@@ -105,7 +105,7 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Iterator[Annotat
             annotations = tuple(_annotations(group, chosen.choice.multilabel))
             name, group = next(cells, (None, iter(())))
         if annotations or not chosen.choice.drop_empty:
-            yield AnnotatedImage(*image, annotations)
+            yield AnnotatedImage(image.name, image.width, image.height, annotations)
 
 
 def refuse_empty(chosen: Chosen, annotations: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def export_file(
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
-            counts = write(temporary, annotated_images(connection, chosen), chosen.clean_set)
+            with closing(annotated_images(connection, chosen)) as images:
+                counts = write(temporary, images, chosen.clean_set)
         refuse_empty(chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
         content = document(form, options, chosen, recipe, counts, {out.name: temporary})

@@ -116,6 +116,6 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: object) -> Any:
         if type(obj) is np.ndarray:
-            state = obj.__reduce__()[2]  # type: ignore[index]  # of an array always a tuple
+            state = obj.__reduce__()[2]
             return np.ndarray, ((0,),), state
         return NotImplemented

@@ -69,14 +69,15 @@ def _beside(path: Path, *, force: bool) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
         _sync(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoRoomError(path, "no room left on the disk; nothing was written") from error
         raise ExportError(path, f"cannot be written ({error.strerror})") from error
-    finally:
-        _remove(temporary)
 
 
 def _sync(path: Path) -> None:

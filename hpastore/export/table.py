@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -69,8 +70,11 @@ def export_csv(
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
             single = choice.multilabel == "skip"
-            rows = read.stream(connection, read.verdicts(chosen.set_id, chosen.labels, single=single))
-            with temporary.open("w", encoding="utf-8", newline="") as file:
+            statement = read.verdicts(chosen.set_id, chosen.labels, single=single)
+            with (
+                closing(read.stream(connection, statement)) as rows,
+                temporary.open("w", encoding="utf-8", newline="") as file,
+            ):
                 counts = _write(file, rows, layout)
         refuse_empty(chosen, counts["annotations"])
         content = document("csv", {"layout": layout}, chosen, recipe, counts, {out.name: temporary})

@@ -83,12 +83,11 @@ def discover(layout: Layout) -> Found:
     masks = _folder(layout.masks or root / "hpa_cell_mask", root, "--masks")
     nuclei = _nuclei(layout.nuclei, root)
     labels, failures = _labels(layout, root, images)
-    names = sorted(labels)[: layout.limit]
-    if layout.limit is not None:
-        kept = set(names)
-        failures = tuple(f for f in failures if f.image_name in kept)
-    sources = tuple(Source(name, labels[name], tuple(_files(name, images, masks, nuclei))) for name in names)
-    return Found(root, sources, failures)
+    names = sorted({*labels, *(failure.image_name for failure in failures)})[: layout.limit]
+    taken = [name for name in names if name in labels]
+    sources = tuple(Source(name, labels[name], tuple(_files(name, images, masks, nuclei))) for name in taken)
+    first = set(names)
+    return Found(root, sources, tuple(failure for failure in failures if failure.image_name in first))
 
 
 @dataclass(frozen=True)

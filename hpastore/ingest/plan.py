@@ -22,7 +22,10 @@ def plan(found: Found, known: Mapping[str, Known]) -> Plan:
     Plan
         A pure function of its arguments; planning again after doing it finds no work.
     """
-    new, changed, relabelled, rejected = [], [], [], list(found.failures)
+    new: list[Source] = []
+    changed: list[Source] = []
+    relabelled: list[Source] = []
+    rejected = list(found.failures)
     unchanged = 0
     root = str(found.root)
     for source in found.sources:
@@ -48,7 +51,8 @@ def _missing(source: Source) -> Failure | None:
     if not present:
         message = f"{source.name}: none of its files is there; add them, or remove its row from the table"
     else:
-        message = f"{source.name}: no {' and no '.join(missing)} file; add it, or remove the image's row from the table"
+        what = " and no ".join(missing)
+        message = f"{source.name}: no {what} file; add it, or remove the image's row from the table"
     uri = source.files[0].uri if source.files else ""
     return Failure(source.name, uri, "missing_file", message)
 

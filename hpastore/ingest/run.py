@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import hpastore
 from hpastore.errors import StoreError, UsageError
@@ -78,7 +78,7 @@ def ingest(
     layout: Layout | Path | str,
     *,
     jobs: int | None = None,
-    executor: Literal["process", "serial"] = "process",
+    executor: str = "process",
     background_percentile: float | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -94,8 +94,8 @@ def ingest(
         A path is a root in the usual layout.
     jobs : int, optional
         Worker processes; by default one per core.
-    executor
-        ``serial`` does everything in this process.
+    executor : str
+        ``process``, or ``serial``: everything in this process.
     background_percentile : float, optional
         Share 0..1; by default the store's own, 0.99 in a new store.
     progress : callable, optional
@@ -214,7 +214,7 @@ def _recipe(store: Store, background_percentile: float | None) -> Recipe:
             BACKGROUND_PERCENTILE if background_percentile is None else background_percentile, VERSION
         )
     if current.version != VERSION:
-        reason = f"its numbers are of version {current.version} of the measures, this program's of {VERSION}; ingest into a new store"
+        reason = f"has measures of version {current.version}, this program {VERSION}; ingest into a new store"
         raise StoreError(store.url, reason)
     if background_percentile not in (None, current.background_percentile):
         raise UsageError(

@@ -128,4 +128,4 @@ def unpack(data: bytes) -> npt.NDArray[np.int64]:
 
 def _level_at(below: npt.NDArray[np.int64], position: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Level of the pixel at a 0-based position of each sorted histogram."""
-    return (below <= position[:, None]).sum(axis=1).astype(np.float64)
+    return np.asarray((below <= position[:, None]).sum(axis=1), np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -77,7 +77,7 @@ def label_image(mask: npt.NDArray[np.integer]) -> LabelImage:
     return LabelImage(ids, rows, start[order], stop[order], first)
 
 
-def transpose(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def transpose(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Transpose into contiguous memory; OpenCV does it five times faster than a NumPy copy.
 
     Parameters

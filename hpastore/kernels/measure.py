@@ -162,4 +162,4 @@ def _fraction_notebook(
     bright = histogram[1:, level + 1 :].sum(axis=1)
     bright -= np.bincount(cell[channel.ravel()[pixel] > level], minlength=cells)
     n = histogram[1:].sum(axis=1) - np.bincount(cell, minlength=cells)
-    return np.divide(bright, n, out=np.full(cells, np.nan), where=n > 0)
+    return np.asarray(np.divide(bright, n, out=np.full(cells, np.nan), where=n > 0))

@@ -68,7 +68,8 @@ CHANNEL_MEASURES: Final = (
         "brenner",
         "real",
         "grey level²",
-        "Focus: mean squared difference of pixels two columns apart; green and blue only, NULL without a pair",
+        "Focus: mean squared difference of pixels two columns apart; "
+        "green and blue only, NULL without a pair",
     ),
     Measure(
         "fraction",

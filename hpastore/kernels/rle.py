@@ -7,6 +7,8 @@ group first, bit 5 set where another group follows, as characters from ``'0'`` o
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,7 +45,7 @@ def encode_cells(label: LabelImage) -> tuple[str, ...]:
     counts[2:] -= np.where(nth[2:] > 2, counts[:-2], 0)
     text, ends = _characters(counts)
     cuts = [0, *ends[np.append(begin[1:], len(counts)) - 1].tolist()]
-    return tuple(text[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
+    return tuple(text[a:b] for a, b in pairwise(cuts))
 
 
 def decode(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
@@ -70,7 +72,7 @@ def decode(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
     [[0, 1], [1, 1]]
     """
     lengths = _lengths(counts)
-    if (lengths < 0).any() or lengths.sum() != height * width:
+    if (lengths < 0).any() or (lengths > height * width).any() or lengths.sum() != height * width:
         raise ValueError(f"the runs of {counts[:20]!r} do not fill {height} x {width} pixels")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(width, height).T

@@ -45,7 +45,7 @@ def touch_border(box: Boxes, shape: tuple[int, int]) -> _Ints:
     """1 for each box that reaches the first or last row or column of an (H, W) image, else 0."""
     height, width = shape
     touches = (box.x == 0) | (box.y == 0) | (box.x + box.width == width) | (box.y + box.height == height)
-    return touches.astype(np.int64)
+    return np.asarray(touches, np.int64)
 
 
 def pieces(label: LabelImage) -> _Ints:

@@ -21,7 +21,7 @@ def pair_rows(rows: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsignedi
     (H, max(W - 2, 0)) of the same dtype
     """
     left, right = rows[:, :-2], rows[:, 2:]
-    return left * (left == right)
+    return np.asarray(left * (left == right), rows.dtype)
 
 
 def brenner(
@@ -50,8 +50,8 @@ def brenner(
     """
     if not pairs.size:
         return np.full(count - 1, np.nan)
-    difference = np.asarray(cv2.absdiff(channel[:, 2:], channel[:, :-2]))
+    difference = np.asarray(cv2.absdiff(channel[:, 2:], channel[:, :-2]), np.uint8)
     counts = joint_histogram(pairs, difference, count)[1:]
     total = counts @ np.arange(LEVELS) ** 2
     n = counts.sum(axis=1)
-    return np.divide(total, n, out=np.full(count - 1, np.nan), where=n > 0)
+    return np.asarray(np.divide(total, n, out=np.full(count - 1, np.nan), where=n > 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -15,15 +15,15 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     TypeDecorator,
-    types,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import mapped_column
+from sqlalchemy.types import TypeEngine
 
 # Bytewise order, so that both databases sort alike.
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 BIGINT = BigInteger().with_variant(Integer(), "sqlite")
-REAL = Double().with_variant(sqlite.REAL(), "sqlite")
+REAL: Final[TypeEngine[float]] = Double().with_variant(sqlite.REAL(), "sqlite")
 BLOB = LargeBinary()
 
 
@@ -33,7 +33,7 @@ class Flag(TypeDecorator[bool]):
     impl = Boolean
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column's type."""
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else Boolean())
 
@@ -52,7 +52,7 @@ class Instant(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column's type."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Subquery, case, func, select
 
 Number = ColumnElement[Any]
+
+AnySelect = Select[*tuple[Any, ...]]
+"""A SELECT of any columns."""
 
 
 def ranked(values: FromClause, keys: Sequence[str]) -> Subquery:
@@ -76,7 +79,7 @@ def between(rows: FromClause, name: str) -> Number:
     return case((t < 0.5, a + (b - a) * t), else_=b - (b - a) * (1 - t))
 
 
-def percentiles(values: FromClause, keys: Sequence[str], shares: dict[str, Number]) -> Select[Any]:
+def percentiles(values: FromClause, keys: Sequence[str], shares: Mapping[str, Number]) -> AnySelect:
     """Count the values of each group and take percentiles of them.
 
     Parameters

@@ -184,11 +184,12 @@ class ImageChannel(Base):
     image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
     background_level: Mapped[float | None] = mapped_column(
-        comment="The recipe's percentile of the pixels outside every cell; NULL without such a pixel [grey level 0..255]"
+        comment="The recipe's percentile of the pixels outside every cell; NULL without such a pixel "
+        "[grey level 0..255]"
     )
     histogram: Mapped[bytes] = mapped_column(
-        comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 counts; "
-        "(cells + 1) rows of 256 levels, first the background, then the cells by ascending mask id"
+        comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 "
+        "counts; (cells + 1) rows of 256 levels, first the background, then the cells by ascending mask id"
     )
 
 
@@ -278,7 +279,8 @@ class CleanSet(Base):
         comment="single: cells of images with one label; all: each cell against each label of its image"
     )
     min_green: Mapped[int] = mapped_column(
-        comment="Cells whose green intensity_max is below are dark, except in images of label 18 only [grey level 0..255]"
+        comment="Cells whose green intensity_max is below are dark, except in images of label 18 only "
+        "[grey level 0..255]"
     )
     recipe_toml: Mapped[str] = mapped_column(comment="The set's rules as TOML")
     frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")

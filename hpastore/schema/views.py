@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     MetaData,
-    Select,
     and_,
     case,
     cast,
@@ -19,13 +18,13 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.ddl import CreateView
 
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, NEGATIVE
 from hpastore.schema.columns import BIGINT, REAL, TEXT
-from hpastore.schema.percentile import percentiles
+from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -44,14 +43,14 @@ CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
 Column = ColumnElement[Any]
 
 
-def measure_value(name: Column, cell: Any = Cell, channel: Any = CellChannel) -> Column:
+def measure_value(name: InstrumentedAttribute[str]) -> Column:
     """Value of the measure with a name, as a real number; of a channel where it is of one."""
-    shape = {m.name: cast(getattr(cell, m.name), REAL) for m in SHAPE_MEASURES if m.kind != "flag"}
-    levels = {m: cast(getattr(channel, m), REAL) for m in CHANNEL_NAMES}
+    shape = {m.name: cast(getattr(Cell, m.name), REAL) for m in SHAPE_MEASURES if m.kind != "flag"}
+    levels = {m: cast(getattr(CellChannel, m), REAL) for m in CHANNEL_NAMES}
     return case({**shape, **levels}, value=name)
 
 
-def _cell_stats() -> Select[Any]:
+def _cell_stats() -> AnySelect:
     """One flat row per cell."""
     channels = {name: aliased(CellChannel, name=name) for name in CHANNELS}
     rows = Cell.__table__.join(Image).outerjoin(
@@ -71,7 +70,7 @@ def _cell_stats() -> Select[Any]:
     ).select_from(rows)
 
 
-def _rule_value() -> Select[Any]:
+def _rule_value() -> AnySelect:
     """One row per rule and cell of a single-label image that has a value for it."""
     value = measure_value(CleanRule.measure)
     rows = (
@@ -102,10 +101,12 @@ def _of_rule_channel() -> Column:
     return and_(CellChannel.cell_id == Cell.id, CellChannel.channel == CleanRule.channel)
 
 
-def _label_threshold() -> Select[Any]:
+def _label_threshold() -> AnySelect:
     """Bounds of every rule for every label, from the cells of now."""
     keys = ("rule_id", "label_id", "lower_percentile", "upper_percentile")
-    shares = {name: literal_column(f"ranked.{name}_percentile") for name in ("lower", "upper")}
+    shares: dict[str, Column] = {
+        n: literal_column(f"ranked.{n}_percentile", REAL) for n in ("lower", "upper")
+    }
     found = percentiles(_rule_value().subquery("rule_value"), keys, shares).subquery("found")
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
@@ -127,7 +128,7 @@ def _label_threshold() -> Select[Any]:
     ).select_from(rows)
 
 
-def verdict(thresholds: FromClause) -> Select[Any]:
+def verdict(thresholds: FromClause) -> AnySelect:
     """Judge every cell in the scope of every clean set.
 
     Parameters
@@ -186,7 +187,7 @@ def verdict(thresholds: FromClause) -> Select[Any]:
     ).select_from(rows)
 
 
-def _clean_cell(label_threshold: FromClause) -> Select[Any]:
+def _clean_cell(label_threshold: FromClause) -> AnySelect:
     """One row per clean set, cell and label: the verdict as stored, the bounds, and the verdict of now."""
     made = _rule_value().subquery("made")
     rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
@@ -253,7 +254,7 @@ def _with_green() -> FromClause:
     return Cell.__table__.join(CellChannel, green)
 
 
-def _label_summary() -> Select[Any]:
+def _label_summary() -> AnySelect:
     """Counts, the median green fraction and the share clean of every label."""
     counts = (
         select(
@@ -290,14 +291,14 @@ def _label_summary() -> Select[Any]:
     ).select_from(rows)
 
 
-def _image_summary() -> Select[Any]:
+def _image_summary() -> AnySelect:
     """Counts, medians and the share clean of every image."""
     area = _median(Cell.__table__, Cell.image_id, cast(Cell.area, REAL), "area_median")
     fraction = _median(_with_green(), Cell.image_id, CellChannel.fraction, "green_fraction_median")
     share = _share_clean(Cell.image_id)
-    rows = Image.__table__
+    rows: FromClause = Image.__table__
     for part in (area, fraction, share):
-        rows = rows.outerjoin(part, part.c.key == Image.id)  # type: ignore[assignment]  # a join is no table
+        rows = rows.outerjoin(part, part.c.key == Image.id)
     return select(
         Image.id.label("image_id"),
         Image.name.label("image"),

@@ -66,9 +66,12 @@ class Store:
         UnavailableError
             If the database cannot be reached, is locked for too long, or has no room left.
         """
-        with self._named_errors(), self.engine.connect() as connection:
-            with connection.execution_options(hpastore_writes=True).begin():
-                yield connection
+        with (
+            self._named_errors(),
+            self.engine.connect() as connection,
+            connection.execution_options(hpastore_writes=True).begin(),
+        ):
+            yield connection
 
     def close(self) -> None:
         """Close all connections."""

@@ -13,10 +13,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import DropView
 
-from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError, UnavailableError
+from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store.engine import Store
@@ -146,23 +145,20 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
     SQLite copies a table to alter it, and dropping the old copy would delete all children by ON
     DELETE CASCADE.  Foreign keys can only be switched off outside a transaction.
     """
-    try:
-        with store.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None
+    with store._named_errors(), store.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if store.is_sqlite:
+            driver.execute("PRAGMA journal_mode = WAL")
+            driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.execution_options(hpastore_writes=True).begin():
+                if not store.is_sqlite:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                yield connection
+        finally:
             if store.is_sqlite:
-                driver.execute("PRAGMA journal_mode = WAL")
-                driver.execute("PRAGMA foreign_keys = OFF")
-            try:
-                with connection.execution_options(hpastore_writes=True).begin():
-                    if not store.is_sqlite:
-                        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-                    yield connection
-            finally:
-                if store.is_sqlite:
-                    driver.execute("PRAGMA foreign_keys = ON")
-    except OperationalError as error:
-        raise UnavailableError(store.url, str(error.orig).strip()) from error
+                driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _refuse_orphans(store: Store, connection: Connection) -> None:

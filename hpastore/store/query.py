@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +80,8 @@ def query(store: Store, sql: str, *, timeout: float = 30, max_rows: int = 1_000_
         raise UsageError("timeout takes seconds above 0, max rows a number of 1 or more")
     ask = _ask_sqlite if store.is_sqlite else _ask_postgresql
     columns, rows = ask(store, sql, timeout, max_rows + 1)
+    if not columns:
+        raise QueryError("the query gives no columns; use a SELECT")
     return Answer(columns, rows[:max_rows], len(rows) > max_rows)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, cast, func, literal, null, select
+from sqlalchemy import Connection, and_, cast, func, literal, null, select
+from sqlalchemy.engine import RowMapping
 
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.model import CHANNELS, ROLES, FileStamp, Known, Recipe
 from hpastore.schema.columns import REAL
-from hpastore.schema.percentile import percentiles
+from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -28,10 +29,10 @@ from hpastore.schema.tables import (
 from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.schema.views import CLEAN_CELL
 
-Row = Mapping[str, Any]
+Row = RowMapping
 
 
-def rows(connection: Connection, statement: Select[Any]) -> list[Row]:
+def rows(connection: Connection, statement: AnySelect) -> list[Row]:
     """Run a statement and return its rows."""
     return list(connection.execute(statement).mappings())
 
@@ -48,8 +49,8 @@ def known_images(connection: Connection) -> dict[str, Known]:
     order = {role: place for place, role in enumerate(ROLES)}
     files: dict[int, list[FileStamp]] = {}
     columns = (ImageFile.image_id, ImageFile.role, ImageFile.uri, ImageFile.size, ImageFile.mtime_ns)
-    for image_id, *stamp in connection.execute(select(*columns)):
-        files.setdefault(image_id, []).append(FileStamp(*stamp))
+    for image_id, role, uri, size, mtime_ns in connection.execute(select(*columns)):
+        files.setdefault(image_id, []).append(FileStamp(role, uri, size, mtime_ns))
     images = connection.execute(select(Image.id, Image.name, Image.root, Image.labels))
     return {
         name: Known(root, _ids(labels), tuple(sorted(files[image_id], key=lambda file: order[file.role])))
@@ -194,7 +195,7 @@ def scope_of(connection: Connection, set_id: int) -> str:
     return str(connection.execute(select(CleanSet.scope).where(CleanSet.id == set_id)).scalar_one())
 
 
-def scope_images(scope: str | None, labels: Sequence[int], *columns: Any) -> Select[Any]:
+def scope_images(scope: str | None, labels: Sequence[int], *columns: Any) -> AnySelect:
     """Select images in a clean set's scope, by name; all images without a scope.
 
     Parameters
@@ -215,7 +216,7 @@ def scope_images(scope: str | None, labels: Sequence[int], *columns: Any) -> Sel
     return statement
 
 
-def annotations(set_id: int | None, labels: Sequence[int]) -> Select[Any]:
+def annotated_cells(set_id: int | None, labels: Sequence[int]) -> AnySelect:
     """Select the cells to export, a row per label, by image name, mask id and label.
 
     Parameters
@@ -246,13 +247,14 @@ def channel_files(connection: Connection, scope: str | None, labels: Sequence[in
     """Read where the channels of images in a scope are: ``role, root, uri, sha256`` by image name."""
     columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
     statement = scope_images(scope, labels, *columns).join(ImageFile, ImageFile.image_id == Image.id)
+    statement = statement.order_by(ImageFile.role)
     files: dict[str, list[Row]] = {}
     for row in connection.execute(statement.where(ImageFile.role.in_(CHANNELS))).mappings():
         files.setdefault(row["name"], []).append(row)
     return files
 
 
-def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> Select[Any]:
+def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> AnySelect:
     """Select the rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
     Parameters
@@ -268,11 +270,13 @@ def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> Sele
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
     if set_id is None:
         tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
-        label_id, verdict = ImageLabel.label_id, _no_verdict()
+        label_id: Any = ImageLabel.label_id
+        verdict = _no_verdict()
     else:
         view = CLEAN_CELL.table
         tables = tables.join(view, and_(view.c.cell_id == Cell.id, view.c.clean_set_id == set_id))
-        label_id, verdict = view.c.label_id, [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
+        label_id = view.c.label_id
+        verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
     box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
     statement = select(*verdict, *box).select_from(tables).order_by(Image.name, Cell.mask_id, label_id)
     if labels:
@@ -295,9 +299,13 @@ def _no_verdict() -> list[Any]:
     return [known.get(name, null()).label(name) for name in names]
 
 
-def stream(connection: Connection, statement: Select[Any], size: int = 1000) -> Iterator[Sequence[Any]]:
-    """Run a statement and give its rows as they come, without holding them all."""
-    yield from connection.execution_options(yield_per=size).execute(statement)
+def stream(connection: Connection, statement: AnySelect, size: int = 1000) -> Generator[Any]:
+    """Run a statement and give its rows as they come, without holding them all.
+
+    Who may stop before the last row closes the generator, and with it the database's cursor.
+    """
+    with connection.execute(statement, execution_options={"yield_per": size}) as result:
+        yield from result
 
 
 def _ids(labels: str) -> tuple[int, ...]:

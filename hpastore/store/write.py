@@ -156,7 +156,7 @@ def _materialise(connection: Connection, set_id: int) -> None:
     live, kept = LABEL_THRESHOLD.table, CleanSetThreshold.__table__
     columns = ["clean_set_id", "rule_id", "label_id", "n", "lower", "upper"]
     bounds = select(*(live.c[name] for name in columns)).where(live.c.clean_set_id == set_id)
-    connection.execute(insert(kept).from_select(columns, bounds))
+    connection.execute(insert(CleanSetThreshold).from_select(columns, bounds))
     columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
     judged = verdict(kept).where(CleanSet.id == set_id).subquery()
     rows = select(*(judged.c[name] for name in columns))
