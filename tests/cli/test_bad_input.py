@@ -1,0 +1,276 @@
+"""What people get wrong: one line that names the file and what to do, and nothing half-stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+import hpastore
+from hpastore.store.engine import connect
+from tests.cli.conftest import Outcome, Run
+from tests.world import dataset, name_of, write_table
+
+BAD = name_of(1)
+
+Break = Callable[[Path], object]
+
+
+def one_line(outcome: Outcome) -> str:
+    """The message, which is one line on stderr and no traceback."""
+    assert outcome.out == ""
+    assert outcome.err.startswith("hpastore: ")
+    assert outcome.err.endswith("\n")
+    assert outcome.err.count("\n") == 1
+    return outcome.err
+
+
+def channel(root: Path, name: str = "green") -> Path:
+    return root / "train" / f"{BAD}_{name}.png"
+
+
+def mask(root: Path) -> Path:
+    return root / "hpa_cell_mask" / f"{BAD}.npz"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def relabel(root: Path, labels: str) -> None:
+    write_table(root, {name_of(0): "0", BAD: labels, name_of(2): "16"})
+
+
+def as_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+UNUSABLE: dict[str, tuple[Break, str, str]] = {
+    "no root": (lambda root: root.rename(root.parent / "away"), "data", "no such folder"),
+    "no table": (lambda root: (root / "train.csv").unlink(), "train.csv", "--labels"),
+    "no images": (lambda root: (root / "train").rename(root / "x"), "train", "--images"),
+    "no masks": (lambda root: (root / "hpa_cell_mask").rename(root / "x"), "hpa_cell_mask", "--masks"),
+    "empty table": (lambda root: (root / "train.csv").write_text(""), "train.csv", "empty"),
+    "other columns": (lambda root: (root / "train.csv").write_text("a,b\n1,2\n"), "train.csv", "--id-column"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
+    run: Run, tmp_path: Path, case: str, database: str, empty_url: str
+) -> None:
+    spoil, file, what_to_do = UNUSABLE[case]
+    root = dataset(tmp_path / "data", 3)
+    spoil(root)
+    outcome = run("ingest", root)
+    assert outcome.code == 1
+    said = one_line(outcome)
+    assert file in said
+    assert what_to_do in said
+    if database == "sqlite":
+        assert not (tmp_path / "empty.db").exists()
+    else:
+        with connect(empty_url) as store, store.reading() as connection:
+            tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            assert connection.execute(text(tables)).scalar_one() == 0
+
+
+REJECTED: dict[str, tuple[Break, str, str]] = {
+    "no channel": (lambda root: channel(root).unlink(), "missing_file", "no green file"),
+    "no mask": (lambda root: mask(root).unlink(), "missing_file", "no cell mask file"),
+    "truncated PNG": (lambda root: cut(channel(root)), "png", f"{BAD}_green.png"),
+    "no PNG": (lambda root: channel(root).write_bytes(b"hello"), "not_png", f"{BAD}_green.png"),
+    "empty PNG": (lambda root: channel(root).write_bytes(b""), "not_png", f"{BAD}_green.png"),
+    "unreadable PNG": (lambda root: as_directory(channel(root)), "io", f"{BAD}_green.png"),
+    "mask of another shape": (
+        lambda root: np.savez(mask(root), np.ones((5, 6), np.uint16)),
+        "shape_mismatch",
+        f"{BAD}.npz",
+    ),
+    "channel of another shape": (
+        lambda root: cv2.imwrite(str(channel(root)), np.zeros((5, 6), np.uint8)),
+        "shape_mismatch",
+        f"{BAD}_green.png",
+    ),
+    "channel of another depth": (
+        lambda root: cv2.imwrite(str(channel(root)), np.zeros((24, 32), np.uint16)),
+        "depth_mismatch",
+        f"{BAD}_green.png",
+    ),
+    "mask of floats": (lambda root: np.savez(mask(root), np.ones((24, 32))), "dtype", f"{BAD}.npz"),
+    "negative mask id": (
+        lambda root: np.savez(mask(root), np.full((24, 32), -1)),
+        "label_range",
+        f"{BAD}.npz",
+    ),
+    "truncated mask": (lambda root: cut(mask(root)), "not_mask", f"{BAD}.npz"),
+    "label above 18": (lambda root: relabel(root, "19"), "label", "line 3"),
+    "label below 0": (lambda root: relabel(root, "-1"), "label", "line 3"),
+    "empty label": (lambda root: relabel(root, ""), "label", "line 3"),
+    "label that is no number": (lambda root: relabel(root, "3.0"), "label", "line 3"),
+}
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_bad_image_is_a_failure_that_names_the_file_and_the_others_are_stored(
+    run: Run, tmp_path: Path, case: str
+) -> None:
+    spoil, code, said = REJECTED[case]
+    root = dataset(tmp_path / "data", 3)
+    spoil(root)
+    assert run("--json", "ingest", root, "-j", 1).code == 3
+    (failure,) = run("--json", "failures").json
+    assert (failure["image_name"], failure["code"]) == (BAD, code)
+    assert said in failure["message"]
+    assert "\n" not in failure["message"]
+    stored = run("--json", "sql", "SELECT name FROM image ORDER BY name").json
+    assert [row["name"] for row in stored] == [name_of(0), name_of(2)]
+    for table, parent in (("cell", "image"), ("image_channel", "image"), ("image_file", "image")):
+        orphans = f"SELECT count(*) AS n FROM {table} WHERE {parent}_id NOT IN (SELECT id FROM {parent})"
+        assert run("--json", "sql", orphans).json == [{"n": 0}]
+
+
+@pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/b", "..", ".hidden", "a b", ""])
+def test_a_name_with_a_path_in_it_is_refused(run: Run, tmp_path: Path, name: str) -> None:
+    root = dataset(tmp_path / "data", 3)
+    write_table(root, {name_of(0): "0", name: "0"})
+    assert run("--json", "ingest", root, "-j", 1).code == 3
+    (failure,) = run("--json", "failures").json
+    assert failure["code"] == "name"
+    assert "line 3" in failure["message"]
+    assert run("--json", "status").json["images"] == 1
+
+
+NEEDS_A_STORE = [
+    ["status"],
+    ["failures"],
+    ["thresholds"],
+    ["clean", "create", "mine"],
+    ["clean", "list"],
+    ["clean", "show", "mine"],
+    ["export", "coco", "out.json"],
+    ["export", "mmdet", "out.pkl"],
+    ["export", "csv", "out.csv"],
+    ["export", "images", "out"],
+    ["sql", "SELECT 1"],
+    ["db", "check"],
+]
+WRITES = [["ingest", "data"], ["db", "upgrade"]]
+
+
+@pytest.mark.parametrize("command", [*NEEDS_A_STORE, *WRITES, ["plan", "data"]], ids=" ".join)
+def test_a_store_of_a_newer_version_is_refused_untouched(
+    run: Run, tmp_path: Path, command: list[str], empty_url: str, database: str
+) -> None:
+    root = dataset(tmp_path / "data", 1)
+    run("ingest", root, "-j", 1)
+    with connect(empty_url) as store, store.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ffff'"))
+    files = [path for path in tmp_path.glob("empty.db*") if path.suffix != ".db-shm"]
+    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    refused = run(*command)
+    assert refused.code == 1
+    assert "newer hpastore (schema ffff); upgrade hpastore" in one_line(refused)
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in files] == before
+    assert len(before) == (1 if database == "sqlite" else 0)
+
+
+@pytest.mark.parametrize("command", NEEDS_A_STORE, ids=" ".join)
+def test_a_store_that_is_not_there_is_not_made(
+    run: Run, tmp_path: Path, command: list[str], database: str
+) -> None:
+    refused = run(*command)
+    assert refused.code == 1
+    assert "'hpastore ingest ROOT' makes" in one_line(refused)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["thresholds", "--lower", "98"], "lower takes a share from 0 to 1, not 98; for 98 % say 0.98"),
+        (["thresholds", "--lower", "0.9", "--upper", "0.1"], "lower 0.9 is above upper 0.1"),
+        (["thresholds", "--measure", "size"], "no measure 'size'; there are"),
+        (["thresholds", "--channel", "pink"], "no channel 'pink'; there are red, green"),
+        (["thresholds", "--label", "19"], "no label 19; ids go from 0 to 18"),
+        (["clean", "create", "a b"], "'a b' cannot be a clean set's name"),
+        (["clean", "create", "a", "--scope", "some"], "no scope 'some'"),
+        (["clean", "create", "a", "--min-green", "300"], "min green takes a grey level"),
+        (["ingest", "data", "--background-percentile", "99"], "for 99 % say 0.99"),
+        (["ingest", "data", "--background-percentile", "0.5"], "measures at background percentile 0.99"),
+        (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),
+        (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
+        (["sql", "SELECT 1", "--format", "xml"], "no format 'xml'"),
+        (["sql", "SELECT 1", "--timeout", "0"], "timeout takes seconds above 0"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_what_is_allowed(
+    run: Run, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert said in one_line(refused)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["frobnicate"], ["ingest"], ["ingest", "a", "b"], ["thresholds", "--x"]]
+)
+def test_a_mistyped_command_exits_2_without_a_traceback(run: Run, arguments: list[str]) -> None:
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+
+
+def test_a_clean_set_of_nothing_is_refused_and_not_kept(run: Run, tmp_path: Path) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "--limit", 0)
+    run("db", "upgrade")
+    refused = run("clean", "create", "mine")
+    assert refused.code == 2
+    assert "ingest images with labels first" in one_line(refused)
+    assert run("--json", "clean", "list").json == []
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("mysql://host/db", 2, "--db takes"),
+        ("sqlite://", 2, "--db takes"),
+        ("postgresql://nobody@127.0.0.1:1/none", 5, "postgresql+psycopg://nobody@127.0.0.1:1/none"),
+        ("no/such/folder/x.db", 2, "is not a folder"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_named(
+    run: Run, tmp_path: Path, url: str, code: int, said: str
+) -> None:
+    outcome = run("ingest", dataset(tmp_path / "data", 1), db=url)
+    assert outcome.code == code
+    assert said in one_line(outcome)
+
+
+def test_a_password_is_never_printed(run: Run, tmp_path: Path) -> None:
+    url = "postgresql://nobody:canary@127.0.0.1:1/none"
+    for command in (["status"], ["ingest", dataset(tmp_path / "data", 1)], ["db", "check"]):
+        outcome = run(*command, db=url)
+        assert outcome.code == 5
+        assert "canary" not in outcome.out + outcome.err
+
+
+def test_a_file_that_is_no_database_is_named_and_untouched(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("my notes, long enough to be no header of a database at all")
+    for command in (["status"], ["db", "upgrade"], ["ingest", dataset(tmp_path / "data", 1)]):
+        refused = run(*command, db=str(tmp_path / "notes.txt"))
+        assert refused.code == 1
+        assert "notes.txt: is not a SQLite database" in one_line(refused)
+    assert (tmp_path / "notes.txt").read_text().startswith("my notes")
+
+
+def test_the_python_api_raises_what_the_command_line_prints(tmp_path: Path) -> None:
+    with pytest.raises(hpastore.HpastoreError, match="no such store"):
+        hpastore.open_store(tmp_path / "none.db")

@@ -1,0 +1,285 @@
+"""Every command from the user's chair: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+import hpastore
+from hpastore.store import migrate
+from tests.cli.conftest import Run
+from tests.world import dataset, name_of, write_image, write_table
+
+SUMMARY = [
+    *("new", "changed", "relabelled", "remeasured", "gone", "unchanged", "rejected", "cells"),
+    *("images_decoded", "seconds"),
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return dataset(tmp_path / "data", 5)
+
+
+def test_ingest_prints_its_summary_and_again_decodes_nothing(run: Run, root: Path) -> None:
+    first = run("--json", "ingest", root, "-j", 1)
+    assert first.code == 0
+    assert list(first.json) == SUMMARY
+    assert (first.json["new"], first.json["images_decoded"], first.json["cells"]) == (5, 5, 12)
+    assert all(type(value) is int for name, value in first.json.items() if name != "seconds")
+    again = run("--json", "ingest", root)
+    assert again.code == 0
+    assert (again.json["unchanged"], again.json["images_decoded"], again.json["cells"]) == (5, 0, 0)
+    text = run("ingest", root)
+    assert ["unchanged", "5"] in [line.split() for line in text.out.splitlines()]
+
+
+def test_ingest_goes_on_past_a_bad_image_and_exits_3(run: Run, root: Path) -> None:
+    bad = root / "train" / f"{name_of(1)}_green.png"
+    bad.write_bytes(bad.read_bytes()[:-40])
+    done = run("ingest", root, "-j", 1)
+    assert done.code == 3
+    assert "1 images were rejected; 'hpastore failures' says why" in done.err
+    (failure,) = run("failures", "--json").json
+    assert (failure["image_name"], failure["uri"], failure["code"]) == (
+        name_of(1),
+        f"train/{name_of(1)}_green.png",
+        "png",
+    )
+    assert str(bad) in failure["message"]
+    assert name_of(1) in run("failures").out
+    assert run("--json", "status").json["images"] == 4
+
+
+def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path, database: str) -> None:
+    planned = run("plan", root)
+    assert planned.code == 4
+    assert planned.out.splitlines()[-5].split() == ["new", "5"]
+    if database == "sqlite":
+        assert not (root.parent / "empty.db").exists()
+    assert run("--json", "plan", root).json["new"] == [name_of(i) for i in range(5)]
+    assert run("ingest", root, "--dry-run").code == 0
+    run("ingest", root, "-j", 1)
+    planned = run("plan", root)
+    assert planned.code == 0
+    assert planned.out.splitlines()[-1].split() == ["unchanged", "5"]
+    write_table(root, {name_of(0): "3"})
+    assert run("--json", "plan", root).json["relabelled"] == [name_of(0)]
+
+
+def test_limit_split_and_labels_none_are_taken(run: Run, root: Path) -> None:
+    assert run("--json", "ingest", root, "--limit", 2, "--split", "dev", "-j", 1).json["new"] == 2
+    assert run("--json", "ingest", root, "--labels", "none", "-j", 1).json["new"] == 3
+    status = run("--json", "status").json
+    assert (status["images"], status["unlabelled"]) == (5, 5)
+    assert {entry["split"] for entry in status["roots"]} == {"dev", None}
+
+
+def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    status = run("--json", "status").json
+    assert (status["images"], status["cells"], status["failures"]) == (5, 12, 0)
+    assert status["recipe"] == {"background_percentile": 0.99, "version": 1}
+    assert status["roots"] == [{"root": str(root), "split": None, "images": 5}]
+    text = run("status").out
+    assert "cells" in text
+    assert str(root) in text
+
+
+def test_thresholds_as_json_have_full_precision(run: Run, root: Path, empty_url: str) -> None:
+    run("ingest", root, "-j", 1)
+    found = run("thresholds", "--lower", 0.25, "--upper", 0.75, "--json").json
+    assert [list(row) for row in found] == [["label_id", "label", "n", "lower", "upper"]] * 4
+    with hpastore.open_store(empty_url) as store:
+        expected = hpastore.thresholds(store, hpastore.Rule(lower=0.25, upper=0.75))
+    assert found == expected.to_dict("records")
+    assert [row["label_id"] for row in run("--json", "thresholds", "--label", 7).json] == [7]
+    assert "Nucleoplasm" in run("thresholds").out
+
+
+def test_clean_sets_are_made_listed_and_shown(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    made = run("--json", "clean", "create", "mine", "--lower", 0.1, "--upper", 0.9)
+    assert made.code == 0
+    assert made.json["name"] == "mine"
+    assert made.json["version"] == 1
+    assert "mine@2: " in run("clean", "create", "mine", "--min-green", 0).out
+    assert [(row["name"], row["version"]) for row in run("--json", "clean", "list").json] == [
+        ("mine", 1),
+        ("mine", 2),
+    ]
+    shown = run("--json", "clean", "show", "mine@1").json
+    assert sum(row["cells"] for row in shown) == made.json["cells"]
+    assert sum(row["clean"] for row in shown) == made.json["clean"]
+    assert "Nucleoplasm" in run("clean", "show", "mine").out
+    missing = run("clean", "show", "other")
+    assert (missing.code, missing.err) == (
+        1,
+        "hpastore: no clean set other; 'hpastore clean list' shows those there are\n",
+    )
+
+
+def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "mine", "--min-green", 0)
+    for name, form in (("a.json", "coco"), ("a.pkl", "mmdet"), ("a.csv", "csv"), ("pictures", "images")):
+        written = run("--json", "export", form, name, "--clean", "mine")
+        assert written.code == 0, written.err
+        assert written.json["path"] == name
+        assert written.json["annotations"] > 0
+        assert run("verify", name).code == 0
+    assert "cell_ID,bbox,fraction,Label,clean" in _first_line(run, "b.csv", "--layout", "notebook")
+    refused = run("export", "coco", "a.json")
+    assert refused.code == 1
+    assert refused.err == "hpastore: a.json: exists; choose another name, or replace it with --force\n"
+    (tmp_path / "a.json").write_text("{}")
+    changed = run("verify", "a.json")
+    assert (changed.code, changed.out) == (1, "")
+    assert "a.json: differs" in changed.err
+
+
+def _first_line(run: Run, name: str, *options: str) -> str:
+    run("export", "csv", name, "--clean", "mine", *options)
+    return Path(name).read_text().splitlines()[0]
+
+
+def test_sql_answers_as_table_csv_and_json(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    query = "SELECT name, label_count FROM image ORDER BY name LIMIT 2"
+    expected = [{"name": name_of(i), "label_count": 1} for i in range(2)]
+    assert run("sql", query, "--format", "json").json == expected
+    assert run("--json", "sql", query).json == expected
+    assert list(csv.DictReader(io.StringIO(run("sql", query, "--format", "csv").out))) == [
+        {"name": name_of(i), "label_count": "1"} for i in range(2)
+    ]
+    assert name_of(1) in run("sql", query).out
+
+
+def test_sql_says_where_it_cut(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    cut = run("sql", "SELECT name FROM image", "--max-rows", 2)
+    assert cut.code == 0
+    assert cut.err == "hpastore: cut at 2 rows; --max-rows gives more\n"
+    whole = run("sql", "SELECT name FROM image", "--max-rows", 5)
+    assert whole.err == ""
+
+
+def test_sql_ends_a_query_that_takes_too_long(run: Run, root: Path) -> None:
+    run("ingest", root, "--limit", 0)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    ended = run("sql", endless, "--timeout", 0.2)
+    assert (ended.code, ended.out) == (1, "")
+    assert "took longer than 0.2 s" in ended.err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM cell",
+        "UPDATE image SET split = 'x'",
+        "INSERT INTO label VALUES (19, 'x')",
+        "DROP TABLE cell",
+        "CREATE TABLE x (y int)",
+        "SELECT 1; DELETE FROM cell",
+        "ATTACH 'x.db' AS x",
+        "VACUUM INTO 'x.db'",
+        "PRAGMA writable_schema = 1",
+        "COMMIT",
+        "nonsense",
+        "",
+    ],
+)
+def test_sql_does_nothing_but_read(run: Run, root: Path, statement: str, tmp_path: Path) -> None:
+    run("ingest", root, "-j", 1)
+    before = {path.name for path in tmp_path.iterdir()}
+    refused = run("sql", statement)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith("hpastore: ")
+    assert refused.err.count("\n") == 1
+    assert run("--json", "status").json["cells"] == 12
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_writing_cte_is_refused(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    refused = run("sql", "WITH gone AS (DELETE FROM cell RETURNING id) SELECT count(*) FROM gone")
+    assert refused.code == 1
+    assert run("--json", "status").json["cells"] == 12
+
+
+def test_db_upgrade_makes_current_and_check_find_nothing(run: Run) -> None:
+    missing = run("db", "check")
+    assert missing.code == 1
+    assert "hpastore ingest ROOT" in missing.err
+    assert run("db", "upgrade").out == f"upgraded to schema {migrate.head()}\n"
+    assert run("db", "upgrade").out == f"is at schema {migrate.head()}\n"
+    assert run("db", "current").out == f"store {migrate.head()}, program {migrate.head()}\n"
+    assert run("--json", "db", "current").json == {"schema": migrate.head(), "program": migrate.head()}
+    assert run("db", "check").out == "nothing has drifted\n"
+    assert run("--json", "db", "check").json == []
+
+
+def test_sample_draws_what_ingest_takes(run: Run) -> None:
+    drawn = run("sample", "drawn", "-n", 2, "--size", 64, "-j", 1)
+    assert (drawn.code, drawn.out) == (0, "")
+    assert "next: hpastore ingest drawn" in drawn.err
+    assert run("--json", "ingest", "drawn", "-j", 1).json["new"] == 2
+    assert run("--json", "sample", "other", "-n", 1, "--size", 64, "-j", 1).json == {
+        "folder": "other",
+        "images": 1,
+    }
+
+
+def test_shared_options_may_stand_anywhere(run: Run, root: Path, empty_url: str) -> None:
+    run("ingest", root, "-j", 1)
+    assert run("status", "--json").json == run("--json", "status").json
+    assert run("status", "--json", "--db", empty_url).json == run("--json", "status", db=empty_url).json
+    assert run("status", "--json", f"--db={empty_url}").json["images"] == 5
+
+
+def test_quiet_silences_messages_but_not_errors(run: Run, root: Path) -> None:
+    (root / "train" / f"{name_of(0)}_red.png").unlink()
+    done = run("--quiet", "ingest", root, "-j", 1)
+    assert (done.code, done.err) == (3, "")
+    assert "root does not" not in run("--quiet", "ingest", root / "none").err
+    assert run("--quiet", "ingest", root / "none").err != ""
+
+
+def test_an_empty_mask_is_stored_with_a_warning(run: Run, tmp_path: Path) -> None:
+    import numpy as np
+
+    root = tmp_path / "data"
+    write_image(root, "empty", mask=np.zeros((24, 32), np.uint16))
+    write_image(root, "full", mask=np.full((24, 32), 3, np.uint16))
+    write_table(root, {"empty": "0", "full": "0"})
+    done = run("--json", "ingest", root, "-j", 1)
+    assert done.code == 0
+    assert (done.json["new"], done.json["cells"]) == (2, 1)
+    assert "warning: empty: its mask is empty" in done.err
+    assert "warning: full: its cells cover the whole image" in done.err
+
+
+def test_a_table_of_failures_obeys_no_control_character(run: Run, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 1)
+    write_table(root, {name_of(0): "0", "a\x1b[31mb": "0"})
+    assert run("ingest", root, "-j", 1).code == 3
+    assert "\x1b" not in run("failures").out
+    assert "\\x1b" in run("failures").out
+
+
+def test_the_version_is_the_packages(run: Run) -> None:
+    assert run("--version").out == f"hpastore {hpastore.__version__}\n"
+
+
+def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "mine")
+    for command in (["status"], ["failures"], ["thresholds"], ["clean", "list"], ["clean", "show", "mine"]):
+        said = run("--json", *command)
+        assert said.code == 0
+        json.loads(said.out)
+        assert said.out.count("\n") == 1

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import hpastore
+from hpastore.errors import ExportError, UsageError
+from hpastore.export.choice import Choice
+from hpastore.store.engine import Store
+from tests.world import dataset, draw_channels, draw_mask, name_of, write_image
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return dataset(tmp_path / "data", 5)
+
+
+@pytest.fixture
+def filled(store: Store, root: Path) -> Store:
+    hpastore.ingest(store, root, executor="serial")
+    return store
+
+
+def picture(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """As red, green, blue."""
+    return np.asarray(cv2.imread(str(path)), np.uint8)[:, :, ::-1]
+
+
+def test_red_green_and_blue_are_microtubules_protein_and_nucleus(filled: Store, tmp_path: Path) -> None:
+    hpastore.export_images(filled, tmp_path / "out", jobs=2)
+    expected = draw_channels(1, draw_mask(1))
+    found = picture(tmp_path / "out" / f"{name_of(1)}.png")
+    for place, channel in enumerate(("red", "green", "blue")):
+        assert np.array_equal(found[:, :, place], expected[channel])
+
+
+def test_bgr_swaps_red_and_blue_as_the_notebook_did(filled: Store, tmp_path: Path) -> None:
+    hpastore.export_images(filled, tmp_path / "rgb", jobs=1)
+    hpastore.export_images(filled, tmp_path / "bgr", channel_order="bgr", jobs=1)
+    ours, theirs = (picture(tmp_path / order / f"{name_of(0)}.png") for order in ("rgb", "bgr"))
+    assert np.array_equal(ours, theirs[:, :, ::-1])
+    assert not np.array_equal(ours, theirs)
+
+
+def test_sixteen_bits_become_eight(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 1, bits=16)
+    hpastore.ingest(store, root, executor="serial")
+    hpastore.export_images(store, tmp_path / "out", jobs=1)
+    deep = draw_channels(0, draw_mask(3), 16)["green"].astype(int)
+    assert np.array_equal(picture(tmp_path / "out" / f"{name_of(0)}.png")[:, :, 1], (deep + 128) // 257)
+
+
+def test_the_images_are_those_that_the_annotations_name(filled: Store, tmp_path: Path) -> None:
+    import json
+
+    hpastore.create_clean_set(filled, "mine")
+    choice = Choice(clean="mine")
+    hpastore.export_coco(filled, tmp_path / "mine.json", choice, image_format="jpg")
+    written = hpastore.export_images(filled, tmp_path / "out", choice, image_format="jpg", jobs=1)
+    named = {image["file_name"] for image in json.loads((tmp_path / "mine.json").read_text())["images"]}
+    assert {file.name for file in (tmp_path / "out").glob("*.jpg")} == named
+    assert written.files == written.images == len(named) == 4
+    assert all((tmp_path / "out" / name).read_bytes()[:2] == b"\xff\xd8" for name in named)
+
+
+def test_one_and_two_processes_write_the_same_bytes(filled: Store, tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        hpastore.export_images(filled, tmp_path / str(jobs), jobs=jobs)
+    one, two = (
+        {file.name: file.read_bytes() for file in (tmp_path / str(jobs)).iterdir()} for jobs in (1, 2)
+    )
+    assert one == two
+    assert len(one) == 6
+
+
+def test_a_channel_that_changed_since_it_was_ingested_is_refused(
+    filled: Store, root: Path, tmp_path: Path
+) -> None:
+    write_image(root, name_of(1), seed=99, mask=draw_mask(1))
+    with pytest.raises(ExportError, match=f"{name_of(1)}_blue.png: has changed since it was ingested"):
+        hpastore.export_images(filled, tmp_path / "out", jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_channel_that_is_gone_is_named(filled: Store, root: Path, tmp_path: Path) -> None:
+    (root / "train" / f"{name_of(1)}_blue.png").unlink()
+    with pytest.raises(ExportError, match=f"{name_of(1)}_blue.png: "):
+        hpastore.export_images(filled, tmp_path / "out", jobs=1)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "."))) == []
+
+
+def test_progress_counts_up_to_all(filled: Store, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    hpastore.export_images(filled, tmp_path / "out", jobs=1, progress=lambda *now: seen.append(now))
+    assert seen == [(i, 5) for i in range(1, 6)]
+
+
+def test_what_makes_no_sense_is_refused(filled: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no channel order 'gbr'"):
+        hpastore.export_images(filled, tmp_path / "out", channel_order="gbr")
+    with pytest.raises(UsageError, match="no image format 'gif'"):
+        hpastore.export_images(filled, tmp_path / "out", image_format="gif")
+    with pytest.raises(ExportError, match="no image to export"):
+        hpastore.export_images(filled, tmp_path / "out", Choice(labels=(11,)))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hpastore
+from hpastore.errors import ExportError, UsageError
+from hpastore.store.engine import Store
+from tests.world import rows
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_it_is_what_ingest_reads_and_truth_has_a_row_per_cell(store: Store, tmp_path: Path) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=4, size=96, jobs=1)
+    summary = hpastore.ingest(store, root, executor="serial")
+    assert (summary.new, summary.rejected) == (4, 0)
+    with (root / "truth.csv").open() as file:
+        truth = {(row["name"], int(row["mask_id"])): row["fault"] for row in csv.DictReader(file)}
+    cells = rows(store, "SELECT image, mask_id, nucleus_area, touches_border FROM cell_stats")
+    assert {(cell["image"], cell["mask_id"]) for cell in cells} == set(truth)
+    for cell in cells:
+        fault = truth[cell["image"], cell["mask_id"]]
+        if fault == "no_nucleus":
+            assert cell["nucleus_area"] == 0
+        if fault == "border_cut":
+            assert cell["touches_border"]
+
+
+def test_the_same_seed_draws_the_same_bytes_whatever_the_processes(tmp_path: Path) -> None:
+    hpastore.make_sample(tmp_path / "one", n=3, size=64, jobs=1)
+    hpastore.make_sample(tmp_path / "two", n=3, size=64, jobs=2)
+    hpastore.make_sample(tmp_path / "other", n=3, size=64, seed=1, jobs=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one") != contents(tmp_path / "other")
+
+
+def test_masks_are_read_by_numpy_as_saved_by_it(tmp_path: Path) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=1, size=64, jobs=1)
+    with np.load(next((root / "hpa_cell_mask").iterdir())) as archive:
+        assert archive.files == ["arr_0"]
+        assert (archive["arr_0"].dtype, archive["arr_0"].shape) == (np.uint16, (64, 64))
+
+
+def test_an_existing_folder_is_replaced_only_by_force(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ExportError, match=r"exists.*--force"):
+        hpastore.make_sample(tmp_path / "data", n=1, size=64, jobs=1)
+    hpastore.make_sample(tmp_path / "data", n=1, size=64, jobs=1, force=True)
+    assert (tmp_path / "data" / "truth.csv").is_file()
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"size": 63}, {"size": 4097}, {"bits": 12}, {"seed": -1}])
+def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="a sample has"):
+        hpastore.make_sample(tmp_path / "data", **wrong)
+    assert not (tmp_path / "data").exists()
