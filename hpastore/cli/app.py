@@ -20,8 +20,8 @@ from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageE
 ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
-INTERRUPTED: Final = 128 + signal.SIGINT
-TERMINATED: Final = 128 + signal.SIGTERM
+STOPPED: Final = 128
+"""And the signal's number."""
 
 app = typer.Typer(
     name="hpastore",
@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 error; 2 wrong usage; 3 done, but some inputs were rejected; 4 there is work to do, or
     something has drifted; 5 disk full or database out of reach; 130 and 143 after SIGINT and SIGTERM.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     logging.getLogger("hpastore").handlers = [_Messages()]
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -82,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HpastoreError as error:
         print(f"hpastore: {error}", file=sys.stderr)
         sys.exit(_code(error))
-    except KeyboardInterrupt:
-        print("hpastore: interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on, as after "| head"
 
@@ -98,9 +96,9 @@ class _Messages(logging.Handler):
             print(f"hpastore: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's
-    print("hpastore: terminated; what was finished is kept", file=sys.stderr)
-    sys.exit(TERMINATED)
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's
+    print("hpastore: stopped; what was finished is kept", file=sys.stderr)
+    sys.exit(STOPPED + number)
 
 
 def _code(error: HpastoreError) -> int:

@@ -126,7 +126,7 @@ def _ask_postgresql(
     import psycopg
 
     if not sql.lstrip(" \t\r\n(").lower().startswith(_STATEMENTS):
-        raise QueryError("the query does more than read; use a SELECT")
+        raise QueryError(f"a query begins with {', '.join(_STATEMENTS).upper()}")
     try:
         with store.engine.connect() as connection:
             driver = connection.connection.driver_connection

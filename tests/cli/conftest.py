@@ -37,7 +37,7 @@ def run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("HPASTORE_DB", empty_url)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: object, db: str | None = None) -> Outcome:
         shared = [] if db is None else ["--db", db]
@@ -48,4 +48,5 @@ def run(
         return Outcome(int(caught.value.code or 0), said.out, said.err)
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
