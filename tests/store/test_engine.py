@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
+from hpastore.store import engine, migrate, write
+from hpastore.store.engine import Store, connect
+from tests.world import dump, has_one_writer, is_a_file, measured, put, rows, scalar, switches_foreign_keys
+
+
+def pragma(store: Store, name: str) -> object:
+    with store.reading() as connection:
+        return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+
+
+def images(store: Store) -> int:
+    return int(scalar(store, "SELECT count(*) FROM image"))
+
+
+def test_what_is_written_stays(url: str, store: Store) -> None:
+    put(store, measured())
+    with connect(url) as other:
+        assert images(other) == 1
+
+
+def test_an_exception_leaves_nothing(store: Store) -> None:
+    put(store, measured("a"))
+    before = dump(store)
+    with pytest.raises(ZeroDivisionError), store.writing() as connection:
+        assert connection.execute(text("DELETE FROM image")).rowcount / 0
+    assert dump(store) == before
+
+
+def test_half_an_image_is_never_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, measured("a"))
+    before = dump(store)
+    monkeypatch.setattr(write, "_write_cells", lambda *_: 1 / 0)
+    for name in ("a", "b"):
+        with pytest.raises(ZeroDivisionError):
+            put(store, measured(name, (5,), n=2))
+    assert dump(store) == before
+
+
+def test_a_reader_sees_one_state(url: str, store: Store) -> None:
+    with connect(url) as other, other.reading() as connection:
+        count = text("SELECT count(*) FROM image")
+        assert connection.execute(count).scalar_one() == 0
+        put(store, measured())
+        assert connection.execute(count).scalar_one() == 0
+    assert images(store) == 1
+
+
+@has_one_writer
+def test_a_second_writer_waits_for_the_first(url: str, store: Store) -> None:
+    began, seen = threading.Event(), []
+
+    def second() -> None:
+        with connect(url) as other:
+            began.set()
+            with other.writing() as connection:
+                seen.append(connection.execute(text("SELECT count(*) FROM image")).scalar_one())
+
+    thread = threading.Thread(target=second)
+    with store.writing() as connection:
+        thread.start()
+        assert began.wait(10)
+        thread.join(0.2)
+        assert thread.is_alive()
+        connection.execute(
+            text("INSERT INTO recipe (background_percentile, version, current) VALUES (0.5, 1, true)")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO image (name, root, width, height, bit_depth, labels, label_count, cell_count, "
+                "ingested_at, recipe_id) VALUES ('a', '/', 1, 1, 8, '', 0, 0, '', 1)"
+            )
+        )
+    thread.join(10)
+    assert seen == [1]
+
+
+@has_one_writer
+def test_who_waits_too_long_is_told_why(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
+    with store.writing(), connect(url) as other:
+        with pytest.raises(UnavailableError, match="another process has been writing"), other.writing():
+            pytest.fail("two writers at once")
+        assert images(other) == 0  # who reads need not wait
+
+
+@is_a_file
+def test_a_file_keeps_a_log_and_syncs_it(store: Store) -> None:
+    assert pragma(store, "journal_mode") == "wal"
+    assert pragma(store, "synchronous") == 2
+
+
+@switches_foreign_keys
+def test_foreign_keys_hold_on_every_connection(store: Store) -> None:
+    with store.reading() as first, store.reading() as second, store.engine.connect() as third:
+        found = [c.exec_driver_sql("PRAGMA foreign_keys").scalar_one() for c in (first, second, third)]
+    with store.writing() as fourth:
+        found.append(fourth.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
+    assert found == [1, 1, 1, 1]
+
+
+@switches_foreign_keys
+def test_foreign_keys_hold_again_after_a_migration(store: Store) -> None:
+    migrate.downgrade(store, "base")
+    migrate.upgrade(store)
+    assert pragma(store, "foreign_keys") == 1
+    with pytest.raises(ZeroDivisionError), migrate._schema_transaction(store) as connection:
+        assert 1 / connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
+    assert pragma(store, "foreign_keys") == 1
+
+
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    for url in (tmp_path / "no.db", str(tmp_path / "no.db"), f"sqlite:///{tmp_path / 'no.db'}"):
+        with pytest.raises(
+            SchemaMissingError, match=r"no\.db: no such store; 'hpastore ingest ROOT' makes one"
+        ):
+            connect(url)
+    with pytest.raises(SchemaMissingError):
+        connect(tmp_path)  # a folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_made_only_in_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none is not a folder, so that a\.db cannot be made in it"):
+        connect(tmp_path / "none" / "a.db", create=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"this is no database, but a text of some length\n" * 100, bytes(8192)])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cells.db"
+    path.write_bytes(content)
+    for use in (migrate.require_current, migrate.upgrade, migrate.check, images):
+        with connect(path, create=True) as store, pytest.raises(StoreError, match="is not a SQLite database"):
+            use(store)
+    assert path.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["cells.db"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mysql://a/b", "nonsense://a", "sqlite://", "sqlite:///:memory:", "://", "postgresql://a:b:c:d/e"),
+        "http://example.org/cells.db",
+    ],
+)
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(
+        UsageError, match="--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME"
+    ):
+        connect(url)
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql://somebody:secret@/cells?host={tmp_path}"
+    with connect(url) as store:
+        with pytest.raises(UnavailableError) as caught:
+            images(store)
+        with pytest.raises(UnavailableError):
+            migrate.upgrade(store)
+    assert "secret" not in str(caught.value)
+    assert "somebody" in str(caught.value)
+
+
+def test_a_path_may_hold_odd_characters(tmp_path: Path) -> None:
+    path = tmp_path / "a b%20?c#d.db"
+    with connect(path, create=True) as store:
+        migrate.upgrade(store)
+        put(store, measured())
+    assert path.is_file()
+    with connect(path) as store:
+        assert rows(store, "SELECT name FROM image") == [{"name": "a"}]
+        assert store.url == str(path)

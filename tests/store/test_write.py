@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from hpastore.clean.select import create_clean_set
+from hpastore.errors import UsageError
+from hpastore.kernels import rle
+from hpastore.kernels.histogram import unpack
+from hpastore.kernels.measure import measure
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
+from hpastore.model import CHANNELS, Cells, Failure, Known, Measured, Recipe, Source
+from hpastore.schema.columns import Flag
+from hpastore.schema.tables import Base, Cell, CellChannel
+from hpastore.store import read, write
+from hpastore.store.engine import Store
+from tests.world import (
+    NOW,
+    begin_run,
+    cells,
+    decoded,
+    draw_channels,
+    draw_mask,
+    dump,
+    exact,
+    has_strict_tables,
+    measured,
+    put,
+    rows,
+    scalar,
+)
+
+TABLES = Base.metadata.sorted_tables
+
+
+def drawn(name: str = "a", *, nuclei: bool = True, seed: int = 0, n: int = 3) -> Measured:
+    """An image of bars, measured."""
+    mask = draw_mask(n)
+    made = measure(decoded(seed, mask, np.minimum(mask, 3) if nuclei else None), 0.99)
+    height, width = mask.shape
+    return replace(measured(name, (0, 16), made), height=height, width=width)
+
+
+def stored(store: Store, table: Any, *order: Any) -> list[Any]:
+    with store.reading() as connection:
+        return list(connection.execute(select(table.__table__).order_by(*order)).mappings())
+
+
+def number(value: float, kind: str) -> Any:
+    """A measured number as it must come back."""
+    if np.isnan(value):
+        return None
+    return {"real": exact(float(value)), "integer": int(value), "flag": bool(value)}[kind]
+
+
+# One image
+
+
+@pytest.mark.parametrize("nuclei", [True, False])
+def test_rows_are_what_was_measured(store: Store, nuclei: bool) -> None:
+    image = drawn(nuclei=nuclei)
+    put(store, image)
+    found = stored(store, Cell, Cell.mask_id)
+    assert [row["mask_id"] for row in found] == image.cells.mask_ids.tolist() == [1, 3, 5]
+    assert [row["rle"] for row in found] == list(image.cells.rles)
+    for m in SHAPE_MEASURES:
+        expected = image.cells.shape.get(m.name, np.full(3, np.nan)).tolist()
+        assert [row[m.name] for row in found] == [number(v, m.kind) for v in expected], m.name
+    ids = [row["id"] for row in found]
+    levels = {(row["cell_id"], row["channel"]): row for row in stored(store, CellChannel)}
+    assert len(levels) == 12
+    for channel in CHANNELS:
+        for m in CHANNEL_MEASURES:
+            expected = image.cells.channels[channel].measures[m.name].tolist()
+            assert [exact(levels[i, channel][m.name]) for i in ids] == [number(v, m.kind) for v in expected]
+
+
+def test_masks_and_histograms_unpack_to_what_was_drawn(store: Store) -> None:
+    put(store, drawn())
+    mask, channels = draw_mask(3), draw_channels(0, draw_mask(3))
+    for row in rows(
+        store, "SELECT mask_id, rle, image.height, image.width FROM cell JOIN image ON image_id = image.id"
+    ):
+        np.testing.assert_array_equal(
+            rle.decode(row["rle"], row["height"], row["width"]), mask == row["mask_id"]
+        )
+    found = rows(store, "SELECT channel, histogram FROM image_channel")
+    assert {row["channel"] for row in found} == set(CHANNELS)
+    for row in found:
+        pixels = channels[row["channel"]]
+        expected = [np.bincount(pixels[mask == k], minlength=256) for k in (0, 1, 3, 5)]
+        np.testing.assert_array_equal(unpack(bytes(row["histogram"])), expected)
+
+
+def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
+    put(store, drawn())
+    image = rows(store, "SELECT * FROM image")[0]
+    columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
+    assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
+    with store.reading() as connection:
+        source = measured("a", (0, 16)).source
+        assert read.known_images(connection) == {"a": Known("/data", (0, 16), source.files)}
+    assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
+
+
+@pytest.mark.parametrize(("column", "level"), [("fraction", None), ("brenner", None)])
+def test_no_number_is_null(store: Store, column: str, level: None) -> None:
+    put(store, measured(green_fraction=[float("nan")], green_brenner=[float("nan")]))
+    assert scalar(store, f"SELECT {column} FROM cell_channel WHERE channel = 'green'") is level
+
+
+def test_an_image_without_cells_has_its_own_rows(store: Store) -> None:
+    put(store, measured(n=0))
+    assert scalar(store, "SELECT cell_count FROM image") == 0
+    assert scalar(store, "SELECT count(*) FROM image_channel") == 4
+    assert scalar(store, "SELECT count(*) FROM cell") == 0
+
+
+@has_strict_tables
+def test_every_value_has_the_type_of_its_column(store: Store) -> None:
+    put(store, drawn(), measured("b", n=1))
+    create_clean_set(store, "a")
+    with store.writing() as connection:
+        write.write_failures(connection, [Failure("c", "", "png", "")], run_id=begin_run(connection), now=NOW)
+    for table in TABLES:
+        for column in table.c:
+            declared = column.type.compile(store.engine.dialect)
+            kind = {"BIGINT": "integer", "INTEGER": "integer", "REAL": "real", "TEXT": "text", "BLOB": "blob"}
+            expected = "integer" if isinstance(column.type, Flag) else kind.get(declared, "text")
+            found = rows(store, f'SELECT DISTINCT typeof("{column.name}") AS kind FROM {table.name}')
+            assert found, table.name
+            assert {row["kind"] for row in found} <= {expected, "null"}, f"{table.name}.{column.name}"
+
+
+# Again
+
+
+def test_an_image_takes_the_place_of_the_one_with_its_name(make_store: Any, database: str) -> None:
+    store, other = make_store(database), make_store(database)
+    put(store, measured("a", (0, 1), n=5), measured("b"))
+    create_clean_set(store, "s")
+    put(store, drawn("a"))
+    put(other, measured("b"), drawn("a"))
+    ids = ("id", "image_id", "cell_id")
+    kept = [name for name in dump(store, views=False) if not name.startswith("clean")]
+    assert {t: dump(store, without=ids)[t] for t in kept} == {t: dump(other, without=ids)[t] for t in kept}
+    assert {r["image"] for r in rows(store, "SELECT image FROM clean_cell")} == {"b"}
+
+
+def test_writing_the_same_twice_changes_nothing_but_keys(store: Store) -> None:
+    put(store, drawn("a"))
+    ids = ("id", "image_id", "cell_id")
+    before = dump(store, without=ids)
+    put(store, drawn("a"))
+    assert dump(store, without=ids) == before
+
+
+def test_adding_an_image_leaves_the_others_rows_alone(store: Store) -> None:
+    put(store, drawn("a"))
+    before = dump(store)
+    put(store, drawn("b", seed=1))
+    after = dump(store)
+    for table in (
+        "image",
+        "image_file",
+        "image_label",
+        "image_channel",
+        "cell",
+        "cell_channel",
+        "cell_stats",
+    ):
+        assert set(map(repr, before[table])) < set(map(repr, after[table]))
+
+
+def test_new_labels_replace_the_old_ones_and_nothing_else(store: Store) -> None:
+    put(store, drawn("a"), drawn("b"))
+    before = dump(store, views=False)
+    with store.writing() as connection:
+        write.relabel_image(connection, Source("a", (2, 5, 11), ()))
+        write.relabel_image(connection, Source("b", (), ()))
+    after = dump(store, views=False)
+    assert rows(store, "SELECT name, labels, label_count FROM image ORDER BY name") == [
+        {"name": "a", "labels": "2|5|11", "label_count": 3},
+        {"name": "b", "labels": "", "label_count": 0},
+    ]
+    assert rows(store, "SELECT label_id FROM image_label ORDER BY label_id") == [
+        {"label_id": i} for i in (2, 5, 11)
+    ]
+    assert {name for name in after if after[name] != before[name]} == {"image", "image_label"}
+
+
+# Failures
+
+
+def fail(
+    store: Store, later: int, code: str = "png", uri: str = "train/a_red.png", message: str = "cut"
+) -> None:
+    with store.writing() as connection:
+        run_id = begin_run(connection)
+        failure = Failure("a", uri, code, message)
+        write.write_failures(connection, [failure], run_id=run_id, now=NOW + timedelta(hours=later))
+
+
+def failure(store: Store) -> dict[str, Any]:
+    with store.reading() as connection:
+        (row,) = read.failures(connection)
+    return dict(row)
+
+
+def test_the_same_fault_keeps_when_it_was_first_seen(store: Store) -> None:
+    fail(store, 0)
+    fail(store, 5, message="cut again")
+    assert failure(store) == {
+        "image_name": "a",
+        "uri": "train/a_red.png",
+        "code": "png",
+        "message": "cut again",
+        "first_seen": NOW,
+        "last_seen": NOW + timedelta(hours=5),
+        "run_id": 2,
+    }
+
+
+@pytest.mark.parametrize("other", [{"code": "io"}, {"uri": "train/a_blue.png"}])
+def test_another_fault_is_first_seen_now(store: Store, other: dict[str, str]) -> None:
+    fail(store, 0)
+    fail(store, 5, **other)
+    found = failure(store)
+    assert found["first_seen"] == found["last_seen"] == NOW + timedelta(hours=5)
+    assert {name: found[name] for name in other} == other
+
+
+def test_a_failure_goes_when_its_image_is_stored_or_relabelled(store: Store) -> None:
+    fail(store, 0)
+    put(store, measured("b"))
+    assert scalar(store, "SELECT count(*) FROM failure") == 1
+    put(store, measured("a"))
+    assert scalar(store, "SELECT count(*) FROM failure") == 0
+    fail(store, 1)
+    with store.writing() as connection:
+        write.relabel_image(connection, Source("a", (3,), ()))
+    assert scalar(store, "SELECT count(*) FROM failure") == 0
+
+
+def test_no_failures_write_nothing(store: Store) -> None:
+    with store.writing() as connection:
+        write.write_failures(connection, [], run_id=0, now=NOW)
+    assert scalar(store, "SELECT count(*) FROM failure") == 0
+
+
+# Recipes
+
+
+def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
+    with store.writing() as connection:
+        assert read.current_recipe(connection) is None
+        first = write.adopt_recipe(connection, Recipe(0.99, VERSION))
+        assert write.adopt_recipe(connection, Recipe(0.99, VERSION)) == first
+        second = write.adopt_recipe(connection, Recipe(0.5, VERSION))
+        assert read.current_recipe(connection) == Recipe(0.5, VERSION)
+        assert write.adopt_recipe(connection, Recipe(0.99, VERSION)) == first
+        assert read.current_recipe(connection) == Recipe(0.99, VERSION)
+    assert first != second
+    assert scalar(store, "SELECT count(*) FROM recipe") == 2
+
+
+# Reading
+
+
+def test_counts_and_roots(store: Store) -> None:
+    put(store, measured("a"), measured("b", ()))
+    put(store, measured("c", n=0), root="/other")
+    with store.reading() as connection:
+        assert read.counts(connection) == {
+            "images": 3,
+            "cells": 6,
+            "clean_sets": 0,
+            "failures": 0,
+            "runs": 0,
+            "unlabelled": 1,
+        }
+        assert [dict(row) for row in read.roots(connection)] == [
+            {"root": "/data", "split": "train", "images": 2},
+            {"root": "/other", "split": "train", "images": 1},
+        ]
+
+
+def test_a_stream_gives_all_rows(store: Store) -> None:
+    put(store, measured("a", n=7))
+    with store.reading() as connection:
+        found = [
+            row[0] for row in read.stream(connection, select(Cell.mask_id).order_by(Cell.mask_id), size=2)
+        ]
+    assert found == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_version_is_a_number(store: Store) -> None:
+    with store.reading() as connection, pytest.raises(UsageError, match="a version is a number, as in a@1"):
+        read.find_clean_set(connection, "a@new")
+
+
+def test_cells_of_the_helper_are_cells() -> None:
+    made = cells(2, green_fraction=[0.25, 0.5], area=[3, 4])
+    assert isinstance(made, Cells)
+    assert made.channels["green"].measures["fraction"].tolist() == [0.25, 0.5]
+    assert made.shape["area"].tolist() == [3, 4]
