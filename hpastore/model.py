@@ -116,6 +116,8 @@ class Source(NamedTuple):
     """Distinct label ids, ascending; empty for an image without labels."""
     files: tuple[FileStamp, ...]
     """The files found, in the order of `ROLES`."""
+    missing: tuple[str, ...] = ()
+    """Uris of the files that an image must have and that are not there."""
 
 
 class Known(NamedTuple):
@@ -124,6 +126,8 @@ class Known(NamedTuple):
     root: str
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
+    failed: bool = False
+    """Whether it was rejected since, and is still listed as a failure."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,10 @@ class Plan:
         Number of images in the store as they are.
     rejected
         Cannot be taken, and why.
+    moved
+        Names of unchanged images that the store has from another root.
+    recovered
+        Names of unchanged images that the store lists as failures, since a file was bad for a while.
     """
 
     new: tuple[Source, ...]
@@ -180,6 +188,8 @@ class Plan:
     relabelled: tuple[Source, ...]
     unchanged: int
     rejected: tuple[Failure, ...]
+    moved: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
 
     @property
     def work(self) -> int:

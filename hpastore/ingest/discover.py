@@ -74,7 +74,7 @@ def discover(layout: Layout) -> Found:
     """
     if layout.limit is not None and layout.limit < 0:
         raise UsageError("limit takes a number of images, 0 or more")
-    root = Path(layout.root).absolute()
+    root = _absolute(layout.root)
     if not root.is_dir():
         raise InputError(
             root, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
@@ -85,7 +85,7 @@ def discover(layout: Layout) -> Found:
     labels, failures = _labels(layout, root, images)
     names = sorted({*labels, *(failure.image_name for failure in failures)})[: layout.limit]
     taken = [name for name in names if name in labels]
-    sources = tuple(Source(name, labels[name], tuple(_files(name, images, masks, nuclei))) for name in taken)
+    sources = tuple(_source(name, labels[name], images, masks, nuclei) for name in taken)
     first = set(names)
     return Found(root, sources, tuple(failure for failure in failures if failure.image_name in first))
 
@@ -109,7 +109,7 @@ class _Folder:
 
 
 def _folder(path: Path, root: Path, option: str) -> _Folder:
-    path = Path(path).absolute()
+    path = _absolute(path)
     try:
         with os.scandir(path) as entries:
             listed = {entry.name: entry for entry in entries}
@@ -148,12 +148,24 @@ def _names(images: _Folder) -> Iterable[str]:
     return (stem for stem in stems if NAME_PATTERN.fullmatch(stem))
 
 
-def _files(name: str, images: _Folder, masks: _Folder, nuclei: _Folder) -> Iterable[FileStamp]:
-    for channel in CHANNELS:
-        stamp = images.stamp(channel, f"{name}_{channel}.png")
-        if stamp:
-            yield stamp
-    choices = ((masks, CELL_MASK, CELL_MASK_ENDINGS), (nuclei, NUCLEUS_MASK, NUCLEUS_MASK_ENDINGS))
-    for folder, role, endings in choices:
-        found = filter(None, (folder.stamp(role, name + ending) for ending in endings))
-        yield from list(found)[:1]
+def _source(name: str, labels: tuple[int, ...], images: _Folder, masks: _Folder, nuclei: _Folder) -> Source:
+    """Find an image's files, in the order of the roles."""
+    wanted: list[tuple[_Folder, str, tuple[str, ...]]]
+    wanted = [(images, channel, (f"_{channel}.png",)) for channel in CHANNELS]
+    wanted += [(masks, CELL_MASK, CELL_MASK_ENDINGS), (nuclei, NUCLEUS_MASK, NUCLEUS_MASK_ENDINGS)]
+    files: list[FileStamp] = []
+    missing: list[str] = []
+    for folder, role, endings in wanted:
+        for ending in endings:
+            if stamp := folder.stamp(role, name + ending):
+                files.append(stamp)
+                break
+        else:
+            if role != NUCLEUS_MASK:
+                missing.append(f"{folder.prefix}{name}{endings[0]}")
+    return Source(name, labels, tuple(files), tuple(missing))
+
+
+def _absolute(path: Path | str) -> Path:
+    """A path in one spelling, without ``..``; links are not followed, so that a moved link stays one."""
+    return Path(os.path.normpath(Path(path).absolute()))

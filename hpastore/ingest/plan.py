@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hpastore.model import CELL_MASK, CHANNELS, Failure, Found, Known, Plan, Source
+from hpastore.model import Failure, Found, Known, Plan, Source
 
 
 def plan(found: Found, known: Mapping[str, Known]) -> Plan:
@@ -25,36 +25,45 @@ def plan(found: Found, known: Mapping[str, Known]) -> Plan:
     new: list[Source] = []
     changed: list[Source] = []
     relabelled: list[Source] = []
+    moved: list[str] = []
+    recovered: list[str] = []
     rejected = list(found.failures)
     unchanged = 0
     root = str(found.root)
     for source in found.sources:
         stored = known.get(source.name)
         if stored is not None and stored.files == source.files:
-            if stored.labels == source.labels:
-                unchanged += 1
-            else:
+            if stored.labels != source.labels:
                 relabelled.append(source)
+                continue
+            unchanged += 1
+            if stored.root != root:
+                moved.append(source.name)
+            if stored.failed:
+                recovered.append(source.name)
         elif failure := _missing(source) or _conflict(source, stored, root):
             rejected.append(failure)
         else:
             (new if stored is None else changed).append(source)
-    return Plan(tuple(new), tuple(changed), tuple(relabelled), unchanged, tuple(rejected))
+    return Plan(
+        tuple(new),
+        tuple(changed),
+        tuple(relabelled),
+        unchanged,
+        tuple(rejected),
+        tuple(moved),
+        tuple(recovered),
+    )
 
 
 def _missing(source: Source) -> Failure | None:
-    """Say which files an image lacks; a nucleus mask may be absent."""
-    present = {file.role for file in source.files}
-    missing = [role.replace("_", " ") for role in (*CHANNELS, CELL_MASK) if role not in present]
-    if not missing:
+    """Say which files an image lacks."""
+    if not source.missing:
         return None
-    if not present:
-        message = f"{source.name}: none of its files is there; add them, or remove its row from the table"
-    else:
-        what = " and no ".join(missing)
-        message = f"{source.name}: no {what} file; add it, or remove the image's row from the table"
-    uri = source.files[0].uri if source.files else ""
-    return Failure(source.name, uri, "missing_file", message)
+    what = " and ".join(source.missing) if source.files else "every file"
+    verb = "are" if source.files and len(source.missing) > 1 else "is"
+    message = f"{source.name}: {what} {verb} missing; add it, or remove the image's row from the table"
+    return Failure(source.name, source.missing[0], "missing_file", message)
 
 
 def _conflict(source: Source, stored: Known | None, root: str) -> Failure | None:

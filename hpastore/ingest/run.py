@@ -125,7 +125,7 @@ def ingest(
     found = discover(layout)
     todo = _plan(store, found)
     counts = Counter(unchanged=todo.unchanged, rejected=len(todo.rejected), relabelled=len(todo.relabelled))
-    if todo.work or todo.rejected:
+    if todo.work or todo.rejected or todo.moved or todo.recovered:
         run = _begin(store, layout, found.root, recipe, todo, started_at)
         work = sorted((*todo.new, *todo.changed))
         changed = {source.name for source in todo.changed}
@@ -190,7 +190,9 @@ def _begin(
         run_id = write.begin_run(connection, started_at=started_at, **columns)
         write.write_failures(connection, todo.rejected, run_id=run_id, now=started_at)
         for source in todo.relabelled:
-            write.relabel_image(connection, source)
+            write.relabel_image(connection, source, str(root))
+        write.move_images(connection, todo.moved, str(root))
+        write.clear_failures(connection, todo.recovered)
     return _Run(store, run_id, recipe_id, str(root), layout.split)
 
 

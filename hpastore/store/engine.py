@@ -51,7 +51,7 @@ class Store:
         UnavailableError
             If the database cannot be reached.
         """
-        with self._named_errors(), self.engine.connect() as connection:
+        with self.named_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -67,7 +67,7 @@ class Store:
             If the database cannot be reached, is locked for too long, or has no room left.
         """
         with (
-            self._named_errors(),
+            self.named_errors(),
             self.engine.connect() as connection,
             connection.execution_options(hpastore_writes=True).begin(),
         ):
@@ -86,10 +86,18 @@ class Store:
         self.close()
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> Iterator[None]:
+        """Turn the database's errors within into ours.
+
+        Raises
+        ------
+        UnavailableError, StoreError
+        """
         try:
             yield
         except OperationalError as error:
+            raise UnavailableError(self.url, _reason(error.orig)) from error
+        except sqlite3.OperationalError as error:  # of a pragma, which goes past SQLAlchemy
             raise UnavailableError(self.url, _reason(error)) from error
         except DBAPIError as error:
             if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
@@ -165,8 +173,8 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _reason(error: OperationalError) -> str:
-    said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "the connection failed"
+def _reason(error: BaseException | None) -> str:
+    said = next(iter(str(error).strip().splitlines()), "the connection failed")
     hints = {
         "locked": f"another process has been writing for {BUSY_TIMEOUT_S} s; try again when it is done",
         "full": "no room left on the disk; free some and run the same command again",

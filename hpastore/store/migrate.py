@@ -12,8 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
-from sqlalchemy.schema import DropView
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.schema import CreateView, DropView
 
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
 from hpastore.schema.tables import Base
@@ -108,9 +108,30 @@ def check(store: Store) -> list[str]:
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
-        views = set(inspect(connection).get_view_names())
-    missing = [view.table.name for view in VIEWS if view.table.name not in views]
-    return differences + [f"the view {name} is missing" for name in missing]
+        return differences + [drift for view in VIEWS if (drift := _view_drift(connection, view))]
+
+
+def _view_drift(connection: Connection, view: CreateView) -> str | None:
+    """Say how a view differs from what this program would make, by making it once more for a moment."""
+    name = view.table.name
+    if not inspect(connection).has_table(name):
+        return f"the view {name} is missing"
+    expected = CreateView(view.selectable, f"expected_{name}", temporary=True)
+    connection.execute(expected)
+    same = _definition(connection, name) == _definition(connection, expected.table.name)
+    connection.execute(DropView(expected.table))
+    return (
+        None if same else f"the view {name} is not what this program makes; 'hpastore db upgrade' remakes it"
+    )
+
+
+def _definition(connection: Connection, view: str) -> str:
+    """A view's SELECT, as the database has it."""
+    if connection.dialect.name == "postgresql":
+        return str(connection.scalar(text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}))
+    masters = "SELECT name, sql FROM sqlite_master UNION ALL SELECT name, sql FROM sqlite_temp_master"
+    sql = str(connection.scalar(text(f"SELECT sql FROM ({masters}) WHERE name = :view"), {"view": view}))  # noqa: S608 no value is pasted
+    return sql[sql.index(" AS ") :]
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -145,7 +166,7 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
     SQLite copies a table to alter it, and dropping the old copy would delete all children by ON
     DELETE CASCADE.  Foreign keys can only be switched off outside a transaction.
     """
-    with store._named_errors(), store.engine.connect() as connection:
+    with store.named_errors(), store.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         if store.is_sqlite:

@@ -51,11 +51,14 @@ def known_images(connection: Connection) -> dict[str, Known]:
     columns = (ImageFile.image_id, ImageFile.role, ImageFile.uri, ImageFile.size, ImageFile.mtime_ns)
     for image_id, role, uri, size, mtime_ns in connection.execute(select(*columns)):
         files.setdefault(image_id, []).append(FileStamp(role, uri, size, mtime_ns))
-    images = connection.execute(select(Image.id, Image.name, Image.root, Image.labels))
-    return {
-        name: Known(root, _ids(labels), tuple(sorted(files[image_id], key=lambda file: order[file.role])))
-        for image_id, name, root, labels in images
-    }
+    failed = set(connection.execute(select(Failure.image_name)).scalars())
+    known = {}
+    for image_id, name, root, labels in connection.execute(
+        select(Image.id, Image.name, Image.root, Image.labels)
+    ):
+        stamps = tuple(sorted(files[image_id], key=lambda file: order[file.role]))
+        known[name] = Known(root, _ids(labels), stamps, name in failed)
+    return known
 
 
 def thresholds(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from hpastore.schema.tables import (
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
+
+_MOST_VARIABLES: Final = 10_000
 
 
 def begin_run(connection: Connection, **columns: Any) -> int:
@@ -101,13 +103,26 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     return len(cells.mask_ids)
 
 
-def relabel_image(connection: Connection, source: Source) -> None:
-    """Replace the labels of a stored image."""
-    statement = update(Image).where(Image.name == source.name).values(**_labels(source)).returning(Image.id)
+def relabel_image(connection: Connection, source: Source, root: str) -> None:
+    """Replace the labels of a stored image, whose files are now in `root`."""
+    values = {"root": root, **_labels(source)}
+    statement = update(Image).where(Image.name == source.name).values(**values).returning(Image.id)
     image_id = connection.execute(statement).scalar_one()
     connection.execute(delete(ImageLabel).where(ImageLabel.image_id == image_id))
     _write_labels(connection, image_id, source)
     connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+
+
+def move_images(connection: Connection, names: Sequence[str], root: str) -> None:
+    """Record that the files of stored images are now in another root."""
+    for part in _parts(names):
+        connection.execute(update(Image).where(Image.name.in_(part)).values(root=root))
+
+
+def clear_failures(connection: Connection, names: Sequence[str]) -> None:
+    """Forget the failures of images that are in the store as their files are."""
+    for part in _parts(names):
+        connection.execute(delete(FailureRow).where(FailureRow.image_name.in_(part)))
 
 
 def write_failures(
@@ -161,6 +176,11 @@ def _materialise(connection: Connection, set_id: int) -> None:
     judged = verdict(kept).where(CleanSet.id == set_id).subquery()
     rows = select(*(judged.c[name] for name in columns))
     connection.execute(insert(CleanSetCell).from_select(columns, rows))
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list of names: SQLite takes 32,766 variables in a statement."""
+    return (names[i : i + _MOST_VARIABLES] for i in range(0, len(names), _MOST_VARIABLES))
 
 
 def _labels(source: Source) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
 
 
 REJECTED: dict[str, tuple[Break, str, str]] = {
-    "no channel": (lambda root: channel(root).unlink(), "missing_file", "no green file"),
-    "no mask": (lambda root: mask(root).unlink(), "missing_file", "no cell mask file"),
+    "no channel": (lambda root: channel(root).unlink(), "missing_file", f"train/{BAD}_green.png is missing"),
+    "no mask": (lambda root: mask(root).unlink(), "missing_file", f"hpa_cell_mask/{BAD}.npz is missing"),
     "truncated PNG": (lambda root: cut(channel(root)), "png", f"{BAD}_green.png"),
     "no PNG": (lambda root: channel(root).write_bytes(b"hello"), "not_png", f"{BAD}_green.png"),
     "empty PNG": (lambda root: channel(root).write_bytes(b""), "not_png", f"{BAD}_green.png"),

@@ -20,13 +20,18 @@ def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ..
 def source(
     name: str = "a", labels: tuple[int, ...] = (0,), stamps: tuple[FileStamp, ...] | None = None
 ) -> Source:
-    return Source(name, labels, files() if stamps is None else stamps)
+    stamps = files() if stamps is None else stamps
+    present = {stamp.role for stamp in stamps}
+    return Source(name, labels, stamps, tuple(f"train/{name}_{r}.png" for r in NEEDED if r not in present))
 
 
 def known(
-    root: str = "/data", labels: tuple[int, ...] = (0,), stamps: tuple[FileStamp, ...] | None = None
+    root: str = "/data",
+    labels: tuple[int, ...] = (0,),
+    stamps: tuple[FileStamp, ...] | None = None,
+    failed: bool = False,
 ) -> Known:
-    return Known(root, labels, files() if stamps is None else stamps)
+    return Known(root, labels, files() if stamps is None else stamps, failed)
 
 
 def planned(*sources: Source, **stored: Known) -> Plan:
@@ -68,16 +73,17 @@ def test_missing_files_are_named() -> None:
     (failure,) = planned(source(stamps=files("red", "green", "yellow"))).rejected
     assert failure == Failure(
         "a",
-        "train/a_red.png",
+        "train/a_blue.png",
         "missing_file",
-        "a: no blue and no cell mask file; add it, or remove the image's row from the table",
+        "a: train/a_blue.png and train/a_cell_mask.png are missing; "
+        "add it, or remove the image's row from the table",
     )
 
 
 def test_an_image_without_any_file_is_said_so() -> None:
     (failure,) = planned(source(stamps=())).rejected
-    assert (failure.code, failure.uri) == ("missing_file", "")
-    assert failure.message == "a: none of its files is there; add them, or remove its row from the table"
+    assert (failure.code, failure.uri) == ("missing_file", "train/a_red.png")
+    assert failure.message.startswith("a: every file is missing; ")
 
 
 def test_an_image_that_lost_a_file_is_rejected_and_kept() -> None:
@@ -93,8 +99,12 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
 
 
 def test_the_same_files_under_another_root_are_no_conflict() -> None:
-    assert planned(source(), a=known("/other")) == Plan((), (), (), 1, ())
+    assert planned(source(), a=known("/other")) == Plan((), (), (), 1, (), moved=("a",))
     assert planned(source(labels=(4,)), a=known("/other")).relabelled == (source(labels=(4,)),)
+
+
+def test_an_image_that_is_as_stored_again_has_recovered() -> None:
+    assert planned(source(), a=known(failed=True)) == Plan((), (), (), 1, (), recovered=("a",))
 
 
 def test_failures_of_the_table_are_handed_on() -> None:
@@ -109,17 +119,23 @@ stamps = st.builds(
     st.sets(st.sampled_from((*NEEDED, NUCLEUS_MASK)), min_size=1) | st.just(set(NEEDED)),
     st.integers(1, 2),
 )
-sources = st.lists(st.builds(Source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name).map(
+sources = st.lists(st.builds(source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name).map(
     lambda found: tuple(sorted(found))
 )
-stores = st.dictionaries(names, st.builds(Known, st.sampled_from(["/data", "/other"]), labels, stamps))
+roots = st.sampled_from(["/data", "/other"])
+stores = st.dictionaries(names, st.builds(Known, roots, labels, stamps, st.booleans()))
 
 
 def done(todo: Plan, stored: dict[str, Known]) -> dict[str, Known]:
     """What a store knows after a plan was carried out."""
     written = {s.name: Known(str(ROOT), s.labels, s.files) for s in (*todo.new, *todo.changed)}
-    relabelled = {s.name: stored[s.name]._replace(labels=s.labels) for s in todo.relabelled}
-    return {**stored, **written, **relabelled}
+    here = {
+        s.name: stored[s.name]._replace(labels=s.labels, root=str(ROOT), failed=False)
+        for s in todo.relabelled
+    }
+    here |= {name: stored[name]._replace(root=str(ROOT)) for name in todo.moved}
+    here |= {name: here.get(name, stored[name])._replace(failed=False) for name in todo.recovered}
+    return {**stored, **written, **here}
 
 
 @given(sources, stores)

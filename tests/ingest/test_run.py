@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -247,7 +248,7 @@ FAULTS = [
     (cut, "png", f"train/{B}_green.png"),
     (widen, "shape_mismatch", f"hpa_cell_mask/{B}.npz"),
     (pickled, "pickle", f"hpa_cell_mask/{B}.npz"),
-    (drop, "missing_file", f"train/{B}_red.png"),
+    (drop, "missing_file", f"train/{B}_yellow.png"),
     (shadow, "io", f"train/{B}_blue.png"),
 ]
 
@@ -456,3 +457,30 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
         scalar(store, "SELECT count(*) FROM cell_stats WHERE label_id = 18 AND green_intensity_max < 64")
         == 14
     )
+
+
+def test_a_moved_root_is_recorded_and_no_pixel_is_read(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "here", 3)
+    ingest(store, root, executor="serial")
+    before = dump(store, without=("root",))
+    there = root.rename(tmp_path / "there")
+    summary = ingest(store, there, executor="serial")
+    assert (summary.unchanged, summary.images_decoded) == (3, 0)
+    assert {row["root"] for row in rows(store, "SELECT root FROM image")} == {str(there)}
+    after = dump(store, without=("root",))
+    assert {name for name in before if before[name] != after[name]} == {"ingest_run"}
+    assert ingest(store, there, executor="serial").unchanged == 3
+    assert dump(store, without=("root",)) == after
+
+
+def test_an_image_that_was_bad_for_a_while_is_no_failure_any_more(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path, 3)
+    ingest(store, root, executor="serial")
+    file = root / "train" / f"{B}_green.png"
+    good, stat = file.read_bytes(), file.stat()
+    file.write_bytes(b"bad")
+    assert ingest(store, root, executor="serial").rejected == 1
+    file.write_bytes(good)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ingest(store, root, executor="serial").unchanged == 3
+    assert rows(store, "SELECT * FROM failure") == []

@@ -181,8 +181,8 @@ def test_new_labels_replace_the_old_ones_and_nothing_else(store: Store) -> None:
     put(store, drawn("a"), drawn("b"))
     before = dump(store, views=False)
     with store.writing() as connection:
-        write.relabel_image(connection, Source("a", (2, 5, 11), ()))
-        write.relabel_image(connection, Source("b", (), ()))
+        write.relabel_image(connection, Source("a", (2, 5, 11), ()), "/data")
+        write.relabel_image(connection, Source("b", (), ()), "/data")
     after = dump(store, views=False)
     assert rows(store, "SELECT name, labels, label_count FROM image ORDER BY name") == [
         {"name": "a", "labels": "2|5|11", "label_count": 3},
@@ -243,7 +243,7 @@ def test_a_failure_goes_when_its_image_is_stored_or_relabelled(store: Store) -> 
     assert scalar(store, "SELECT count(*) FROM failure") == 0
     fail(store, 1)
     with store.writing() as connection:
-        write.relabel_image(connection, Source("a", (3,), ()))
+        write.relabel_image(connection, Source("a", (3,), ()), "/data")
     assert scalar(store, "SELECT count(*) FROM failure") == 0
 
 
