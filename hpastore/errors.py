@@ -4,8 +4,11 @@
 
     HpastoreError
     ├── UsageError               an argument that makes no sense
-    ├── InputError               a root, folder or table that cannot be used: nothing was ingested
-    ├── RejectedError            one file of one image that cannot be taken: the others go on
+    ├── FileError                something is wrong with one file or folder
+    │   ├── InputError           a root, folder or table that cannot be used: nothing was ingested
+    │   ├── RejectedError        one file of one image that cannot be taken: the others go on
+    │   └── ExportError          an export that cannot be written, or does not verify
+    │       └── NoRoomError      its disk is full
     ├── StoreError               the database is not as it must be
     │   ├── SchemaMissingError   no hpastore tables in it
     │   ├── SchemaOldError       made by an older hpastore
@@ -13,9 +16,7 @@
     │   └── UnavailableError     cannot be reached, or its disk is full
     ├── WorkerError              a worker process died
     ├── NotFoundError            a name that the store does not hold
-    ├── QueryError               the user's SQL was refused or failed
-    └── ExportError              an export that cannot be written, or does not verify
-        └── NoRoomError          its disk is full
+    └── QueryError               the user's SQL was refused or failed
 
 The root is never raised itself.  Errors carry the data and make the sentence last: what
 happened, to which file, and what to do.
@@ -34,8 +35,8 @@ class UsageError(HpastoreError):
     """An argument has a value that makes no sense."""
 
 
-class InputError(HpastoreError):
-    """An input as a whole cannot be used.
+class FileError(HpastoreError):
+    """Something is wrong with one file or folder; never raised itself.
 
     Parameters
     ----------
@@ -54,7 +55,11 @@ class InputError(HpastoreError):
         return f"{self.path}: {self.reason}"
 
 
-class RejectedError(HpastoreError):
+class InputError(FileError):
+    """An input as a whole cannot be used: nothing was ingested."""
+
+
+class RejectedError(FileError):
     """One file of one image cannot be taken; the image becomes a ``failure`` row.
 
     Parameters
@@ -68,13 +73,9 @@ class RejectedError(HpastoreError):
     """
 
     def __init__(self, code: str, path: Path | str, reason: str) -> None:
-        super().__init__(code, path, reason)
+        super().__init__(path, reason)
+        self.args = (code, path, reason)  # what an error that left a worker process is made of again
         self.code = code
-        self.path = Path(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 class StoreError(HpastoreError):
@@ -125,24 +126,8 @@ class QueryError(HpastoreError):
     """The user's SQL was refused, or the database refused it."""
 
 
-class ExportError(HpastoreError):
-    """An export cannot be written, or does not agree with its manifest.
-
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
-    reason : str
-        What is wrong with it, and what to do.
-    """
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = Path(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+class ExportError(FileError):
+    """An export cannot be written, or does not agree with its manifest."""
 
 
 class NoRoomError(ExportError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -108,7 +109,7 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Generator[Annota
             yield AnnotatedImage(image.name, image.width, image.height, annotations)
 
 
-def refuse_empty(chosen: Chosen, annotations: int) -> None:
+def refuse_empty(out: Path, chosen: Chosen, annotations: int) -> None:
     """Refuse an export without a cell, unless the choice allows it.
 
     Raises
@@ -117,9 +118,7 @@ def refuse_empty(chosen: Chosen, annotations: int) -> None:
     """
     if not annotations and not chosen.choice.allow_empty:
         what = f"the clean set {chosen.clean_set}" if chosen.clean_set else "the store"
-        raise ExportError(
-            "nothing to export", f"{what} has no cell of this choice; --allow-empty writes it all the same"
-        )
+        raise ExportError(out, f"{what} has no cell of this choice; --allow-empty writes it all the same")
 
 
 def _annotations(rows: Iterable[Any], multilabel: str) -> Iterator[Annotation]:

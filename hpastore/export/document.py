@@ -55,7 +55,7 @@ def export_file(
             recipe = read.current_recipe(connection)
             with closing(annotated_images(connection, chosen)) as images:
                 counts = write(temporary, images, chosen.clean_set)
-        refuse_empty(chosen, counts["annotations"])
+        refuse_empty(out, chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
         content = document(form, options, chosen, recipe, counts, {out.name: temporary})
     return Written(out, write_beside(out, content), **counts, files=1)

@@ -76,7 +76,7 @@ def export_csv(
                 temporary.open("w", encoding="utf-8", newline="") as file,
             ):
                 counts = _write(file, rows, layout)
-        refuse_empty(chosen, counts["annotations"])
+        refuse_empty(out, chosen, counts["annotations"])
         content = document("csv", {"layout": layout}, chosen, recipe, counts, {out.name: temporary})
     return Written(out, write_beside(out, content), **counts, files=1)
 
