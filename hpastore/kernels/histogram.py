@@ -38,7 +38,7 @@ def joint_histogram(
     >>> joint_histogram(rows, np.array([[9, 200]], np.uint8), 2)[1, 200]
     np.int64(1)
     """
-    if rows.dtype == np.uint8 and 0 < rows.size <= _EXACT_FLOAT32:
+    if rows.dtype == np.uint8 and rows.size <= _EXACT_FLOAT32:
         ranges = [0, count, 0, LEVELS]
         counts = cv2.calcHist([np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges)
         return np.asarray(counts).reshape(count, LEVELS).astype(np.int64)

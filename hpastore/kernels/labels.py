@@ -49,7 +49,7 @@ def label_image(mask: npt.NDArray[np.integer]) -> LabelImage:
     Parameters
     ----------
     mask : (H, W) of any integer dtype, 0 is background
-        At least one pixel.  Ids may have gaps and be as large as the dtype allows.
+        At least one pixel.  Ids are 0 or more and below 2**63, and may have gaps.
 
     Returns
     -------
