@@ -114,7 +114,7 @@ def _characters(numbers: npt.NDArray[np.int64]) -> tuple[str, npt.NDArray[np.int
 
 def _lengths(counts: str) -> npt.NDArray[np.int64]:
     """Undo `_characters` and the differences."""
-    codes = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
     if not codes.size or codes.min() < 0 or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
         raise ValueError(f"{counts[:20]!r} is not a compressed COCO RLE")
     ends = np.flatnonzero(codes < _MORE) + 1
