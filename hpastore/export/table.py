@@ -19,7 +19,7 @@ from hpastore.store.engine import Store
 LAYOUTS: Final = ("clean_cell", "notebook")
 
 _COLUMNS: Final = (
-    *("clean_set", "version", "image", "mask_id", "label_id", "label", "measure", "channel", "value"),
+    *("clean_set", "version", "image_name", "mask_id", "label_id", "label", "measure", "channel", "value"),
     *("lower", "upper", "clean", "reason", "rank", "live", "x", "y", "width", "height"),
 )
 _NOTEBOOK_COLUMNS: Final = ("cell_ID", "bbox", "fraction", "Label", "clean")
@@ -88,7 +88,7 @@ def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
     images, cells, annotations = 0, 0, 0
     last: tuple[str, int] = ("", 0)
     for row in rows:
-        image, mask_id = row.image, row.mask_id
+        image, mask_id = row.image_name, row.mask_id
         images += image != last[0]
         cells += (image, mask_id) != last
         annotations += 1
@@ -101,4 +101,4 @@ def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
 
 def _notebook(row: Any) -> list[Any]:
     box = [row.x, row.y, row.x + row.width, row.y + row.height]
-    return [f"{row.image}:{row.mask_id}", box, row.fraction_notebook, row.label_id, row.clean]
+    return [f"{row.image_name}:{row.mask_id}", box, row.fraction_notebook, row.label_id, row.clean]

@@ -60,7 +60,7 @@ def _cell_stats() -> AnySelect:
         rows = rows.join(stats, and_(stats.cell_id == Cell.id, stats.channel == name))
     return select(
         Cell.id.label("cell_id"),
-        Image.name.label("image"),
+        Image.name.label("image_name"),
         Image.split,
         Cell.mask_id,
         Image.labels,
@@ -216,7 +216,7 @@ def _clean_cell(label_threshold: FromClause) -> AnySelect:
         CleanSet.name.label("clean_set"),
         CleanSet.version,
         Cell.id.label("cell_id"),
-        Image.name.label("image"),
+        Image.name.label("image_name"),
         Cell.mask_id,
         Label.id.label("label_id"),
         Label.name.label("label"),
@@ -301,7 +301,7 @@ def _image_summary() -> AnySelect:
         rows = rows.outerjoin(part, part.c.key == Image.id)
     return select(
         Image.id.label("image_id"),
-        Image.name.label("image"),
+        Image.name.label("image_name"),
         Image.split,
         Image.labels,
         Image.label_count,

@@ -290,7 +290,7 @@ def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> AnyS
 def _no_verdict() -> list[Any]:
     """Columns of ``clean_cell`` without a clean set."""
     known = {
-        "image": Image.name,
+        "image_name": Image.name,
         "mask_id": Cell.mask_id,
         "label_id": ImageLabel.label_id,
         "label": Label.name,

@@ -20,8 +20,8 @@ def verdicts(store: Store, name: str = "a", version: int = 1) -> list[Any]:
     """Reasons by image, cell and label; None is clean."""
     found = rows(
         store,
-        "SELECT image, mask_id, label_id, clean, reason FROM clean_cell "
-        "WHERE clean_set = :name AND version = :version ORDER BY image, mask_id, label_id",
+        "SELECT image_name, mask_id, label_id, clean, reason FROM clean_cell "
+        "WHERE clean_set = :name AND version = :version ORDER BY image_name, mask_id, label_id",
         name=name,
         version=version,
     )
@@ -97,7 +97,9 @@ def test_scope_all_judges_a_cell_against_each_label(store: Store) -> None:
         measured("d", (), green_fraction=[0.2]),
     )
     create_clean_set(store, "a", CleanRecipe(Rule(lower=0, upper=1), 0, "all"))
-    of_c = rows(store, "SELECT label_id, reason FROM clean_cell WHERE image = 'c' ORDER BY label_id, mask_id")
+    of_c = rows(
+        store, "SELECT label_id, reason FROM clean_cell WHERE image_name = 'c' ORDER BY label_id, mask_id"
+    )
     assert [row["reason"] for row in of_c] == [None, None, "above_upper", "below_lower", None, None]
     assert scalar(store, "SELECT count(*) FROM clean_set_cell") == 4 + 6
 

@@ -43,7 +43,7 @@ def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_p
     expected = rows(
         filled,
         "SELECT v.*, c.x, c.y, c.width, c.height FROM clean_cell v JOIN cell c ON c.id = v.cell_id "
-        "WHERE v.clean_set = 'all' ORDER BY v.image, v.mask_id, v.label_id",
+        "WHERE v.clean_set = 'all' ORDER BY v.image_name, v.mask_id, v.label_id",
     )
     assert len(found) == len(expected) == 12
     for line, row in zip(found.to_dict("records"), expected, strict=True):
@@ -51,14 +51,14 @@ def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_p
             assert line[name] == ("" if row[name] is None else repr(row[name]))
         assert line["clean"] == str(bool(row["clean"]))
         assert line["reason"] == (row["reason"] or "")
-        for name in ("image", "mask_id", "label_id", "label", "rank", "x", "y", "width", "height"):
+        for name in ("image_name", "mask_id", "label_id", "label", "rank", "x", "y", "width", "height"):
             assert line[name] == ("" if row[name] is None else str(row[name]))
 
 
 def test_without_a_clean_set_all_cells_come_without_a_verdict(filled: Store, tmp_path: Path) -> None:
     put(filled, measured("d", (), green_fraction=[0.5]))
     found = table(filled, tmp_path / "out.csv")
-    assert found["image"].tolist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 6 + ["d"]
+    assert found["image_name"].tolist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 6 + ["d"]
     assert set(found["clean"]) == {""}
     assert found["value"].iloc[4] == repr(1 / 3)
     assert found["label_id"].iloc[-1] == ""

@@ -72,7 +72,7 @@ def test_images_go_in(store: Store, tmp_path: Path) -> None:
     ]
     assert scalar(store, "SELECT count(*) FROM ingest_run WHERE finished_at >= started_at") == 1
     assert rows(
-        store, "SELECT mask_id, area, nucleus_area FROM cell_stats WHERE image = 'image-00' ORDER BY 1"
+        store, "SELECT mask_id, area, nucleus_area FROM cell_stats WHERE image_name = 'image-00' ORDER BY 1"
     ) == [{"mask_id": 2 * k + 1, "area": 4 * (10 + k), "nucleus_area": 16} for k in range(3)]
 
 
@@ -312,7 +312,7 @@ def test_an_empty_mask_is_stored_with_a_warning(
     with caplog.at_level(logging.WARNING):
         assert take(store, root) == Summary(new=2, cells=1, images_decoded=2)
     assert caplog.messages == [f"{A}: its mask is empty; stored without cells"]
-    assert rows(store, "SELECT cells, area_median FROM image_summary WHERE image = 'image-00'") == [
+    assert rows(store, "SELECT cells, area_median FROM image_summary WHERE image_name = 'image-00'") == [
         {"cells": 0, "area_median": None}
     ]
 
@@ -428,11 +428,11 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
     found = pd.DataFrame(
         rows(
             store,
-            "SELECT s.*, c.rle FROM cell_stats s JOIN cell c ON c.id = s.cell_id ORDER BY s.image, s.mask_id",
+            "SELECT s.*, c.rle FROM cell_stats s JOIN cell c ON c.id = s.cell_id ORDER BY s.image_name, s.mask_id",
         )
     )
     same = {
-        "image": "ID",
+        "image_name": "ID",
         "mask_id": "cell_label",
         "area": "area",
         "x": "x1",
@@ -448,7 +448,7 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
     assert (found["pieces"].to_numpy() <= expected["n_components4"].to_numpy()).all()
     for channel in CHANNELS:
         np.testing.assert_allclose(found[f"{channel}_intensity_mean"], expected[f"mean_{channel}"], atol=5e-5)
-    labels = dict(map(tuple, found[["image", "labels"]].drop_duplicates().to_numpy().tolist()))
+    labels = dict(map(tuple, found[["image_name", "labels"]].drop_duplicates().to_numpy().tolist()))
     assert sorted(labels.values()) == ["0|1|2|7", "17", "18"]
     create_clean_set(store, "a")
     dark = "SELECT count(*) FROM clean_cell WHERE label_id = 18 AND reason = 'dark'"

@@ -56,7 +56,7 @@ def test_cell_stats_has_a_column_for_every_measure(store: Store) -> None:
     with store.reading() as connection:
         found = list(connection.exec_driver_sql("SELECT * FROM cell_stats").keys())
     assert found == [
-        *("cell_id", "image", "split", "mask_id", "labels", "label_id"),
+        *("cell_id", "image_name", "split", "mask_id", "labels", "label_id"),
         *(m.name for m in SHAPE_MEASURES),
         *(f"{channel}_{m.name}" for channel in CHANNELS for m in CHANNEL_MEASURES),
     ]
@@ -73,7 +73,7 @@ def test_cell_stats_is_the_tables_side_by_side(full: Store) -> None:
         labels = image["labels"]
         expected[cell["id"]] = {
             "cell_id": cell["id"],
-            "image": image["name"],
+            "image_name": image["name"],
             "split": image["split"],
             "mask_id": cell["mask_id"],
             "labels": labels,
@@ -89,12 +89,14 @@ def test_cell_stats_is_the_tables_side_by_side(full: Store) -> None:
 
 
 def test_cell_stats_reads_flags_and_labels(full: Store) -> None:
-    found = rows(full, "SELECT image, mask_id FROM cell_stats WHERE image = 'b' AND NOT touches_border")
-    assert found == [{"image": "b", "mask_id": 2}]
-    several = rows(
-        full, "SELECT DISTINCT image, labels FROM cell_stats WHERE label_id IS NULL ORDER BY image"
+    found = rows(
+        full, "SELECT image_name, mask_id FROM cell_stats WHERE image_name = 'b' AND NOT touches_border"
     )
-    assert several == [{"image": "c", "labels": "0|16"}, {"image": "e", "labels": ""}]
+    assert found == [{"image_name": "b", "mask_id": 2}]
+    several = rows(
+        full, "SELECT DISTINCT image_name, labels FROM cell_stats WHERE label_id IS NULL ORDER BY image_name"
+    )
+    assert several == [{"image_name": "c", "labels": "0|16"}, {"image_name": "e", "labels": ""}]
 
 
 def test_label_summary_counts_and_takes_medians(full: Store) -> None:
@@ -131,18 +133,18 @@ def test_label_summary_counts_and_takes_medians(full: Store) -> None:
 def test_image_summary_counts_and_takes_medians(full: Store) -> None:
     create_clean_set(full, "a")
     cells = defaultdict(list)
-    for row in rows(full, "SELECT image, area, green_fraction FROM cell_stats"):
-        cells[row["image"]].append(row)
+    for row in rows(full, "SELECT image_name, area, green_fraction FROM cell_stats"):
+        cells[row["image_name"]].append(row)
     clean = defaultdict(list)
-    for row in rows(full, "SELECT image, clean FROM clean_cell"):
-        clean[row["image"]].append(bool(row["clean"]))
+    for row in rows(full, "SELECT image_name, clean FROM clean_cell"):
+        clean[row["image_name"]].append(bool(row["clean"]))
     for row in table(full, IMAGE_SUMMARY):
-        mine = cells[row["image"]]
+        mine = cells[row["image_name"]]
         assert row["cells"] == len(mine)
         assert row["area_median"] == median([cell["area"] for cell in mine])
         assert row["green_fraction_median"] == median([cell["green_fraction"] for cell in mine])
-        assert row["clean_share"] == share(clean[row["image"]])
-    found = {row["image"]: (row["labels"], row["cells"]) for row in table(full, IMAGE_SUMMARY)}
+        assert row["clean_share"] == share(clean[row["image_name"]])
+    found = {row["image_name"]: (row["labels"], row["cells"]) for row in table(full, IMAGE_SUMMARY)}
     labels = {"a": "0", "b": "0", "c": "0|16", "d": "16", "e": "", "f": "18", "g": "18"}
     assert found == {
         name: (text, n) for (name, text), n in zip(labels.items(), (4, 2, 3, 2, 1, 0, 1), strict=True)
@@ -179,7 +181,7 @@ def test_rank_is_the_place_among_the_cells_that_made_the_threshold(full: Store, 
 
 def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
     create_clean_set(full, "a", CleanRecipe(Rule(lower=0.25, upper=0.75)))
-    found = {(row["image"], row["mask_id"]): row for row in table(full, CLEAN_CELL)}
+    found = {(row["image_name"], row["mask_id"]): row for row in table(full, CLEAN_CELL)}
     assert len(found) == 9
     row = found["b", 1]
     expected = {
@@ -204,7 +206,9 @@ def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
 
 def test_verdicts_read_alike(full: Store) -> None:
     create_clean_set(full, "a", CleanRecipe(Rule(lower=0.25, upper=0.75)))
-    clean = rows(full, "SELECT image, mask_id FROM clean_cell WHERE clean AND live ORDER BY image, mask_id")
-    other = rows(full, "SELECT image, mask_id FROM clean_cell WHERE NOT clean AND NOT live")
+    clean = rows(
+        full, "SELECT image_name, mask_id FROM clean_cell WHERE clean AND live ORDER BY image_name, mask_id"
+    )
+    other = rows(full, "SELECT image_name, mask_id FROM clean_cell WHERE NOT clean AND NOT live")
     assert [tuple(row.values()) for row in clean] == [("a", 1), ("a", 3), ("a", 4), ("g", 1)]
     assert len(other) == 5
