@@ -57,6 +57,9 @@ NEGATIVE: Final = 18
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What an image may be called (``fullmatch``): no path, no control character."""
 
+NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
+"""`NAME_PATTERN` in words."""
+
 MAX_MASK_ID: Final = 2**32 - 1
 
 FAILURE_CODES: Final = {
@@ -124,10 +127,9 @@ class Known(NamedTuple):
     """One image as the store remembers it."""
 
     root: str
+    split: str | None
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
-    failed: bool = False
-    """Whether it was rejected since, and is still listed as a failure."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,17 @@ class Found:
         By name, ascending.
     failures
         Rows of the table that name no image that could be taken.
+    split
+        The name given to the images; None leaves it as it is.
+    complete
+        Whether this is all there is; false where a limit left some out.
     """
 
     root: Path
     sources: tuple[Source, ...]
     failures: tuple[Failure, ...]
+    split: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,9 +186,10 @@ class Plan:
     rejected
         Cannot be taken, and why.
     moved
-        Names of unchanged images that the store has from another root.
+        Names of unchanged images that the store has from another root, or in another split.
     recovered
-        Names of unchanged images that the store lists as failures, since a file was bad for a while.
+        Names that the store lists as failures of this root, and that are none any more: the image
+        is in the store as its files are, or has left the inputs.
     """
 
     new: tuple[Source, ...]
@@ -281,6 +290,14 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class Touched:
+    """One image whose files have other times, and the bytes that are stored."""
+
+    source: Source
+    files: tuple[FileRecord, ...]
+
+
+@dataclass(frozen=True)
 class Measured:
     """One image, ready to be written."""
 
@@ -316,6 +333,11 @@ class AnnotatedImage(NamedTuple):
     width: int
     height: int
     annotations: tuple[Annotation, ...]
+
+
+def printable(text: str, most: int = 128) -> str:
+    """Escape the control characters of a foreign text, and cut it, for a message."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])[:most]
 
 
 def require_share(value: float, name: str) -> None:

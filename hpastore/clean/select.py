@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.clean.rules import CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
@@ -14,6 +14,9 @@ from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_SHOWN: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     with store.reading() as connection:
         set_id, _, _ = read.find_clean_set(connection, name)
         rows = read.clean_set_labels(connection, set_id)
-    return _frame(rows, list(rows[0].keys()))
+    return _frame(rows, [*_SHOWN, *read.REASONS])
 
 
 def _rule_row(rule: Rule) -> dict[str, Any]:

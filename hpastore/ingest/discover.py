@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hpastore.errors import InputError, UsageError
-from hpastore.model import CELL_MASK, CHANNELS, NAME_PATTERN, NUCLEUS_MASK, Failure, FileStamp, Found, Source
+from hpastore.model import (
+    CELL_MASK,
+    CHANNELS,
+    NAME_PATTERN,
+    NAME_RULE,
+    NUCLEUS_MASK,
+    Failure,
+    FileStamp,
+    Found,
+    Source,
+    printable,
+)
 from hpastore.reading.labels import read_labels
 
 CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
@@ -87,7 +98,8 @@ def discover(layout: Layout) -> Found:
     taken = [name for name in names if name in labels]
     sources = tuple(_source(name, labels[name], images, masks, nuclei) for name in taken)
     first = set(names)
-    return Found(root, sources, tuple(failure for failure in failures if failure.image_name in first))
+    kept = tuple(failure for failure in failures if failure.image_name in first)
+    return Found(root, sources, kept, layout.split, complete=layout.limit is None)
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,10 @@ class _Folder:
             return None
         try:
             stat = entry.stat()
-        except OSError:
+        except FileNotFoundError:
             return None  # a dangling link, or gone since the folder was listed
+        except OSError as error:
+            raise InputError(entry.path, f"cannot be looked at ({error.strerror})") from error
         return FileStamp(role, self.prefix + file, stat.st_size, stat.st_mtime_ns)
 
 
@@ -133,7 +147,7 @@ def _labels(
     layout: Layout, root: Path, images: _Folder
 ) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
     if layout.labels == NO_LABELS:
-        return dict.fromkeys(_names(images), ()), ()
+        return _unlabelled(images)
     path = Path(layout.labels or root / "train.csv")
     if not path.is_file():
         raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
@@ -141,11 +155,21 @@ def _labels(
     return table.labels, table.failures
 
 
-def _names(images: _Folder) -> Iterable[str]:
-    """Names of images that have at least one channel."""
-    endings = tuple(f"_{channel}.png" for channel in CHANNELS)
-    stems = {file.rpartition("_")[0] for file in images.entries if file.endswith(endings)}
-    return (stem for stem in stems if NAME_PATTERN.fullmatch(stem))
+def _unlabelled(images: _Folder) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
+    """Take every image that has a channel, without labels."""
+    labels: dict[str, tuple[int, ...]] = {}
+    failures: dict[str, Failure] = {}
+    for file in images.entries:
+        name, _, ending = file.rpartition("_")
+        if ending.removesuffix(".png") not in CHANNELS or not ending.endswith(".png"):
+            continue
+        if NAME_PATTERN.fullmatch(name):
+            labels[name] = ()
+        else:
+            shown = printable(name)
+            message = f"{shown}: {NAME_RULE}; rename the image's files"
+            failures[shown] = Failure(shown, images.prefix + printable(file), "name", message)
+    return labels, tuple(failures.values())
 
 
 def _source(name: str, labels: tuple[int, ...], images: _Folder, masks: _Folder, nuclei: _Folder) -> Source:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from hpastore.model import Failure, Found, Known, Plan, Source
 
 
-def plan(found: Found, known: Mapping[str, Known]) -> Plan:
+def plan(found: Found, known: Mapping[str, Known], failed: Collection[str] = ()) -> Plan:
     """Compare what is found with what is stored.
 
     Parameters
@@ -16,6 +17,8 @@ def plan(found: Found, known: Mapping[str, Known]) -> Plan:
         From `hpastore.ingest.discover.discover`.
     known : mapping of name to Known
         What the store holds.
+    failed : collection of str
+        Names that the store lists as failures of this root.
 
     Returns
     -------
@@ -26,10 +29,8 @@ def plan(found: Found, known: Mapping[str, Known]) -> Plan:
     changed: list[Source] = []
     relabelled: list[Source] = []
     moved: list[str] = []
-    recovered: list[str] = []
-    rejected = list(found.failures)
+    rejected = {failure.image_name: failure for failure in found.failures}
     unchanged = 0
-    root = str(found.root)
     for source in found.sources:
         stored = known.get(source.name)
         if stored is not None and stored.files == source.files:
@@ -37,22 +38,23 @@ def plan(found: Found, known: Mapping[str, Known]) -> Plan:
                 relabelled.append(source)
                 continue
             unchanged += 1
-            if stored.root != root:
+            if stored.root != str(found.root) or found.split not in (None, stored.split):
                 moved.append(source.name)
-            if stored.failed:
-                recovered.append(source.name)
-        elif failure := _missing(source) or _conflict(source, stored, root):
-            rejected.append(failure)
+        elif failure := _missing(source) or _conflict(source, stored, found.root):
+            rejected[source.name] = failure
         else:
             (new if stored is None else changed).append(source)
+    pending = {*rejected, *(source.name for source in (*new, *changed, *relabelled))}
+    if not found.complete:
+        pending |= set(failed) - {source.name for source in found.sources}
     return Plan(
         tuple(new),
         tuple(changed),
         tuple(relabelled),
         unchanged,
-        tuple(rejected),
+        tuple(rejected.values()),
         tuple(moved),
-        tuple(recovered),
+        tuple(sorted(set(failed) - pending)),
     )
 
 
@@ -66,8 +68,8 @@ def _missing(source: Source) -> Failure | None:
     return Failure(source.name, source.missing[0], "missing_file", message)
 
 
-def _conflict(source: Source, stored: Known | None, root: str) -> Failure | None:
-    if stored is None or stored.root == root:
+def _conflict(source: Source, stored: Known | None, root: Path) -> Failure | None:
+    if stored is None or stored.root == str(root):
         return None
     message = (
         f"{source.name}: the store has another image of this name, from {stored.root}; rename one of them"

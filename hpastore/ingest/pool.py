@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +21,9 @@ from hpastore.errors import UsageError, WorkerError
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From <sys/prctl.h>."""
 
 _AHEAD: Final = 2
 """Results that may wait for the caller, per worker."""
@@ -43,7 +50,7 @@ def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: in
         yield from map(function, inputs)
         return
     spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
-    pool = ProcessPoolExecutor(workers, spawn, _start)
+    pool = ProcessPoolExecutor(workers, spawn, _start, (os.getpid(),))
     waiting: deque[Future[_Out]] = deque()
     try:
         for item in inputs:
@@ -76,8 +83,25 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start() -> None:
-    """Prepare a worker: one thread, no interrupts, no chatter of libpng between progress bars."""
+def _start(parent: int) -> None:
+    """Prepare a worker: it dies with its parent, has one thread, no interrupts, and no chatter of libpng."""
+    _die_with(parent)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent is gone, however that ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:  # no such call on macOS
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

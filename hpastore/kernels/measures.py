@@ -120,6 +120,7 @@ def channel_of(measure: str, channel: str | None) -> str | None:
         return None
     if measure not in levels:
         raise UsageError(f"no measure {measure!r}; there are {', '.join(levels + shapes)}")
-    if channel not in CHANNELS:
-        raise UsageError(f"no channel {channel!r}; there are {', '.join(CHANNELS)}")
+    having = BRENNER_CHANNELS if measure == "brenner" else CHANNELS
+    if channel not in having:
+        raise UsageError(f"no channel {channel!r} for {measure}; there are {', '.join(having)}")
     return channel

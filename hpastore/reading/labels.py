@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import InputError, RejectedError
-from hpastore.model import LABEL_NAMES, NAME_PATTERN, Failure
+from hpastore.model import LABEL_NAMES, NAME_PATTERN, NAME_RULE, Failure, printable
 from hpastore.reading.files import read_file
 
 MAX_TABLE_BYTES: Final = 2**28
@@ -20,10 +20,6 @@ MAX_TABLE_BYTES: Final = 2**28
 
 _LABEL: Final = re.compile("0*([0-9]{1,2})")
 _LABEL_RULE: Final = f"use 0 to {len(LABEL_NAMES) - 1}, several joined as 3|5"
-_NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
-
-_SHOWN: Final = 128
-"""Characters of a foreign text in a message."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,16 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
 
     def fail(name: str, code: str, reason: str) -> None:
         rejected.add(name)
-        failures.append(Failure(_printable(name), path.name, code, f"line {line}: {reason}"))
+        failures.append(Failure(printable(name), path.name, code, f"line {line}: {reason}"))
 
     for line, row in rows:
         name, text = row[at_name], row[at_label]
         ids, repeats = _ids(text)
         repeated += repeats
         if not NAME_PATTERN.fullmatch(name):
-            fail(name, "name", f"the name '{_printable(name)}' is not allowed; {_NAME_RULE}")
+            fail(name, "name", f"the name '{printable(name)}' is not allowed; {NAME_RULE}")
         elif not ids:
-            fail(name, "label", f"the label '{_printable(text)}' is not allowed; {_LABEL_RULE}")
+            fail(name, "label", f"the label '{printable(text)}' is not allowed; {_LABEL_RULE}")
         else:
             known, at = first.setdefault(name.casefold(), (name, line))
             before = labels.setdefault(name, ids)
@@ -150,7 +146,7 @@ def _column(header: list[str], name: str, option: str, path: Path) -> int:
     if not header:
         raise InputError(path, "is empty; give a table with a header and one row an image")
     what = "more than one column" if name in header else "no column"
-    found = ", ".join(map(_printable, header))[:_SHOWN]
+    found = ", ".join(map(printable, header))[:128]
     raise InputError(path, f"line 1: has {what} '{name}', but {found}; name another with {option}")
 
 
@@ -167,7 +163,3 @@ def _ids(text: str) -> tuple[tuple[int, ...], bool]:
 
 def _joined(ids: tuple[int, ...]) -> str:
     return "|".join(map(str, ids))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_SHOWN])[:_SHOWN]

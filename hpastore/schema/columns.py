@@ -68,8 +68,5 @@ class Instant(TypeDecorator[datetime]):
         return None if moment is None else moment.astimezone(UTC)
 
 
-Key = Annotated[int, mapped_column(BIGINT, primary_key=True)]
-"""A surrogate key, counted up by the database."""
-
-BigInt = Annotated[int, mapped_column(BIGINT)]
-Moment = Annotated[datetime, mapped_column(Instant())]
+Key = Annotated[int, mapped_column(BIGINT, primary_key=True, comment="Key, counted up by the database")]
+"""A surrogate key."""

@@ -12,11 +12,31 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
 
 BUSY_TIMEOUT_S: Final = 30
+
+_WRITER: Final = 0x68706177
+"""Key of the advisory lock that one writing transaction holds on PostgreSQL: "hpaw"."""
+
+_OUT_OF_REACH: Final = {
+    "database is locked": f"another process has been writing for {BUSY_TIMEOUT_S} s; try again later",
+    "disk is full": "no room left on the disk; free some and run the same command again",
+    "disk I/O error": "the disk failed, or has no room left; free some and run the same command again",
+    "No space left": "no room left on the disk; free some and run the same command again",
+    "unable to open": "cannot be opened; SQLite must be able to write in its folder",
+    "readonly": "is read-only; check the permissions of the file and its folder",
+}
+"""What drivers say of a database that cannot be used now, and what to do."""
+
+_HINTS: Final = {
+    "not a database": "is not a SQLite database; name another file with --db",
+    "malformed": "is damaged; restore a copy, or ingest into a new store",
+    "permission denied": "this user may not do that; ask who looks after the database",
+}
+"""What they say of one that is not as it must be."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables."""
@@ -35,7 +55,9 @@ class Store:
     def url(self) -> str:
         """The database as people may see it: the file's path, or the URL without its password."""
         url = self.engine.url
-        return str(url.database) if self.is_sqlite else url.render_as_string(hide_password=True)
+        if self.is_sqlite:
+            return str(url.database)
+        return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
     @property
     def is_sqlite(self) -> bool:
@@ -71,6 +93,8 @@ class Store:
             self.engine.connect() as connection,
             connection.execution_options(hpastore_writes=True).begin(),
         ):
+            if not self.is_sqlite:  # as BEGIN IMMEDIATE: who writes reads nothing that another is changing
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
             yield connection
 
     def close(self) -> None:
@@ -95,14 +119,20 @@ class Store:
         """
         try:
             yield
-        except OperationalError as error:
-            raise UnavailableError(self.url, _reason(error.orig)) from error
-        except sqlite3.OperationalError as error:  # of a pragma, which goes past SQLAlchemy
-            raise UnavailableError(self.url, _reason(error)) from error
-        except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
-                raise StoreError(self.url, "is not a SQLite database; name another file with --db") from error
-            raise
+        except (DBAPIError, sqlite3.Error) as error:  # sqlite3's of a pragma, which goes past SQLAlchemy
+            raise self._named(error.orig if isinstance(error, DBAPIError) else error) from error
+
+    def _named(self, error: BaseException | None) -> StoreError:
+        said = next(iter(str(error).strip().splitlines()), "the connection failed")
+        for key, hint in _OUT_OF_REACH.items():
+            if key in said:
+                return UnavailableError(self.url, f"{hint} ({said})")
+        for key, hint in _HINTS.items():
+            if key in said:
+                return StoreError(self.url, f"{hint} ({said})")
+        # PostgreSQL's driver calls a lost connection operational, SQLite's also a mistyped column.
+        lost = type(error).__name__ in ("OperationalError", "AdminShutdown") and not self.is_sqlite
+        return UnavailableError(self.url, said) if lost else StoreError(self.url, said)
 
 
 def connect(url: str | Path, *, create: bool = False) -> Store:
@@ -133,7 +163,7 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
 
 def _parse(url: str | Path) -> URL:
     text = str(url)
-    if "://" not in text:
+    if "://" not in text and text != ":memory:":
         return URL.create("sqlite", database=text)
     try:
         parsed = make_url(text)
@@ -171,14 +201,3 @@ def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: AR
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("hpastore_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _reason(error: BaseException | None) -> str:
-    said = next(iter(str(error).strip().splitlines()), "the connection failed")
-    hints = {
-        "locked": f"another process has been writing for {BUSY_TIMEOUT_S} s; try again when it is done",
-        "full": "no room left on the disk; free some and run the same command again",
-        "unable to open": "cannot be opened; check that the folder exists and may be written",
-        "readonly": "is read-only; check the file's permissions",
-    }
-    return next((f"{hint} ({said})" for key, hint in hints.items() if key in said), said)

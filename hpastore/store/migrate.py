@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +76,12 @@ def upgrade(store: Store, revision: str = "head") -> bool:
     StoreError
         If rows would lose the row that they refer to; nothing was changed.
     """
+    with store.reading() as connection:
+        _refuse_strangers(store, connection)
     with _schema_transaction(store) as connection:
         before = _revision(connection)
         _refuse_newer(store, before)
-        if before == head() and revision == "head":
+        if before == head() and revision == "head" and not _drifted_views(connection):
             return False
         _drop_views(connection)
         command.upgrade(_config(connection), revision)
@@ -108,7 +111,11 @@ def check(store: Store) -> list[str]:
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
-        return differences + [drift for view in VIEWS if (drift := _view_drift(connection, view))]
+        return differences + _drifted_views(connection)
+
+
+def _drifted_views(connection: Connection) -> list[str]:
+    return [drift for view in VIEWS if (drift := _view_drift(connection, view))]
 
 
 def _view_drift(connection: Connection, view: CreateView) -> str | None:
@@ -131,7 +138,7 @@ def _definition(connection: Connection, view: str) -> str:
         return str(connection.scalar(text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}))
     masters = "SELECT name, sql FROM sqlite_master UNION ALL SELECT name, sql FROM sqlite_temp_master"
     sql = str(connection.scalar(text(f"SELECT sql FROM ({masters}) WHERE name = :view"), {"view": view}))  # noqa: S608 no value is pasted
-    return sql[sql.index(" AS ") :]
+    return re.split(r"\bAS\b", sql, maxsplit=1, flags=re.IGNORECASE)[-1]
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -180,6 +187,18 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
         finally:
             if store.is_sqlite:
                 driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _refuse_strangers(store: Store, connection: Connection) -> None:
+    """Refuse a database of somebody else's: a SQLite file with any table, or tables of our names."""
+    if _revision(connection) is not None:
+        return
+    names = set(inspect(connection).get_table_names()) - {"alembic_version"}
+    if not store.is_sqlite:
+        names &= {table.name for table in Base.metadata.sorted_tables}
+    if names:
+        what = ", ".join(sorted(names)[:3])
+        raise StoreError(store.url, f"holds other tables ({what}); name another database with --db")
 
 
 def _refuse_orphans(store: Store, connection: Connection) -> None:

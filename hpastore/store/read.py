@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection, and_, cast, func, literal, null, select
 from sqlalchemy.engine import RowMapping
@@ -31,6 +31,11 @@ from hpastore.schema.views import CLEAN_CELL
 
 Row = RowMapping
 
+REASONS: Final = ("no_background", "no_value", "dark", "no_threshold", "below_lower", "above_upper")
+"""Why a cell is not clean, the first that applies."""
+
+_MOST_VARIABLES: Final = 10_000
+
 
 def rows(connection: Connection, statement: AnySelect) -> list[Row]:
     """Run a statement and return its rows."""
@@ -51,14 +56,34 @@ def known_images(connection: Connection) -> dict[str, Known]:
     columns = (ImageFile.image_id, ImageFile.role, ImageFile.uri, ImageFile.size, ImageFile.mtime_ns)
     for image_id, role, uri, size, mtime_ns in connection.execute(select(*columns)):
         files.setdefault(image_id, []).append(FileStamp(role, uri, size, mtime_ns))
-    failed = set(connection.execute(select(Failure.image_name)).scalars())
     known = {}
-    for image_id, name, root, labels in connection.execute(
-        select(Image.id, Image.name, Image.root, Image.labels)
-    ):
+    images = select(Image.id, Image.name, Image.root, Image.split, Image.labels)
+    for image_id, name, root, split, labels in connection.execute(images):
         stamps = tuple(sorted(files[image_id], key=lambda file: order[file.role]))
-        known[name] = Known(root, _ids(labels), stamps, name in failed)
+        known[name] = Known(root, split, _ids(labels), stamps)
     return known
+
+
+def file_hashes(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read the SHA-256 of stored images' files, by name and role."""
+    hashes: dict[str, dict[str, str]] = {}
+    for part in parts(names):
+        statement = select(Image.name, ImageFile.role, ImageFile.sha256).join(ImageFile)
+        for name, role, sha256 in connection.execute(statement.where(Image.name.in_(part))):
+            hashes.setdefault(name, {})[role] = sha256
+    return hashes
+
+
+def count_verdicts(connection: Connection, name: str) -> int:
+    """Count the verdicts of clean sets on an image's cells."""
+    statement = select(func.count()).select_from(CleanSetCell).join(Cell).join(Image)
+    return int(connection.execute(statement.where(Image.name == name)).scalar_one())
+
+
+def failed_names(connection: Connection, root: str, split: str | None) -> set[str]:
+    """Read the names that are listed as failures of a root and split."""
+    statement = select(Failure.image_name).join(IngestRun).where(IngestRun.root == root)
+    return set(connection.execute(statement.where(IngestRun.split.is_not_distinct_from(split))).scalars())
 
 
 def thresholds(
@@ -152,7 +177,7 @@ def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
     stem, at, version = name.partition("@")
     statement = select(CleanSet.id, CleanSet.name, CleanSet.version).where(CleanSet.name == stem)
     if at:
-        if not version.isdecimal():
+        if not (version.isdecimal() and len(version) < 10):
             raise UsageError(f"{name}: a version is a number, as in {stem}@1")
         statement = statement.where(CleanSet.version == int(version))
     found = connection.execute(statement.order_by(CleanSet.version.desc()).limit(1)).one_or_none()
@@ -163,13 +188,12 @@ def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
 
 def clean_set_labels(connection: Connection, set_id: int) -> list[Row]:
     """Read a clean set's thresholds, with the verdicts of each label counted by reason."""
-    reasons = ("no_background", "no_value", "dark", "no_threshold", "below_lower", "above_upper")
     judged = (
         select(
             CleanSetCell.label_id,
             func.count().label("cells"),
             func.count().filter(CleanSetCell.clean).label("clean"),
-            *(func.count().filter(CleanSetCell.reason == reason).label(reason) for reason in reasons),
+            *(func.count().filter(CleanSetCell.reason == reason).label(reason) for reason in REASONS),
         )
         .where(CleanSetCell.clean_set_id == set_id)
         .group_by(CleanSetCell.label_id)
@@ -183,7 +207,7 @@ def clean_set_labels(connection: Connection, set_id: int) -> list[Row]:
             kept.n,
             kept.lower,
             kept.upper,
-            *(judged.c[name] for name in ("cells", "clean", *reasons)),
+            *(judged.c[name] for name in ("cells", "clean", *REASONS)),
         )
         .join(Label, Label.id == kept.label_id)
         .join(judged, judged.c.label_id == kept.label_id)
@@ -309,6 +333,11 @@ def stream(connection: Connection, statement: AnySelect, size: int = 1000) -> Ge
     """
     with connection.execute(statement, execution_options={"yield_per": size}) as result:
         yield from result
+
+
+def parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list of names: SQLite takes 32,766 variables in a statement."""
+    return (names[i : i + _MOST_VARIABLES] for i in range(0, len(names), _MOST_VARIABLES))
 
 
 def _ids(labels: str) -> tuple[int, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,9 @@ from sqlalchemy import Connection, and_, case, delete, func, insert, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, ChannelStats, Failure, Measured, Recipe, Source
+from hpastore.model import CHANNELS, ChannelStats, Failure, FileRecord, Measured, Recipe, Source
 from hpastore.schema.tables import (
+    Base,
     Cell,
     CellChannel,
     CleanRule,
@@ -31,8 +32,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
-
-_MOST_VARIABLES: Final = 10_000
+from hpastore.store.read import parts
 
 
 def begin_run(connection: Connection, **columns: Any) -> int:
@@ -42,9 +42,24 @@ def begin_run(connection: Connection, **columns: Any) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def finish_run(connection: Connection, run_id: int, **columns: Any) -> None:
-    """Record what a run did."""
-    connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(**columns))
+def count_run(connection: Connection, run_id: int, counts: Mapping[str, int]) -> None:
+    """Add to what a run did; in the transaction that does it."""
+    counters = {
+        "new": IngestRun.added,
+        "changed": IngestRun.changed,
+        "relabelled": IngestRun.relabelled,
+        "rejected": IngestRun.rejected,
+        "cells": IngestRun.cells,
+    }
+    added = {counter: counter + counts[name] for name, counter in counters.items() if counts.get(name)}
+    if added:
+        connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(added))
+
+
+def finish_run(connection: Connection, run_id: int, now: datetime) -> None:
+    """Record that a run came to its end, and let PostgreSQL's planner know the new sizes."""
+    connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(finished_at=now))
+    _analyze(connection, Image, ImageLabel, Cell, CellChannel)
 
 
 def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
@@ -113,15 +128,36 @@ def relabel_image(connection: Connection, source: Source, root: str) -> None:
     connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
 
 
-def move_images(connection: Connection, names: Sequence[str], root: str) -> None:
-    """Record that the files of stored images are now in another root."""
-    for part in _parts(names):
-        connection.execute(update(Image).where(Image.name.in_(part)).values(root=root))
+def touch_image(connection: Connection, source: Source, files: Iterable[FileRecord], root: str) -> bool:
+    """Record other times of a stored image's files, whose bytes are the same.
+
+    Returns
+    -------
+    bool
+        Whether its labels were replaced too.
+    """
+    named = select(Image.id, Image.labels).where(Image.name == source.name)
+    image_id, labels = connection.execute(named).one()
+    connection.execute(delete(ImageFile).where(ImageFile.image_id == image_id))
+    connection.execute(insert(ImageFile), [{"image_id": image_id, **file._asdict()} for file in files])
+    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+    move_images(connection, [source.name], root, None)
+    if labels == _labels(source)["labels"]:
+        return False
+    relabel_image(connection, source, root)
+    return True
+
+
+def move_images(connection: Connection, names: Sequence[str], root: str, split: str | None) -> None:
+    """Record that stored images are now in another root, and in another split if one is given."""
+    values = {"root": root} if split is None else {"root": root, "split": split}
+    for part in parts(names):
+        connection.execute(update(Image).where(Image.name.in_(part)).values(values))
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
     """Forget the failures of images that are in the store as their files are."""
-    for part in _parts(names):
+    for part in parts(names):
         connection.execute(delete(FailureRow).where(FailureRow.image_name.in_(part)))
 
 
@@ -176,11 +212,17 @@ def _materialise(connection: Connection, set_id: int) -> None:
     judged = verdict(kept).where(CleanSet.id == set_id).subquery()
     rows = select(*(judged.c[name] for name in columns))
     connection.execute(insert(CleanSetCell).from_select(columns, rows))
+    _analyze(connection, CleanSetThreshold, CleanSetCell)
 
 
-def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a list of names: SQLite takes 32,766 variables in a statement."""
-    return (names[i : i + _MOST_VARIABLES] for i in range(0, len(names), _MOST_VARIABLES))
+def _analyze(connection: Connection, *tables: type[Base]) -> None:
+    """Let PostgreSQL count: without statistics it plans for a few rows, and a view takes minutes.
+
+    SQLite's planner does well without.
+    """
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.__tablename__ for table in tables)
+        connection.exec_driver_sql(f"ANALYZE {names}")
 
 
 def _labels(source: Source) -> dict[str, Any]:

@@ -48,7 +48,7 @@ LABELS = (
 def upgrade() -> None:
     op.create_table(
         "clean_set",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("name", TEXT, nullable=False, comment="Name; unique with the version"),
         sa.Column("version", sa.Integer(), nullable=False, comment="1, 2, ... of this name"),
         sa.Column("created_at", INSTANT, nullable=False, comment="When it was materialised [UTC]"),
@@ -77,7 +77,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "ingest_run",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("root", TEXT, nullable=False, comment="Folder that was ingested"),
         sa.Column("split", TEXT, nullable=True, comment="Name given to the images, such as train"),
         sa.Column("version", TEXT, nullable=False, comment="Version of hpastore"),
@@ -111,7 +111,7 @@ def upgrade() -> None:
     op.bulk_insert(label, [{"id": i, "name": name} for i, name in enumerate(LABELS)])
     op.create_table(
         "recipe",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column(
             "background_percentile",
             REAL,
@@ -145,7 +145,7 @@ def upgrade() -> None:
 
     op.create_table(
         "clean_rule",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("clean_set_id", BIGINT, nullable=False, comment="The clean set"),
         sa.Column(
             "label_id", sa.Integer(), nullable=True, comment="The label it holds for; NULL is every label"
@@ -200,7 +200,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "image",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("name", TEXT, nullable=False, comment="The image's ID, unique in the store"),
         sa.Column("split", TEXT, nullable=True, comment="Such as train; given to ingest"),
         sa.Column("root", TEXT, nullable=False, comment="Folder that the files' uris are relative to"),
@@ -233,7 +233,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "cell",
-        sa.Column("id", BIGINT, nullable=False),
+        sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("image_id", BIGINT, nullable=False, comment="The image"),
         sa.Column("mask_id", BIGINT, nullable=False, comment="The cell's value in the mask"),
         sa.Column(

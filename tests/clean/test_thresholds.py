@@ -134,7 +134,7 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
         (Rule(lower=0.6, upper=0.4), r"lower 0\.6 is above upper 0\.4"),
         (Rule("brightness"), "no measure 'brightness'; there are .*fraction.*area"),
         (Rule("touches_border"), "no measure 'touches_border'"),
-        (Rule(channel="purple"), "no channel 'purple'; there are red, green, blue, yellow"),
+        (Rule(channel="purple"), "no channel 'purple' for fraction; there are red, green, blue, yellow"),
         (Rule(channel=None), "no channel None"),
     ],
 )

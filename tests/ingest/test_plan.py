@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -29,9 +28,9 @@ def known(
     root: str = "/data",
     labels: tuple[int, ...] = (0,),
     stamps: tuple[FileStamp, ...] | None = None,
-    failed: bool = False,
+    split: str | None = None,
 ) -> Known:
-    return Known(root, labels, files() if stamps is None else stamps, failed)
+    return Known(root, split, labels, files() if stamps is None else stamps)
 
 
 def planned(*sources: Source, **stored: Known) -> Plan:
@@ -103,8 +102,29 @@ def test_the_same_files_under_another_root_are_no_conflict() -> None:
     assert planned(source(labels=(4,)), a=known("/other")).relabelled == (source(labels=(4,)),)
 
 
+def test_another_split_is_recorded_if_one_is_given() -> None:
+    found = Found(ROOT, (source(),), (), "dev")
+    assert plan(found, {"a": known(split="train")}).moved == ("a",)
+    assert plan(found, {"a": known(split="dev")}).moved == ()
+    assert planned(source(), a=known(split="train")).moved == ()
+
+
 def test_an_image_that_is_as_stored_again_has_recovered() -> None:
-    assert planned(source(), a=known(failed=True)) == Plan((), (), (), 1, (), recovered=("a",))
+    found = plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a"})
+    assert found == Plan((), (), (), 1, (), recovered=("a",))
+
+
+def test_a_failure_that_left_the_inputs_has_recovered_unless_only_some_were_looked_at() -> None:
+    assert plan(Found(ROOT, (), ()), {}, {"b"}).recovered == ("b",)
+    assert plan(Found(ROOT, (), (), complete=False), {}, {"b"}).recovered == ()
+    still = Failure("b", "train.csv", "name", "line 2")
+    assert plan(Found(ROOT, (), (still,)), {}, {"b"}).recovered == ()
+    assert plan(Found(ROOT, (source("b"),), ()), {}, {"b"}).recovered == ()
+
+
+def test_an_image_is_rejected_once_however_many_rows_are_bad() -> None:
+    twice = (Failure("b", "train.csv", "label", "line 3"), Failure("b", "train.csv", "label", "line 4"))
+    assert plan(Found(ROOT, (), twice), {}).rejected == (twice[1],)
 
 
 def test_failures_of_the_table_are_handed_on() -> None:
@@ -123,19 +143,14 @@ sources = st.lists(st.builds(source, names, labels, stamps | st.just(())), uniqu
     lambda found: tuple(sorted(found))
 )
 roots = st.sampled_from(["/data", "/other"])
-stores = st.dictionaries(names, st.builds(Known, roots, labels, stamps, st.booleans()))
+stores = st.dictionaries(names, st.builds(Known, roots, st.none(), labels, stamps))
 
 
 def done(todo: Plan, stored: dict[str, Known]) -> dict[str, Known]:
     """What a store knows after a plan was carried out."""
-    written = {s.name: Known(str(ROOT), s.labels, s.files) for s in (*todo.new, *todo.changed)}
-    here = {
-        s.name: stored[s.name]._replace(labels=s.labels, root=str(ROOT), failed=False)
-        for s in todo.relabelled
-    }
-    here |= {name: stored[name]._replace(root=str(ROOT)) for name in todo.moved}
-    here |= {name: here.get(name, stored[name])._replace(failed=False) for name in todo.recovered}
-    return {**stored, **written, **here}
+    looked_at = (*todo.new, *todo.changed, *todo.relabelled)
+    left = {name: image._replace(root=str(ROOT)) for name, image in stored.items() if name in todo.moved}
+    return {**stored, **left, **{s.name: Known(str(ROOT), None, s.labels, s.files) for s in looked_at}}
 
 
 @given(sources, stores)
@@ -164,4 +179,4 @@ def test_planning_changes_nothing_and_depends_on_nothing_else(
     before = dict(stored)
     first = plan(Found(ROOT, found, ()), stored)
     assert stored == before
-    assert plan(Found(ROOT, found, ()), dict(reversed(stored.items()))) == replace(first)
+    assert plan(Found(ROOT, found, ()), dict(reversed(stored.items()))) == first

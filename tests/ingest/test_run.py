@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.select import create_clean_set, thresholds
 from hpastore.errors import InputError, StoreError, UsageError
 from hpastore.ingest import run
@@ -336,9 +337,9 @@ def test_a_fully_covered_image_is_stored_with_a_warning(
 def test_an_error_of_the_program_is_raised_and_what_was_done_is_kept(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(source: Any, root: Path, background_percentile: float) -> Any:
-        assert source.name != B, "a bug"
-        return measure_source(source, root, background_percentile)
+    def broken(task: Any, root: Path, background_percentile: float) -> Any:
+        assert task.source.name != B, "a bug"
+        return measure_source(task, root, background_percentile)
 
     monkeypatch.setattr(run, "measure_source", broken)
     root = dataset(tmp_path, 3)
@@ -428,7 +429,8 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
     found = pd.DataFrame(
         rows(
             store,
-            "SELECT s.*, c.rle FROM cell_stats s JOIN cell c ON c.id = s.cell_id ORDER BY s.image_name, s.mask_id",
+            "SELECT s.*, c.rle FROM cell_stats s JOIN cell c ON c.id = s.cell_id "
+            "ORDER BY s.image_name, s.mask_id",
         )
     )
     same = {
@@ -484,3 +486,96 @@ def test_an_image_that_was_bad_for_a_while_is_no_failure_any_more(store: Store, 
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert ingest(store, root, executor="serial").unchanged == 3
     assert rows(store, "SELECT * FROM failure") == []
+
+
+def test_a_touched_file_is_read_but_not_decoded_and_its_time_is_recorded(
+    store: Store, tmp_path: Path
+) -> None:
+    root = dataset(tmp_path, 3)
+    ingest(store, root, executor="serial")
+    create_clean_set(store, "mine")
+    before = dump(store, without=("mtime_ns",))
+    file = root / "train" / f"{B}_red.png"
+    os.utime(file, ns=(1, 5))
+    summary = ingest(store, root, executor="serial")
+    assert summary == Summary(unchanged=3, seconds=summary.seconds)
+    after = dump(store, without=("mtime_ns",))
+    assert {name for name in before if before[name] != after[name]} == {"ingest_run"}
+    uri = f"train/{B}_red.png"
+    assert scalar(store, "SELECT mtime_ns FROM image_file WHERE uri = :uri", uri=uri) == 5
+    ingest(store, root, executor="serial")
+    assert dump(store, without=("mtime_ns",)) == after
+
+
+def test_a_touched_image_with_other_labels_is_relabelled(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path, 3)
+    ingest(store, root, executor="serial")
+    os.utime(root / "train" / f"{B}_red.png", ns=(1, 5))
+    write_table(root, {A: "0", B: "3|4", C: "0|16"})
+    summary = ingest(store, root, executor="serial")
+    assert (summary.relabelled, summary.unchanged, summary.images_decoded) == (1, 2, 0)
+    assert scalar(store, "SELECT labels FROM image WHERE name = :name", name=B) == "3|4"
+
+
+def test_verdicts_that_go_with_a_changed_image_are_said(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(tmp_path, 2)
+    ingest(store, root, executor="serial")
+    create_clean_set(store, "mine", CleanRecipe(min_green=0))
+    write_image(root, A, seed=9, mask=draw_mask(3))
+    caplog.clear()
+    assert ingest(store, root, executor="serial").changed == 1
+    assert caplog.messages == [f"{A}: changed, so that 3 verdicts of clean sets on its old cells went"]
+
+
+def test_a_failure_goes_when_its_row_leaves_the_table(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path, 2)
+    write_table(root, {A: "0", B: "99", "../x": "0"})
+    assert ingest(store, root, executor="serial").rejected == 2
+    write_table(root, {A: "0"})
+    ingest(store, Layout(root, limit=1), executor="serial")
+    assert scalar(store, "SELECT count(*) FROM failure") == 2
+    ingest(store, root, executor="serial")
+    assert rows(store, "SELECT * FROM failure") == []
+
+
+def test_another_roots_failures_stay(store: Store, tmp_path: Path) -> None:
+    one, two = dataset(tmp_path / "one", 1), tmp_path / "two"
+    write_table(one, {A: "0", "bad": "99"})
+    ingest(store, one, executor="serial")
+    write_image(two, "z")
+    write_table(two, {"z": "0"})
+    ingest(store, two, executor="serial")
+    assert [row["image_name"] for row in rows(store, "SELECT image_name FROM failure")] == ["bad"]
+
+
+def test_a_name_that_cannot_be_taken_without_a_table_is_a_failure(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path, 1)
+    write_image(root, "my cell")
+    assert ingest(store, Layout(root, labels="none"), executor="serial").rejected == 1
+    (failure,) = rows(store, "SELECT image_name, code, message FROM failure")
+    assert (failure["image_name"], failure["code"]) == ("my cell", "name")
+    assert "rename the image's files" in failure["message"]
+
+
+def test_a_split_is_recorded_when_it_is_given_later(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path, 2)
+    ingest(store, root, executor="serial")
+    assert ingest(store, Layout(root, split="dev"), executor="serial").unchanged == 2
+    assert {row["split"] for row in rows(store, "SELECT split FROM image")} == {"dev"}
+    ingest(store, root, executor="serial")
+    assert {row["split"] for row in rows(store, "SELECT split FROM image")} == {"dev"}
+
+
+def test_what_a_run_did_is_recorded_as_it_goes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(store, dataset(tmp_path, 4), executor="serial", progress=stop)
+    (kept,) = rows(store, "SELECT added, cells, finished_at FROM ingest_run")
+    assert kept == {"added": 2, "cells": 4, "finished_at": None}

@@ -5,8 +5,8 @@ from datetime import timedelta, timezone
 import numpy as np
 import pytest
 from sqlalchemy import Double, Integer, Table, insert, inspect, select, text, update
-from sqlalchemy.exc import IntegrityError
 
+from hpastore.errors import StoreError
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, Measure
 from hpastore.model import CHANNELS, LABEL_NAMES, MAX_MASK_ID
 from hpastore.schema.columns import Flag
@@ -132,7 +132,7 @@ def test_mask_ids_and_file_sizes_have_64_bits(store: Store) -> None:
 )
 def test_facts_are_constraints(store: Store, statement: str) -> None:
     put(store, measured("a", n=1), measured("b", n=1))
-    with pytest.raises(IntegrityError), store.writing() as connection:
+    with pytest.raises(StoreError), store.writing() as connection:
         connection.execute(text(statement))
 
 
@@ -164,6 +164,6 @@ def test_sqlite_tables_are_strict_and_refuse_numpys_integers(store: Store) -> No
     strict = {row["name"] for row in listed if row["strict"]}
     assert strict == {table.name for table in TABLES}
     put(store, measured(n=1))
-    refused = pytest.raises(IntegrityError, match="cannot store BLOB value in INTEGER column")
+    refused = pytest.raises(StoreError, match="cannot store BLOB value in INTEGER column")
     with refused, store.writing() as connection:
         connection.execute(update(Image).values(width=np.int64(7)))

@@ -148,7 +148,15 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, co
 @pytest.mark.parametrize(
     "url",
     [
-        *("mysql://a/b", "nonsense://a", "sqlite://", "sqlite:///:memory:", "://", "postgresql://a:b:c:d/e"),
+        *(
+            "mysql://a/b",
+            "nonsense://a",
+            "sqlite://",
+            "sqlite:///:memory:",
+            ":memory:",
+            "://",
+            "postgresql://a:b:c:d/e",
+        ),
         "http://example.org/cells.db",
     ],
 )

@@ -290,3 +290,23 @@ def test_the_ddl_test_sees_a_difference(store: Store) -> None:
     with store.writing() as connection:
         connection.execute(text("DROP INDEX ix_image_label_label_id"))
     assert ddl(store) != before
+
+
+def test_an_upgrade_remakes_a_view_that_is_not_ours(store: Store) -> None:
+    with store.writing() as connection:
+        connection.execute(text("DROP VIEW label_summary"))
+        connection.execute(text("create view label_summary as select 1 as x"))
+    assert len(migrate.check(store)) == 1
+    assert migrate.upgrade(store)
+    assert migrate.check(store) == []
+    assert not migrate.upgrade(store)
+
+
+def test_a_database_of_somebody_elses_is_refused_untouched(empty_url: str, tmp_path: Path) -> None:
+    with connect(empty_url, create=True) as store, store.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE label (id INTEGER)"))
+    file = tmp_path / "empty.db"
+    before = file.read_bytes() if file.exists() else b""
+    with connect(empty_url) as store, pytest.raises(StoreError, match=r"holds other tables \(label\)"):
+        migrate.upgrade(store)
+    assert before == (file.read_bytes() if file.exists() else b"")

@@ -104,7 +104,7 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
         source = measured("a", (0, 16)).source
-        assert read.known_images(connection) == {"a": Known("/data", (0, 16), source.files)}
+        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 
@@ -149,7 +149,7 @@ def test_an_image_takes_the_place_of_the_one_with_its_name(make_store: Any, data
     ids = ("id", "image_id", "cell_id")
     kept = [name for name in dump(store, views=False) if not name.startswith("clean")]
     assert {t: dump(store, without=ids)[t] for t in kept} == {t: dump(other, without=ids)[t] for t in kept}
-    assert {r["image"] for r in rows(store, "SELECT image FROM clean_cell")} == {"b"}
+    assert {r["image_name"] for r in rows(store, "SELECT image_name FROM clean_cell")} == {"b"}
 
 
 def test_writing_the_same_twice_changes_nothing_but_keys(store: Store) -> None:
