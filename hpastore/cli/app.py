@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import signal
@@ -77,14 +79,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     logging.getLogger("hpastore").handlers = [_Messages()]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(_shared_first(given))
+        try:
+            app(_shared_first(given))
+        finally:
+            print(end="", flush=True)  # here, where an error is caught, and not when Python ends
     except HpastoreError as error:
         print(f"hpastore: {error}", file=sys.stderr)
         sys.exit(_code(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on, as after "| head"
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
+        if error.errno == errno.EPIPE:  # nobody reads on, as after "| head"
+            sys.exit(ERROR)
+        print("hpastore: no room left on the disk; free some and run the same command again", file=sys.stderr)
+        sys.exit(NO_ROOM_OR_DATABASE)
 
 
 class _Messages(logging.Handler):
@@ -114,7 +128,7 @@ def _shared_first(arguments: list[str]) -> list[str]:
     for argument in rest:
         if argument == "--":
             others += [argument, *rest]
-        elif argument in ("--json", "--quiet") or argument.startswith("--db="):
+        elif argument in ("--json", "--quiet", "--version") or argument.startswith("--db="):
             shared.append(argument)
         elif argument == "--db":
             shared += [argument, *[value for value in [next(rest, None)] if value is not None]]

@@ -24,9 +24,9 @@ Clean = Annotated[
 Label = Annotated[
     list[int] | None, typer.Option(help="Only this label, 0..18; may be repeated.", metavar="L")
 ]
-Multilabel = Annotated[
-    str, typer.Option(help="A cell with several labels: expand, skip or multihot.", metavar="WAY")
-]
+_CELL = "A cell with several labels:"
+Multilabel = Annotated[str, typer.Option(help=f"{_CELL} expand or skip.", metavar="WAY")]
+MultilabelOrHot = Annotated[str, typer.Option(help=f"{_CELL} expand, skip or multihot.", metavar="WAY")]
 DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out images without a cell left.")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write an export without a cell.")]
 Channels = Annotated[
@@ -68,7 +68,7 @@ def mmdet(
     out: Out,
     clean: Clean = None,
     label: Label = None,
-    multilabel: Multilabel = "expand",
+    multilabel: MultilabelOrHot = "expand",
     drop_empty: DropEmpty = False,
     allow_empty: AllowEmpty = False,
     channels: Channels = "composite",
@@ -116,7 +116,7 @@ def images(
     out: Out,
     clean: Clean = None,
     label: Label = None,
-    multilabel: Multilabel = "expand",
+    multilabel: MultilabelOrHot = "expand",
     drop_empty: DropEmpty = False,
     image_format: ImageFormat = "png",
     channel_order: Annotated[

@@ -85,7 +85,7 @@ def ingest(
     if dry_run:
         _show_plan(_plan(layout))
         return
-    _refuse_unusable(layout)
+    _refuse_unusable(layout, jobs, executor, background_percentile)
     with show.open_store(create=True) as store, show.progress("ingesting") as progress:
         summary = run(
             store,
@@ -157,8 +157,14 @@ def failures() -> None:
 
 
 def _layout(root: Path, labels: str | None, *rest: Any) -> Any:
+    from hpastore.errors import InputError
     from hpastore.ingest.discover import Layout
 
+    for stored in (root.absolute(), *rest):
+        try:
+            str(stored).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(str(stored), "is not UTF-8, so that no store can name it; rename it") from error
     return Layout(root, labels, *rest)
 
 
@@ -174,14 +180,24 @@ def _plan(layout: Any) -> Any:
         return hpastore.plan(None, layout)
 
 
-def _refuse_unusable(layout: Any) -> None:
-    """Look at the inputs before a store is made: a mistyped root shall leave no empty file."""
-    from hpastore.errors import SchemaMissingError
+def _refuse_unusable(
+    layout: Any, jobs: int | None, executor: str, background_percentile: float | None
+) -> None:
+    """Look at all arguments before a store is made: a mistyped one shall leave no empty file."""
+    from hpastore.errors import SchemaMissingError, UsageError
     from hpastore.ingest.discover import discover
+    from hpastore.ingest.pool import workers
+    from hpastore.ingest.run import EXECUTORS
+    from hpastore.model import require_share
 
     try:
         show.open_store().close()
     except SchemaMissingError:
+        if executor not in EXECUTORS:
+            raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}") from None
+        if background_percentile is not None:
+            require_share(background_percentile, "background percentile")
+        workers(jobs)
         discover(layout)
 
 

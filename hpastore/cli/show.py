@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def message(text: str) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(_plain(value), allow_nan=False))
 
 
 def frame(table: pd.DataFrame) -> None:
     """Print a table: of text, or a list of objects."""
     columns = list(table.columns)
-    rows = [tuple(_null(v) for v in row) for row in table.astype(object).itertuples(index=False, name=None)]
+    rows = list(table.astype(object).itertuples(index=False, name=None))
     if settings.json:
         document(records(columns, rows))
     else:
@@ -66,8 +67,8 @@ def frame(table: pd.DataFrame) -> None:
 
 
 def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Rows as JSON objects; NaN is null, as in the database."""
-    return [{name: _null(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+    """Rows as objects by column."""
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -108,28 +109,31 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _null(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _cell(value: Any) -> str:
     """One value as text, without the control characters that a terminal would obey."""
-    value = _null(value)
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return "-" if math.isnan(value) else f"{value:.6g}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: moments, bytes, NumPy's and the database's numbers."""
+    """A value as JSON has it: numbers without NaN and infinities, which are null, and no moments or bytes."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
-    if hasattr(value, "item"):
-        return value.item()
+    if hasattr(value, "item"):  # one of NumPy's
+        return _plain(value.item())
     return str(value)

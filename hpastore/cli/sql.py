@@ -29,6 +29,8 @@ def sql(
 ) -> None:
     """Ask the store in SQL; read-only, whatever the query says.
 
+    Flags are 0 and 1 in SQLite's answers, False and True in PostgreSQL's.
+
     Example: hpastore sql "SELECT label, cells, clean_share FROM label_summary"
     """
     import hpastore
@@ -36,7 +38,9 @@ def sql(
     form = form or ("json" if show.settings.json else "table")
     if form not in FORMATS:
         raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
-    most = max_rows or (_TABLE_ROWS if form == "table" else _MAX_ROWS)
+    if show.settings.json and form != "json":
+        raise UsageError(f"--json and --format {form} exclude each other; leave one out")
+    most = max_rows if max_rows is not None else _TABLE_ROWS if form == "table" else _MAX_ROWS
     with show.open_store() as store:
         answer = hpastore.query(store, query, timeout=timeout, max_rows=most)
     if form == "json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,6 @@ from sqlalchemy import Connection
 
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation, require_label
-from hpastore.schema.tables import Image
 from hpastore.store import read
 
 MULTILABEL: Final = ("expand", "skip", "multihot")
@@ -49,11 +49,9 @@ class Chosen(NamedTuple):
     """A choice, looked up in the store."""
 
     choice: Choice
-    set_id: int | None
     clean_set: str | None
     """``NAME@VERSION``."""
-    scope: str | None
-    labels: tuple[int, ...]
+    selection: read.Selection
 
 
 def look_up(connection: Connection, choice: Choice) -> Chosen:
@@ -72,12 +70,11 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
         )
     for label in choice.labels:
         require_label(label)
-    labels = tuple(sorted(set(choice.labels)))
+    selection = read.Selection(None, tuple(sorted(set(choice.labels))), choice.multilabel == "skip")
     if choice.clean is None:
-        return Chosen(choice, None, None, "single" if choice.multilabel == "skip" else None, labels)
+        return Chosen(choice, None, selection)
     set_id, name, version = read.find_clean_set(connection, choice.clean)
-    scope = "single" if choice.multilabel == "skip" else read.scope_of(connection, set_id)
-    return Chosen(choice, set_id, f"{name}@{version}", scope, labels)
+    return Chosen(choice, f"{name}@{version}", selection._replace(set_id=set_id))
 
 
 def annotated_images(connection: Connection, chosen: Chosen) -> Generator[AnnotatedImage]:
@@ -93,20 +90,17 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Generator[Annota
     -----
     Cells are streamed; only the images' names and sizes are held.
     """
-    columns = (Image.name, Image.width, Image.height)
-    images = connection.execute(read.scope_images(chosen.scope, chosen.labels, *columns)).all()
-    rows = read.stream(connection, read.annotated_cells(chosen.set_id, chosen.labels))
-    cells = groupby(rows, key=lambda row: row[0])
-    name, group = next(cells, (None, iter(())))
-    for image in images:
-        while name is not None and name < image.name:  # a cell of an image that is out of scope
-            name, group = next(cells, (None, iter(())))
-        annotations: tuple[Annotation, ...] = ()
-        if name == image.name:
-            annotations = tuple(_annotations(group, chosen.choice.multilabel))
-            name, group = next(cells, (None, iter(())))
-        if annotations or not chosen.choice.drop_empty:
-            yield AnnotatedImage(image.name, image.width, image.height, annotations)
+    images = read.images(connection, chosen.selection)
+    with closing(read.annotated_cells(connection, chosen.selection)) as rows:
+        cells = groupby(rows, key=lambda row: row[0])
+        name, group = next(cells, (None, iter(())))
+        for image in images:
+            annotations: tuple[Annotation, ...] = ()
+            if name == image["name"]:
+                annotations = tuple(_annotations(group, chosen.choice.multilabel))
+                name, group = next(cells, (None, iter(())))
+            if annotations or not chosen.choice.drop_empty:
+                yield AnnotatedImage(**image, annotations=annotations)
 
 
 def refuse_empty(out: Path, chosen: Chosen, annotations: int) -> None:

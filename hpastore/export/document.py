@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpastore.export.choice import Choice, annotated_images, look_up, refuse_empty
-from hpastore.export.manifest import Written, document, write_beside
+from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_file
 from hpastore.model import AnnotatedImage
 from hpastore.store import read
@@ -49,7 +49,8 @@ def export_file(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     """
-    with whole_file(out, force=force) as temporary:
+    manifest = manifest_path(out)
+    with whole_file(manifest, force=True) as beside, whole_file(out, force=force) as temporary:
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
@@ -57,5 +58,5 @@ def export_file(
                 counts = write(temporary, images, chosen.clean_set)
         refuse_empty(out, chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
-        content = document(form, options, chosen, recipe, counts, {out.name: temporary})
-    return Written(out, write_beside(out, content), **counts, files=1)
+        beside.write_bytes(document(form, options, chosen, recipe, counts, {out.name: temporary}))
+    return Written(out, manifest, **counts, files=1)

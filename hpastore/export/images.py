@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hpastore.errors import ExportError, RejectedError, UsageError
 from hpastore.export.choice import Choice, annotated_images, look_up
 from hpastore.export.files import file_name
-from hpastore.export.manifest import NAME, Written, document
+from hpastore.export.manifest import NAME, Written, document, is_export
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
@@ -23,6 +23,9 @@ from hpastore.store import read
 from hpastore.store.engine import Store
 
 CHANNEL_ORDERS: Final = ("rgb", "bgr")
+
+_CHANNELS: Final = ("red", "green", "blue")
+"""What a picture shows; whether the others are still there does not matter."""
 
 _JPEG_QUALITY: Final = 95
 
@@ -61,7 +64,7 @@ def export_images(
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
-        Whether an existing folder is replaced.
+        Whether an existing folder is replaced; one that holds something else than an export never is.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -72,7 +75,8 @@ def export_images(
     Raises
     ------
     ExportError
-        If a channel is not there or has changed since it was ingested, or nothing is to export.
+        If a channel is not there or has changed since it was ingested, nothing is to export, or the
+        folder exists or cannot be written.
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
@@ -83,7 +87,7 @@ def export_images(
     with store.reading() as connection:
         chosen = look_up(connection, choice)
         recipe = read.current_recipe(connection)
-        files = read.channel_files(connection, chosen.scope, chosen.labels)
+        files = read.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):
             names.append(image.name)
@@ -92,7 +96,7 @@ def export_images(
     if not names:
         raise ExportError(out, "no image to export; ingest some, or choose otherwise")
     tasks = [_task(str(file_name(name, "composite", image_format)), files[name]) for name in names]
-    with whole_folder(out, force=force) as temporary:
+    with whole_folder(out, force=force, ours=is_export) as temporary:
         write = partial(_write, folder=temporary, channel_order=channel_order)
         for done, problem in enumerate(in_order(write, tasks, min(workers(jobs), len(tasks))), 1):
             if problem:

@@ -12,7 +12,6 @@ from typing import Any
 import hpastore
 from hpastore.errors import ExportError
 from hpastore.export.choice import Chosen
-from hpastore.export.output import whole_file
 from hpastore.model import Recipe
 
 NAME = "manifest.json"
@@ -86,12 +85,12 @@ def document(
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def write_beside(path: Path, content: bytes) -> Path:
-    """Write the manifest of an output file."""
-    target = manifest_path(path)
-    with whole_file(target, force=True) as temporary:
-        temporary.write_bytes(content)
-    return target
+def is_export(folder: Path) -> bool:
+    """Tell whether a folder holds a manifest, hence was written by us."""
+    try:
+        return bool(_listed(folder / NAME))
+    except ExportError:
+        return False
 
 
 def verify(path: Path) -> int:
@@ -116,12 +115,9 @@ def verify(path: Path) -> int:
     if not path.exists():
         raise ExportError(path, "no such export")
     where = manifest_path(path)
-    try:
-        files = json.loads(where.read_bytes())["files"]
-    except FileNotFoundError as error:
-        raise ExportError(where, "no manifest; was this written by hpastore export?") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(where, f"cannot be read as a manifest ({error})") from error
+    files = _listed(where)
+    if path.is_file() and list(files) != [path.name]:
+        raise ExportError(where, f"is the manifest of {', '.join(files)}; give the file its old name")
     folder = path if path.is_dir() else path.parent
     for name, fingerprint in files.items():
         if not (folder / name).is_file():
@@ -133,6 +129,19 @@ def verify(path: Path) -> int:
     return len(files)
 
 
+def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
+    """Read the fingerprints of files by name."""
+    try:
+        files = json.loads(manifest.read_bytes())["files"]
+    except FileNotFoundError as error:
+        raise ExportError(manifest, "no manifest; was this written by hpastore export?") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(manifest, f"cannot be read as a manifest ({error})") from error
+    if not (files and isinstance(files, dict) and all(isinstance(f, dict) for f in files.values())):
+        raise ExportError(manifest, "cannot be read as a manifest (it lists no files)")
+    return files
+
+
 def _refuse_strangers(folder: Path, files: Iterable[str]) -> None:
     there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     strangers = sorted(there - set(files) - {NAME})
@@ -142,7 +151,11 @@ def _refuse_strangers(folder: Path, files: Iterable[str]) -> None:
 
 def _choice(chosen: Chosen) -> dict[str, Any]:
     choice = chosen.choice
-    return {"labels": list(chosen.labels), "multilabel": choice.multilabel, "drop_empty": choice.drop_empty}
+    return {
+        "labels": list(chosen.selection.labels),
+        "multilabel": choice.multilabel,
+        "drop_empty": choice.drop_empty,
+    }
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

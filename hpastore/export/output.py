@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,56 +28,80 @@ def whole_file(path: Path, *, force: bool) -> Iterator[Path]:
     ExportError
         If the target exists, or cannot be written.
     """
-    with _beside(path, force=force) as temporary:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
+    with _named_errors(path):
+        if path.is_dir():
+            raise ExportError(path, "is a folder; choose another name")
+        with _beside(path, force=force) as temporary:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
 
 
 @contextmanager
-def whole_folder(path: Path, *, force: bool) -> Iterator[Path]:
+def whole_folder(path: Path, *, force: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Give a new folder beside the target, which takes the target's place at the end.
 
     Parameters
     ----------
     path : Path
-        The target.
+        The target; of a link, the folder it leads to.
     force : bool
         Whether an existing folder is replaced, with all that it holds.
+    ours : callable
+        Tells whether a folder was written by us; no other is replaced unless it is empty.
 
     Raises
     ------
     ExportError
-        If the target exists, or cannot be written.
+        If the target exists, is not ours, or cannot be written.
     """
-    with _beside(path, force=force) as temporary:
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.rglob("*"):
-            _sync(file)
-        old = temporary.with_suffix(".old")
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        _remove(old)
+    with _named_errors(path):
+        path = Path(os.path.realpath(path))  # `.` has no name, and beside a link is not beside its folder
+        _refuse_foreign(path, ours)
+        with _beside(path, force=force) as temporary:
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                _sync(file)
+            old = temporary.with_suffix(".old")
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+            _remove(old)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoomError(path, "no room left on the disk; nothing was written") from error
+        raise ExportError(path, f"cannot be written ({error.strerror})") from error
+
+
+def _refuse_foreign(path: Path, ours: Callable[[Path], bool]) -> None:
+    if Path.cwd().is_relative_to(path):
+        raise ExportError(path, "is or holds the working folder; name another")
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ExportError(path, "is not a folder; choose another name")
+    if any(path.iterdir()) and not ours(path):
+        raise ExportError(path, "holds other files; choose another name, or empty it yourself")
 
 
 @contextmanager
 def _beside(path: Path, *, force: bool) -> Iterator[Path]:
     if path.exists() and not force:
         raise ExportError(path, "exists; choose another name, or replace it with --force")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-        finally:
-            _remove(temporary)
-        _sync(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoRoomError(path, "no room left on the disk; nothing was written") from error
-        raise ExportError(path, f"cannot be written ({error.strerror})") from error
+        yield temporary
+    finally:
+        _remove(temporary)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

@@ -52,7 +52,7 @@ def make_sample(
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
-        Whether an existing folder is replaced.
+        Whether an existing folder is replaced; one that holds something else than a sample never is.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -73,7 +73,7 @@ def make_sample(
         raise UsageError(
             "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"
         )
-    with whole_folder(folder, force=force) as temporary:
+    with whole_folder(folder, force=force, ours=_is_sample) as temporary:
         for name in ("train", "hpa_cell_mask", "hpa_nuclei_mask"):
             (temporary / name).mkdir()
         draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits)
@@ -86,6 +86,10 @@ def make_sample(
         _table(temporary / "train.csv", ("ID", "Label"), labels)
         _table(temporary / "truth.csv", ("name", "mask_id", "fault"), truth)
     return folder
+
+
+def _is_sample(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("train.csv", "truth.csv"))
 
 
 def _draw(

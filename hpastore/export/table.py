@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 
 from hpastore.errors import UsageError
 from hpastore.export.choice import Choice, look_up, refuse_empty
-from hpastore.export.manifest import Written, document, write_beside
+from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_file
 from hpastore.store import read
 from hpastore.store.engine import Store
@@ -65,20 +65,19 @@ def export_csv(
         raise UsageError(f"no layout {layout!r}; there are {' and '.join(LAYOUTS)}")
     if choice.multilabel == "multihot":
         raise UsageError("csv has a row per cell and label; use expand or skip")
-    with whole_file(out, force=force) as temporary:
+    manifest, options = manifest_path(out), {"layout": layout}
+    with whole_file(manifest, force=True) as beside, whole_file(out, force=force) as temporary:
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
-            single = choice.multilabel == "skip"
-            statement = read.verdicts(chosen.set_id, chosen.labels, single=single)
             with (
-                closing(read.stream(connection, statement)) as rows,
+                closing(read.verdicts(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,
             ):
                 counts = _write(file, rows, layout)
         refuse_empty(out, chosen, counts["annotations"])
-        content = document("csv", {"layout": layout}, chosen, recipe, counts, {out.name: temporary})
-    return Written(out, write_beside(out, content), **counts, files=1)
+        beside.write_bytes(document("csv", options, chosen, recipe, counts, {out.name: temporary}))
+    return Written(out, manifest, **counts, files=1)
 
 
 def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:

@@ -1,11 +1,14 @@
 """The user's own SQL, which may read and nothing else.
 
 SQLite's ``mode=ro`` still lets a query attach and write another file, so an authorizer allows
-nothing but reading.  PostgreSQL gets one statement in a read-only transaction.
+nothing but reading.  PostgreSQL gets one statement in a read-only transaction, which alone would
+let COPY write the server's files; hence the look at the first word.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -21,7 +24,14 @@ _READS: Final = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION}
 )
 _LOADS_CODE: Final = frozenset({"load_extension", "fts3_tokenizer"})
-_STATEMENTS: Final = ("select", "with", "values", "table", "explain")
+_STATEMENTS: Final = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN")
+
+_BEGINS: Final = re.compile(
+    rf"(?>[ \t\r\n(]|--[^\r\n]*|/\*(?:(?!/\*|\*/).)*\*/)*+(?:{'|'.join(_STATEMENTS)})\b", re.I | re.S
+)
+"""One of the statements after space and comments.  A comment is what both databases take for one: only
+PostgreSQL nests them and ends a line at a carriage return.  Nothing is tried twice, so that no word of
+a comment passes for the first."""
 
 _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_LENGTH: 10_000_000,  # a handler cannot stop one call that makes a huge value
@@ -31,6 +41,9 @@ _LIMITS: Final = {
 }
 _STEPS: Final = 10_000
 """Steps of SQLite's machine between two looks at the clock: about a millisecond."""
+
+_MOST: Final = 2**31 - 1
+"""Rows that SQLite's driver counts, and milliseconds that PostgreSQL does."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,12 @@ def query(store: Store, sql: str, *, timeout: float = 30, max_rows: int = 1_000_
     UsageError
         If a limit makes no sense.
     """
-    if timeout <= 0 or max_rows < 1:
+    if not 0 < timeout < math.inf or max_rows < 1:
         raise UsageError("timeout takes seconds above 0, max rows a number of 1 or more")
+    if not _BEGINS.match(sql):
+        raise QueryError(f"a query begins with {', '.join(_STATEMENTS)}")
     ask = _ask_sqlite if store.is_sqlite else _ask_postgresql
-    columns, rows = ask(store, sql, timeout, max_rows + 1)
+    columns, rows = ask(store, sql, timeout, min(max_rows, _MOST - 1) + 1)
     if not columns:
         raise QueryError("the query gives no columns; use a SELECT")
     return Answer(columns, rows[:max_rows], len(rows) > max_rows)
@@ -125,15 +140,14 @@ def _ask_postgresql(
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     import psycopg
 
-    if not sql.lstrip(" \t\r\n(").lower().startswith(_STATEMENTS):
-        raise QueryError(f"a query begins with {', '.join(_STATEMENTS).upper()}")
+    milliseconds = math.ceil(min(timeout * 1000, _MOST))  # 0 would be none
     try:
         with store.engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
             try:
                 driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                driver.execute(f"SET LOCAL statement_timeout = {int(timeout * 1000)}")
+                driver.execute(f"SET LOCAL statement_timeout = {milliseconds}")
                 # Prepared, hence one statement: "SELECT 1; COMMIT; DROP ..." is refused.
                 cursor = driver.execute(sql.encode(), prepare=True)
                 columns = tuple(column.name for column in cursor.description or ())
@@ -146,7 +160,7 @@ def _ask_postgresql(
         ) from error
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise QueryError("the query does more than read; use a SELECT") from error
-    except psycopg.Error as error:
+    except (psycopg.Error, ValueError) as error:  # the latter of a query that is not UTF-8
         raise QueryError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     except OperationalError as error:
         raise UnavailableError(store.url, str(error.orig).strip()) from error

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, cast, func, literal, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy.engine import RowMapping
 
 from hpastore.errors import NotFoundError, UsageError
-from hpastore.model import CHANNELS, ROLES, FileStamp, Known, Recipe
+from hpastore.model import ROLES, FileStamp, Known, Recipe
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
@@ -217,45 +228,46 @@ def clean_set_labels(connection: Connection, set_id: int) -> list[Row]:
     return rows(connection, statement)
 
 
-def scope_of(connection: Connection, set_id: int) -> str:
-    """Read a clean set's scope: ``single`` or ``all``."""
-    return str(connection.execute(select(CleanSet.scope).where(CleanSet.id == set_id)).scalar_one())
+class Selection(NamedTuple):
+    """Which images and cells an export holds.
 
-
-def scope_images(scope: str | None, labels: Sequence[int], *columns: Any) -> AnySelect:
-    """Select images in a clean set's scope, by name; all images without a scope.
-
-    Parameters
-    ----------
-    scope
-        ``single``: images with one label; ``all``: images with labels; None: all images.
-    labels
-        Only images that have one of these; all if empty.
-    columns
-        What to select.
+    With a clean set these are the images it has verdicts on, under the labels it judged them by, and
+    the images without a cell that it met: what came or was relabelled since does not matter.
     """
-    statement = select(*columns).order_by(Image.name)
-    if scope is not None:
-        statement = statement.where(Image.label_count == 1 if scope == "single" else Image.label_count > 0)
-    if labels:
-        having = select(ImageLabel.image_id).where(ImageLabel.label_id.in_(labels))
-        statement = statement.where(Image.id.in_(having))
-    return statement
+
+    set_id: int | None = None
+    """A clean set; None takes all images, cells and labels of now."""
+    labels: tuple[int, ...] = ()
+    """Only these; all if empty."""
+    single: bool = False
+    """Whether images with several labels are left out, be it now or in the clean set."""
 
 
-def annotated_cells(set_id: int | None, labels: Sequence[int]) -> AnySelect:
-    """Select the cells to export, a row per label, by image name, mask id and label.
+def images(connection: Connection, selection: Selection) -> list[Row]:
+    """Read the images of a selection by name: ``name, width, height``."""
+    return rows(connection, _images(selection, Image.name, Image.width, Image.height))
 
-    Parameters
-    ----------
-    set_id
-        A clean set, whose clean verdicts are taken; None takes all cells with all labels of their
-        image.
-    labels
-        Only these; all if empty.
+
+def channel_files(
+    connection: Connection, selection: Selection, channels: Sequence[str]
+) -> dict[str, list[Row]]:
+    """Read where channels of a selection's images are: ``role, root, uri, sha256`` by image name."""
+    columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
+    statement = _images(selection, *columns).join(ImageFile, ImageFile.image_id == Image.id)
+    files: dict[str, list[Row]] = {}
+    for row in rows(connection, statement.where(ImageFile.role.in_(channels)).order_by(ImageFile.role)):
+        files.setdefault(row["name"], []).append(row)
+    return files
+
+
+def annotated_cells(connection: Connection, selection: Selection) -> Generator[Any]:
+    """Stream a selection's cells, of a clean set the clean ones, a row per label.
+
+    In the order of image name, mask id and label; every image is one that `images` gives.
     """
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
+    set_id = selection.set_id
     if set_id is None:
         label_id = ImageLabel.label_id
         tables = tables.join(ImageLabel, ImageLabel.image_id == Image.id)
@@ -265,50 +277,68 @@ def annotated_cells(set_id: int | None, labels: Sequence[int]) -> AnySelect:
         tables = tables.join(CleanSetCell, mine)
     columns = (Cell.mask_id, label_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
     statement = select(Image.name, *columns, CellChannel.fraction).select_from(tables)
-    if labels:
-        statement = statement.where(label_id.in_(labels))
-    return statement.order_by(Image.name, Cell.mask_id, label_id)
+    statement = statement.where(*_of_labels(label_id, selection), *_of_one_label(selection))
+    return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
 
 
-def channel_files(connection: Connection, scope: str | None, labels: Sequence[int]) -> dict[str, list[Row]]:
-    """Read where the channels of images in a scope are: ``role, root, uri, sha256`` by image name."""
-    columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
-    statement = scope_images(scope, labels, *columns).join(ImageFile, ImageFile.image_id == Image.id)
-    statement = statement.order_by(ImageFile.role)
-    files: dict[str, list[Row]] = {}
-    for row in connection.execute(statement.where(ImageFile.role.in_(CHANNELS))).mappings():
-        files.setdefault(row["name"], []).append(row)
-    return files
+def verdicts(connection: Connection, selection: Selection) -> Generator[Any]:
+    """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
-
-def verdicts(set_id: int | None, labels: Sequence[int], *, single: bool) -> AnySelect:
-    """Select the rows of ``clean_cell`` with the cells' boxes and notebook fractions.
-
-    Parameters
-    ----------
-    set_id
-        A clean set; None takes all cells with all their labels, the green fraction and no verdict.
-    labels
-        Only these; all if empty.
-    single
-        Whether images with several labels are left out.
+    Without a clean set these are all cells with all their labels, the green fraction and no verdict.
     """
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
-    if set_id is None:
+    if selection.set_id is None:
         tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
         label_id: Any = ImageLabel.label_id
         verdict = _no_verdict()
     else:
         view = CLEAN_CELL.table
-        tables = tables.join(view, and_(view.c.cell_id == Cell.id, view.c.clean_set_id == set_id))
+        mine = and_(view.c.cell_id == Cell.id, view.c.clean_set_id == selection.set_id)
+        tables = tables.join(view, mine)
         label_id = view.c.label_id
         verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
     box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
-    statement = select(*verdict, *box).select_from(tables).order_by(Image.name, Cell.mask_id, label_id)
-    if labels:
-        statement = statement.where(label_id.in_(labels))
-    return statement.where(Image.label_count == 1) if single else statement
+    statement = select(*verdict, *box).select_from(tables)
+    statement = statement.where(*_of_labels(label_id, selection), *_of_one_label(selection))
+    return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
+
+
+def _images(selection: Selection, *columns: Any) -> AnySelect:
+    """Select columns of a selection's images, by name."""
+    labels = _of_labels(ImageLabel.label_id, selection)
+    labelled = exists().where(ImageLabel.image_id == Image.id, *labels)
+    statement = select(*columns).where(*_of_one_label(selection)).order_by(Image.name)
+    if selection.set_id is None:
+        return statement.where(labelled) if labels else statement
+    judged = _judged(selection.set_id).where(*_of_labels(CleanSetCell.label_id, selection))
+    met = exists().where(
+        CleanSet.id == selection.set_id,
+        CleanSet.created_at >= Image.ingested_at,
+        or_(CleanSet.scope == "all", Image.label_count == 1),
+    )
+    return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, met)))
+
+
+def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]:
+    return [label_id.in_(selection.labels)] if selection.labels else []
+
+
+def _of_one_label(selection: Selection) -> list[ColumnElement[bool]]:
+    if not selection.single:
+        return []
+    if selection.set_id is None:
+        return [Image.label_count == 1]
+    label_id = CleanSetCell.label_id
+    several = _judged(selection.set_id).group_by(Cell.image_id)
+    several = several.having(func.min(label_id) < func.max(label_id))
+    return [Image.label_count <= 1, Image.id.not_in(several)]
+
+
+def _judged(set_id: int) -> AnySelect:
+    """Select the images of a clean set's cells, for IN; for EXISTS, SQLite goes over them per image."""
+    statement = select(Cell.image_id).join(CleanSetCell, CleanSetCell.cell_id == Cell.id)
+    return statement.where(CleanSetCell.clean_set_id == set_id).correlate(None)
 
 
 def _no_verdict() -> list[Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 import hpastore
 from hpastore.store.engine import connect
 from tests.cli.conftest import Outcome, Run
-from tests.world import dataset, name_of, write_table
+from tests.world import dataset, name_of, scalar, write_table
+from tests.world import has_comments as has_users
 
 BAD = name_of(1)
 
@@ -61,9 +64,22 @@ UNUSABLE: dict[str, tuple[Break, str, str]] = {
 }
 
 
+@pytest.fixture
+def no_store(database: str, tmp_path: Path, empty_url: str) -> Callable[[], bool]:
+    """Whether nothing has been made: neither a file nor a table."""
+
+    def no_store() -> bool:
+        if database == "sqlite":
+            return not (tmp_path / "empty.db").exists()
+        with connect(empty_url) as store:
+            return not scalar(store, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+
+    return no_store
+
+
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
-    run: Run, tmp_path: Path, case: str, database: str, empty_url: str
+    run: Run, tmp_path: Path, case: str, no_store: Callable[[], bool]
 ) -> None:
     spoil, file, what_to_do = UNUSABLE[case]
     root = dataset(tmp_path / "data", 3)
@@ -73,12 +89,35 @@ def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
     said = one_line(outcome)
     assert file in said
     assert what_to_do in said
-    if database == "sqlite":
-        assert not (tmp_path / "empty.db").exists()
-    else:
-        with connect(empty_url) as store, store.reading() as connection:
-            tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
-            assert connection.execute(text(tables)).scalar_one() == 0
+    assert no_store()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--executor", "cloud"], ["--background-percentile", "99"], ["-j", "0"], ["--limit", "-1"]],
+    ids=" ".join,
+)
+def test_an_argument_that_makes_no_sense_makes_no_store(
+    run: Run, tmp_path: Path, options: list[str], no_store: Callable[[], bool]
+) -> None:
+    refused = run("ingest", dataset(tmp_path / "data", 1), *options)
+    assert refused.code == 2
+    one_line(refused)
+    assert no_store()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_root_that_is_not_utf_8_is_refused_and_no_store_is_made(
+    run: Run, tmp_path: Path, made: bool, no_store: Callable[[], bool]
+) -> None:
+    if made:
+        run("db", "upgrade")
+    root = dataset(tmp_path / "data", 1).rename(tmp_path / "data\udcff")
+    for command in ("plan", "ingest"):
+        refused = run(command, root)
+        assert refused.code == 1
+        assert "data\\udcff: is not UTF-8" in one_line(refused)
+    assert no_store() is not made
 
 
 REJECTED: dict[str, tuple[Break, str, str]] = {
@@ -197,7 +236,7 @@ def test_a_store_that_is_not_there_is_not_made(
         (["thresholds", "--lower", "98"], "lower takes a share from 0 to 1, not 98; for 98 % say 0.98"),
         (["thresholds", "--lower", "0.9", "--upper", "0.1"], "lower 0.9 is above upper 0.1"),
         (["thresholds", "--measure", "size"], "no measure 'size'; there are"),
-        (["thresholds", "--channel", "pink"], "no channel 'pink'; there are red, green"),
+        (["thresholds", "--channel", "pink"], "no channel 'pink' for fraction; there are red, green"),
         (["thresholds", "--label", "19"], "no label 19; ids go from 0 to 18"),
         (["clean", "create", "a b"], "'a b' cannot be a clean set's name"),
         (["clean", "create", "a", "--scope", "some"], "no scope 'some'"),
@@ -208,6 +247,11 @@ def test_a_store_that_is_not_there_is_not_made(
         (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
         (["sql", "SELECT 1", "--format", "xml"], "no format 'xml'"),
         (["sql", "SELECT 1", "--timeout", "0"], "timeout takes seconds above 0"),
+        (["sql", "SELECT 1", "--timeout", "nan"], "timeout takes seconds above 0"),
+        (["sql", "SELECT 1", "--timeout", "inf"], "timeout takes seconds above 0"),
+        (["sql", "SELECT 1", "--max-rows", "0"], "max rows a number of 1 or more"),
+        (["sql", "SELECT 1", "--json", "--format", "csv"], "--json and --format csv exclude each other"),
+        (["sql", "SELECT 1", "--json", "--format", "table"], "--json and --format table exclude each other"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_allowed(
@@ -242,7 +286,7 @@ def test_a_clean_set_of_nothing_is_refused_and_not_kept(run: Run, tmp_path: Path
     [
         ("mysql://host/db", 2, "--db takes"),
         ("sqlite://", 2, "--db takes"),
-        ("postgresql://nobody@127.0.0.1:1/none", 5, "postgresql+psycopg://nobody@127.0.0.1:1/none"),
+        ("postgresql://nobody@127.0.0.1:1/none", 5, "postgresql://nobody@127.0.0.1:1/none: "),
         ("no/such/folder/x.db", 2, "is not a folder"),
     ],
 )
@@ -269,6 +313,42 @@ def test_a_file_that_is_no_database_is_named_and_untouched(run: Run, tmp_path: P
         assert refused.code == 1
         assert "notes.txt: is not a SQLite database" in one_line(refused)
     assert (tmp_path / "notes.txt").read_text().startswith("my notes")
+
+
+def test_a_truncated_store_is_one_line(run: Run, tmp_path: Path, sqlite_template: Path) -> None:
+    (tmp_path / "cells.db").write_bytes(sqlite_template.read_bytes()[:5000])
+    refused = run("status", db="cells.db")
+    assert refused.code in (1, 5)
+    assert "cells.db: " in one_line(refused)
+
+
+@pytest.fixture
+def reader(url: str) -> Iterator[str]:
+    """The URL of a PostgreSQL user who may do nothing but SELECT."""
+    name = f"reader_{uuid.uuid4().hex[:12]}"
+    with connect(url) as store, store.writing() as connection:
+        connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'"))
+        connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}"))
+    yield make_url(url).set(username=name, password=name).render_as_string(hide_password=False)
+    with connect(url) as store, store.writing() as connection:
+        connection.execute(text(f"DROP OWNED BY {name}"))
+        connection.execute(text(f"DROP ROLE {name}"))
+
+
+@has_users
+def test_a_user_who_may_only_read_is_refused_in_one_line(run: Run, tmp_path: Path, reader: str) -> None:
+    assert run("--json", "status", db=reader).json["images"] == 0
+    refused = run("ingest", dataset(tmp_path / "data", 1), db=reader)
+    assert refused.code in (1, 5)
+    assert "permission denied" in one_line(refused)
+
+
+def test_a_version_of_a_clean_set_that_no_database_can_count_is_one_line(run: Run, tmp_path: Path) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    run("clean", "create", "mine")
+    refused = run("clean", "show", "mine@99999999999999999999")
+    assert refused.code in (1, 2)
+    assert "mine@99999999999999999999" in one_line(refused)
 
 
 def test_the_python_api_raises_what_the_command_line_prints(tmp_path: Path) -> None:

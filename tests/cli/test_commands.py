@@ -12,7 +12,7 @@ import pytest
 import hpastore
 from hpastore.store import migrate
 from tests.cli.conftest import Run
-from tests.world import dataset, name_of, write_image, write_table
+from tests.world import dataset, has_comments, name_of, write_image, write_table
 
 SUMMARY = [
     *("new", "changed", "relabelled", "remeasured", "gone", "unchanged", "rejected", "cells"),
@@ -168,12 +168,45 @@ def test_sql_says_where_it_cut(run: Run, root: Path) -> None:
     assert whole.err == ""
 
 
+def test_sql_as_json_has_numbers_or_null(run: Run, root: Path, database: str) -> None:
+    run("ingest", root, "-j", 1)
+    infinite = "9e999" if database == "sqlite" else "'Infinity'::float8"
+    assert run("--json", "sql", f"SELECT {infinite} AS x, -{infinite} AS y").json == [{"x": None, "y": None}]
+    ((area,),) = [row.values() for row in run("--json", "sql", "SELECT avg(area) FROM cell").json]
+    assert isinstance(area, float)
+    assert area > 0
+
+
+@has_comments
+def test_sql_as_json_takes_what_only_postgresql_has(run: Run, url: str) -> None:
+    query = "SELECT ARRAY['NaN', 1.5::float8] AS a, '{\"b\": [null]}'::jsonb AS j, 'NaN'::numeric AS n"
+    assert run("--json", "sql", query, db=url).json == [{"a": [None, 1.5], "j": {"b": [None]}, "n": None}]
+
+
+def test_sql_begins_with_space_and_comments_on_both_databases(run: Run, url: str) -> None:
+    for query in (
+        "  \n SELECT 1 AS n",
+        "-- it's\n/* a\n; */ select 1 AS n",
+        "/**/WITH x AS (SELECT 1 AS n) SELECT n FROM x",
+    ):
+        said = run("--json", "sql", "--", query, db=url)
+        assert said.code == 0, said.err
+        assert said.json == [{"n": 1}]
+
+
 def test_sql_ends_a_query_that_takes_too_long(run: Run, root: Path) -> None:
     run("ingest", root, "--limit", 0)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     ended = run("sql", endless, "--timeout", 0.2)
     assert (ended.code, ended.out) == (1, "")
     assert "took longer than 0.2 s" in ended.err
+    ended = run("sql", endless, "--timeout", 0.0004)
+    assert (ended.code, ended.out) == (1, "")
+    assert "took longer than 0.0004 s" in ended.err
+
+
+def test_sql_takes_limits_of_any_size(run: Run, url: str) -> None:
+    assert run("sql", "SELECT 1", "--timeout", "1e308", "--max-rows", 10**30, db=url).code == 0
 
 
 @pytest.mark.parametrize(
@@ -273,6 +306,17 @@ def test_a_table_of_failures_obeys_no_control_character(run: Run, tmp_path: Path
 
 def test_the_version_is_the_packages(run: Run) -> None:
     assert run("--version").out == f"hpastore {hpastore.__version__}\n"
+
+
+def test_the_version_may_be_asked_of_any_command(run: Run) -> None:
+    assert run("status", "--version").out == f"hpastore {hpastore.__version__}\n"
+
+
+def test_help_offers_multihot_only_where_it_is_taken(run: Run) -> None:
+    for form, taken in (("coco", False), ("csv", False), ("mmdet", True), ("images", True)):
+        said = run("export", form, "-h")
+        assert said.code == 0
+        assert ("multihot" in said.out) is taken
 
 
 def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:

@@ -28,6 +28,14 @@ FILES = {
 every_file = pytest.mark.parametrize(("name", "export"), FILES.items(), ids=FILES)
 
 
+def yes(folder: Path) -> bool:
+    return True
+
+
+def no(folder: Path) -> bool:
+    return False
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return dataset(tmp_path / "data", 6)
@@ -147,7 +155,13 @@ def test_verify_finds_a_flipped_byte_a_lost_file_and_a_stranger(filled: Store, t
         hpastore.verify(folder)
 
 
-@pytest.mark.parametrize("content", [None, b"{}", b"\xff", b"[]"])
+NO_MANIFESTS = [
+    *(None, b"{}", b"\xff", b"[]", b"3"),
+    *(b'{"files": %s}' % files for files in (b"[]", b"{}", b"3", b"null", b'"ab"', b'{"mine.json": 3}')),
+]
+
+
+@pytest.mark.parametrize("content", NO_MANIFESTS)
 def test_verify_needs_a_manifest(tmp_path: Path, content: bytes | None) -> None:
     out = tmp_path / "mine.json"
     out.write_text("{}")
@@ -155,6 +169,15 @@ def test_verify_needs_a_manifest(tmp_path: Path, content: bytes | None) -> None:
         (tmp_path / "mine.json.manifest.json").write_bytes(content)
     with pytest.raises(ExportError, match=r"mine\.json\.manifest\.json: "):
         hpastore.verify(out)
+
+
+def test_verify_refuses_a_renamed_pair(filled: Store, tmp_path: Path) -> None:
+    out, other = tmp_path / "mine.json", tmp_path / "other.json"
+    written = hpastore.export_coco(filled, out)
+    written.manifest.rename(tmp_path / "other.json.manifest.json")
+    out.rename(other)
+    with pytest.raises(ExportError, match=r"is the manifest of mine\.json; give the file its old name"):
+        hpastore.verify(other)
 
 
 def test_verify_of_nothing_says_so(tmp_path: Path) -> None:
@@ -176,7 +199,7 @@ def test_a_failing_writer_leaves_the_old_folder_and_no_other(tmp_path: Path) -> 
     out = tmp_path / "pictures"
     out.mkdir()
     (out / "old").touch()
-    with pytest.raises(RuntimeError, match="halfway"), whole_folder(out, force=True) as temporary:
+    with pytest.raises(RuntimeError, match="halfway"), whole_folder(out, force=True, ours=yes) as temporary:
         (temporary / "new").touch()
         raise RuntimeError("halfway")
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == [
@@ -189,12 +212,84 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     out.mkdir()
     (out / "old").touch()
-    with whole_folder(out, force=True) as temporary:
+    with whole_folder(out, force=True, ours=yes) as temporary:
         (temporary / "new").touch()
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == [
         "pictures",
         "pictures/new",
     ]
+
+
+def test_a_folder_that_is_not_ours_is_left_alone_even_by_force(tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    out.mkdir()
+    with whole_folder(out, force=True, ours=no):
+        pass  # an empty one is nobody's
+    (out / "precious").touch()
+    (tmp_path / "file").touch()
+    for force in (False, True):
+        with pytest.raises(ExportError, match="holds other files"), whole_folder(out, force=force, ours=no):
+            pass
+        with (
+            pytest.raises(ExportError, match="is not a folder"),
+            whole_folder(tmp_path / "file", force=force, ours=yes),
+        ):
+            pass
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["file", "pictures", "precious"]
+
+
+def test_of_a_link_the_folder_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    out, link = tmp_path / "there" / "pictures", tmp_path / "link"
+    out.mkdir(parents=True)
+    (out / "old").touch()
+    link.symlink_to(out)
+    with whole_folder(link, force=True, ours=yes) as temporary:
+        (temporary / "new").touch()
+    assert link.is_symlink()
+    assert [file.name for file in link.iterdir()] == ["new"]
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["link", "new", "pictures", "there"]
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(ExportError, match="cannot be written"), whole_folder(link, force=True, ours=no):
+        pass
+    assert list(tmp_path.iterdir()) == [link]
+
+
+@pytest.mark.parametrize("name", [".", "..", "../here", "/"])
+def test_the_working_folder_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with (
+        pytest.raises(ExportError, match="is or holds the working folder"),
+        whole_folder(Path(name), force=True, ours=yes),
+    ):
+        pass
+    assert [file.name for file in tmp_path.rglob("*")] == ["here"]
+
+
+@every_file
+def test_a_file_whose_manifest_cannot_be_written_is_not_written_either(
+    filled: Store, tmp_path: Path, name: str, export: Export
+) -> None:
+    out = tmp_path / "out" / name
+    manifest = tmp_path / "out" / f"{name}.manifest.json"
+    manifest.mkdir(parents=True)
+    with pytest.raises(ExportError, match=r"manifest\.json: is a folder"):
+        export(filled, out)
+    assert list(out.parent.rglob("*")) == [manifest]
+
+
+@every_file
+def test_a_folder_is_no_name_for_a_file(filled: Store, tmp_path: Path, name: str, export: Export) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ExportError, match=f"{name}: is a folder"):
+        export(filled, tmp_path / name, force=True)
+    assert list((tmp_path / name).iterdir()) == []
 
 
 def test_a_target_that_cannot_be_written_is_named(filled: Store, tmp_path: Path) -> None:

@@ -92,6 +92,24 @@ def test_a_channel_that_is_gone_is_named(filled: Store, root: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "."))) == []
 
 
+def test_yellow_does_not_matter(filled: Store, root: Path, tmp_path: Path) -> None:
+    (root / "train" / f"{name_of(0)}_yellow.png").unlink()
+    (root / "train" / f"{name_of(1)}_yellow.png").write_bytes(b"other")
+    assert hpastore.export_images(filled, tmp_path / "out", jobs=1).files == 5
+
+
+def test_force_replaces_an_export_but_no_data_set(filled: Store, root: Path, tmp_path: Path) -> None:
+    before = {file.name for file in (root / "train").iterdir()}
+    with pytest.raises(ExportError, match="train: holds other files; choose another name"):
+        hpastore.export_images(filled, root / "train", jobs=1, force=True)
+    assert {file.name for file in (root / "train").iterdir()} == before
+    hpastore.export_images(filled, tmp_path / "out", jobs=1)
+    with pytest.raises(ExportError, match="out: exists"):
+        hpastore.export_images(filled, tmp_path / "out", jobs=1)
+    hpastore.export_images(filled, tmp_path / "out", Choice(labels=(18,)), jobs=1, force=True)
+    assert hpastore.verify(tmp_path / "out") == 1
+
+
 def test_progress_counts_up_to_all(filled: Store, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     hpastore.export_images(filled, tmp_path / "out", jobs=1, progress=lambda *now: seen.append(now))

@@ -58,6 +58,17 @@ def test_an_existing_folder_is_replaced_only_by_force(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "truth.csv").is_file()
 
 
+def test_force_replaces_a_sample_but_no_other_data_set(tmp_path: Path) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=2, size=64, jobs=1)
+    hpastore.make_sample(root, n=1, size=64, jobs=1, force=True)
+    assert len(list((root / "hpa_cell_mask").iterdir())) == 1
+    (root / "truth.csv").unlink()
+    before = contents(root)
+    with pytest.raises(ExportError, match="data: holds other files"):
+        hpastore.make_sample(root, n=2, size=64, jobs=1, force=True)
+    assert contents(root) == before
+
+
 @pytest.mark.parametrize("wrong", [{"n": 0}, {"size": 63}, {"size": 4097}, {"bits": 12}, {"seed": -1}])
 def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="a sample has"):

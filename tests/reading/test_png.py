@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,6 +253,41 @@ def test_a_grey_png_gives_its_exact_pixels_whatever_else_it_carries(want: Pixels
     got = decode_gray(data, NAME)
     np.testing.assert_array_equal(got, want, strict=True)
     assert got.flags.c_contiguous
+
+
+DAMAGED = raw_png(ihdr(9, 12), chunk(b"IDAT", b"damaged"))
+
+
+def test_decoding_says_nothing_on_stderr_about_a_damaged_png_and_gives_it_back(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for _ in range(3):
+        with pytest.raises(RejectedError, match="damaged"):
+            decode_gray(DAMAGED, NAME)
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 2)])
+def test_decoding_works_where_stderr_is_closed_and_leaves_it_so(closed: tuple[int, ...]) -> None:
+    script = f"""
+import os
+from pathlib import Path
+from hpastore.errors import RejectedError
+from hpastore.reading import decode_gray
+for fd in {closed}:
+    os.close(fd)
+for _ in range(3):
+    try:
+        decode_gray({DAMAGED!r}, Path("a"))
+    except RejectedError:
+        print("refused", flush=True)
+print([fd for fd in range(9) if os.path.exists(f"/dev/fd/{{fd}}")], flush=True)
+"""
+    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, text=True)
+    *refused, left = run.stdout.splitlines()
+    assert refused == ["refused"] * 3
+    assert "2" not in left
 
 
 def test_decoding_says_nothing_on_stderr_about_a_valid_png(capfd: pytest.CaptureFixture[str]) -> None:
