@@ -124,6 +124,8 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it: numbers without NaN and infinities, which are null, and no moments or bytes."""
     if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
+        return int(value)  # PostgreSQL's sum of integers, an integer on SQLite too
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):

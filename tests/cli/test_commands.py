@@ -327,3 +327,10 @@ def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:
         assert said.code == 0
         json.loads(said.out)
         assert said.out.count("\n") == 1
+
+
+def test_a_sum_is_an_integer_and_a_mean_is_none_on_both_databases(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    query = "SELECT sum(CAST(area AS BIGINT)) AS total, avg(area) AS mean FROM cell"
+    said = run("--json", "sql", query).json[0]
+    assert (type(said["total"]), type(said["mean"])) == (int, float)
