@@ -94,15 +94,16 @@ def create_clean_set(store: Store, name: str, recipe: CleanRecipe | None = None)
     """
     check_name(name)
     recipe = (recipe or CleanRecipe()).checked()
-    columns = {
+    columns: dict[str, Any] = {
         "name": name,
-        "created_at": datetime.now(UTC),
         "scope": recipe.scope,
         "min_green": recipe.min_green,
         "recipe_toml": recipe.toml(),
         "frozen": False,
     }
     with store.writing() as connection:
+        # The moment is taken by who may write: an image that was stored before it belongs to the set.
+        columns["created_at"] = datetime.now(UTC)
         set_id, version = write.write_clean_set(connection, columns, [_rule_row(recipe.rule)])
         rows = read.clean_set_labels(connection, set_id)
         if not rows:
