@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -13,10 +14,10 @@ NAMES = "SELECT 'prot\u00e9ine' AS name"
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) SELECT i FROM n"
 
 
-def start(url: str, *arguments: str, stdout: object = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(url: str, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "hpastore", "--db", url, *arguments]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=env)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=env)
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table"])
