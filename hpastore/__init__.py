@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hpastore.export.sample import make_sample
     from hpastore.export.table import export_csv
     from hpastore.ingest.discover import Layout
-    from hpastore.ingest.run import ingest, plan
+    from hpastore.ingest.run import ingest, plan, retry
     from hpastore.store.engine import Store
     from hpastore.store.migrate import upgrade
     from hpastore.store.open import open_store
@@ -58,7 +58,7 @@ _HOMES = {
     "export.sample": ("make_sample",),
     "export.table": ("export_csv",),
     "ingest.discover": ("Layout",),
-    "ingest.run": ("ingest", "plan"),
+    "ingest.run": ("ingest", "plan", "retry"),
     "store.engine": ("Store",),
     "store.migrate": ("upgrade",),
     "store.open": ("open_store",),
@@ -73,6 +73,7 @@ __all__ = [
     "Layout",
     "plan",
     "ingest",
+    "retry",
     "status",
     "failures",
     "thresholds",

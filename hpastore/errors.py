@@ -14,6 +14,7 @@
     │   ├── SchemaOldError       made by an older hpastore
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
+    │       └── DisconnectedError   the connection was lost, or the database asks to try again
     ├── WorkerError              a worker process died
     ├── NotFoundError            a name that the store does not hold
     └── QueryError               the user's SQL was refused or failed
@@ -112,6 +113,10 @@ class SchemaNewError(StoreError):
 
 class UnavailableError(StoreError):
     """The database cannot be reached, or has no room left."""
+
+
+class DisconnectedError(UnavailableError):
+    """The connection was lost, or the database gave up a transaction that may be tried again."""
 
 
 class WorkerError(HpastoreError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,9 +81,20 @@ FAILURE_CODES: Final = {
     "name": "the image's name holds a path or odd characters",
     "label": "a label is missing or outside 0..18",
     "duplicate": "the image has two rows with different labels",
-    "conflict": "another root has an image of this name",
+    "conflict": "another root has another image of this name",
+    "worker_crash": "the worker process died on the image, twice",
+    "timeout": "the image took longer than a worker may take",
 }
 """Why an image can be rejected."""
+
+
+ORPHANS: Final = {
+    "mask_without_image": "a mask whose image is neither in the table nor in the folder",
+    "image_without_label": "an image without a row in the table",
+    "label_without_image": "a row of the table without any file",
+    "spare_file": "a second mask of an image, or a link to nothing",
+}
+"""What inputs can be that belong to no image; they are counted, not rejected."""
 
 
 class FileStamp(NamedTuple):
@@ -96,7 +107,7 @@ class FileStamp(NamedTuple):
     uri: str
     """Path relative to the root, with forward slashes; absolute where it lies outside the root."""
     size: int
-    """Bytes."""
+    """Bytes; -1 where the file could not be looked at."""
     mtime_ns: int
     """Modification time, nanoseconds since 1970."""
 
@@ -123,6 +134,22 @@ class Source(NamedTuple):
     """Uris of the files that an image must have and that are not there."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What the numbers are computed with.
+
+    Parameters
+    ----------
+    background_percentile
+        Share 0..1 of the background's pixels that lie at or below the background level.
+    version
+        Version of the measures, `hpastore.kernels.measures.VERSION`.
+    """
+
+    background_percentile: float
+    version: int
+
+
 class Known(NamedTuple):
     """One image as the store remembers it."""
 
@@ -130,6 +157,27 @@ class Known(NamedTuple):
     split: str | None
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
+    recipe: Recipe
+    """What its numbers were computed with."""
+    gone: bool = False
+    """Whether it is marked as gone."""
+
+
+class Change(NamedTuple):
+    """A stored image whose files are not those that were read."""
+
+    source: Source
+    roles: tuple[str, ...]
+    """Which of its files differ, came or went; none where only the measures are of an older version."""
+
+
+class Orphan(NamedTuple):
+    """Inputs that belong to no image."""
+
+    kind: str
+    """One of `ORPHANS`."""
+    name: str
+    files: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +190,9 @@ class Failure:
     code: str
     """One of `FAILURE_CODES`."""
     message: str
+    files: tuple[FileStamp, ...] = ()
+    """The image's files when they were tried, which is not done again while they stay so; empty
+    where planning finds the fault by itself."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +211,12 @@ class Found:
         The name given to the images; None leaves it as it is.
     complete
         Whether this is all there is; false where a limit left some out.
+    orphans
+        What belongs to no image: a mask or an image without a row of the table.
+    seen
+        Number of files that are an image's by their names.
+    refused
+        Number of files of each image in `failures`.
     """
 
     root: Path
@@ -167,59 +224,70 @@ class Found:
     failures: tuple[Failure, ...]
     split: str | None = None
     complete: bool = True
+    orphans: tuple[Orphan, ...] = ()
+    seen: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What ingest will do; each image stands in one place.
+    """What ingest will do.
+
+    Each image that is found stands in one of `new`, `changed`, `doubtful`, `relabelled`, `unchanged`,
+    `rejected` and `orphans`; one that is stored may besides be `moved`, `returned` or `stale`.
 
     Parameters
     ----------
     new
         To be decoded and stored.
     changed
-        In the store with other files; to be decoded and replaced.
+        In the store with other files, or measured by an older version; to be decoded and replaced.
+    doubtful
+        In the store with files of other times, or from another root: only their bytes tell whether
+        they changed.  `hpastore.plan` has looked at them and leaves none.
     relabelled
         In the store with other labels; no pixel is read.
     unchanged
         Number of images in the store as they are.
+    unchanged_files
+        Number of files that are as they were read, those of relabelled images too.
     rejected
-        Cannot be taken, and why.
+        Cannot be taken, and why; those that were tried before are not tried again.
+    gone
+        Names of stored images of this root and split that have left the inputs; to be marked.
+    stale
+        Names of stored images whose numbers are of another recipe; to be computed again from the
+        stored histograms.
+    returned
+        Names of images that are marked as gone, and are back as they were.
     moved
         Names of unchanged images that the store has from another root, or in another split.
     recovered
         Names that the store lists as failures of this root, and that are none any more: the image
         is in the store as its files are, or has left the inputs.
+    orphans
+        What belongs to no image, rows of the table without any file among them.
     """
 
-    new: tuple[Source, ...]
-    changed: tuple[Source, ...]
-    relabelled: tuple[Source, ...]
-    unchanged: int
-    rejected: tuple[Failure, ...]
+    new: tuple[Source, ...] = ()
+    changed: tuple[Change, ...] = ()
+    doubtful: tuple[Change, ...] = ()
+    relabelled: tuple[Source, ...] = ()
+    unchanged: int = 0
+    unchanged_files: int = 0
+    rejected: tuple[Failure, ...] = ()
+    gone: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
 
     @property
     def work(self) -> int:
-        """Number of images to do something about."""
-        return len(self.new) + len(self.changed) + len(self.relabelled)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the numbers are computed with.
-
-    Parameters
-    ----------
-    background_percentile
-        Share 0..1 of the background's pixels that lie at or below the background level.
-    version
-        Version of the measures, `hpastore.kernels.measures.VERSION`.
-    """
-
-    background_percentile: float
-    version: int
+        """Number of images to do something about; other times, roots and known rejects are none."""
+        several = (self.new, self.changed, self.doubtful, self.relabelled, self.gone, self.stale)
+        return sum(map(len, (*several, self.returned)))
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,12 @@ import typer
 
 import hpastore
 from hpastore.cli import clean, db, export, ingest, sql
-from hpastore.cli.show import settings
+from hpastore.cli.show import SIGNALS, STOPPED, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
 ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
-STOPPED: Final = 128
-"""And the signal's number."""
-
 app = typer.Typer(
     name="hpastore",
     no_args_is_help=True,
@@ -37,6 +34,7 @@ app.command("ingest")(ingest.ingest)
 app.command("plan")(ingest.plan)
 app.command("status")(ingest.status)
 app.command("failures")(ingest.failures)
+app.command("retry")(ingest.retry)
 app.command("thresholds")(clean.thresholds)
 app.add_typer(clean.app, name="clean")
 app.add_typer(export.app, name="export")
@@ -76,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 error; 2 wrong usage; 3 done, but some inputs were rejected; 4 there is work to do, or
     something has drifted; 5 disk full or database out of reach; 130 and 143 after SIGINT and SIGTERM.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     logging.getLogger("hpastore").handlers = [_Messages()]
     for stream in (sys.stdout, sys.stderr):

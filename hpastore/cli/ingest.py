@@ -73,9 +73,13 @@ def ingest(
     background_percentile: Annotated[
         float | None, typer.Option(help="Share 0..1, else the store's own; 0.99 in a new store.", metavar="Q")
     ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete images that are gone.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Store the images that are new or changed; exit code 3 if some were rejected.
+    """Make the store follow its inputs; exit code 3 if some were rejected.
+
+    Images that have left the inputs are marked as gone: views, thresholds and new clean sets leave
+    them out.
 
     Example: hpastore ingest /data/hpa -j 8
     """
@@ -83,22 +87,32 @@ def ingest(
 
     layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
     if dry_run:
-        _show_plan(_plan(layout))
+        _show_plan(_plan(layout, background_percentile))
         return
     _refuse_unusable(layout, jobs, executor, background_percentile)
-    with show.open_store(create=True) as store, show.progress("ingesting") as progress:
+    with (
+        show.stopping() as stop,
+        show.open_store(create=True) as store,
+        show.progress("ingesting") as progress,
+    ):
         summary = run(
             store,
             layout,
             jobs=jobs,
             executor=executor,
             background_percentile=background_percentile,
+            prune=prune,
+            stop=stop.is_set,
             progress=progress,
         )
+    counts = asdict(summary)
+    del counts["files"]
     if show.settings.json:
-        show.document(asdict(summary))
+        show.document(counts)
     else:
-        show.lines(asdict(summary))
+        show.lines(counts)
+    show.message(str(summary.files))
+    stop.exit()
     if summary.rejected:
         show.message(f"{summary.rejected} images were rejected; 'hpastore failures' says why")
         raise typer.Exit(REJECTED)
@@ -145,6 +159,25 @@ def status() -> None:
         show.text_table(["root", "split", "images"], [tuple(row.values()) for row in roots])
 
 
+def retry(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Images; all if none.", metavar="[NAME]...")
+    ] = None,
+) -> None:
+    """Have rejected images tried again by the next ingest, though their files did not change.
+
+    Example: hpastore retry
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        chosen = hpastore.retry(store, names or None)
+    if show.settings.json:
+        show.document(chosen)
+    else:
+        print(f"the next ingest tries {len(chosen)} images again")
+
+
 def failures() -> None:
     """List the images that were rejected, with the file at fault and what to do.
 
@@ -156,26 +189,20 @@ def failures() -> None:
         show.frame(hpastore.failures(store))
 
 
-def _layout(root: Path, labels: str | None, *rest: Any) -> Any:
-    from hpastore.errors import InputError
+def _layout(root: Path, *rest: Any) -> Any:
     from hpastore.ingest.discover import Layout
 
-    for stored in (root.absolute(), *rest):
-        try:
-            str(stored).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(str(stored), "is not UTF-8, so that no store can name it; rename it") from error
-    return Layout(root, labels, *rest)
+    return Layout(root, *rest)
 
 
-def _plan(layout: Any) -> Any:
+def _plan(layout: Any, background_percentile: float | None = None) -> Any:
     """Plan against the store; one that is not there yet has no image."""
     import hpastore
     from hpastore.errors import SchemaMissingError
 
     try:
         with show.open_store() as store:
-            return hpastore.plan(store, layout)
+            return hpastore.plan(store, layout, background_percentile=background_percentile)
     except SchemaMissingError:
         return hpastore.plan(None, layout)
 
@@ -184,33 +211,50 @@ def _refuse_unusable(
     layout: Any, jobs: int | None, executor: str, background_percentile: float | None
 ) -> None:
     """Look at all arguments before a store is made: a mistyped one shall leave no empty file."""
-    from hpastore.errors import SchemaMissingError, UsageError
+    from hpastore.errors import SchemaMissingError
     from hpastore.ingest.discover import discover
-    from hpastore.ingest.pool import workers
-    from hpastore.ingest.run import EXECUTORS
-    from hpastore.model import require_share
+    from hpastore.ingest.run import check_arguments
 
     try:
         show.open_store().close()
     except SchemaMissingError:
-        if executor not in EXECUTORS:
-            raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}") from None
-        if background_percentile is not None:
-            require_share(background_percentile, "background percentile")
-        workers(jobs)
+        check_arguments(executor, jobs, background_percentile)
         discover(layout)
 
 
 def _show_plan(plan: Any) -> None:
-    kinds = ("new", "changed", "relabelled")
     if show.settings.json:
-        names = {kind: [source.name for source in getattr(plan, kind)] for kind in kinds}
-        rejected = [asdict(failure) for failure in plan.rejected]
-        show.document({**names, "unchanged": plan.unchanged, "rejected": rejected})
+        show.document(_as_document(plan))
         return
-    rows = [(source.name, kind, "") for kind in kinds for source in getattr(plan, kind)]
+    from hpastore.model import ORPHANS
+
+    rows = [(source.name, "new", "") for source in plan.new]
+    rows += [(change.source.name, "changed", _why(change)) for change in plan.changed]
+    rows += [(source.name, "relabelled", "") for source in plan.relabelled]
+    rows += [(name, "gone", "it has left the inputs") for name in plan.gone]
+    rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
+    rows += [(name, "stale", "its numbers are of another recipe") for name in plan.stale]
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
+    rows += [(orphan.name, "orphan", ORPHANS[orphan.kind]) for orphan in plan.orphans]
     if rows:
         show.text_table(["image", "what", "why"], sorted(rows))
-    counts = {kind: len(getattr(plan, kind)) for kind in (*kinds, "rejected")}
-    show.lines({**counts, "unchanged": plan.unchanged})
+    kinds = ("new", "changed", "relabelled", "gone", "returned", "stale", "rejected", "orphans")
+    show.lines({**{kind: len(getattr(plan, kind)) for kind in kinds}, "unchanged": plan.unchanged})
+
+
+def _why(change: Any) -> str:
+    return f"{', '.join(change.roles)} differs" if change.roles else "measured by another version of hpastore"
+
+
+def _as_document(plan: Any) -> dict[str, Any]:
+    return {
+        "new": [source.name for source in plan.new],
+        "changed": [change.source.name for change in plan.changed],
+        "changed_files": {change.source.name: change.roles for change in plan.changed},
+        "relabelled": [source.name for source in plan.relabelled],
+        **{kind: getattr(plan, kind) for kind in ("gone", "returned", "stale", "unchanged")},
+        "rejected": [
+            {key: getattr(f, key) for key in ("image_name", "uri", "code", "message")} for f in plan.rejected
+        ],
+        "orphans": [orphan._asdict() for orphan in plan.orphans],
+    }

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hpastore.store.engine import Store
+
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+STOPPED: Final = 128
+"""And the signal's number."""
 
 
 @dataclass
@@ -92,6 +100,42 @@ def lines(pairs: Mapping[str, Any]) -> None:
     width = max(map(len, pairs))
     for name, value in pairs.items():
         print(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+
+
+class Stop:
+    """Whether a signal asked for the end; the second one is not waited for."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def is_set(self) -> bool:
+        """Whether to come to an end."""
+        return self.number is not None
+
+    def exit(self) -> None:
+        """Exit with the signal's code, if one came."""
+        if self.number is not None:
+            sys.exit(STOPPED + self.number)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signature is Python's
+        """Take a signal."""
+        if self.number is not None:
+            print("hpastore: stopped at once", file=sys.stderr)
+            sys.exit(STOPPED + number)
+        self.number = number
+        print("hpastore: stopping; what is in flight is finished and kept", file=sys.stderr)
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Take SIGINT, SIGTERM and SIGHUP as a wish to end soon, for a command that can."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

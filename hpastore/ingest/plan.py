@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from hpastore.model import Failure, Found, Known, Plan, Source
+from hpastore.model import Change, Failure, FileStamp, Found, Known, Orphan, Plan, Recipe, Source
 
 
-def plan(found: Found, known: Mapping[str, Known], failed: Collection[str] = ()) -> Plan:
+def plan(
+    found: Found,
+    known: Mapping[str, Known],
+    failed: Mapping[str, Failure] | None = None,
+    mine: Iterable[str] = (),
+    recipe: Recipe | None = None,
+    compared: Mapping[str, tuple[str, ...]] | None = None,
+) -> Plan:
     """Compare what is found with what is stored.
 
     Parameters
@@ -17,61 +24,149 @@ def plan(found: Found, known: Mapping[str, Known], failed: Collection[str] = ())
         From `hpastore.ingest.discover.discover`.
     known : mapping of name to Known
         What the store holds.
-    failed : collection of str
-        Names that the store lists as failures of this root.
+    failed : mapping of name to Failure
+        What the store lists as rejected.
+    mine : iterable of str
+        Which of them are of this root and split.
+    recipe : Recipe, optional
+        What numbers shall be of; others are stale.
+    compared : mapping of name to roles, optional
+        Which files' bytes differ, of the images whose bytes were compared; none where all are the
+        same.  Without it, images that only their bytes tell about are `Plan.doubtful`.
 
     Returns
     -------
     Plan
         A pure function of its arguments; planning again after doing it finds no work.
     """
-    new: list[Source] = []
-    changed: list[Source] = []
-    relabelled: list[Source] = []
-    moved: list[str] = []
-    rejected = {failure.image_name: failure for failure in found.failures}
-    unchanged = 0
+    draft = _Draft(found, known, failed or {}, recipe, compared or {})
     for source in found.sources:
-        stored = known.get(source.name)
-        if stored is not None and stored.files == source.files:
-            if stored.labels != source.labels:
-                relabelled.append(source)
-                continue
-            unchanged += 1
-            if stored.root != str(found.root) or found.split not in (None, stored.split):
-                moved.append(source.name)
-        elif failure := _missing(source) or _conflict(source, stored, found.root):
-            rejected[source.name] = failure
+        draft.place(source)
+    return draft.plan(mine)
+
+
+@dataclass
+class _Draft:
+    """A plan in the making."""
+
+    found: Found
+    known: Mapping[str, Known]
+    failed: Mapping[str, Failure]
+    recipe: Recipe | None
+    compared: Mapping[str, tuple[str, ...]]
+    new: list[Source] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    doubtful: list[Change] = field(default_factory=list)
+    relabelled: list[Source] = field(default_factory=list)
+    rejected: dict[str, Failure] = field(default_factory=dict)
+    returned: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    orphans: list[Orphan] = field(default_factory=list)
+    unchanged: int = 0
+    unchanged_files: int = 0
+
+    def place(self, source: Source) -> None:
+        """Put one image where it belongs."""
+        stored, name = self.known.get(source.name), source.name
+        tried = self.failed.get(name)
+        if not source.files:
+            self.orphans.append(Orphan("label_without_image", name, 0))
+        elif stored is not None and (stored.files == source.files or self.compared.get(name) == ()):
+            self._same_files(source, stored)
+        elif source.missing:
+            self.rejected[name] = _missing(source)
+        elif tried and tried.files == source.files and (tried.code != "conflict" or self._elsewhere(stored)):
+            self.rejected[name] = tried
+        elif stored is None:
+            self.new.append(source)
         else:
-            (new if stored is None else changed).append(source)
-    pending = {*rejected, *(source.name for source in (*new, *changed, *relabelled))}
-    if not found.complete:
-        pending |= set(failed) - {source.name for source in found.sources}
-    return Plan(
-        tuple(new),
-        tuple(changed),
-        tuple(relabelled),
-        unchanged,
-        tuple(rejected.values()),
-        tuple(moved),
-        tuple(sorted(set(failed) - pending)),
-    )
+            self._other_files(source, stored)
+
+    def _same_files(self, source: Source, stored: Known) -> None:
+        if self.recipe is not None and stored.recipe.version != self.recipe.version:
+            self.changed.append(Change(source, ()))
+            return
+        self.unchanged_files += len(source.files)
+        if stored.labels != source.labels:
+            self.relabelled.append(source)
+        else:
+            self.unchanged += 1
+            if stored.gone:
+                self.returned.append(source.name)
+            if self._elsewhere(stored) or self.found.split not in (None, stored.split):
+                self.moved.append(source.name)
+
+    def _other_files(self, source: Source, stored: Known) -> None:
+        roles = self.compared.get(source.name) or _differing(source.files, stored.files)
+        sizes = [{file.role: file.size for file in files} for files in (source.files, stored.files)]
+        if sizes[0] == sizes[1] and source.name not in self.compared:
+            self.doubtful.append(Change(source, roles))
+        elif self._elsewhere(stored):
+            self.rejected[source.name] = conflict(source, stored.root)
+        else:
+            self.changed.append(Change(source, roles))
+
+    def _elsewhere(self, stored: Known | None) -> bool:
+        return stored is not None and stored.root != str(self.found.root)
+
+    def plan(self, mine: Iterable[str]) -> Plan:
+        """Add what the store has and the inputs have not."""
+        here = {source.name for source in self.found.sources if source.files}
+        rejected = {failure.image_name: failure for failure in self.found.failures} | self.rejected
+        pending = {*rejected, *(source.name for source in (*self.new, *self.relabelled))}
+        pending |= {change.source.name for change in (*self.changed, *self.doubtful)}
+        decoded = {change.source.name for change in self.changed}
+        recovered = set(mine) - pending
+        if not self.found.complete:
+            recovered &= {source.name for source in self.found.sources}
+        return Plan(
+            new=tuple(self.new),
+            changed=tuple(self.changed),
+            doubtful=tuple(self.doubtful),
+            relabelled=tuple(self.relabelled),
+            unchanged=self.unchanged,
+            unchanged_files=self.unchanged_files,
+            rejected=tuple(rejected.values()),
+            gone=tuple(self._gone(here | set(rejected))),
+            stale=tuple(sorted(name for name in self.known if name not in decoded and self._stale(name))),
+            returned=tuple(self.returned),
+            moved=tuple(self.moved),
+            recovered=tuple(sorted(recovered)),
+            orphans=(*self.found.orphans, *self.orphans),
+        )
+
+    def _gone(self, present: set[str]) -> list[str]:
+        if not self.found.complete:
+            return []
+        root, split = str(self.found.root), self.found.split
+        return sorted(
+            name
+            for name, stored in self.known.items()
+            if name not in present and not stored.gone and (stored.root, stored.split) == (root, split)
+        )
+
+    def _stale(self, name: str) -> bool:
+        stored = self.known[name].recipe
+        return self.recipe is not None and stored != self.recipe and stored.version == self.recipe.version
 
 
-def _missing(source: Source) -> Failure | None:
+def _differing(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> tuple[str, ...]:
+    """Roles of the files that differ, came or went; in the order of the roles."""
+    differing = {file.role for file in set(found) ^ set(stored)}
+    return tuple(dict.fromkeys(file.role for file in (*found, *stored) if file.role in differing))
+
+
+def conflict(source: Source, root: str, uri: str | None = None) -> Failure:
+    """Say that the store has another image of this name from another root."""
+    message = f"{source.name}: the store has another image of this name, from {root}; rename one of them"
+    return Failure(source.name, uri or source.files[0].uri, "conflict", message, source.files)
+
+
+def _missing(source: Source) -> Failure:
     """Say which files an image lacks."""
-    if not source.missing:
-        return None
-    what = " and ".join(source.missing) if source.files else "every file"
-    verb = "are" if source.files and len(source.missing) > 1 else "is"
-    message = f"{source.name}: {what} {verb} missing; add it, or remove the image's row from the table"
-    return Failure(source.name, source.missing[0], "missing_file", message)
-
-
-def _conflict(source: Source, stored: Known | None, root: Path) -> Failure | None:
-    if stored is None or stored.root == str(root):
-        return None
+    verb = "are" if len(source.missing) > 1 else "is"
     message = (
-        f"{source.name}: the store has another image of this name, from {stored.root}; rename one of them"
+        f"{source.name}: {' and '.join(source.missing)} {verb} missing; "
+        "add it, or remove the image's row from the table"
     )
-    return Failure(source.name, source.files[0].uri, "conflict", message)
+    return Failure(source.name, source.missing[0], "missing_file", message)

@@ -105,3 +105,23 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Limits:
+    memory: int = 1
+    seconds: float = 300.0
+
+
+class Lost(NamedTuple):
+    code: str
+    reason: str
+
+
+def each(function, inputs, workers, *, limits=Limits(), stop=lambda: False):
+    inputs = list(inputs)
+    yield from zip(inputs, in_order(function, inputs, workers))

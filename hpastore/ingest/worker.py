@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpastore.errors import RejectedError
+from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
 from hpastore.model import CHANNELS, Failure, FileRecord, Measured, Source, Touched
 from hpastore.reading.files import read_file
@@ -18,11 +19,15 @@ class Task(NamedTuple):
 
     source: Source
     stored: Mapping[str, str]
-    """SHA-256 of the files that are in the store, by role; empty for a new image."""
+    """SHA-256 of the files that are in the store, by role; empty where that does not matter."""
+    elsewhere: str | None = None
+    """The root that the store has the image from, if that is another one."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
     """Decode and measure one image, unless its bytes are those that are stored.
+
+    An image of another root is not decoded: its bytes are those that are stored, or it is in the way.
 
     Parameters
     ----------
@@ -39,31 +44,54 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     """
     source = task.source
     try:
-        files = _same_files(task, root)
-        if files:
+        files, differing = compare(source, task.stored, root)
+        if not differing:
             return Touched(source, files)
+        if task.elsewhere is not None:
+            return conflict(source, task.elsewhere)
         decoded = decode(source, root)
         cells = measure(decoded, background_percentile)
     except RejectedError as error:
-        return Failure(source.name, _uri(error.path, root), error.code, str(error))
+        return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
     except MemoryError:
         message = f"{source.name}: needs more memory than there is"
-        return Failure(source.name, source.files[0].uri, "memory", message)
+        return Failure(source.name, source.files[0].uri, "memory", message, source.files)
     height, width = decoded.channels[CHANNELS[0]].shape
     return Measured(source, decoded.files, width, height, decoded.bit_depth, cells)
 
 
-def _same_files(task: Task, root: Path) -> tuple[FileRecord, ...]:
-    """Read files until one differs from what is stored; all of them if none does, else none."""
-    if {file.role for file in task.source.files} != set(task.stored):
-        return ()
-    same = []
-    for file in task.source.files:
+def compare(
+    source: Source, stored: Mapping[str, str], root: Path
+) -> tuple[tuple[FileRecord, ...], tuple[str, ...]]:
+    """Read an image's files, unless the store has none, until one differs from what is stored.
+
+    Parameters
+    ----------
+    source : Source
+    stored : mapping of role to SHA-256
+    root : Path
+
+    Returns
+    -------
+    files, differing
+        The files that were read and are the same, and the roles that differ: all that came or went,
+        else the first whose bytes do, else none.
+
+    Raises
+    ------
+    RejectedError
+        If a file cannot be read.
+    """
+    roles = {file.role for file in source.files}
+    if roles != set(stored):
+        return (), tuple(sorted(roles ^ set(stored)))
+    same: list[FileRecord] = []
+    for file in source.files:
         _, record = read_file(root / file.uri, file.role, file.uri)
-        if record.sha256 != task.stored[file.role]:
-            return ()
+        if record.sha256 != stored[file.role]:
+            return tuple(same), (file.role,)
         same.append(record)
-    return tuple(same)
+    return tuple(same), ()
 
 
 def _uri(path: Path, root: Path) -> str:

@@ -53,6 +53,25 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     return Cells(label.ids, shapes, encode_cells(label), stats)
 
 
+def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
+    """Compute again what depends on the background percentile, of one channel.
+
+    Parameters
+    ----------
+    histogram : (K + 1, 256) int64
+        First the background, then the cells.
+    background_percentile : float
+        Share 0..1.
+
+    Returns
+    -------
+    background_level, fraction : float, (K,) float64
+        NaN without a background.
+    """
+    background = float(quantile(histogram[:1], background_percentile)[0])
+    return background, share_above(histogram[1:], background)
+
+
 def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
     """Pixels of the nucleus of each cell.
 
@@ -86,12 +105,12 @@ def _channel(
     """Measure all cells in one channel."""
     count = len(label.ids) + 1
     histogram = joint_histogram(label.rows, channel, count)
-    background = float(quantile(histogram[:1], background_percentile)[0])
+    background, fraction = remeasure(histogram, background_percentile)
     cells = histogram[1:]
     measures = {
         **intensities(cells),
         "brenner": np.full(count - 1, np.nan) if pairs is None else brenner(pairs, channel, count),
-        "fraction": share_above(cells, background),
+        "fraction": fraction,
         "fraction_notebook": _fraction_notebook(histogram, channel, edge),
     }
     return ChannelStats(None if np.isnan(background) else background, pack(histogram), measures)

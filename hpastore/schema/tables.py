@@ -55,6 +55,10 @@ def _measure(name: str) -> Any:
     return mapped_column(comment=_COMMENTS[name])
 
 
+def _checksum(what: str) -> Any:
+    return mapped_column(BIGINT, comment=f"Checksum of {what}, see store/seal.py; NULL if it was never taken")
+
+
 class Label(Base):
     """A location class; the 19 rows come with the schema."""
 
@@ -90,6 +94,7 @@ class Recipe(Base):
     current: Mapped[bool] = mapped_column(
         comment="Whether new images are measured with it; numbers of others are stale"
     )
+    checksum: Mapped[int | None] = _checksum("this row")
 
 
 class IngestRun(Base):
@@ -111,6 +116,13 @@ class IngestRun(Base):
     relabelled: Mapped[int] = mapped_column(comment="Images whose labels were replaced")
     rejected: Mapped[int] = mapped_column(comment="Images not taken, see failure")
     cells: Mapped[int] = mapped_column(comment="Cells stored")
+    remeasured: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="Images whose stale numbers were computed again"
+    )
+    gone: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="Images that left the inputs: marked, or pruned"
+    )
+    checksum: Mapped[int | None] = _checksum("this row")
 
 
 class Image(Base):
@@ -139,6 +151,11 @@ class Image(Base):
     recipe_id: Mapped[int] = mapped_column(
         BIGINT, ForeignKey("recipe.id"), comment="What its numbers were computed with"
     )
+    gone_at: Mapped[datetime | None] = mapped_column(
+        comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]"
+    )
+    contents: Mapped[int | None] = _checksum("its rows of image_channel, cell and cell_channel")
+    checksum: Mapped[int | None] = _checksum("this row and its rows of image_file and image_label")
 
 
 class ImageFile(Base):
@@ -259,6 +276,28 @@ class Failure(Base):
     run_id: Mapped[int] = mapped_column(
         BIGINT, ForeignKey("ingest_run.id"), comment="The run that last met it"
     )
+    checksum: Mapped[int | None] = _checksum("this row and its rows of failure_file")
+
+
+class FailureFile(Base):
+    """One file of a rejected image, as it was when it was tried."""
+
+    __tablename__ = "failure_file"
+    __table_args__ = _table(
+        _one_of("role", ROLES),
+        comment="Files of rejected images; while they stay as they are, they are not tried again",
+        clustered=True,
+    )
+
+    image_name: Mapped[str] = mapped_column(
+        ForeignKey("failure.image_name", ondelete="CASCADE"), primary_key=True, comment="The image's ID"
+    )
+    role: Mapped[str] = mapped_column(
+        primary_key=True, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
+    )
+    uri: Mapped[str] = mapped_column(comment="Path relative to the root, with forward slashes")
+    size: Mapped[int] = mapped_column(BIGINT, comment="Size; -1 if it could not be looked at [byte]")
+    mtime_ns: Mapped[int] = mapped_column(BIGINT, comment="Modification time [ns since 1970]")
 
 
 class CleanSet(Base):
@@ -284,6 +323,8 @@ class CleanSet(Base):
     )
     recipe_toml: Mapped[str] = mapped_column(comment="The set's rules as TOML")
     frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")
+    verdicts: Mapped[int | None] = _checksum("its rows of clean_set_cell")
+    checksum: Mapped[int | None] = _checksum("this row and its rows of clean_rule and clean_set_threshold")
 
 
 class CleanRule(Base):

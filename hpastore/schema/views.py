@@ -42,6 +42,9 @@ CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
 
 Column = ColumnElement[Any]
 
+LIVE: Final = Image.gone_at.is_(None)
+"""Whether an image is still in its inputs; all views leave out those that are gone."""
+
 
 def measure_value(name: InstrumentedAttribute[str]) -> Column:
     """Value of the measure with a name, as a real number; of a channel where it is of one."""
@@ -58,7 +61,7 @@ def _cell_stats() -> AnySelect:
     )
     for name, stats in channels.items():
         rows = rows.join(stats, and_(stats.cell_id == Cell.id, stats.channel == name))
-    return select(
+    columns = (
         Cell.id.label("cell_id"),
         Image.name.label("image_name"),
         Image.split,
@@ -67,7 +70,8 @@ def _cell_stats() -> AnySelect:
         ImageLabel.label_id,
         *(getattr(Cell, name) for name in SHAPE_NAMES),
         *(getattr(stats, m).label(f"{name}_{m}") for name, stats in channels.items() for m in CHANNEL_NAMES),
-    ).select_from(rows)
+    )
+    return select(*columns).select_from(rows).where(LIVE)
 
 
 def _rule_value() -> AnySelect:
@@ -75,7 +79,7 @@ def _rule_value() -> AnySelect:
     value = measure_value(CleanRule.measure)
     rows = (
         CleanRule.__table__.join(ImageLabel, _rule_holds(ImageLabel.label_id))
-        .join(Image, and_(Image.id == ImageLabel.image_id, Image.label_count == 1))
+        .join(Image, and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE))
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CellChannel, _of_rule_channel())
     )
@@ -164,7 +168,7 @@ def verdict(thresholds: FromClause) -> AnySelect:
     )
     rows = (
         CleanSet.__table__.join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
-        .join(Image, or_(CleanSet.scope == "all", Image.label_count == 1))
+        .join(Image, and_(LIVE, or_(CleanSet.scope == "all", Image.label_count == 1)))
         .join(ImageLabel, and_(ImageLabel.image_id == Image.id, _rule_holds(ImageLabel.label_id)))
         .join(Cell, Cell.image_id == Image.id)
         .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
@@ -198,7 +202,7 @@ def _clean_cell(label_threshold: FromClause) -> AnySelect:
         CleanSetCell.__table__.join(CleanSet)
         .join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
         .join(Cell, Cell.id == CleanSetCell.cell_id)
-        .join(Image, Image.id == Cell.image_id)
+        .join(Image, and_(Image.id == Cell.image_id, LIVE))
         .join(Label, Label.id == CleanSetCell.label_id)
         .outerjoin(CellChannel, _of_rule_channel())
         .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
@@ -237,6 +241,7 @@ def _share_clean(key: Any) -> FromClause:
     newest = select(func.max(CleanSet.id)).scalar_subquery()
     clean = cast(func.count(case((CleanSetCell.clean, 1))), REAL)
     rows = CleanSetCell.__table__.join(Cell, Cell.id == CleanSetCell.cell_id)
+    rows = rows.join(Image, and_(Image.id == Cell.image_id, LIVE))
     shares = select(key.label("key"), (clean / func.count()).label("clean_share")).select_from(rows)
     return shares.where(CleanSetCell.clean_set_id == newest).group_by(key).subquery("clean_share")
 
@@ -267,11 +272,12 @@ def _label_summary() -> AnySelect:
             ),
         )
         .join(Image)
+        .where(LIVE)
         .group_by(ImageLabel.label_id)
         .subquery("counts")
     )
     cells = _with_green().join(ImageLabel, ImageLabel.image_id == Cell.image_id)
-    cells = cells.join(Image, and_(Image.id == Cell.image_id, Image.label_count == 1))
+    cells = cells.join(Image, and_(Image.id == Cell.image_id, Image.label_count == 1, LIVE))
     median = _median(cells, ImageLabel.label_id, CellChannel.fraction, "green_fraction_median")
     share = _share_clean(CleanSetCell.label_id)
     rows = (
@@ -299,7 +305,7 @@ def _image_summary() -> AnySelect:
     rows: FromClause = Image.__table__
     for part in (area, fraction, share):
         rows = rows.outerjoin(part, part.c.key == Image.id)
-    return select(
+    columns = (
         Image.id.label("image_id"),
         Image.name.label("image_name"),
         Image.split,
@@ -311,7 +317,8 @@ def _image_summary() -> AnySelect:
         area.c.area_median,
         fraction.c.green_fraction_median,
         share.c.clean_share,
-    ).select_from(rows)
+    )
+    return select(*columns).select_from(rows).where(LIVE)
 
 
 METADATA: Final = MetaData()

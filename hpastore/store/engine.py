@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
+from hpastore.errors import DisconnectedError, SchemaMissingError, StoreError, UnavailableError, UsageError
+from hpastore.failpoints import reach
 
-BUSY_TIMEOUT_S: Final = 30
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S: Final = 300
+"""How long one waits for another who writes; a clean set of millions of cells takes a minute."""
+
+_TOLD_AFTER_S: Final = 5
+"""How long one waits before one says so."""
+
+PATIENCE_S: Final = 30
+"""How long a PostgreSQL that went away is waited for."""
 
 _WRITER: Final = 0x68706177
 """Key of the advisory lock that one writing transaction holds on PostgreSQL: "hpaw"."""
 
 _OUT_OF_REACH: Final = {
     "database is locked": f"another process has been writing for {BUSY_TIMEOUT_S} s; try again later",
+    "lock timeout": f"another process has been writing for {BUSY_TIMEOUT_S} s; try again later",
+    "could not extend": "the database's disk has no room left; free some and run the same command again",
     "disk is full": "no room left on the disk; free some and run the same command again",
     "disk I/O error": "the disk failed, or has no room left; free some and run the same command again",
     "No space left": "no room left on the disk; free some and run the same command again",
@@ -31,12 +48,27 @@ _OUT_OF_REACH: Final = {
 }
 """What drivers say of a database that cannot be used now, and what to do."""
 
+_TRANSIENT: Final = ("08", "57P", "40001", "40P01")
+"""PostgreSQL's codes of a lost connection, a shutdown, and a transaction that may be tried again."""
+
+_KEEPALIVE: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""So that a network that swallows everything is noticed within a minute."""
+
 _HINTS: Final = {
     "not a database": "is not a SQLite database; name another file with --db",
     "malformed": "is damaged; restore a copy, or ingest into a new store",
     "permission denied": "this user may not do that; ask who looks after the database",
 }
 """What they say of one that is not as it must be."""
+
+_WRITE_LOCK: Final = "120"
+"""Byte of the -shm file that SQLite locks to write (UNIX_SHM_BASE in os_unix.c)."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables."""
@@ -88,14 +120,72 @@ class Store:
         UnavailableError
             If the database cannot be reached, is locked for too long, or has no room left.
         """
+        with self._writing() as (connection, _):
+            yield connection
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do work in a transaction of `reading`; where the connection is lost, do it again.
+
+        Raises
+        ------
+        UnavailableError
+            If the database cannot be reached for `PATIENCE_S`.
+        """
+
+        def attempt() -> T:
+            with self.reading() as connection:
+                return work(connection)
+
+        return _patiently(attempt)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do work in a transaction of `writing`; where the connection is lost, do it again.
+
+        Parameters
+        ----------
+        work
+            May be called several times; only the last call is committed.
+
+        Raises
+        ------
+        UnavailableError
+            If the database cannot be reached for `PATIENCE_S`, is locked for too long, or has no
+            room left.
+
+        Notes
+        -----
+        A connection may be lost while COMMIT is answered.  Who redoes the work holds the writers'
+        lock, so that the transaction before has ended, and asks whether it was committed.
+        """
+        done: dict[str, T] = {}
+
+        def attempt() -> T:
+            with self._writing() as (connection, number):
+                for before, result in done.items():
+                    if _committed(connection, before):
+                        return result
+                result = work(connection)
+                done[number] = result
+                reach("store.commit")
+            reach("store.committed")
+            return result
+
+        return _patiently(attempt)
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[Connection, str]]:
+        """Give a connection in a writing transaction, and PostgreSQL's number of that."""
         with (
             self.named_errors(),
             self.engine.connect() as connection,
             connection.execution_options(hpastore_writes=True).begin(),
         ):
+            number = ""
             if not self.is_sqlite:  # as BEGIN IMMEDIATE: who writes reads nothing that another is changing
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
-            yield connection
+                number = connection.exec_driver_sql("SELECT CAST(pg_current_xact_id() AS text)").scalar_one()
+            yield connection, number
 
     def close(self) -> None:
         """Close all connections."""
@@ -130,9 +220,12 @@ class Store:
         for key, hint in _HINTS.items():
             if key in said:
                 return StoreError(self.url, f"{hint} ({said})")
-        # PostgreSQL's driver calls a lost connection operational, SQLite's also a mistyped column.
-        lost = type(error).__name__ in ("OperationalError", "AdminShutdown") and not self.is_sqlite
-        return UnavailableError(self.url, said) if lost else StoreError(self.url, said)
+        if self.is_sqlite:
+            return StoreError(self.url, said)
+        # The driver's own errors of a lost connection have no code.
+        code = getattr(error, "sqlstate", None)
+        lost = code.startswith(_TRANSIENT) if code else type(error).__name__ == "OperationalError"
+        return DisconnectedError(self.url, said) if lost else StoreError(self.url, said)
 
 
 def connect(url: str | Path, *, create: bool = False) -> Store:
@@ -156,7 +249,8 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
     if parsed.get_backend_name() == "sqlite":
         return Store(_sqlite(Path(str(parsed.database)), create=create))
     try:
-        return Store(create_engine(parsed, pool_pre_ping=True))
+        alive = {key: value for key, value in _KEEPALIVE.items() if key not in parsed.query}
+        return Store(create_engine(parsed, pool_pre_ping=True, connect_args=alive))
     except ModuleNotFoundError as error:
         raise UsageError("PostgreSQL needs its driver: pip install 'hpastore[postgres]'") from error
 
@@ -186,10 +280,25 @@ def _sqlite(path: Path, *, create: bool) -> Engine:
         )
     if create and not path.parent.is_dir():
         raise UsageError(f"{path.parent} is not a folder, so that {path.name} cannot be made in it")
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_S})
+    database = URL.create("sqlite", database=str(path))
+    engine = create_engine(database, connect_args={"timeout": BUSY_TIMEOUT_S}, **_from(path))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _from(path: Path) -> dict[str, Any]:
+    """How to open a file on read-only media: there SQLite cannot make what WAL mode needs beside it."""
+    if not path.is_file() or not os.statvfs(path).f_flag & os.ST_RDONLY or _has_log(path):
+        return {}
+    uri = f"{path.absolute().as_uri()}?immutable=1"
+    return {"creator": lambda: sqlite3.connect(uri, uri=True)}
+
+
+def _has_log(path: Path) -> bool:
+    """Whether there are commits that are not in the file yet; an immutable file would be without them."""
+    log = Path(f"{path}-wal")
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ARG001 SQLAlchemy's signature
@@ -199,5 +308,62 @@ def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: AR
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("hpastore_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("hpastore_writes", False):
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Wait in short steps for another who writes: signals are heard between them, and one can say so."""
+    began, told = time.monotonic(), False
+    connection.exec_driver_sql("PRAGMA busy_timeout = 250")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            break
+        except OperationalError as error:
+            waited = time.monotonic() - began
+            if "locked" not in str(error) or waited > BUSY_TIMEOUT_S:
+                raise
+            if waited > _TOLD_AFTER_S and not told:
+                told = True
+                path = str(connection.engine.url.database)
+                logger.warning("%s: waiting for %s, which is writing", path, _holder(path))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * BUSY_TIMEOUT_S}")
+
+
+def _holder(path: str) -> str:
+    """Name the process that holds SQLite's lock of writers; only Linux tells."""
+    try:
+        node = Path(f"{path}-shm").stat().st_ino
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            if fields[3] == "WRITE" and fields[5].endswith(f":{node}") and fields[6] == _WRITE_LOCK:
+                command = Path(f"/proc/{fields[4]}/cmdline").read_bytes().split(b"\0")
+                return f"process {fields[4]} ({b' '.join(command[:6]).decode(errors='replace').strip()})"
+    except (OSError, IndexError):
+        pass
+    return "another process"
+
+
+def _committed(connection: Connection, number: str) -> bool:
+    """Whether PostgreSQL committed a transaction, which has ended."""
+    if not number:
+        return False
+    status = text("SELECT pg_xact_status(CAST(:number AS xid8))")
+    return bool(connection.execute(status, {"number": number}).scalar_one() == "committed")
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Try again while the connection is lost, ever more rarely."""
+    end, pause = time.monotonic() + PATIENCE_S, 0.05
+    while True:
+        try:
+            return attempt()
+        except DisconnectedError as error:
+            if time.monotonic() > end:
+                raise
+            logger.warning("%s; trying again", error)
+            time.sleep(pause)
+            pause = min(2 * pause, 2)

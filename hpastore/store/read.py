@@ -18,9 +18,11 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.orm import aliased
 
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.model import ROLES, FileStamp, Known, Recipe
+from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
@@ -31,14 +33,16 @@ from hpastore.schema.tables import (
     CleanSetCell,
     CleanSetThreshold,
     Failure,
+    FailureFile,
     Image,
+    ImageChannel,
     ImageFile,
     ImageLabel,
     IngestRun,
     Label,
 )
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.schema.views import CLEAN_CELL
+from hpastore.schema.views import CLEAN_CELL, LIVE
 
 Row = RowMapping
 
@@ -60,19 +64,44 @@ def current_recipe(connection: Connection) -> Recipe | None:
     return row and Recipe(*row)
 
 
+def recipe_in_use(connection: Connection) -> tuple[Recipe, int]:
+    """Read the store's recipe and its key; there is one as soon as there is a run."""
+    columns = (RecipeRow.background_percentile, RecipeRow.version, RecipeRow.id)
+    percentile, version, key = connection.execute(select(*columns).where(RecipeRow.current)).one()
+    return Recipe(percentile, version), key
+
+
 def known_images(connection: Connection) -> dict[str, Known]:
     """Read what the store remembers of every image's files and labels, by name."""
-    order = {role: place for place, role in enumerate(ROLES)}
-    files: dict[int, list[FileStamp]] = {}
-    columns = (ImageFile.image_id, ImageFile.role, ImageFile.uri, ImageFile.size, ImageFile.mtime_ns)
-    for image_id, role, uri, size, mtime_ns in connection.execute(select(*columns)):
-        files.setdefault(image_id, []).append(FileStamp(role, uri, size, mtime_ns))
+    stamps = _stamps(connection, ImageFile.image_id, ImageFile)
+    recipes = {
+        key: Recipe(percentile, version)
+        for key, percentile, version in connection.execute(
+            select(RecipeRow.id, RecipeRow.background_percentile, RecipeRow.version)
+        )
+    }
     known = {}
-    images = select(Image.id, Image.name, Image.root, Image.split, Image.labels)
-    for image_id, name, root, split, labels in connection.execute(images):
-        stamps = tuple(sorted(files[image_id], key=lambda file: order[file.role]))
-        known[name] = Known(root, split, _ids(labels), stamps)
+    images = select(
+        Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at
+    )
+    for image_id, name, root, split, labels, recipe_id, gone_at in connection.execute(images):
+        known[name] = Known(
+            root, split, _ids(labels), stamps[image_id], recipes[recipe_id], gone_at is not None
+        )
     return known
+
+
+def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[FileStamp, ...]]:
+    """Read files by a key, each key's in the order of the roles."""
+    order = {role: place for place, role in enumerate(ROLES)}
+    files: dict[Any, list[FileStamp]] = {}
+    for owner, role, uri, size, mtime_ns in connection.execute(
+        select(key, table.role, table.uri, table.size, table.mtime_ns)
+    ):
+        files.setdefault(owner, []).append(FileStamp(role, uri, size, mtime_ns))
+    return {
+        owner: tuple(sorted(stamps, key=lambda file: order[file.role])) for owner, stamps in files.items()
+    }
 
 
 def file_hashes(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -91,10 +120,69 @@ def count_verdicts(connection: Connection, name: str) -> int:
     return int(connection.execute(statement.where(Image.name == name)).scalar_one())
 
 
-def failed_names(connection: Connection, root: str, split: str | None) -> set[str]:
-    """Read the names that are listed as failures of a root and split."""
-    statement = select(Failure.image_name).join(IngestRun).where(IngestRun.root == root)
-    return set(connection.execute(statement.where(IngestRun.split.is_not_distinct_from(split))).scalars())
+def rejected(connection: Connection) -> dict[str, Rejection]:
+    """Read every image that was rejected, with its files as they were tried, by name."""
+    stamps = _stamps(connection, FailureFile.image_name, FailureFile)
+    columns = (Failure.image_name, Failure.uri, Failure.code, Failure.message)
+    statement = select(*columns, IngestRun.root, IngestRun.split).join(IngestRun)
+    return {
+        name: Rejection(FailureValue(name, uri, code, message, stamps.get(name, ())), root, split)
+        for name, uri, code, message, root, split in connection.execute(statement)
+    }
+
+
+class Rejection(NamedTuple):
+    """A failure, and where it was met."""
+
+    failure: FailureValue
+    root: str
+    split: str | None
+
+
+def stored_root(connection: Connection, name: str) -> str | None:
+    """Read the root of a stored image; None if there is none of this name."""
+    return connection.execute(select(Image.root).where(Image.name == name)).scalar()
+
+
+def stale_images(connection: Connection, most: int) -> list[Row]:
+    """Read images whose numbers are not of the current recipe but of its version: ``id, name``."""
+    used, now = aliased(RecipeRow), aliased(RecipeRow)
+    statement = (
+        select(Image.id, Image.name)
+        .join(used, used.id == Image.recipe_id)
+        .join(now, now.current & (now.version == used.version) & (now.id != used.id))
+        .order_by(Image.name)
+        .limit(most)
+    )
+    return rows(connection, statement)
+
+
+def outdated(connection: Connection) -> int:
+    """Count the images whose numbers are of another version of the measures."""
+    used, now = aliased(RecipeRow), aliased(RecipeRow)
+    statement = select(func.count(Image.id)).join(used, used.id == Image.recipe_id)
+    return int(
+        connection.execute(statement.join(now, now.current & (now.version != used.version))).scalar_one()
+    )
+
+
+def histograms(connection: Connection, image_id: int) -> dict[str, bytes]:
+    """Read an image's packed joint histograms by channel."""
+    columns = (ImageChannel.channel, ImageChannel.histogram)
+    statement = select(*columns).where(ImageChannel.image_id == image_id)
+    return {row.channel: row.histogram for row in connection.execute(statement)}
+
+
+def cell_ids(connection: Connection, image_id: int) -> list[int]:
+    """Read the keys of an image's cells in ascending mask id, as the histogram's rows are."""
+    statement = select(Cell.id).where(Cell.image_id == image_id).order_by(Cell.mask_id)
+    return list(connection.execute(statement).scalars())
+
+
+def gone_images(connection: Connection, root: str, split: str | None) -> list[str]:
+    """Read the names of the images of a root and split that are marked as gone."""
+    mine = and_(Image.root == root, Image.split.is_not_distinct_from(split), Image.gone_at.is_not(None))
+    return list(connection.execute(select(Image.name).where(mine).order_by(Image.name)).scalars())
 
 
 def thresholds(
@@ -108,7 +196,7 @@ def thresholds(
     single = select(ImageLabel.label_id, Cell.id.label("cell_id")).join(
         Image, Image.id == ImageLabel.image_id
     )
-    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1)
+    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
     if channel is None:
         value = cast(getattr(Cell, measure), REAL)
     else:
@@ -129,17 +217,30 @@ def thresholds(
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Count images, cells, labelled images, clean sets and failures."""
-    tables = {"images": Image, "cells": Cell, "clean_sets": CleanSet, "failures": Failure, "runs": IngestRun}
-    statements = [select(func.count()).select_from(t).scalar_subquery().label(n) for n, t in tables.items()]
-    unlabelled = select(func.count()).select_from(Image).where(Image.label_count == 0).scalar_subquery()
-    row = connection.execute(select(*statements, unlabelled.label("unlabelled"))).mappings().one()
-    return dict(row)
+    """Count images, cells, clean sets, failures and runs; images that are gone apart from the others."""
+    live = select(func.count()).select_from(Image).where(LIVE)
+    statements: dict[str, AnySelect] = {
+        "images": live,
+        "unlabelled": live.where(Image.label_count == 0),
+        "gone": select(func.count()).select_from(Image).where(~LIVE),
+        "stale": _stale(),
+        "cells": select(func.coalesce(func.sum(Image.cell_count), 0)).where(LIVE),
+        "clean_sets": select(func.count()).select_from(CleanSet),
+        "failures": select(func.count()).select_from(Failure),
+        "runs": select(func.count()).select_from(IngestRun),
+    }
+    columns = [statement.scalar_subquery().label(name) for name, statement in statements.items()]
+    return {name: int(count) for name, count in connection.execute(select(*columns)).mappings().one().items()}
+
+
+def _stale() -> AnySelect:
+    current = select(RecipeRow.id).where(RecipeRow.current)
+    return select(func.count()).select_from(Image).where(Image.recipe_id.not_in(current))
 
 
 def roots(connection: Connection) -> list[Row]:
     """Count the images of each root and split."""
-    statement = select(Image.root, Image.split, func.count().label("images"))
+    statement = select(Image.root, Image.split, func.count().label("images")).where(LIVE)
     return rows(connection, statement.group_by(Image.root, Image.split).order_by(Image.root, Image.split))
 
 
@@ -277,7 +378,7 @@ def annotated_cells(connection: Connection, selection: Selection) -> Generator[A
         tables = tables.join(CleanSetCell, mine)
     columns = (Cell.mask_id, label_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
     statement = select(Image.name, *columns, CellChannel.fraction).select_from(tables)
-    statement = statement.where(*_of_labels(label_id, selection), *_of_one_label(selection))
+    statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
     return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
 
 
@@ -300,7 +401,7 @@ def verdicts(connection: Connection, selection: Selection) -> Generator[Any]:
         verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
     box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
     statement = select(*verdict, *box).select_from(tables)
-    statement = statement.where(*_of_labels(label_id, selection), *_of_one_label(selection))
+    statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
     return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
 
 
@@ -308,7 +409,7 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
     """Select columns of a selection's images, by name."""
     labels = _of_labels(ImageLabel.label_id, selection)
     labelled = exists().where(ImageLabel.image_id == Image.id, *labels)
-    statement = select(*columns).where(*_of_one_label(selection)).order_by(Image.name)
+    statement = select(*columns).where(*_live(selection)).order_by(Image.name)
     if selection.set_id is None:
         return statement.where(labelled) if labels else statement
     judged = _judged(selection.set_id).where(*_of_labels(CleanSetCell.label_id, selection))
@@ -324,15 +425,16 @@ def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]
     return [label_id.in_(selection.labels)] if selection.labels else []
 
 
-def _of_one_label(selection: Selection) -> list[ColumnElement[bool]]:
+def _live(selection: Selection) -> list[ColumnElement[bool]]:
+    """Choose images that are not gone, of one label if only such are wanted."""
     if not selection.single:
-        return []
+        return [LIVE]
     if selection.set_id is None:
-        return [Image.label_count == 1]
+        return [LIVE, Image.label_count == 1]
     label_id = CleanSetCell.label_id
     several = _judged(selection.set_id).group_by(Cell.image_id)
     several = several.having(func.min(label_id) < func.max(label_id))
-    return [Image.label_count <= 1, Image.id.not_in(several)]
+    return [LIVE, Image.label_count <= 1, Image.id.not_in(several)]
 
 
 def _judged(set_id: int) -> AnySelect:

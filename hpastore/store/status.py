@@ -23,8 +23,9 @@ class Status:
         The database.
     schema
         Revision of its tables.
-    images, unlabelled, cells, clean_sets, failures, runs
-        Numbers of rows; `unlabelled` images have no label.
+    images, unlabelled, gone, stale, cells, clean_sets, failures, runs
+        Numbers of rows; `unlabelled` images have no label, `gone` ones have left their inputs and
+        are not among `images`, the numbers of `stale` ones are of another recipe.
     recipe
         What new images are measured with; None in a store without images.
     roots
@@ -35,6 +36,8 @@ class Status:
     schema: str
     images: int
     unlabelled: int
+    gone: int
+    stale: int
     cells: int
     clean_sets: int
     failures: int

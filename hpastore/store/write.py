@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hpastore.failpoints import reach
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, ChannelStats, Failure, FileRecord, Measured, Recipe, Source
 from hpastore.schema.tables import (
@@ -22,6 +23,7 @@ from hpastore.schema.tables import (
     CleanSet,
     CleanSetCell,
     CleanSetThreshold,
+    FailureFile,
     Image,
     ImageChannel,
     ImageFile,
@@ -49,6 +51,8 @@ def count_run(connection: Connection, run_id: int, counts: Mapping[str, int]) ->
         "relabelled": IngestRun.relabelled,
         "rejected": IngestRun.rejected,
         "cells": IngestRun.cells,
+        "remeasured": IngestRun.remeasured,
+        "gone": IngestRun.gone,
     }
     added = {counter: counter + counts[name] for name, counter in counters.items() if counts.get(name)}
     if added:
@@ -93,6 +97,7 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     """
     source, cells = measured.source, measured.cells
     connection.execute(delete(Image).where(Image.name == source.name))
+    reach("image.deleted")
     image_id = connection.execute(
         insert(Image)
         .values(
@@ -106,28 +111,36 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
         )
         .returning(Image.id)
     ).scalar_one()
+    reach("image.row")
     connection.execute(insert(ImageFile), [{"image_id": image_id, **f._asdict()} for f in measured.files])
+    reach("image.files")
     _write_labels(connection, image_id, source)
+    reach("image.labels")
     connection.execute(
         insert(ImageChannel), [_image_channel(image_id, c, cells.channels[c]) for c in CHANNELS]
     )
+    reach("image.channels")
     if len(cells.mask_ids):
         _write_cells(connection, image_id, measured)
-    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+    clear_failures(connection, [source.name])
     return len(cells.mask_ids)
 
 
-def relabel_image(connection: Connection, source: Source, root: str) -> None:
+def relabel_image(connection: Connection, source: Source, root: str, split: str | None) -> None:
     """Replace the labels of a stored image, whose files are now in `root`."""
-    values = {"root": root, **_labels(source)}
+    values = _labels(source)
     statement = update(Image).where(Image.name == source.name).values(**values).returning(Image.id)
     image_id = connection.execute(statement).scalar_one()
     connection.execute(delete(ImageLabel).where(ImageLabel.image_id == image_id))
     _write_labels(connection, image_id, source)
-    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
+    reach("image.relabelled")
+    move_images(connection, [source.name], root, split)
+    clear_failures(connection, [source.name])
 
 
-def touch_image(connection: Connection, source: Source, files: Iterable[FileRecord], root: str) -> bool:
+def touch_image(
+    connection: Connection, source: Source, files: Iterable[FileRecord], root: str, split: str | None
+) -> bool:
     """Record other times of a stored image's files, whose bytes are the same.
 
     Returns
@@ -139,19 +152,66 @@ def touch_image(connection: Connection, source: Source, files: Iterable[FileReco
     image_id, labels = connection.execute(named).one()
     connection.execute(delete(ImageFile).where(ImageFile.image_id == image_id))
     connection.execute(insert(ImageFile), [{"image_id": image_id, **file._asdict()} for file in files])
-    connection.execute(delete(FailureRow).where(FailureRow.image_name == source.name))
-    move_images(connection, [source.name], root, None)
-    if labels == _labels(source)["labels"]:
-        return False
-    relabel_image(connection, source, root)
-    return True
+    reach("image.touched")
+    if labels != _labels(source)["labels"]:
+        relabel_image(connection, source, root, split)
+        return True
+    move_images(connection, [source.name], root, split)
+    clear_failures(connection, [source.name])
+    return False
 
 
 def move_images(connection: Connection, names: Sequence[str], root: str, split: str | None) -> None:
-    """Record that stored images are now in another root, and in another split if one is given."""
-    values = {"root": root} if split is None else {"root": root, "split": split}
+    """Record that stored images are in a root, not gone, and in a split if one is given."""
+    values: dict[str, Any] = {"root": root, "gone_at": None}
+    if split is not None:
+        values["split"] = split
     for part in parts(names):
         connection.execute(update(Image).where(Image.name.in_(part)).values(values))
+        reach("images.moved")
+
+
+def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
+    """Record that stored images have left their inputs."""
+    for part in parts(names):
+        connection.execute(update(Image).where(Image.name.in_(part)).values(gone_at=now))
+        reach("images.gone")
+
+
+def delete_images(connection: Connection, names: Sequence[str]) -> None:
+    """Delete images with all their rows."""
+    for part in parts(names):
+        connection.execute(delete(Image).where(Image.name.in_(part)))
+        reach("images.pruned")
+
+
+def remeasure_image(
+    connection: Connection, image_id: int, recipe_id: int, cells: Sequence[int], channels: Mapping[str, Any]
+) -> None:
+    """Replace what depends on the recipe.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    image_id, recipe_id : int
+    cells : sequence of int
+        Keys of the image's K cells in ascending mask id.
+    channels : mapping of channel to (background level, (K,) fractions)
+    """
+    mine = ImageChannel.image_id == image_id
+    for channel, (level, fractions) in channels.items():
+        statement = update(ImageChannel).where(mine, ImageChannel.channel == channel)
+        connection.execute(statement.values(background_level=None if math.isnan(level) else level))
+        values = [
+            {"cell": cell, "value": value}
+            for cell, value in zip(cells, _values(fractions, "real"), strict=True)
+        ]
+        if values:
+            of_cell = and_(CellChannel.cell_id == bindparam("cell"), CellChannel.channel == channel)
+            connection.execute(update(CellChannel).where(of_cell).values(fraction=bindparam("value")), values)
+        reach("image.remeasured")
+    connection.execute(update(Image).where(Image.id == image_id).values(recipe_id=recipe_id))
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
@@ -160,11 +220,18 @@ def clear_failures(connection: Connection, names: Sequence[str]) -> None:
         connection.execute(delete(FailureRow).where(FailureRow.image_name.in_(part)))
 
 
+def forget_tries(connection: Connection, names: Sequence[str]) -> None:
+    """Forget what the files of rejected images were like, so that they are tried again."""
+    for part in parts(names):
+        connection.execute(delete(FailureFile).where(FailureFile.image_name.in_(part)))
+
+
 def write_failures(
     connection: Connection, failures: Iterable[Failure], *, run_id: int, now: datetime
 ) -> None:
     """Record rejected images; one row each, with the latest fault."""
-    rows = [{**asdict(f), "first_seen": now, "last_seen": now, "run_id": run_id} for f in failures]
+    failures = list(failures)
+    rows = [_failure(f) | {"first_seen": now, "last_seen": now, "run_id": run_id} for f in failures]
     if not rows:
         return
     statement = _upsert(connection, FailureRow)
@@ -182,6 +249,16 @@ def write_failures(
         },
     )
     connection.execute(statement, rows)
+    for part in parts([failure.image_name for failure in failures]):
+        connection.execute(delete(FailureFile).where(FailureFile.image_name.in_(part)))
+    files = [{"image_name": f.image_name, **file._asdict()} for f in failures for file in f.files]
+    if files:
+        connection.execute(insert(FailureFile), files)
+    reach("failures.written")
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {name: getattr(failure, name) for name in ("image_name", "uri", "code", "message")}
 
 
 def write_clean_set(
@@ -207,10 +284,12 @@ def _materialise(connection: Connection, set_id: int) -> None:
     columns = ["clean_set_id", "rule_id", "label_id", "n", "lower", "upper"]
     bounds = select(*(live.c[name] for name in columns)).where(live.c.clean_set_id == set_id)
     connection.execute(insert(CleanSetThreshold).from_select(columns, bounds))
+    reach("clean_set.thresholds")
     columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
     judged = verdict(kept).where(CleanSet.id == set_id).subquery()
     rows = select(*(judged.c[name] for name in columns))
     connection.execute(insert(CleanSetCell).from_select(columns, rows))
+    reach("clean_set.cells")
     _analyze(connection)
 
 
@@ -253,10 +332,12 @@ def _write_cells(connection: Connection, image_id: int, measured: Measured) -> N
         .scalars()
         .all()
     )
+    reach("image.cells")
     for channel in CHANNELS:
         measures = cells.channels[channel].measures
         levels = {m.name: _values(measures[m.name], m.kind) for m in CHANNEL_MEASURES}
         connection.execute(insert(CellChannel), _rows({"cell_id": ids, **levels}, {"channel": channel}))
+        reach("image.cell_channels")
 
 
 def _rows(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any]) -> list[dict[str, Any]]:

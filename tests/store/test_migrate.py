@@ -22,8 +22,8 @@ NEXT = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -33,6 +33,8 @@ def upgrade():
 def downgrade():
     {downgrade}
 '''
+
+HEAD = migrate.head()
 
 COPY_IMAGE = """
     with op.batch_alter_table("image") as batch:
@@ -75,8 +77,8 @@ def write_next(folder: Path, monkeypatch: pytest.MonkeyPatch, upgrade: str, down
     """Give the program one more migration."""
     scripts = folder / "migrations"
     shutil.copytree(migrate._scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    script = NEXT.format(why="For a test.", upgrade=upgrade.strip(), downgrade=downgrade.strip())
-    (scripts / "versions" / "0002_next.py").write_text(script)
+    script = NEXT.format(why="For a test.", head=HEAD, upgrade=upgrade.strip(), downgrade=downgrade.strip())
+    (scripts / "versions" / "next.py").write_text(script)
     monkeypatch.setattr(migrate, "_scripts", lambda: scripts)
 
 
@@ -127,7 +129,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(
     with pytest.raises(ZeroDivisionError):
         migrate.upgrade(filled)
     assert (dump(filled), ddl(filled)) == (before, schema)
-    assert migrate.current(filled) == "0001"
+    assert migrate.current(filled) == HEAD
 
 
 # Other versions
@@ -148,12 +150,12 @@ def test_an_older_schema_is_refused_with_what_to_do(
     write_next(tmp_path, monkeypatch, "pass")
     for use in (migrate.require_current, migrate.check):
         with pytest.raises(
-            SchemaOldError, match="has the older schema 0001; run 'hpastore db upgrade' first"
+            SchemaOldError, match=f"has the older schema {HEAD}; run 'hpastore db upgrade' first"
         ):
             use(filled)
     assert migrate.upgrade(filled) is True
     migrate.require_current(filled)
-    assert migrate.current(filled) == "0002"
+    assert migrate.current(filled) == "next"
 
 
 def stamp(store: Store, revision: str) -> None:
@@ -200,7 +202,7 @@ def test_the_file_of_a_newer_schema_is_left_as_it_is(url: str) -> None:
         ("CREATE TABLE stray (id INTEGER)", "stray"),
         ("DROP INDEX ix_image_label_label_id", "ix_image_label_label_id"),
         ("DROP VIEW image_summary", "the view image_summary is missing"),
-        ("DROP TABLE failure", "failure"),
+        ("DROP TABLE failure_file", "failure"),
         (
             "DROP VIEW image_summary; CREATE VIEW image_summary AS SELECT id AS image_id FROM image",
             "the view image_summary is not what this program makes",
@@ -221,7 +223,7 @@ def test_what_differs_from_the_models_is_said(store: Store, statement: str, said
 
 def test_all_that_differs_is_said(store: Store) -> None:
     with store.writing() as connection:
-        for statement in ("DROP VIEW image_summary", "DROP VIEW label_summary", "DROP TABLE failure"):
+        for statement in ("DROP VIEW image_summary", "DROP VIEW label_summary", "DROP TABLE failure_file"):
             connection.execute(text(statement))
     said = " ".join(migrate.check(store))
     assert all(name in said for name in ("image_summary", "label_summary", "failure"))
@@ -246,7 +248,7 @@ def test_a_migration_that_copies_a_table_keeps_its_children(
     }
     monkeypatch.undo()
     write_next(tmp_path / "again", monkeypatch, COPY_IMAGE, COPY_BACK)
-    migrate.downgrade(filled, "0001")
+    migrate.downgrade(filled, HEAD)
     monkeypatch.undo()
     with migrate._schema_transaction(filled) as connection:
         migrate._create_views(connection)
@@ -282,7 +284,7 @@ def test_rows_that_would_refer_to_nothing_stop_a_migration(
     with pytest.raises(StoreError, match=r"\d+ rows of \w+ would refer to nothing; nothing was changed"):
         migrate.upgrade(filled)
     assert dump(filled) == before
-    assert migrate.current(filled) == "0001"
+    assert migrate.current(filled) == HEAD
 
 
 def test_the_ddl_test_sees_a_difference(store: Store) -> None:

@@ -1,0 +1,64 @@
+"""Named places where a test may make the program fail.
+
+A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time that a
+process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``), or loses
+all its connections (``lose``).  What a store holds afterwards is what the tests of crashes look at.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "HPASTORE_FAILPOINT"
+
+reached: Final = Counter[str]()
+"""How often each armed place was reached, in this process."""
+
+
+def reach(place: str) -> None:
+    """Do nothing, unless a test has armed the place.
+
+    Parameters
+    ----------
+    place : str
+        Such as ``image.cells``; the part before the dot says what is being done.
+    """
+    armed = os.environ.get(VARIABLE)
+    if armed is None:
+        return
+    name, nth, action = armed.split(":")
+    if name == place:
+        reached[place] += 1
+        if reached[place] == int(nth):
+            _fail(place, action)
+
+
+def _fail(place: str, action: str) -> None:
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+    elif action == "lose":
+        _lose_connections()
+    else:
+        raise RuntimeError(f"failpoint {place}")
+
+
+def _lose_connections() -> None:
+    """End all sockets of this process, as a network that goes away does; on Linux."""
+    for link in Path("/proc/self/fd").iterdir():
+        number = int(link.name)
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
+        except OSError:  # that of the listing itself
+            continue
+        if is_socket:
+            with socket.socket(fileno=os.dup(number)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
