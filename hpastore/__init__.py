@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hpastore.export.table import export_csv
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.run import ingest, plan, retry
+    from hpastore.store.dump import dump
     from hpastore.store.engine import Store
     from hpastore.store.migrate import upgrade
     from hpastore.store.open import open_store
@@ -59,6 +60,7 @@ _HOMES = {
     "export.table": ("export_csv",),
     "ingest.discover": ("Layout",),
     "ingest.run": ("ingest", "plan", "retry"),
+    "store.dump": ("dump",),
     "store.engine": ("Store",),
     "store.migrate": ("upgrade",),
     "store.open": ("open_store",),
@@ -89,6 +91,7 @@ __all__ = [
     "export_images",
     "verify",
     "query",
+    "dump",
     "make_sample",
     "upgrade",
     "HpastoreError",

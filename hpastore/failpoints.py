@@ -19,7 +19,7 @@ from typing import Final
 VARIABLE: Final = "HPASTORE_FAILPOINT"
 
 reached: Final = Counter[str]()
-"""How often each armed place was reached, in this process."""
+"""How often each place was reached in this process, while any was armed."""
 
 
 def reach(place: str) -> None:
@@ -33,11 +33,10 @@ def reach(place: str) -> None:
     armed = os.environ.get(VARIABLE)
     if armed is None:
         return
+    reached[place] += 1
     name, nth, action = armed.split(":")
-    if name == place:
-        reached[place] += 1
-        if reached[place] == int(nth):
-            _fail(place, action)
+    if name == place and reached[place] == int(nth):
+        _fail(place, action)
 
 
 def _fail(place: str, action: str) -> None:

@@ -27,10 +27,41 @@ DATABASES = ("sqlite", "postgresql")
 MakeStore = Callable[[str], Store]
 """Give an open store with the schema, by the name of its database."""
 
+Figure = Callable[[str], None]
+"""Print a line after all tests have run: what was tried how often, and what came of it."""
+
+Trials = Callable[[int, int], int]
+"""Choose how often to try: in the usual run, or in a soak."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="try everything random many times; takes hours")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Where pytest-alembic 0.13 is installed it collects this very file, and fails under pytest 9.2.
     config.pluginmanager.set_blocked("pytest-alembic")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures, which xdist's workers cannot print themselves."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    lines = sorted(value for r in reports for name, value in r.user_properties if name == "figure")
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(str(line))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    return lambda line: record_property("figure", line)
+
+
+@pytest.fixture(scope="session")
+def trials(request: pytest.FixtureRequest) -> Trials:
+    soak = bool(request.config.getoption("--soak"))
+    return lambda usual, soaked: soaked if soak else usual
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ app.add_typer(clean.app, name="clean")
 app.add_typer(export.app, name="export")
 app.command("verify")(export.verify)
 app.command("sql")(sql.sql)
+app.command("dump")(sql.dump)
 app.add_typer(db.app, name="db")
 
 
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in SIGNALS:
         signal.signal(number, _stop)
     logging.getLogger("hpastore").handlers = [_Messages()]
+    logging.getLogger("hpastore").setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8
@@ -100,12 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Messages(logging.Handler):
-    """Print warnings as lines of their own, unless --quiet."""
+    """Print what the library says as lines of their own, unless --quiet."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         if not settings.quiet:
-            print(f"hpastore: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+            level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+            print(f"hpastore: {level}{record.getMessage()}", file=sys.stderr)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's

@@ -51,3 +51,27 @@ def sql(
         show.text_table(answer.columns, answer.rows)
     if answer.cut:
         print(f"hpastore: cut at {most} rows; --max-rows gives more", file=sys.stderr)
+
+
+def dump(
+    canonical: Annotated[
+        bool,
+        typer.Option("--canonical", help="Without keys, moments, roots and times; the only form there is."),
+    ] = False,
+) -> None:
+    """Print what the store holds, in an order and form that equal stores share, then a checksum.
+
+    Example: hpastore dump --canonical | tail -1
+    """
+    import hpastore
+
+    if not canonical:
+        raise UsageError("say --canonical: there is no other form of a dump")
+    with show.open_store() as store:
+        lines = hpastore.dump(store)
+        if show.settings.json:
+            *rows, last = lines
+            show.document({"lines": len(rows), "sha256": last.removeprefix("sha256\t")})
+        else:
+            for line in lines:
+                print(line)

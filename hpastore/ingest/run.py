@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -291,7 +291,7 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
     """Record the run, and all that needs no pixel."""
     now, root = datetime.now(UTC), str(found.root)
 
-    def begin(connection: Connection) -> _Run:
+    def begin(connection: Connection) -> tuple[_Run, _Pruned]:
         # Looked at again: another process may have changed the recipe meanwhile.
         recipe = _recipe(read.current_recipe(connection), background_percentile)
         recipe_id = write.adopt_recipe(connection, recipe)
@@ -304,25 +304,36 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
         write.move_images(connection, [*todo.moved, *todo.returned], root, found.split)
         write.mark_gone(connection, todo.gone, now)
         write.clear_failures(connection, todo.recovered)
-        counts = Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled), gone=len(todo.gone))
-        if prune:
-            counts += Counter(gone=_prune(connection, root, found.split) - len(todo.gone))
+        pruned = _prune(connection, root, found.split) if prune else _Pruned(0, 0)
+        counts = Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
+        counts += Counter(gone=max(len(todo.gone), pruned.images))
         write.count_run(connection, run_id, counts)
-        return _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split)
+        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split)
+        return run, pruned
 
-    return store.write(begin)
-
-
-def _prune(connection: Connection, root: str, split: str | None) -> int:
-    """Delete the images that are gone, and say what goes with them."""
-    names = read.gone_images(connection, root, split)
-    dropped = sum(read.count_verdicts(connection, name) for name in names)
-    write.delete_images(connection, names)
-    if dropped:
+    run, pruned = store.write(begin)
+    if pruned.verdicts:
         logger.warning(
-            "%d gone images were pruned, and with them %d verdicts of clean sets", len(names), dropped
+            "%d gone images were pruned, and with them %d verdicts of clean sets",
+            pruned.images,
+            pruned.verdicts,
         )
-    return len(names)
+    return run
+
+
+class _Pruned(NamedTuple):
+    """Numbers of images that were deleted, and of their verdicts."""
+
+    images: int
+    verdicts: int
+
+
+def _prune(connection: Connection, root: str, split: str | None) -> _Pruned:
+    """Delete the images that are gone."""
+    names = read.gone_images(connection, root, split)
+    verdicts = sum(read.count_verdicts(connection, name) for name in names)
+    write.delete_images(connection, names)
+    return _Pruned(len(names), verdicts)
 
 
 def _tasks(store: Store, todo: Plan, known: Mapping[str, Known], root: str) -> list[Task]:
@@ -345,6 +356,15 @@ def _failed(task: Task, lost: Lost) -> Failure:
     return Failure(source.name, source.files[0].uri, lost.code, message, source.files)
 
 
+class _Written(NamedTuple):
+    """What the writing of one result did."""
+
+    counts: Counter[str]
+    failure: Failure | None = None
+    dropped: int = 0
+    """Verdicts of clean sets that went with the cells that were replaced."""
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run in the store, and how its results are written."""
@@ -360,17 +380,19 @@ class _Run:
         """Store one result in one transaction with the record of it, and count it."""
         now = datetime.now(UTC)
 
-        def store(connection: Connection) -> tuple[Counter[str], Failure | None]:
-            counts, failure = self._write(connection, result, now)
-            write.count_run(connection, self.run_id, counts)
-            return counts, failure
+        def store(connection: Connection) -> _Written:
+            written = self._write(connection, result, now)
+            write.count_run(connection, self.run_id, written.counts)
+            return written
 
-        counts, failure = self.store.write(store)
-        if failure is not None:
-            ledger.reject(failure)
+        written = self.store.write(store)
+        if written.failure is not None:
+            ledger.reject(written.failure)
         elif not isinstance(result, Failure):
-            ledger.take(result.source.name, stored=bool(counts["images_decoded"]))
-        return counts
+            ledger.take(result.source.name, stored=bool(written.counts["images_decoded"]))
+        if isinstance(result, Measured) and written.counts["images_decoded"]:
+            _warn(result, written.dropped)
+        return written.counts
 
     def remeasure(self, stop: Stop) -> Counter[str]:
         """Compute stale numbers again from the stored histograms."""
@@ -394,30 +416,28 @@ class _Run:
                 "%d images hold measures of another version of hpastore; ingest their roots again", outdated
             )
 
-    def _write(
-        self, connection: Connection, result: Measured | Touched | Failure, now: datetime
-    ) -> tuple[Counter[str], Failure | None]:
+    def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
         if isinstance(result, Failure):
             write.write_failures(connection, [result], run_id=self.run_id, now=now)
-            return Counter(rejected=1), result
+            return _Written(Counter(rejected=1), result)
         source = result.source
         stored = read.file_hashes(connection, [source.name]).get(source.name)
         if stored == {file.role: file.sha256 for file in result.files}:
             # Touched, or stored by another process since this run began.
             relabelled = write.touch_image(connection, source, result.files, self.root, self.split)
-            return Counter({"relabelled" if relabelled else "unchanged": 1}), None
+            return _Written(Counter({"relabelled" if relabelled else "unchanged": 1}))
         if isinstance(result, Touched):  # replaced by another process meanwhile; the next run looks again
-            return Counter(unchanged=1), None
+            return _Written(Counter(unchanged=1))
         root = read.stored_root(connection, source.name)
         if root not in (None, self.root):  # stored from elsewhere by another process since this run began
             failure = conflict(source, str(root))
             write.write_failures(connection, [failure], run_id=self.run_id, now=now)
-            return Counter(rejected=1), failure
+            return _Written(Counter(rejected=1), failure)
         dropped = read.count_verdicts(connection, source.name)
         columns = {"root": self.root, "split": self.split, "recipe_id": self.recipe_id, "ingested_at": now}
         cells = write.write_image(connection, result, columns)
-        _warn(result, dropped)
-        return Counter({"changed" if stored else "new": 1, "images_decoded": 1, "cells": cells}), None
+        counts = Counter({"changed" if stored else "new": 1, "images_decoded": 1, "cells": cells})
+        return _Written(counts, dropped=dropped)
 
     def _remeasure(self, connection: Connection) -> int:
         recipe, recipe_id = read.recipe_in_use(connection)

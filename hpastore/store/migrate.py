@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +16,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.schema import CreateView, DropView
 
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
+from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store.engine import Store
+
+logger = logging.getLogger(__name__)
 
 _LOCK: Final = 0x68706173
 """Key of the advisory lock that one upgrade holds on PostgreSQL: "hpas"."""
@@ -57,6 +63,8 @@ def require_current(store: Store) -> None:
 def upgrade(store: Store, revision: str = "head") -> bool:
     """Create or upgrade the schema; either all of it or nothing.
 
+    A SQLite file is copied before an upgrade, beside itself: see `backup_path`.
+
     Parameters
     ----------
     store
@@ -83,12 +91,39 @@ def upgrade(store: Store, revision: str = "head") -> bool:
         _refuse_newer(store, before)
         if before == head() and revision == "head" and not _drifted_views(connection):
             return False
+        if before not in (None, head()) and store.is_sqlite:
+            _back_up(store, str(before))
         _drop_views(connection)
         command.upgrade(_config(connection), revision)
         if _revision(connection) == head():
             _create_views(connection)
         _refuse_orphans(store, connection)
     return True
+
+
+def backup_path(store: Store, revision: str) -> Path:
+    """Name the copy that is made of a SQLite file before it is upgraded from a revision."""
+    return Path(f"{store.engine.url.database}.schema-{revision}.backup")
+
+
+def _back_up(store: Store, revision: str) -> None:
+    """Copy the file as it was when the transaction began, whose lock keeps others from writing."""
+    path = backup_path(store, revision)
+    temporary = Path(f"{path}.tmp")
+    temporary.unlink(missing_ok=True)
+    source = sqlite3.connect(str(store.engine.url.database))
+    target = sqlite3.connect(temporary)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
+    reach("schema.copied")
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    reach("schema.backed_up")
+    logger.info("the store as it was is kept in %s", path)
 
 
 def downgrade(store: Store, revision: str) -> None:
@@ -181,9 +216,11 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
             driver.execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.execution_options(hpastore_writes=True).begin():
+                event.listen(connection, "before_cursor_execute", lambda *_: reach("schema.statement"))
                 if not store.is_sqlite:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
                 yield connection
+                reach("schema.commit")
         finally:
             if store.is_sqlite:
                 driver.execute("PRAGMA foreign_keys = ON")

@@ -1,3 +1,5 @@
+-- A small store of schema 0001, as hpastore 0.1.0 of that schema wrote it: five images of one root,
+-- one of them rejected, one relabelled, and two clean sets.  It is never changed.
 BEGIN TRANSACTION;
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
