@@ -82,7 +82,7 @@ FAILURE_CODES: Final = {
     "label": "a label is missing or outside 0..18",
     "duplicate": "the image has two rows with different labels",
     "conflict": "another root has another image of this name",
-    "worker_crash": "the worker process died on the image, twice",
+    "worker_crash": "worker processes died on the image again and again",
     "timeout": "the image took longer than a worker may take",
 }
 """Why an image can be rejected."""

@@ -1,19 +1,31 @@
-"""Run a function over many inputs in worker processes, and give the results in order."""
+"""Run a function over many inputs in worker processes, and give the results in order.
+
+Context: a worker may be killed for its memory, crash in a decoder or hang on a file, and one bad file
+must not cost the others.  ``concurrent.futures`` fails every task that waits when one worker dies, and
+does not say which task it was.  Decision: each worker has a pipe of its own, so that this process always
+knows what each is working on; what a worker died of is tried again alone.  Consequence: nothing is
+guessed, and nothing but the input at fault is lost.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Final, TypeVar
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import cv2
 
@@ -22,15 +34,68 @@ from hpastore.errors import UsageError, WorkerError
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
+DEATHS: Final = 3
+"""Workers that die on an input before it is given up; from the second on nothing else runs beside it."""
+
+GRACE_S: Final = 3
+"""How long what is in flight may still take once the caller wants to stop."""
+
 _PR_SET_PDEATHSIG: Final = 1
 """From <sys/prctl.h>."""
 
 _AHEAD: Final = 2
-"""Results that may wait for the caller, per worker."""
+"""Inputs that a worker has: the one it works on and the next."""
+
+_WAITING: Final = 3
+"""Inputs that are handed out, per worker, before the first of them is given back."""
+
+_LOOK_S: Final = 0.2
+"""How often one looks whether to stop."""
+
+_START_S: Final = 120
+"""How long a worker may take to start."""
+
+_FALSE_STARTS: Final = 5
+"""Workers that die before they have started, one after the other, until none is started any more."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a terminal or a batch system sends to all processes at once; only the first one answers."""
 
 
-def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int) -> Iterator[_Out]:
-    """Apply a function, and give the results in the order of the inputs.
+@dataclass(frozen=True)
+class Limits:
+    """What one input may cost a worker.
+
+    Parameters
+    ----------
+    memory
+        Bytes of address space beyond those of an idle worker; None is unlimited.  Only Linux says how
+        much a process has, so that elsewhere there is no limit.
+    seconds
+        Wall time.
+    """
+
+    memory: int | None = 4 * 2**30
+    seconds: float = 300
+
+
+class Lost(NamedTuple):
+    """An input that no worker could finish."""
+
+    code: str
+    """``worker_crash`` or ``timeout``."""
+    reason: str
+
+
+def each(
+    function: Callable[[_In], _Out],
+    inputs: Iterable[_In],
+    workers: int,
+    *,
+    limits: Limits | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[_In, _Out | Lost]]:
+    """Apply a function to each input, whatever becomes of the processes that do it.
 
     Parameters
     ----------
@@ -39,30 +104,54 @@ def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: in
     inputs
         Taken as they are needed: few are ahead of the caller, so that memory stays bounded.
     workers : int
+        Processes; 0 does everything in this one, without limits.
+    limits : Limits, optional
+    stop : callable, optional
+        Asked again and again; once it says true, what is in flight is finished and nothing is begun.
+
+    Yields
+    ------
+    input, result
+        In the order of the inputs.
+
+    Raises
+    ------
+    WorkerError
+        If no worker process can be started.
+    """
+    if workers < 1:
+        for item in inputs:
+            if stop and stop():
+                return
+            yield item, function(item)
+        return
+    pool = _Pool(function, iter(inputs), workers, limits or Limits(), stop or _never)
+    try:
+        yield from pool.run()
+    finally:
+        pool.close()
+
+
+def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int) -> Iterator[_Out]:
+    """Apply a function that no input harms, and give the results in the order of the inputs.
+
+    Parameters
+    ----------
+    function, inputs
+        As for `each`.
+    workers : int
         Processes; 1 does everything in this one.
 
     Raises
     ------
     WorkerError
-        If a worker process dies.
+        If worker processes die on one input again and again.
     """
-    if workers < 2:
-        yield from map(function, inputs)
-        return
-    spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
-    pool = ProcessPoolExecutor(workers, spawn, _start, (os.getpid(),))
-    waiting: deque[Future[_Out]] = deque()
-    try:
-        for item in inputs:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > _AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise WorkerError("a worker process died, often for want of memory; try fewer with -j") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    unlimited = Limits(None, float("inf"))
+    for _, result in each(function, inputs, workers if workers > 1 else 0, limits=unlimited):
+        if isinstance(result, Lost):
+            raise WorkerError(f"{result.reason}; try fewer with -j")
+        yield result
 
 
 def workers(jobs: int | None) -> int:
@@ -83,12 +172,265 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(parent: int) -> None:
-    """Prepare a worker: it dies with its parent, has one thread, no interrupts, and no chatter of libpng."""
+def _never() -> bool:
+    return False
+
+
+@dataclass(eq=False)
+class _Job(Generic[_In, _Out]):
+    """One input on its way."""
+
+    item: _In
+    result: _Out | Lost | None = None
+    done: bool = False
+    deaths: int = 0
+
+    def finish(self, result: _Out | Lost) -> None:
+        self.result, self.done = result, True
+
+
+class _Pool(Generic[_In, _Out]):
+    """The inputs on their way, and who works on them."""
+
+    def __init__(
+        self,
+        function: Callable[[_In], _Out],
+        inputs: Iterator[_In],
+        workers: int,
+        limits: Limits,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._function, self._inputs, self._limits, self._stop = function, inputs, limits, stop
+        self._most = workers
+        self._workers: list[_Worker[_In, _Out]] = []
+        self._waiting: deque[_Job[_In, _Out]] = deque()
+        self._again: deque[_Job[_In, _Out]] = deque()  # to be handed out once more
+        self._suspects: deque[_Job[_In, _Out]] = deque()  # to be tried alone
+        self._false_starts = 0
+        self._end: float | None = None
+
+    def run(self) -> Iterator[tuple[_In, _Out | Lost]]:
+        while self._advance():
+            self._listen(0 if self._waiting[0].done else _LOOK_S)
+            if self._waiting and self._waiting[0].done:
+                job = self._waiting.popleft()
+                assert job.result is not None
+                self._advance()  # so that workers have something to do meanwhile
+                yield job.item, job.result
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+    def _advance(self) -> bool:
+        """Hand out what may be handed out, and tell whether there is anything to wait for."""
+        if self._end is None and self._stop():
+            self._end = time.monotonic() + GRACE_S
+        if self._end is None:
+            self._hand_out()
+        else:
+            self._drop_what_is_not_begun()
+        late = self._end is not None and time.monotonic() > self._end
+        return bool(self._waiting) and (not late or self._waiting[0].done)
+
+    def _hand_out(self) -> None:
+        """Give each worker enough to do; a suspect only where nobody else has anything."""
+        if self._suspects:
+            if not any(worker.jobs for worker in self._workers):
+                self._free_worker().take(self._suspects.popleft())
+            return
+        while len(self._waiting) < _WAITING * self._most or self._again:
+            worker = self._free_worker()
+            if len(worker.jobs) >= _AHEAD or (job := self._next()) is None:
+                return
+            worker.take(job)
+
+    def _next(self) -> _Job[_In, _Out] | None:
+        if self._again:
+            return self._again.popleft()
+        for item in self._inputs:
+            job: _Job[_In, _Out] = _Job(item)
+            self._waiting.append(job)
+            return job
+        return None
+
+    def _free_worker(self) -> _Worker[_In, _Out]:
+        """The worker with the least to do: a new one while there are too few."""
+        if len(self._workers) < self._most and all(worker.jobs for worker in self._workers):
+            self._workers.append(_Worker(self._function, self._limits))
+        return min(self._workers, key=lambda worker: len(worker.jobs))
+
+    def _listen(self, seconds: float) -> None:
+        """Wait a moment for results, deaths and workers that take too long."""
+        sources: list[Any] = [worker.pipe for worker in self._workers]
+        sources += [worker.process.sentinel for worker in self._workers]
+        wait(sources, seconds)
+        for worker in list(self._workers):
+            alive = worker.hear()
+            self._false_starts = 0 if worker.ready else self._false_starts
+            if not alive:
+                self._bury(worker)
+            elif worker.is_late(self._limits.seconds):
+                self._give_up(worker)
+            elif self._end is not None and not worker.jobs:
+                self._remove(worker)
+
+    def _bury(self, worker: _Worker[_In, _Out]) -> None:
+        """Take back what a dead worker had; what it was working on is suspect."""
+        self._remove(worker)
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= _FALSE_STARTS:
+                raise WorkerError(
+                    f"worker processes do not start: {worker.cause()}; a script must call hpastore "
+                    'under if __name__ == "__main__":'
+                )
+        elif worker.jobs:
+            job = worker.jobs.popleft()
+            job.deaths += 1
+            if job.deaths < DEATHS:
+                self._suspects.append(job)
+            else:
+                job.finish(Lost("worker_crash", f"{DEATHS} worker processes died on it, {worker.cause()}"))
+        self._again.extendleft(reversed(worker.jobs))
+
+    def _give_up(self, worker: _Worker[_In, _Out]) -> None:
+        """End a worker that takes too long."""
+        self._remove(worker)
+        if not worker.ready:
+            raise WorkerError(f"a worker process did not start within {_START_S} s; try fewer with -j")
+        limit = self._limits.seconds
+        worker.jobs.popleft().finish(Lost("timeout", f"took longer than {limit:g} s, more than one may"))
+        self._again.extendleft(reversed(worker.jobs))
+
+    def _remove(self, worker: _Worker[_In, _Out]) -> None:
+        self._workers.remove(worker)
+        worker.kill()
+
+    def _drop_what_is_not_begun(self) -> None:
+        begun = [worker.jobs[0] for worker in self._workers if worker.jobs and worker.ready]
+        self._waiting = deque(job for job in self._waiting if job.done or job in begun)
+        for worker in self._workers:
+            worker.jobs = deque(job for job in worker.jobs if job in begun)
+
+
+@dataclass(eq=False)
+class _Worker(Generic[_In, _Out]):
+    """One process, and this side of its pipe."""
+
+    function: Callable[[_In], _Out]
+    limits: Limits
+    jobs: deque[_Job[_In, _Out]] = field(default_factory=deque)
+    ready: bool = False
+    since: float = field(default_factory=time.monotonic)
+    """When it last had something to say, or was given something to do after a pause."""
+
+    def __post_init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
+        self.pipe, theirs = spawn.Pipe()
+        arguments = (theirs, self.function, self.limits.memory, os.getpid())
+        self.process = spawn.Process(target=_serve, args=arguments, daemon=True)
+        try:
+            with _signals_held():
+                self.process.start()
+        except OSError as error:
+            raise WorkerError(
+                f"a worker process cannot be started ({error.strerror}); try fewer with -j"
+            ) from error
+        finally:
+            theirs.close()
+
+    def take(self, job: _Job[_In, _Out]) -> None:
+        if self.ready and not self.jobs:
+            self.since = time.monotonic()
+        self.jobs.append(job)
+        with suppress(OSError):  # where it has died, which `hear` finds
+            self.pipe.send(job.item)
+
+    def hear(self) -> bool:
+        """Take what it has said, and tell whether it lives; a result may come from one that died since."""
+        alive = self.process.is_alive()  # before the pipe is emptied
+        try:
+            while self.pipe.poll():
+                self._answer(self.pipe.recv())
+        except (EOFError, OSError):
+            return False
+        return alive
+
+    def is_late(self, seconds: float) -> bool:
+        limit = seconds if self.ready else _START_S
+        return bool(self.jobs) and time.monotonic() - self.since > limit
+
+    def kill(self) -> None:
+        """End it; it has nothing to clean up."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def cause(self) -> str:
+        """What it died of."""
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"with exit code {code}"
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (", often for want of memory" if name == "SIGKILL" else "")
+
+    def _answer(self, answer: tuple[bool, Any] | None) -> None:
+        self.since = time.monotonic()
+        if answer is None:
+            self.ready = True
+            return
+        good, result = answer
+        if not good:
+            raise result
+        if self.jobs:  # else it was dropped
+            self.jobs.popleft().finish(result)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Start processes that the signals of a terminal do not reach; the mask outlives exec."""
+    resource_tracker.ensure_running()  # whose start would take the mask away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, function: Callable[[Any], Any], memory: int | None, parent: int) -> None:
+    """Be a worker: answer each input with its result, until the pipe is closed."""
+    _prepare(parent, memory)
+    pipe.send(None)
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = True, function(item)
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            answer = False, error
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:
+            return
+
+
+def _prepare(parent: int, memory: int | None) -> None:
+    """Prepare a worker: it dies with its parent, has one thread, a limit, and no chatter of libpng."""
     _die_with(parent)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    statm = Path("/proc/self/statm")
+    if memory is not None and statm.exists():
+        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + memory
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _die_with(parent: int) -> None:
@@ -105,23 +447,3 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-from dataclasses import dataclass
-from typing import NamedTuple
-
-
-@dataclass(frozen=True)
-class Limits:
-    memory: int = 1
-    seconds: float = 300.0
-
-
-class Lost(NamedTuple):
-    code: str
-    reason: str
-
-
-def each(function, inputs, workers, *, limits=Limits(), stop=lambda: False):
-    inputs = list(inputs)
-    yield from zip(inputs, in_order(function, inputs, workers))
