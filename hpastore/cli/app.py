@@ -16,7 +16,7 @@ import typer
 
 import hpastore
 from hpastore.cli import clean, db, export, ingest, sql
-from hpastore.cli.show import SIGNALS, STOPPED, settings
+from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
 ERROR: Final = 1
@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finally:
             print(end="", flush=True)  # here, where an error is caught, and not when Python ends
     except HpastoreError as error:
+        if settings.stopped is not None:
+            sys.exit(STOPPED + settings.stopped)
         print(f"hpastore: {error}", file=sys.stderr)
         sys.exit(_code(error))
     except OSError as error:
@@ -112,8 +114,7 @@ class _Messages(logging.Handler):
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's
-    print("hpastore: stopped; what was finished is kept", file=sys.stderr)
-    sys.exit(STOPPED + number)
+    leave(number, "stopped")
 
 
 def _code(error: HpastoreError) -> int:

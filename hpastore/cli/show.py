@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,9 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED: Final = 128
 """And the signal's number."""
 
+PATIENCE_S: Final = 4.5
+"""How long a command may take to come to an end, once it was asked to."""
+
 
 @dataclass
 class Settings:
@@ -33,6 +36,8 @@ class Settings:
     db: str | None = None
     json: bool = False
     quiet: bool = False
+    stopped: int | None = None
+    """The signal that ends the program; where SQLite hears it first, all that comes up is an error of its."""
 
 
 settings = Settings()
@@ -102,8 +107,15 @@ def lines(pairs: Mapping[str, Any]) -> None:
         print(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
 
 
+def leave(number: int, how: str) -> NoReturn:
+    """End the program for a signal."""
+    settings.stopped = number
+    print(f"hpastore: {how}; what was finished is kept", file=sys.stderr)
+    sys.exit(STOPPED + number)
+
+
 class Stop:
-    """Whether a signal asked for the end; the second one is not waited for."""
+    """Whether a signal asked for the end; after a second one, or `PATIENCE_S`, nothing is waited for."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -120,20 +132,21 @@ class Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signature is Python's
         """Take a signal."""
         if self.number is not None:
-            print("hpastore: stopped at once", file=sys.stderr)
-            sys.exit(STOPPED + number)
+            leave(self.number, "stopped at once")
         self.number = number
         print("hpastore: stopping; what is in flight is finished and kept", file=sys.stderr)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
     """Take SIGINT, SIGTERM and SIGHUP as a wish to end soon, for a command that can."""
     stop = Stop()
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.signal(number, stop) for number in (*SIGNALS, signal.SIGALRM)}
     try:
         yield stop
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

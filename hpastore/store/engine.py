@@ -70,6 +70,9 @@ _HINTS: Final = {
 _WRITE_LOCK: Final = "120"
 """Byte of the -shm file that SQLite locks to write (UNIX_SHM_BASE in os_unix.c)."""
 
+_STEPS: Final = 1_000_000
+"""Steps of SQLite's machine between two looks at signals: some 20 ms."""
+
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables."""
 
@@ -303,8 +306,14 @@ def _has_log(path: Path) -> bool:
 
 def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ARG001 SQLAlchemy's signature
     connection.isolation_level = None  # we begin transactions, see _begin
+    connection.set_progress_handler(_hear_signals, _STEPS)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
+
+
+def _hear_signals() -> bool:
+    """Let Python run its handlers of signals while SQLite works on one long statement; go on."""
+    return False
 
 
 def _begin(connection: Connection) -> None:

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
 import hpastore
-from hpastore.errors import HpastoreError
-from hpastore.store.engine import connect
+from hpastore.errors import HpastoreError, StoreError
+from hpastore.schema.views import LABEL_SUMMARY
+from hpastore.store.engine import Store, connect
 from hpastore.store.read import counts
-from tests.world import scalar
+from tests.conftest import Figure, Trials
+from tests.world import dataset, is_a_file, rows, scalar
+
+STOPPING = "hpastore: stopping; what is in flight is finished and kept"
+AT_ONCE = "hpastore: stopped at once; what was finished is kept"
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+LONG_S = 15
+"""Three times as long as a command may take to come to an end: these machines are shared."""
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS i FROM n"
+
+
+@contextmanager
+def started(url: str, *arguments: object, err: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "hpastore", "--db", url, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def stored(url: str) -> int:
@@ -28,24 +61,133 @@ def stored(url: str) -> int:
         return 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def whole(url: str) -> bool:
+    cells = "SELECT count(*) FROM cell WHERE image_id = i.id"
+    with connect(url) as store:
+        return bool(scalar(store, f"SELECT count(*) FROM image i WHERE cell_count <> ({cells})") == 0)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_keeps_what_was_finished(empty_url: str, tmp_path: Path, number: signal.Signals) -> None:
     root = hpastore.make_sample(tmp_path / "data", n=40, size=400)
-    command = [sys.executable, "-m", "hpastore", "--db", empty_url, "ingest", str(root), "-j", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 60
-        while stored(empty_url) < 3:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+    with started(empty_url, "ingest", root, "-j", "2") as process:
+        wait_until(lambda: stored(empty_url) >= 3)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + number
-    assert out == ""
-    assert err == "hpastore: stopped; what was finished is kept\n"
     before = stored(empty_url)
     assert 3 <= before < 40
+    assert f"new             {before}\n" in out
+    stopping, accounts = err.splitlines()
+    assert stopping == STOPPING
+    assert accounts.startswith(f"240 files = {6 * before} stored + 0 unchanged")
+    assert accounts.endswith(f" + {6 * (40 - before)} not looked at")
+    assert whole(empty_url)
     with hpastore.open_store(empty_url) as store:
         summary = hpastore.ingest(store, root, jobs=2)
         assert (summary.new, summary.unchanged) == (40 - before, before)
-        cells = "SELECT count(*) FROM cell WHERE image_id = i.id"
-        assert scalar(store, f"SELECT count(*) FROM image i WHERE cell_count <> ({cells})") == 0
+    assert whole(empty_url)
+
+
+@pytest.mark.soak
+def test_large_images_are_stopped_within_seconds(
+    tmp_path: Path, figure: Figure, trials: Trials, request: pytest.FixtureRequest
+) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=4, size=3072)
+    n, longest = trials(3, 50), 0.0
+    for trial in range(n):
+        url = f"sqlite:///{tmp_path / f'{trial}.db'}"
+        number = SIGNALS[trial % len(SIGNALS)]
+        with started(url, "ingest", root, "-j", "2") as process:
+            wait_until(lambda url=url: stored(url) >= 1)  # type: ignore[misc]  # bound now
+            began = time.monotonic()
+            process.send_signal(number)
+            process.communicate(timeout=LONG_S)
+        longest = max(longest, time.monotonic() - began)
+        assert process.returncode in (0, 128 + number)  # 0 if all four were done
+        assert whole(url)
+    figure(f"signals: {n} ingests of 3072² images stopped, the longest within {longest:.1f} s")
+
+
+def test_who_waits_for_another_writer_stops_within_seconds(url: str, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 2)
+    with connect(url) as store, store.writing(), started(url, "ingest", root, "-j", "1") as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert [line for line in err.splitlines() if "waiting for" not in line] == [STOPPING, AT_ONCE]
+    assert stored(url) == 0
+
+
+def test_a_second_signal_is_not_waited_for(url: str, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 2)
+    with connect(url) as store, store.writing(), started(url, "ingest", root, "-j", "1") as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"{STOPPING}\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LONG_S)
+    assert time.monotonic() - began < 3  # the first would be waited for longer
+    assert process.returncode == 128 + signal.SIGINT
+    assert err == f"{AT_ONCE}\n"
+    assert stored(url) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_cursor_of_a_terminal_is_given_back(tmp_path: Path, number: signal.Signals) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=40, size=400)
+    url = f"sqlite:///{tmp_path / 'cells.db'}"
+    ours, theirs = pty.openpty()
+    with started(url, "ingest", root, "-j", "1", err=theirs) as process:
+        os.close(theirs)
+        wait_until(lambda: stored(url) >= 1)
+        process.send_signal(number)
+        shown = b""
+        while part := read_terminal(ours):
+            shown += part
+        process.communicate(timeout=LONG_S)
+    os.close(ours)
+    assert process.returncode == 128 + number
+    assert b"\x1b[?25l" in shown  # hidden while the bar is drawn
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
+
+
+def read_terminal(number: int) -> bytes:
+    try:
+        return os.read(number, 4096)
+    except OSError:  # nobody has its other end any more
+        return b""
+
+
+def test_a_signal_ends_one_long_statement(store: Store) -> None:
+    def raise_it(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises((KeyboardInterrupt, StoreError)) as caught:
+            rows(store, ENDLESS)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if store.is_sqlite:
+        assert "interrupted" in str(caught.value)
+    assert scalar(store, "SELECT 1") == 1
+
+
+@is_a_file
+def test_a_command_of_one_long_statement_is_stopped_with_one_line(url: str) -> None:
+    with connect(url) as store, store.writing() as connection:
+        connection.exec_driver_sql("DROP VIEW label_summary")
+        columns = ", ".join(f"i AS {column.name}" for column in LABEL_SUMMARY.table.c)
+        connection.exec_driver_sql(f"CREATE VIEW label_summary AS SELECT {columns} FROM ({ENDLESS})")
+    with started(url, "dump", "--canonical") as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LONG_S)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err == "hpastore: stopped; what was finished is kept\n"
