@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import Connection
+
 from hpastore.clean.rules import CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.model import require_label
@@ -101,13 +103,17 @@ def create_clean_set(store: Store, name: str, recipe: CleanRecipe | None = None)
         "recipe_toml": recipe.toml(),
         "frozen": False,
     }
-    with store.writing() as connection:
+
+    def create(connection: Connection) -> tuple[int, list[read.Row]]:
         # The moment is taken by who may write: an image that was stored before it belongs to the set.
         columns["created_at"] = datetime.now(UTC)
         set_id, version = write.write_clean_set(connection, columns, [_rule_row(recipe.rule)])
         rows = read.clean_set_labels(connection, set_id)
         if not rows:
             raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
+        return version, rows
+
+    version, rows = store.write(create)
     return CleanSetSummary(name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows))
 
 

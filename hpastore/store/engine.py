@@ -139,7 +139,7 @@ class Store:
             with self.reading() as connection:
                 return work(connection)
 
-        return _patiently(attempt)
+        return patiently(attempt)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do work in a transaction of `writing`; where the connection is lost, do it again.
@@ -173,7 +173,7 @@ class Store:
             reach("store.committed")
             return result
 
-        return _patiently(attempt)
+        return patiently(attempt)
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Connection, str]]:
@@ -228,7 +228,9 @@ class Store:
         # The driver's own errors of a lost connection have no code.
         code = getattr(error, "sqlstate", None)
         lost = code.startswith(_TRANSIENT) if code else type(error).__name__ == "OperationalError"
-        return DisconnectedError(self.url, said) if lost else StoreError(self.url, said)
+        if lost:
+            return DisconnectedError(self.url, f"no connection; run the same command again ({said})")
+        return StoreError(self.url, said)
 
 
 def connect(url: str | Path, *, create: bool = False) -> Store:
@@ -364,8 +366,14 @@ def _committed(connection: Connection, number: str) -> bool:
     return bool(connection.execute(status, {"number": number}).scalar_one() == "committed")
 
 
-def _patiently(attempt: Callable[[], T]) -> T:
-    """Try again while the connection is lost, ever more rarely."""
+def patiently(attempt: Callable[[], T]) -> T:
+    """Do something that may be done again, until the connection lasts; ever more rarely.
+
+    Raises
+    ------
+    UnavailableError
+        If the database cannot be reached for `PATIENCE_S`.
+    """
     end, pause = time.monotonic() + PATIENCE_S, 0.05
     while True:
         try:

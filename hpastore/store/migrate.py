@@ -23,7 +23,7 @@ from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, 
 from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
-from hpastore.store.engine import Store
+from hpastore.store.engine import Store, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,7 @@ def head() -> str:
 
 def current(store: Store) -> str | None:
     """Revision of the store's schema; None for a database without hpastore's tables."""
-    with store.reading() as connection:
-        return _revision(connection)
+    return store.read(_revision)
 
 
 def require_current(store: Store) -> None:
@@ -84,8 +83,11 @@ def upgrade(store: Store, revision: str = "head") -> bool:
     StoreError
         If rows would lose the row that they refer to; nothing was changed.
     """
-    with store.reading() as connection:
-        _refuse_strangers(store, connection)
+    return patiently(lambda: _upgrade(store, revision))
+
+
+def _upgrade(store: Store, revision: str) -> bool:
+    store.read(lambda connection: _refuse_strangers(store, connection))
     with _schema_transaction(store) as connection:
         before = _revision(connection)
         _refuse_newer(store, before)

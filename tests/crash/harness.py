@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from sqlalchemy.engine import make_url
 
 import hpastore
 from hpastore import failpoints
+from hpastore.ingest.discover import Layout
 from hpastore.store.engine import connect
 from tests.conftest import Server
+from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 OF_IMAGE = ("image", "image_file", "image_label", "image_channel", "cell", "cell_channel")
 """Tables of the dump whose rows begin with an image's name."""
@@ -94,6 +97,37 @@ class Template:
         finally:
             for file in self.folder.glob("trial.db*"):
                 file.unlink()
+
+
+# Inputs that change
+
+
+def yesterday(root: Path, url: str) -> None:
+    """Fill a store: nine images, of which one is gone; two clean sets."""
+    dataset(root, 9)
+    layout = Layout(root)
+    with hpastore.open_store(url, create=True) as store:
+        hpastore.ingest(store, layout, executor="serial")
+        hpastore.create_clean_set(store, "mine")
+        write_table(root, {name_of(i): "0" if i < 7 else "16" for i in range(8)})
+        hpastore.ingest(store, layout, executor="serial")
+
+
+def today(root: Path) -> None:
+    """Change the inputs in every way."""
+    labels = {name_of(i): "0" if i < 7 else "16" for i in range(1, 12)}
+    write_image(root, name_of(9), seed=9)
+    write_image(root, name_of(10), seed=10, mask=draw_mask(5))
+    write_image(root, name_of(11), seed=11)
+    write_image(root, name_of(1), seed=91, mask=draw_mask(4))
+    os.utime(root / "train" / f"{name_of(2)}_red.png", ns=(10**18, 10**18))
+    labels[name_of(3)] = "7|16"
+    (root / "train" / f"{name_of(4)}_blue.png").write_bytes(b"no picture")
+    (root / "train" / f"{name_of(11)}_blue.png").write_bytes(b"no picture")
+    write_table(root, labels)
+
+
+# What a store holds
 
 
 def dump(url: str) -> list[str]:

@@ -1,40 +1,163 @@
-"""A process that ends at any named place leaves whole images, and the next run goes on."""
+"""A command that is ended at any named place leaves whole images, and the next run goes on."""
 
 from __future__ import annotations
 
 import ast
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import hpastore
-from hpastore.ingest.discover import Layout
+from hpastore.errors import SchemaMissingError, SchemaOldError
+from tests.conftest import Figure, Trials
 from tests.crash.conftest import MakeTemplate
-from tests.crash.harness import Outcome, Runner, Template, damage, dump, neither_lost_nor_partial
+from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial, today, yesterday
 from tests.store.test_stored import load
-from tests.world import dataset, draw_mask, name_of, write_image, write_table
+from tests.world import dataset
 
 PACKAGE = Path(hpastore.__file__).parent
 
 CODES = {"kill": -9, "raise": 1, "full": 5}
-"""How a command ends, by what the failpoint does."""
+"""How a command ends, by what the failpoint does; one that loses its connections goes on."""
 
 ACTIONS = (
     *(pytest.param("sqlite", action, id=f"sqlite-{action}") for action in ("kill", "raise", "full")),
     *(pytest.param("postgresql", action, id=f"postgresql-{action}") for action in (*CODES, "lose")),
 )
-everywhere = pytest.mark.parametrize(("database", "action"), ACTIONS, indirect=["database"])
 
-PLACES: set[str] = set()
-"""What the scenarios below have reached."""
+Fill = Callable[[str, str, Path], object]
+"""Prepare a database, of a kind, and a folder."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One command, and the world in which it runs."""
+
+    arguments: tuple[str, ...]
+    """The folder is put in for ``{}``."""
+    fill: Fill
+    ends: int = 0
+    once: bool = False
+    """Whether it must not run again where it was done."""
+    leaves: Callable[[list[str] | None, list[str] | None, list[str]], bool] = lambda now, before, after: (
+        now in (before, after)
+    )
+    """Whether a store may be so, by how it was before and how it shall be."""
+
+
+def whole_images(now: list[str] | None, before: list[str] | None, after: list[str]) -> bool:
+    return neither_lost_nor_partial(now or [], before or [], after) == []
+
+
+def a_changed_root(url: str, database: str, folder: Path) -> None:
+    del database
+    yesterday(folder, url)
+    today(folder)
+
+
+def three_images(url: str, database: str, folder: Path) -> None:
+    del database
+    with hpastore.open_store(url, create=True) as store:
+        hpastore.ingest(store, dataset(folder, 3), executor="serial")
+
+
+def an_empty_database(url: str, database: str, folder: Path) -> None:
+    del url, database
+    dataset(folder, 1)
+
+
+def an_old_schema(url: str, database: str, folder: Path) -> None:
+    folder.mkdir()
+    load(url, "0001", database)
+
+
+SERIAL = ("--executor", "serial")
+SCENARIOS = {
+    "ingest": Scenario(("ingest", "{}", *SERIAL, "--prune"), a_changed_root, ends=3, leaves=whole_images),
+    "recipe": Scenario(
+        ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"), three_images, leaves=whole_images
+    ),
+    "retry": Scenario(("retry",), a_changed_root),
+    "clean": Scenario(("clean", "create", "new"), a_changed_root, once=True),
+    "first": Scenario(("ingest", "{}", *SERIAL), an_empty_database, leaves=whole_images),
+    "upgrade": Scenario(("db", "upgrade"), an_old_schema),
+}
+
+
+def state(url: str) -> list[str] | None:
+    """What a store holds; None for one without the tables of this program."""
+    try:
+        return dump(url)
+    except (SchemaMissingError, SchemaOldError):
+        return None
+
+
+def chosen(times: int, trials: Trials) -> Iterable[int]:
+    """Which times a place is disturbed when it is reached: the first and the last, in a soak each."""
+    return sorted({1, times}) if trials(0, 1) == 0 else range(1, times + 1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("database", "action"), ACTIONS, indirect=["database"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_disturbed_command_leaves_the_state_before_or_after_and_goes_on(
+    name: str,
+    database: str,
+    action: str,
+    template: MakeTemplate,
+    run: Runner,
+    tmp_path: Path,
+    figure: Figure,
+    trials: Trials,
+) -> None:
+    scenario, root = SCENARIOS[name], tmp_path / "data"
+    made = template(lambda url: scenario.fill(url, database, root))
+    arguments = [argument.format(root) for argument in scenario.arguments]
+    with made.copy() as url:
+        before = state(url)
+        undisturbed = run(url, *arguments, failpoint="none:1:raise")
+        assert undisturbed.code == scenario.ends, undisturbed.err
+        after = dump(url)
+    tried = 0
+    for place, times in undisturbed.reached.items():
+        for n in chosen(times, trials):
+            with made.copy() as url:
+                outcome = run(url, *arguments, failpoint=f"{place}:{n}:{action}")
+                where = f"{place}:{n}:{action}\n{outcome.err}"
+                assert outcome.code == CODES.get(action, scenario.ends), where
+                if action == "full":
+                    assert "no room left on the disk" in outcome.err.splitlines()[-1], where
+                now = state(url)
+                assert scenario.leaves(now, before, after), where
+                assert damage(url) == [], where
+                if not (scenario.once and now == after):
+                    again = run(url, *arguments)
+                    assert again.code == scenario.ends, where + again.err
+                assert dump(url) == after, where
+            tried += 1
+    figure(f"failpoints: {name}, {database}, {action}: {tried} trials at {len(undisturbed.reached)} places")
+
+
+def test_each_place_is_reached_by_one_of_these_commands(
+    template: MakeTemplate, database: str, run: Runner, tmp_path: Path
+) -> None:
+    reached = set()
+    for name, scenario in SCENARIOS.items():
+        root = tmp_path / name
+        with template(lambda url: scenario.fill(url, database, root)).copy() as url:  # noqa: B023 called now
+            arguments = [argument.format(root) for argument in scenario.arguments]
+            reached |= set(run(url, *arguments, failpoint="none:1:raise").reached)
+    only = {"schema.copied", "schema.backed_up"} if database == "postgresql" else set()
+    assert places() - reached == only
+    assert len(places()) >= 20
 
 
 def places() -> set[str]:
     """All failpoints of the package."""
     return {
-        node.args[0].value
+        str(node.args[0].value)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
@@ -42,165 +165,3 @@ def places() -> set[str]:
         and node.func.id == "reach"
         and isinstance(node.args[0], ast.Constant)
     }
-
-
-def yesterday(root: Path, url: str) -> None:
-    """Fill a store: nine images, of which one is gone; two clean sets."""
-    dataset(root, 9)
-    layout = Layout(root)
-    with hpastore.open_store(url, create=True) as store:
-        hpastore.ingest(store, layout, executor="serial")
-        hpastore.create_clean_set(store, "mine")
-        write_table(root, {name_of(i): "0" if i < 7 else "16" for i in range(8)})
-        hpastore.ingest(store, layout, executor="serial")
-
-
-def today(root: Path) -> None:
-    """Change the inputs in every way."""
-    labels = {name_of(i): "0" if i < 7 else "16" for i in range(1, 12)}
-    write_image(root, name_of(9), seed=9)
-    write_image(root, name_of(10), seed=10, mask=draw_mask(5))
-    write_image(root, name_of(11), seed=11)
-    write_image(root, name_of(1), seed=91, mask=draw_mask(4))
-    os.utime(root / "train" / f"{name_of(2)}_red.png", ns=(10**18, 10**18))
-    labels[name_of(3)] = "7|16"
-    (root / "train" / f"{name_of(4)}_blue.png").write_bytes(b"no picture")
-    (root / "train" / f"{name_of(11)}_blue.png").write_bytes(b"no picture")
-    write_table(root, labels)
-
-
-@pytest.fixture
-def changed(template: MakeTemplate, tmp_path: Path) -> tuple[Template, Path]:
-    """A store of yesterday, and the inputs of today."""
-    root = tmp_path / "data"
-    made = template(lambda url: yesterday(root, url))
-    today(root)
-    return made, root
-
-
-class Scenario:
-    """One command, disturbed at every place that it reaches, each time that it reaches it."""
-
-    def __init__(self, run: Runner, template: Template, *arguments: object, ends: int = 0) -> None:
-        self.run, self.template, self.arguments, self.ends = run, template, arguments, ends
-        self.trials = 0
-
-    def disturb(self, action: str, check: Callable[[str, Outcome, str], None]) -> None:
-        """Run the trials, and check each store and then what one more run makes of it."""
-        with self.template.copy() as url:
-            undisturbed = self.run(url, *self.arguments, failpoint="none:1:raise")
-            assert undisturbed.code == self.ends, undisturbed.err
-            expected = dump(url)
-        PLACES.update(undisturbed.reached)
-        for place, times in undisturbed.reached.items():
-            for n in range(1, times + 1):
-                with self.template.copy() as url:
-                    outcome = self.run(url, *self.arguments, failpoint=f"{place}:{n}:{action}")
-                    where = f"{place}:{n}:{action}\n{outcome.err}"
-                    assert outcome.code == CODES.get(action, self.ends), where
-                    check(url, outcome, where)
-                    assert damage(url) == [], where
-                    again = self.run(url, *self.arguments)
-                    assert again.code == self.ends, where + again.err
-                    assert dump(url) == expected, where
-                self.trials += 1
-        print(f"{self.arguments[0]}: {self.trials} trials at {len(undisturbed.reached)} places, {action}")
-
-
-@everywhere
-def test_an_ingest_is_disturbed(changed: tuple[Template, Path], run: Runner, action: str) -> None:
-    template, root = changed
-    arguments = ("ingest", root, "--executor", "serial", "--prune")
-    with template.copy() as url:
-        before = dump(url)
-        assert run(url, *arguments).code == 3
-        after = dump(url)
-
-    def check(url: str, outcome: Outcome, where: str) -> None:
-        assert neither_lost_nor_partial(dump(url), before, after) == [], where
-        if action == "full":
-            assert "no room left on the disk" in outcome.err.splitlines()[-1], where
-
-    Scenario(run, template, *arguments, ends=3).disturb(action, check)
-
-
-@everywhere
-def test_a_change_of_the_recipe_is_disturbed(
-    template: MakeTemplate, run: Runner, tmp_path: Path, action: str
-) -> None:
-    root = tmp_path / "data"
-
-    def fill(url: str) -> None:
-        with hpastore.open_store(url, create=True) as store:
-            hpastore.ingest(store, dataset(root, 3), executor="serial")
-
-    made = template(fill)
-    arguments = ("ingest", root, "--executor", "serial", "--background-percentile", "0.5")
-    with made.copy() as url:
-        before = dump(url)
-        run(url, *arguments)
-        after = dump(url)
-
-    def check(url: str, _: Outcome, where: str) -> None:
-        assert neither_lost_nor_partial(dump(url), before, after) == [], where
-
-    Scenario(run, made, *arguments).disturb(action, check)
-
-
-@everywhere
-def test_a_clean_set_is_disturbed(changed: tuple[Template, Path], run: Runner, action: str) -> None:
-    template, _ = changed
-    with template.copy() as url:
-        before = dump(url)
-
-    def check(url: str, _: Outcome, where: str) -> None:
-        # Either it is there with its number, or it is not; `again` would make a second one.
-        if action != "lose":
-            with hpastore.open_store(url) as store:
-                made = hpastore.clean_sets(store)
-            assert list(zip(made["name"], made["version"], strict=True)) in (
-                [("mine", 1)],
-                [("mine", 1), ("new", 1)],
-            ), where
-            if len(made) == 1:
-                assert dump(url) == before, where
-
-    scenario = Scenario(run, template, "clean", "create", "new")
-    with template.copy() as url:
-        reached = run(url, *scenario.arguments, failpoint="none:1:raise").reached
-    PLACES.update(reached)
-    for place, times in reached.items():
-        for n in range(1, times + 1):
-            with template.copy() as url:
-                outcome = run(url, *scenario.arguments, failpoint=f"{place}:{n}:{action}")
-                assert outcome.code == CODES.get(action, 0), outcome.err
-                check(url, outcome, f"{place}:{n}:{action}")
-                assert damage(url) == []
-
-
-@pytest.mark.parametrize("action", ["kill"])
-def test_a_first_ingest_is_killed(template: MakeTemplate, run: Runner, tmp_path: Path, action: str) -> None:
-    root = dataset(tmp_path / "data", 1)
-    empty = template(lambda url: None)
-
-    def check(url: str, _: Outcome, where: str) -> None:
-        pass  # there may be no store yet
-
-    Scenario(run, empty, "ingest", root, "--executor", "serial").disturb(action, check)
-
-
-@pytest.mark.parametrize("action", ["kill"])
-def test_an_upgrade_is_killed(template: MakeTemplate, run: Runner, database: str, action: str) -> None:
-    old = template(lambda url: load(url, "0001", database))
-
-    def check(url: str, _: Outcome, where: str) -> None:
-        current = run(url, "db", "current")
-        assert current.code in (0, 4), where  # the new schema, or the old one
-
-    Scenario(run, old, "db", "upgrade").disturb(action, check)
-
-
-def test_every_place_is_one_of_those_above() -> None:
-    """Runs last in this file, on one worker: the file is one group."""
-    assert len(places()) >= 20
-    assert places() - PLACES == set()
