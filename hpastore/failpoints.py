@@ -1,8 +1,9 @@
 """Named places where a test may make the program fail.
 
 A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time that a
-process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``), or loses
-all its connections (``lose``).  What a store holds afterwards is what the tests of crashes look at.
+process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``), loses all its
+connections (``lose``), or does nothing any more (``hang``).  What a store holds afterwards is what the
+tests of crashes look at.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import socket
 import stat
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -28,7 +30,8 @@ def reach(place: str) -> None:
     Parameters
     ----------
     place : str
-        Such as ``image.cells``; the part before the dot says what is being done.
+        Such as ``image.cells``; the part before the dot says what is being done.  A worker is at
+        ``measure.NAME`` when it begins an image.
     """
     armed = os.environ.get(VARIABLE)
     if armed is None:
@@ -46,6 +49,8 @@ def _fail(place: str, action: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
     elif action == "lose":
         _lose_connections()
+    elif action == "hang":
+        time.sleep(1_000_000)
     else:
         raise RuntimeError(f"failpoint {place}")
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+
 from hpastore.errors import RejectedError
+from hpastore.failpoints import reach
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
 from hpastore.model import CHANNELS, Failure, FileRecord, Measured, Source, Touched
@@ -43,6 +46,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         A file that cannot be taken is a value; an error of the program is raised.
     """
     source = task.source
+    reach(f"measure.{source.name}")
     try:
         files, differing = compare(source, task.stored, root)
         if not differing:
@@ -53,8 +57,10 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         cells = measure(decoded, background_percentile)
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
-    except MemoryError:
-        message = f"{source.name}: needs more memory than there is"
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
+        message = f"{source.name}: needs more memory than a worker may have; use fewer with -j"
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
     height, width = decoded.channels[CHANNELS[0]].shape
     return Measured(source, decoded.files, width, height, decoded.bit_depth, cells)
