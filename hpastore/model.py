@@ -65,6 +65,7 @@ MAX_MASK_ID: Final = 2**32 - 1
 FAILURE_CODES: Final = {
     "missing_file": "a channel or the cell mask is not there",
     "io": "the operating system could not read the file",
+    "changed": "the file changed each time that it was read",
     "too_large": "the file or the image exceeds a limit",
     "not_png": "the file is not a PNG, whatever its name says",
     "png": "the PNG is damaged or cut short",
@@ -75,6 +76,7 @@ FAILURE_CODES: Final = {
     "pickle": "the mask file holds Python objects",
     "dtype": "the mask does not hold integers",
     "label_range": "a mask id is negative or above 4294967295",
+    "too_many_cells": "the mask holds more than 65535 cells",
     "shape_mismatch": "the files of one image differ in width and height",
     "depth_mismatch": "the channels of one image differ in bit depth",
     "memory": "the image needs more memory than there is",

@@ -37,7 +37,7 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     """
     label = label_image(decoded.cell_mask)
     box = shape.boxes(label)
-    pairs, edge = pair_rows(label.rows), _edge(label, box)
+    pairs, edge = pair_rows(label.rows), shape.far_edges(label, box)
     shapes = {
         **box._asdict(),
         "area": shape.areas(label),
@@ -151,18 +151,6 @@ def intensities(counts: _Ints) -> dict[str, _Floats]:
         "saturated": counts[:, -1] / n,
         "entropy": bits + 0.0,  # -0.0 becomes 0.0: SQLite would lose the sign
     }
-
-
-def _edge(label: LabelImage, box: shape.Boxes) -> tuple[_Ints, _Ints]:
-    """Pixels of each cell in the last row or last column of its box: flat index, cell."""
-    cell = np.arange(len(label.ids))
-    along = np.repeat(cell, box.width), np.repeat(cell, box.height - 1)
-    nth = [np.arange(len(k)) - np.searchsorted(k, k) for k in along]
-    row = np.concatenate((box.y[along[0]] + box.height[along[0]] - 1, box.y[along[1]] + nth[1]))
-    column = np.concatenate((box.x[along[0]] + nth[0], box.x[along[1]] + box.width[along[1]] - 1))
-    owner = np.concatenate(along)
-    inside = label.rows[row, column] == owner + 1
-    return (row * label.rows.shape[1] + column)[inside], owner[inside]
 
 
 def _fraction_notebook(

@@ -48,6 +48,28 @@ def touch_border(box: Boxes, shape: tuple[int, int]) -> _Ints:
     return np.asarray(touches, np.int64)
 
 
+def far_edges(label: LabelImage, box: Boxes) -> tuple[_Ints, _Ints]:
+    """Pixels of each cell in the last row or the last column of its box, each once.
+
+    Found by the runs and not along the boxes: 65,535 scattered cells have boxes as large as the image.
+
+    Returns
+    -------
+    pixel, cell
+        (E,) int64 index into the flattened (H, W) image, and the cell that the pixel is of.
+    """
+    cell, column, top, bottom = _column_runs(label)
+    whole = column == (box.x + box.width - 1)[cell]
+    foot = ~whole & (bottom == (box.y + box.height)[cell])
+    length = (bottom - top)[whole]
+    end = np.cumsum(length)
+    row = np.arange(length.sum()) - np.repeat(end - length - top[whole], length)
+    rows = np.concatenate((row, bottom[foot] - 1))
+    columns = np.concatenate((np.repeat(column[whole], length), column[foot]))
+    cells = np.concatenate((np.repeat(cell[whole], length), cell[foot]))
+    return rows * label.rows.shape[1] + columns, cells
+
+
 def pieces(label: LabelImage) -> _Ints:
     """8-connected components of each cell, (K,) int64.
 

@@ -12,8 +12,9 @@ give numbers that look right; a failure row does not.
 from hpastore.reading.files import MAX_FILE_BYTES, read_file
 from hpastore.reading.image import decode, read_channel
 from hpastore.reading.labels import LabelTable, read_labels
+from hpastore.reading.limits import MAX_CELLS, MAX_PIXELS, MAX_SIDE
 from hpastore.reading.mask import decode_mask
-from hpastore.reading.png import MAX_SIDE, decode_gray, to_uint8
+from hpastore.reading.png import decode_gray, to_uint8
 
 __all__ = [
     "decode",
@@ -26,4 +27,6 @@ __all__ = [
     "LabelTable",
     "MAX_FILE_BYTES",
     "MAX_SIDE",
+    "MAX_PIXELS",
+    "MAX_CELLS",
 ]

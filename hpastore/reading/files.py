@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Final
 
 from hpastore.errors import RejectedError
 from hpastore.model import FileRecord
 
-MAX_FILE_BYTES: Final = 2**30
+MAX_FILE_BYTES: Final = 2**28
 """The largest file that is read; real ones have 0.1 to 20 MB."""
 
-_ATTEMPTS: Final = 3
+_AGAIN: Final = 3
+"""How often a file that changes is read again."""
+
+_TICK_NS: Final = 20_000_000
+"""Within this time two changes may have one time: Linux's clock of files ticks every 1 to 10 ms, and
+was seen to lag by a tick and a half."""
 
 
 def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> tuple[bytes, FileRecord]:
@@ -26,7 +32,8 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
     Parameters
     ----------
     path
-        A regular file, or a link to one.
+        A regular file, or a link to one.  Links are followed wherever they lead: that is how people
+        lay out data that lies on several disks.
     role, uri
         What the record calls it.
     limit
@@ -40,13 +47,13 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
     Raises
     ------
     RejectedError
-        ``missing_file``, ``too_large``, or ``io``: it cannot be read, is no regular file, or
-        changed during each of three readings.
+        ``missing_file``; ``too_large``; ``changed`` where it changed during each of four readings;
+        ``io`` where it cannot be read or is no regular file.
     """
     try:
-        for _ in range(_ATTEMPTS):
-            data, before, after = _read(path, limit)
-            if _version(before) == _version(after) and len(data) == before.st_size:
+        for _ in range(1 + _AGAIN):
+            data, before, after, rested = _read(path, limit)
+            if rested and _version(before) == _version(after) and len(data) == before.st_size:
                 digest = hashlib.sha256(data).hexdigest()
                 return data, FileRecord(role, uri, len(data), before.st_mtime_ns, digest)
     except FileNotFoundError:
@@ -54,12 +61,16 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
     except OSError as error:
         reason = f"cannot be read ({error.strerror}); check the file and its permissions"
         raise RejectedError("io", path, reason) from error
-    raise RejectedError("io", path, "changes while it is read; try again when it is complete")
+    raise RejectedError("changed", path, "changes while it is read; try again when it is complete")
 
 
-def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result]:
+def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result, bool]:
+    """Content, status before and after, and whether any change meanwhile shows in the status."""
     with open(path, "rb", opener=_open) as file:
-        before = os.fstat(file.fileno())
+        before, unrest = _look(file.fileno())
+        if unrest:
+            time.sleep(unrest)
+            before, unrest = _look(file.fileno())
         if not stat.S_ISREG(before.st_mode):
             raise RejectedError("io", path, "is not a regular file; give a file or a link to one")
         if before.st_size > limit:
@@ -67,7 +78,16 @@ def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result
             raise RejectedError("too_large", path, reason)
         # One byte more than expected, to see a file that grows.
         data = file.read(before.st_size + 1)
-        return data, before, os.fstat(file.fileno())
+        return data, before, os.fstat(file.fileno()), not unrest
+
+
+def _look(file: int) -> tuple[os.stat_result, float]:
+    """Status, and in how many seconds the next change would have another time than the last one."""
+    now = time.time_ns()
+    status = os.fstat(file)
+    age = now - status.st_ctime_ns
+    # Only what is near: a server's clock may be hours ahead of ours.
+    return status, (_TICK_NS - age) / 1e9 if abs(age) < _TICK_NS else 0.0
 
 
 def _open(path: str, flags: int) -> int:

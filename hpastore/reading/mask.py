@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from hpastore.errors import RejectedError
 from hpastore.model import MAX_MASK_ID
-from hpastore.reading.png import MAX_SIDE, decode_gray
+from hpastore.reading.limits import MAX_CELLS, MAX_RATIO, require_size
+from hpastore.reading.png import decode_gray
 
 Mask: TypeAlias = npt.NDArray[np.integer]
 
@@ -29,7 +30,6 @@ _MEMBER: Final = "arr_0.npy"
 _MAX_MEMBERS: Final = 64
 _ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 1
-_MAX_RATIO: Final = 1032  # of deflate; an empty mask reaches 1028
 _PIECE: Final = 2**16
 
 # A plain integer array needs 128; a long header is a structured dtype or an attack on the parser.
@@ -79,8 +79,9 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     Raises
     ------
     RejectedError
-        ``not_mask``, ``pickle``, ``dtype``, ``label_range``, ``too_large``; for ``.png`` those
-        of `hpastore.reading.decode_gray`, where RGB is never grey: it may hold one id in three bytes.
+        ``not_mask``, ``pickle``, ``dtype``, ``label_range``, ``too_large``, ``too_many_cells``; for
+        ``.png`` those of `hpastore.reading.decode_gray`, where RGB is never grey: it may hold one id
+        in three bytes.
     """
     match path.suffix.lower():
         case ".npz":
@@ -126,7 +127,7 @@ def _entry(entries: list[zipfile.ZipInfo], size: int, path: Path) -> zipfile.Zip
     if len(entries) != 1 or not entries[0].filename.endswith(".npy"):
         raise _not_mask(path, "it must hold one array, or one called arr_0")
     entry = entries[0]
-    if entry.file_size > _MAX_RATIO * size:
+    if entry.file_size > MAX_RATIO * size:
         raise _not_mask(path, "its array is larger than such a file can hold")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise _not_mask(path, "its array is encrypted or compressed in another way than numpy does")
@@ -155,7 +156,7 @@ def _dtype(descr: str, path: Path) -> np.dtype[np.integer | np.bool]:
     if _OBJECT.search(descr):
         raise _pickle(path)
     if not (found := _INTEGER.fullmatch(descr)):
-        reason = f"holds {descr[:40]!a}, not integers; save it as integers, e.g. mask.astype(np.uint16)"
+        reason = f"holds {descr[:40]!a}, not integers; save it as integers, e.g. mask.astype(np.uint32)"
         raise RejectedError("dtype", path, reason)
     return np.dtype(found[1])
 
@@ -164,9 +165,7 @@ def _shape(text: str, path: Path) -> tuple[int, int]:
     sides = tuple(int(side) for side in re.findall("[0-9]+", text))
     if len(sides) != 2:
         raise _not_mask(path, f"its array has {len(sides)} dimensions, not 2")
-    if not all(1 <= side <= MAX_SIDE for side in sides):
-        reason = f"is {sides[1]} x {sides[0]} pixels; each side must have 1 to {MAX_SIDE}"
-        raise RejectedError("too_large", path, reason)
+    require_size(sides[1], sides[0], path)
     return sides[0], sides[1]
 
 
@@ -176,10 +175,21 @@ def _array(raw: bytes | npt.NDArray[np.uint8], layout: _Layout, path: Path) -> M
     if array.dtype == np.bool:
         array = (array.view(np.uint8) != 0).view(np.uint8)  # a stored True may be any byte but 0
     mask: Mask = np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    if (mask.dtype.kind == "i" and mask.min() < 0) or (mask.dtype.itemsize == 8 and mask.max() > MAX_MASK_ID):
+    lowest = mask.min() if mask.dtype.kind == "i" else 0
+    highest = mask.max() if mask.dtype.itemsize > 2 else 0  # of 16 bits all ids are allowed
+    if lowest < 0 or highest > MAX_MASK_ID:
         reason = f"has ids from {mask.min()} to {mask.max()}; 0 to {MAX_MASK_ID} are allowed"
         raise RejectedError("label_range", path, reason)
+    if highest > MAX_CELLS and (cells := _count_cells(mask)) > MAX_CELLS:
+        reason = f"holds {cells} cells; at most {MAX_CELLS} are taken: all pixels of a cell have one id"
+        raise RejectedError("too_many_cells", path, reason)
     return mask
+
+
+def _count_cells(mask: Mask) -> int:
+    flat = mask.ravel()
+    firsts = flat[1:][flat[1:] != flat[:-1]]
+    return int(np.count_nonzero(np.unique(np.append(flat[:1], firsts))))
 
 
 def _not_mask(path: Path, reason: str) -> RejectedError:
@@ -187,5 +197,5 @@ def _not_mask(path: Path, reason: str) -> RejectedError:
 
 
 def _pickle(path: Path) -> RejectedError:
-    reason = "holds Python objects, which are never loaded; save integers, e.g. mask.astype(np.uint16)"
+    reason = "holds Python objects, which are never loaded; save integers, e.g. mask.astype(np.uint32)"
     return RejectedError("pickle", path, reason)

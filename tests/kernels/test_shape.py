@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -43,6 +45,14 @@ def plain_pieces(mask: Mask, mask_id: int) -> int:
     return int(found) - 1
 
 
+def plain_far_edge(mask: Mask, mask_id: int) -> list[int]:
+    """Flat index of each pixel in the last row or column of the cell's box."""
+    pixels = np.argwhere(mask == mask_id)
+    last = pixels.max(axis=0).tolist()
+    at_edge = [(r, c) for r, c in pixels.tolist() if r == last[0] or c == last[1]]
+    return [r * mask.shape[1] + c for r, c in at_edge]
+
+
 def straight_places(mask: Mask) -> list[tuple[int, int]]:
     """Pixels of a cell between two others of it in a row or a column, and with none beside: no corners."""
     padded = np.pad(mask, 1)
@@ -57,6 +67,11 @@ def assert_shapes_are_plain(mask: Mask) -> None:
     assert np.transpose(box).tolist() == [list(plain_box(mask, i)) for i in ids]
     assert shape.touch_border(box, label.rows.shape).tolist() == [plain_touch(mask, i) for i in ids]
     assert shape.pieces(label).tolist() == [plain_pieces(mask, i) for i in ids]
+    pixel, cell = shape.far_edges(label, box)
+    assert [sorted(pixel[cell == k].tolist()) for k in range(len(ids))] == [
+        plain_far_edge(mask, i) for i in ids
+    ]
+    assert len(pixel) == sum(len(plain_far_edge(mask, i)) for i in ids)
 
 
 @every_picture
@@ -68,6 +83,18 @@ def test_shapes_of_a_drawn_mask_are_those_of_the_plain_way(picture: Picture) -> 
 @given(masks())
 def test_shapes_of_any_mask_are_those_of_the_plain_way(mask: Mask) -> None:
     assert_shapes_are_plain(mask)
+
+
+def test_scattered_cells_whose_boxes_are_the_image_cost_no_more_than_their_pixels() -> None:
+    mask = np.random.default_rng(0).integers(1, 10_001, (300, 300))
+    label = label_image(mask)
+    box = shape.boxes(label)
+    tracemalloc.start()
+    try:
+        shape.far_edges(label, box)
+        assert tracemalloc.get_traced_memory()[1] < 20 * mask.nbytes  # along the boxes: 200
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("seed", range(20))

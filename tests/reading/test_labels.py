@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,17 @@ from hypothesis import strategies as st
 
 from hpastore.errors import InputError
 from hpastore.model import FAILURE_CODES, LABEL_NAMES, NAME_PATTERN
-from hpastore.reading import LabelTable, read_labels
+from hpastore.reading import LabelTable, files, read_labels
 
 HEADER = "ID,Label\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def files_that_rest() -> Iterator[None]:
+    """Read a table at once though it was written this very moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_TICK_NS", 0)
+        yield
 
 
 def table(folder: Path, content: str | bytes, name: str = "train.csv", **columns: str) -> LabelTable:
