@@ -7,7 +7,9 @@ group first, bit 5 set where another group follows, as characters from ``'0'`` o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +80,80 @@ def decode(counts: str, height: int, width: int) -> npt.NDArray[np.bool_]:
     return np.repeat(values, lengths).reshape(width, height).T
 
 
+class Extents(NamedTuple):
+    """Areas and boxes of K masks: (K,) int64 each; boxes are half-open, in pixels."""
+
+    area: npt.NDArray[np.int64]
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    width: npt.NDArray[np.int64]
+    height: npt.NDArray[np.int64]
+
+
+def extents(counts: Sequence[str], height: int, width: int) -> Extents:
+    """Measure the masks of one image without drawing them.
+
+    Parameters
+    ----------
+    counts : K strings
+        As of `encode_cells`.
+    height, width : int
+        Size of the image, pixels.
+
+    Raises
+    ------
+    ValueError
+        If any of them is not what `decode` takes, or has no pixel.
+
+    Examples
+    --------
+    >>> [int(values[0]) for values in extents(["13"], 2, 2)]
+    [3, 0, 0, 2, 2]
+    """
+    if not counts:
+        return Extents(*(np.zeros(0, np.int64) for _ in Extents._fields))
+    pixels = height * width
+    lengths, begin = _all_lengths(counts, pixels)
+    cell = np.repeat(np.arange(len(counts)), np.diff(begin, append=len(lengths)))
+    stop = np.cumsum(lengths) - cell * pixels  # within the cell's own mask: each fills the image
+    ones = ((np.arange(len(lengths)) - begin[cell]) % 2 == 1) & (lengths > 0)
+    lengths, stop, cell = lengths[ones], stop[ones], cell[ones]
+    first = np.searchsorted(cell, np.arange(len(counts)))
+    if not len(cell) or (first == len(cell)).any() or (cell[first] != np.arange(len(counts))).any():
+        raise ValueError("a mask has no pixel")
+    (left, top), (right, bottom) = divmod(stop - lengths, height), divmod(stop - 1, height)
+    wraps = left < right  # a run that goes on in the next column has touched the lower and the upper border
+    x, y = left[first], np.minimum.reduceat(np.where(wraps, 0, top), first)
+    x_end = np.maximum.reduceat(right, first) + 1
+    y_end = np.maximum.reduceat(np.where(wraps, height - 1, bottom), first) + 1
+    return Extents(np.add.reduceat(lengths, first), x, y, x_end - x, y_end - y)
+
+
+def _all_lengths(counts: Sequence[str], pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Run lengths of all strings, one string after the other, and where each string's begin."""
+    differences, ends = _numbers("".join(counts))
+    stops = np.cumsum([len(text) for text in counts])
+    last = np.searchsorted(ends, stops)
+    if (ends[last] != stops).any() or (np.diff(last, prepend=-1) == 0).any():
+        raise ValueError("a string is empty or cut short")
+    begin = np.append(0, last[:-1] + 1)
+    # With this no sum can pass 63 bits and come back as a length.
+    if (np.abs(differences) > pixels).any():
+        raise ValueError(f"a run does not fit into {pixels} pixels")
+    nth = np.arange(len(differences)) - np.repeat(begin, np.diff(begin, append=len(differences)))
+    lengths = differences.copy()
+    for parity in (0, 1):
+        # x[i] += x[i - 2] from the fourth on: a running sum that begins at the second and third number.
+        chain = (nth % 2 == parity) & (nth > 0)
+        sums, starts = np.cumsum(differences[chain]), np.flatnonzero(nth[chain] <= 2)
+        before = np.append(0, sums)[starts]
+        lengths[chain] = sums - np.repeat(before, np.diff(starts, append=len(sums)))
+    wrong = (lengths < 0).any() or (np.add.reduceat(lengths, begin) != pixels).any()
+    if wrong:
+        raise ValueError(f"the runs of a mask do not fill {pixels} pixels")
+    return lengths, begin
+
+
 def _counts(label: LabelImage) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Run lengths of all cells, one cell after the other, and where each cell begins."""
     total, cells = label.rows.size, len(label.ids)
@@ -114,18 +190,24 @@ def _characters(numbers: npt.NDArray[np.int64]) -> tuple[str, npt.NDArray[np.int
 
 def _lengths(counts: str) -> npt.NDArray[np.int64]:
     """Undo `_characters` and the differences."""
-    codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
-    if not codes.size or codes.min() < 0 or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
-        raise ValueError(f"{counts[:20]!r} is not a compressed COCO RLE")
-    ends = np.flatnonzero(codes < _MORE) + 1
-    begin = np.append(0, ends[:-1])
-    if (ends - begin).max() > 12:
-        raise ValueError(f"{counts[:20]!r} is not a compressed COCO RLE")
-    shift = _GROUP * (np.arange(len(codes)) - np.repeat(begin, ends - begin))
-    values = np.add.reduceat((codes & (_MORE - 1)) << shift, begin)
-    negative = codes[ends - 1] & (_MORE // 2) != 0
-    values -= np.where(negative, np.int64(1) << (_GROUP * (ends - begin)), 0)
+    values, _ = _numbers(counts)
     # x[i] += x[i - 2] from the fourth on: a running sum over every other number.
     for parity in (1, 2):
         values[parity::2] = np.cumsum(values[parity::2])
     return values
+
+
+def _numbers(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Undo `_characters`: all numbers, and where each number's text ends."""
+    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    if not codes.size or codes.min() < 0 or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
+        raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
+    ends = np.flatnonzero(codes < _MORE) + 1
+    begin = np.append(0, ends[:-1])
+    if (ends - begin).max() > 12:
+        raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
+    shift = _GROUP * (np.arange(len(codes)) - np.repeat(begin, ends - begin))
+    values = np.add.reduceat((codes & (_MORE - 1)) << shift, begin)
+    negative = codes[ends - 1] & (_MORE // 2) != 0
+    values -= np.where(negative, np.int64(1) << (_GROUP * (ends - begin)), 0)
+    return values, ends

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, 
 from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
+from hpastore.store import file, write
 from hpastore.store.engine import Store, patiently
 
 logger = logging.getLogger(__name__)
@@ -100,6 +99,8 @@ def _upgrade(store: Store, revision: str) -> bool:
         if _revision(connection) == head():
             _create_views(connection)
         _refuse_orphans(store, connection)
+        if before is not None and _revision(connection) == head():
+            write.take_missing_seals(connection)
     return True
 
 
@@ -113,17 +114,10 @@ def _back_up(store: Store, revision: str) -> None:
     path = backup_path(store, revision)
     temporary = Path(f"{path}.tmp")
     temporary.unlink(missing_ok=True)
-    source = sqlite3.connect(str(store.engine.url.database))
-    target = sqlite3.connect(temporary)
-    try:
-        source.backup(target)
-    finally:
-        source.close()
-        target.close()
+    with store.reading() as connection:
+        file.copy(connection, temporary)
     reach("schema.copied")
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    file.put_in_place(temporary, path)
     reach("schema.backed_up")
     logger.info("the store as it was is kept in %s", path)
 

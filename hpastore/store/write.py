@@ -1,21 +1,34 @@
-"""Every statement that changes rows."""
+"""Every statement that changes rows, and their seals with them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hpastore.failpoints import reach
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, ChannelStats, Failure, FileRecord, Measured, Recipe, Source
+from hpastore.model import CHANNELS, Cells, Failure, FileRecord, Measured, Recipe, Source
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -33,49 +46,58 @@ from hpastore.schema.tables import (
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
+from hpastore.store import read, seal
 from hpastore.store.read import parts
+
+COUNTERS: Final = {
+    "new": "added",
+    "changed": "changed",
+    "relabelled": "relabelled",
+    "rejected": "rejected",
+    "cells": "cells",
+    "remeasured": "remeasured",
+    "gone": "gone",
+}
+"""Columns of a run by what is counted."""
 
 
 def begin_run(connection: Connection, **columns: Any) -> int:
     """Record that a run begins, and return its id."""
-    zeros = dict.fromkeys(("added", "changed", "relabelled", "rejected", "cells"), 0)
-    statement = insert(IngestRun).values(**zeros, **columns).returning(IngestRun.id)
-    return int(connection.execute(statement).scalar_one())
+    statement = insert(IngestRun).values(**dict.fromkeys(COUNTERS.values(), 0), **columns)
+    run_id = int(connection.execute(statement.returning(IngestRun.id)).scalar_one())
+    _seal(connection, IngestRun, IngestRun.id == run_id)
+    return run_id
 
 
 def count_run(connection: Connection, run_id: int, counts: Mapping[str, int]) -> None:
     """Add to what a run did; in the transaction that does it."""
-    counters = {
-        "new": IngestRun.added,
-        "changed": IngestRun.changed,
-        "relabelled": IngestRun.relabelled,
-        "rejected": IngestRun.rejected,
-        "cells": IngestRun.cells,
-        "remeasured": IngestRun.remeasured,
-        "gone": IngestRun.gone,
-    }
-    added = {counter: counter + counts[name] for name, counter in counters.items() if counts.get(name)}
+    added = {counter: counts[name] for name, counter in COUNTERS.items() if counts.get(name)}
     if added:
-        connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(added))
+        _change(
+            connection,
+            IngestRun,
+            IngestRun.id == run_id,
+            lambda row: {counter: row[counter] + count for counter, count in added.items()},
+        )
 
 
 def finish_run(connection: Connection, run_id: int, now: datetime) -> None:
     """Record that a run came to its end, and let PostgreSQL's planner know the new sizes."""
-    connection.execute(update(IngestRun).where(IngestRun.id == run_id).values(finished_at=now))
+    _change(connection, IngestRun, IngestRun.id == run_id, {"finished_at": now})
     _analyze(connection)
 
 
 def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
     """Make a recipe the store's current one, and return its id."""
-    connection.execute(update(RecipeRow).where(RecipeRow.current).values(current=False))
     values = asdict(recipe)
-    same = [getattr(RecipeRow, name) == value for name, value in values.items()]
-    statement = update(RecipeRow).where(*same).values(current=True).returning(RecipeRow.id)
-    found = connection.execute(statement).scalar()
+    same = and_(*(getattr(RecipeRow, name) == value for name, value in values.items()))
+    _change(connection, RecipeRow, and_(RecipeRow.current, ~same), {"current": False})
+    _change(connection, RecipeRow, and_(~RecipeRow.current, same), {"current": True})
+    found = connection.execute(select(RecipeRow.id).where(same)).scalar()
     if found is None:
-        found = connection.execute(
-            insert(RecipeRow).values(current=True, **values).returning(RecipeRow.id)
-        ).scalar_one()
+        statement = insert(RecipeRow).values(current=True, **values).returning(RecipeRow.id)
+        found = connection.execute(statement).scalar_one()
+        _seal(connection, RecipeRow, RecipeRow.id == found)
     return int(found)
 
 
@@ -95,43 +117,53 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     int
         Number of cells stored.
     """
-    source, cells = measured.source, measured.cells
-    connection.execute(delete(Image).where(Image.name == source.name))
+    source = measured.source
+    cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
+    row = {
+        "name": source.name,
+        "width": measured.width,
+        "height": measured.height,
+        "bit_depth": measured.bit_depth,
+        "cell_count": len(measured.cells.mask_ids),
+        **_labels(source),
+        **columns,
+    }
+    seals = {
+        "contents": seal.of_contents(cells, channels),
+        "checksum": seal.add(seal.of_row(Image, row), _of_files(measured.files), _of_labels(source)),
+    }
+    if connection.execute(select(Image.id).where(Image.name == source.name)).scalar() is not None:
+        _delete(connection, [source.name])
     reach("image.deleted")
-    image_id = connection.execute(
-        insert(Image)
-        .values(
-            name=source.name,
-            width=measured.width,
-            height=measured.height,
-            bit_depth=measured.bit_depth,
-            cell_count=len(cells.mask_ids),
-            **_labels(source),
-            **columns,
-        )
-        .returning(Image.id)
-    ).scalar_one()
+    statement = insert(Image).values(**row, **seals).returning(Image.id)
+    image_id = connection.execute(statement).scalar_one()
     reach("image.row")
     connection.execute(insert(ImageFile), [{"image_id": image_id, **f._asdict()} for f in measured.files])
     reach("image.files")
     _write_labels(connection, image_id, source)
     reach("image.labels")
     connection.execute(
-        insert(ImageChannel), [_image_channel(image_id, c, cells.channels[c]) for c in CHANNELS]
+        insert(ImageChannel),
+        [
+            {"image_id": image_id, "channel": c, "background_level": level, "histogram": histogram}
+            for c, (level, histogram, _) in channels.items()
+        ],
     )
     reach("image.channels")
-    if len(cells.mask_ids):
-        _write_cells(connection, image_id, measured)
+    if row["cell_count"]:
+        _write_cells(connection, image_id, cells, channels)
     clear_failures(connection, [source.name])
-    return len(cells.mask_ids)
+    return len(measured.cells.mask_ids)
 
 
 def relabel_image(connection: Connection, source: Source, root: str, split: str | None) -> None:
     """Replace the labels of a stored image, whose files are now in `root`."""
-    values = _labels(source)
-    statement = update(Image).where(Image.name == source.name).values(**values).returning(Image.id)
-    image_id = connection.execute(statement).scalar_one()
-    connection.execute(delete(ImageLabel).where(ImageLabel.image_id == image_id))
+    named = Image.name == source.name
+    image_id = connection.execute(select(Image.id).where(named)).scalar_one()
+    mine = ImageLabel.image_id == image_id
+    difference = _of_labels(source) - seal.of_rows(connection, ImageLabel, mine)
+    _change(connection, Image, named, _labels(source), checksum=difference)
+    connection.execute(delete(ImageLabel).where(mine))
     _write_labels(connection, image_id, source)
     reach("image.relabelled")
     move_images(connection, [source.name], root, split)
@@ -150,7 +182,10 @@ def touch_image(
     """
     named = select(Image.id, Image.labels).where(Image.name == source.name)
     image_id, labels = connection.execute(named).one()
-    connection.execute(delete(ImageFile).where(ImageFile.image_id == image_id))
+    files, mine = list(files), ImageFile.image_id == image_id
+    difference = _of_files(files) - seal.of_rows(connection, ImageFile, mine)
+    _change(connection, Image, Image.id == image_id, {}, checksum=difference)
+    connection.execute(delete(ImageFile).where(mine))
     connection.execute(insert(ImageFile), [{"image_id": image_id, **file._asdict()} for file in files])
     reach("image.touched")
     if labels != _labels(source)["labels"]:
@@ -167,21 +202,21 @@ def move_images(connection: Connection, names: Sequence[str], root: str, split: 
     if split is not None:
         values["split"] = split
     for part in parts(names):
-        connection.execute(update(Image).where(Image.name.in_(part)).values(values))
+        _change(connection, Image, Image.name.in_(part), values)
         reach("images.moved")
 
 
 def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
     """Record that stored images have left their inputs."""
     for part in parts(names):
-        connection.execute(update(Image).where(Image.name.in_(part)).values(gone_at=now))
+        _change(connection, Image, Image.name.in_(part), {"gone_at": now})
         reach("images.gone")
 
 
 def delete_images(connection: Connection, names: Sequence[str]) -> None:
     """Delete images with all their rows."""
     for part in parts(names):
-        connection.execute(delete(Image).where(Image.name.in_(part)))
+        _delete(connection, part)
         reach("images.pruned")
 
 
@@ -199,19 +234,23 @@ def remeasure_image(
         Keys of the image's K cells in ascending mask id.
     channels : mapping of channel to (background level, (K,) fractions)
     """
-    mine = ImageChannel.image_id == image_id
-    for channel, (level, fractions) in channels.items():
-        statement = update(ImageChannel).where(mine, ImageChannel.channel == channel)
-        connection.execute(statement.values(background_level=None if math.isnan(level) else level))
-        values = [
-            {"cell": cell, "value": value}
-            for cell, value in zip(cells, _values(fractions, "real"), strict=True)
-        ]
-        if values:
-            of_cell = and_(CellChannel.cell_id == bindparam("cell"), CellChannel.channel == channel)
-            connection.execute(update(CellChannel).where(of_cell).values(fraction=bindparam("value")), values)
-        reach("image.remeasured")
-    connection.execute(update(Image).where(Image.id == image_id).values(recipe_id=recipe_id))
+    values = {c: (_real(level), _values(fractions, "real")) for c, (level, fractions) in channels.items()}
+    contents = _difference(seal.fractions(connection, image_id), cells, values)
+    _change(connection, Image, Image.id == image_id, {"recipe_id": recipe_id}, contents=contents)
+    of_image = and_(ImageChannel.image_id == image_id, ImageChannel.channel == bindparam("of"))
+    levels = [{"of": channel, "level": level} for channel, (level, _) in values.items()]
+    statement = update(ImageChannel).where(of_image).values(background_level=bindparam("level"))
+    connection.execute(statement, levels)
+    reach("image.remeasured")
+    of_cell = and_(CellChannel.cell_id == bindparam("cell"), CellChannel.channel == bindparam("of"))
+    rows = [
+        {"cell": cell, "of": channel, "value": value}
+        for channel, (_, fractions) in values.items()
+        for cell, value in zip(cells, fractions, strict=True)
+    ]
+    if rows:
+        connection.execute(update(CellChannel).where(of_cell).values(fraction=bindparam("value")), rows)
+    reach("image.fractions")
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
@@ -222,8 +261,11 @@ def clear_failures(connection: Connection, names: Sequence[str]) -> None:
 
 def forget_tries(connection: Connection, names: Sequence[str]) -> None:
     """Forget what the files of rejected images were like, so that they are tried again."""
-    for part in parts(names):
-        connection.execute(delete(FailureFile).where(FailureFile.image_name.in_(part)))
+    for name in names:
+        mine = FailureFile.image_name == name
+        files = seal.of_rows(connection, FailureFile, mine)
+        _change(connection, FailureRow, FailureRow.image_name == name, {}, checksum=-files)
+        connection.execute(delete(FailureFile).where(mine))
 
 
 def write_failures(
@@ -254,6 +296,8 @@ def write_failures(
     files = [{"image_name": f.image_name, **file._asdict()} for f in failures for file in f.files]
     if files:
         connection.execute(insert(FailureFile), files)
+    for part in parts([failure.image_name for failure in failures]):
+        _seal(connection, FailureRow, FailureRow.image_name.in_(part))
     reach("failures.written")
 
 
@@ -276,7 +320,19 @@ def write_clean_set(
     set_id = connection.execute(made).scalar_one()
     connection.execute(insert(CleanRule), [{"clean_set_id": set_id, **rule} for rule in rules])
     _materialise(connection, set_id)
+    _seal(connection, CleanSet, CleanSet.id == set_id)
+    verdicts = seal.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)
+    connection.execute(update(CleanSet).where(CleanSet.id == set_id).values(verdicts=verdicts))
     return int(set_id), int(version)
+
+
+def take_missing_seals(connection: Connection) -> None:
+    """Take the seals that were never taken: those of rows that an older version wrote."""
+    if not seal.any_missing(connection):
+        return
+    missing = (taken for taken in seal.seals(connection) if taken.stored is None)
+    for (table, column), found in groupby(missing, lambda taken: (taken.table, taken.column)):
+        _store_seals(connection, table, column, found)
 
 
 def _materialise(connection: Connection, set_id: int) -> None:
@@ -313,19 +369,37 @@ def _write_labels(connection: Connection, image_id: int, source: Source) -> None
         connection.execute(insert(ImageLabel), rows)
 
 
-def _image_channel(image_id: int, channel: str, stats: ChannelStats) -> dict[str, Any]:
-    return {
-        "image_id": image_id,
-        "channel": channel,
-        "background_level": stats.background_level,
-        "histogram": stats.histogram,
-    }
+def _of_files(files: Iterable[FileRecord]) -> int:
+    return sum(seal.of_row(ImageFile, file._asdict()) for file in files)
 
 
-def _write_cells(connection: Connection, image_id: int, measured: Measured) -> None:
-    cells = measured.cells
+def _of_labels(source: Source) -> int:
+    return sum(seal.of_row(ImageLabel, {"label_id": label}) for label in source.labels)
+
+
+def _cell_columns(cells: Cells) -> dict[str, Sequence[Any]]:
     shape = {m.name: _values(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape}
-    columns = {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
+    return {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
+
+
+def _channel_columns(cells: Cells) -> dict[str, seal.Channel]:
+    """Channels by name, in an order that does not depend on who measured them."""
+    mask_ids = cells.mask_ids.tolist()
+    channels = {}
+    for name in CHANNELS:
+        stats = cells.channels[name]
+        measures = {m.name: _values(stats.measures[m.name], m.kind) for m in CHANNEL_MEASURES}
+        level = None if stats.background_level is None else _real(stats.background_level)
+        channels[name] = seal.Channel(level, stats.histogram, {"mask_id": mask_ids, **measures})
+    return channels
+
+
+def _write_cells(
+    connection: Connection,
+    image_id: int,
+    columns: Mapping[str, Sequence[Any]],
+    channels: Mapping[str, seal.Channel],
+) -> None:
     rows = _rows(columns, {"image_id": image_id})
     ids = (
         connection.execute(insert(Cell).returning(Cell.id, sort_by_parameter_order=True), rows)
@@ -333,10 +407,9 @@ def _write_cells(connection: Connection, image_id: int, measured: Measured) -> N
         .all()
     )
     reach("image.cells")
-    for channel in CHANNELS:
-        measures = cells.channels[channel].measures
-        levels = {m.name: _values(measures[m.name], m.kind) for m in CHANNEL_MEASURES}
-        connection.execute(insert(CellChannel), _rows({"cell_id": ids, **levels}, {"channel": channel}))
+    for name, channel in channels.items():
+        levels = {measure: values for measure, values in channel.measures.items() if measure != "mask_id"}
+        connection.execute(insert(CellChannel), _rows({"cell_id": ids, **levels}, {"channel": name}))
         reach("image.cell_channels")
 
 
@@ -345,13 +418,90 @@ def _rows(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any]) -> list
 
 
 def _values(measure: npt.NDArray[np.generic], kind: str) -> list[Any]:
-    """Python's own numbers, which both drivers take (SQLite's stores NumPy's as bytes); NaN is NULL."""
+    """Python's own numbers, which both drivers take (SQLite's stores NumPy's as bytes), see `_real`."""
     if kind == "real":
-        return [None if math.isnan(v) else v for v in measure.tolist()]
+        return [None if math.isnan(v) else v + 0.0 for v in measure.tolist()]
     return list(map(bool if kind == "flag" else int, measure.tolist()))
+
+
+def _real(value: float) -> float | None:
+    """A number as both databases give it back: NaN is NULL, and zero has no sign."""
+    return None if math.isnan(value) else value + 0.0
 
 
 def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
     """INSERT with ON CONFLICT, which each dialect has of its own."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
+
+
+def _change(
+    connection: Connection,
+    table: seal.Table,
+    where: ColumnElement[bool],
+    changes: Mapping[str, Any] | Callable[[read.Row], Mapping[str, Any]],
+    **differences: int,
+) -> None:
+    """Change rows, and their seals by what that makes of them.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    table, where
+        Which rows.
+    changes
+        Values by column, or what makes them of a row.
+    differences
+        By seal: what else changes it.
+    """
+    key, names = seal.key_of(table), {"checksum", *differences}
+    seals = [table.__table__.c[name] for name in names]
+    found = connection.execute(select(key.label("key"), *seals, *seal.columns(table)).where(where))
+    changed = []
+    for row in found.mappings().all():
+        values = changes(row) if callable(changes) else changes
+        difference = Counter(differences)
+        difference["checksum"] += seal.of_row(table, {**row, **values}) - seal.of_row(table, row)
+        sums = {name: seal.add(row[name], difference[name]) for name in names}
+        changed.append({"key": row["key"], **values, **sums})
+    if changed:
+        connection.execute(update(table).where(key == bindparam("key")), changed)
+
+
+def _seal(connection: Connection, table: seal.Table, where: ColumnElement[bool]) -> None:
+    """Take the seals of rows that were just written."""
+    _store_seals(connection, table, "checksum", seal.checksums(connection, table, where))
+
+
+def _store_seals(connection: Connection, table: seal.Table, column: str, seals: Iterable[seal.Seal]) -> None:
+    statement = update(table).where(seal.key_of(table) == bindparam("key"))
+    values = [{"key": taken.key, column: taken.now} for taken in seals]
+    if values:
+        connection.execute(statement, values)
+
+
+def _delete(connection: Connection, names: Sequence[str]) -> None:
+    """Delete images, and take the verdicts that go with their cells out of the seals of clean sets."""
+    chosen = Image.name.in_(names)
+    cells = select(Cell.id).join(Image).where(chosen)
+    for set_id, total in seal.verdicts(connection, CleanSetCell.cell_id.in_(cells)).items():
+        statement = update(CleanSet).where(CleanSet.id == set_id)
+        connection.execute(statement.values(verdicts=CleanSet.verdicts - total))
+    connection.execute(delete(Image).where(chosen))
+
+
+def _difference(
+    before: Mapping[str, seal.Channel],
+    cells: Sequence[int],
+    values: Mapping[str, tuple[float | None, Sequence[float | None]]],
+) -> int:
+    """What other levels and fractions make of the seal of an image's contents."""
+    total = 0
+    for channel, (level, fractions) in values.items():
+        old = before[channel]
+        of_cell = dict(zip(cells, fractions, strict=True))
+        now = {**old.measures, "fraction": [of_cell[cell] for cell in old.measures.get("cell_id", ())]}
+        total += seal.of_fractions(channel, level, now)
+        total -= seal.of_fractions(channel, old.background_level, old.measures)
+    return total

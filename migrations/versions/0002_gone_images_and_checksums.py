@@ -2,7 +2,8 @@
 
 Why: an image whose row or files are gone is marked before it is deleted; a rejected image is tried
 again only when its files change, so that they are remembered; and a store must notice a byte that
-its disk changed.  Checksums of older rows are taken after the migration, by the program.
+its disk changed.  Checksums of older rows are taken after the migration by the program, in the same
+transaction: they vouch for the rows from then on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""A SQLite store as a file: copied while others write to it, and put in its place whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+_PAGES: Final = 1000
+"""Pages that are copied between two looks at signals: some milliseconds."""
+
+
+def copy(connection: Connection, target: Path) -> None:
+    """Copy the file of a reading connection, as it is at this moment.
+
+    Without a transaction SQLite would begin again whenever somebody has written, and under constant
+    writing never end.
+
+    Parameters
+    ----------
+    connection
+        In a transaction of `hpastore.store.engine.Store.reading` of a SQLite store.
+    target : Path
+        An empty file, or one that is not there.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it is one moment
+    with closing(sqlite3.connect(target)) as copied:
+        copied.execute("PRAGMA synchronous = OFF")  # nobody needs a part of it, see put_in_place
+        driver.backup(copied, pages=_PAGES, progress=lambda *_: None)
+    shutil.copymode(str(connection.engine.url.database), target)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Let a finished file take the place of another; a power cut leaves one or the other."""
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
