@@ -349,12 +349,9 @@ class _Worker(Generic[_In, _Out]):
     def hear(self) -> bool:
         """Take what it has said, and tell whether it lives; a result may come from one that died since."""
         alive = self.process.is_alive()  # before the pipe is emptied
-        try:
-            while self.pipe.poll():
-                self._answer(self.pipe.recv())
-        except (EOFError, OSError):
-            return False
-        return alive
+        while (answer := self._receive()) is not None:
+            self._answer(*answer)
+        return alive and not self.pipe.closed
 
     def is_late(self, seconds: float) -> bool:
         limit = seconds if self.ready else _START_S
@@ -374,16 +371,23 @@ class _Worker(Generic[_In, _Out]):
         name = signal.Signals(-code).name
         return f"killed by {name}" + (", often for want of memory" if name == "SIGKILL" else "")
 
-    def _answer(self, answer: tuple[bool, Any] | None) -> None:
+    def _receive(self) -> tuple[str, Any] | None:
+        """What it has said, if anything; its end closes the pipe."""
+        try:
+            return None if self.pipe.closed or not self.pipe.poll() else self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(1)  # so that it has the exit code of its own
+            self.pipe.close()
+            return None
+
+    def _answer(self, what: str, value: Any) -> None:
         self.since = time.monotonic()
-        if answer is None:
+        if what == "ready":
             self.ready = True
-            return
-        good, result = answer
-        if not good:
-            raise result
-        if self.jobs:  # else it was dropped
-            self.jobs.popleft().finish(result)
+        elif what == "error":
+            raise value
+        elif self.jobs:  # else it was dropped
+            self.jobs.popleft().finish(value)
 
 
 @contextmanager
@@ -400,17 +404,17 @@ def _signals_held() -> Iterator[None]:
 def _serve(pipe: Connection, function: Callable[[Any], Any], memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
     _prepare(parent, memory)
-    pipe.send(None)
+    pipe.send(("ready", None))
     while True:
         try:
             item = pipe.recv()
         except EOFError:
             return
         try:
-            answer = True, function(item)
+            answer: tuple[str, Any] = "result", function(item)
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            answer = False, error
+            answer = "error", error
         try:
             pipe.send(answer)
         except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -44,6 +45,10 @@ def fail(number: int) -> float:
 class OddError(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(one)
+
+
+def fail_as_a_disk(number: int) -> int:
+    raise OSError(errno.ENOSPC, "full")
 
 
 def fail_oddly(number: int) -> int:
@@ -130,6 +135,8 @@ def test_an_error_in_a_worker_is_raised_here_with_where_it_was() -> None:
         list(each(fail, [1, 0, 1], 2))
     assert "in a worker process" in caught.value.__notes__[0]
     assert "return 1 / number" in caught.value.__notes__[0]
+    with pytest.raises(OSError, match="full"):
+        list(each(fail_as_a_disk, [1], 1))
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         list(each(fail_oddly, [1], 1))  # the error itself cannot be made again here
 

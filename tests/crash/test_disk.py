@@ -1,0 +1,241 @@
+"""Disks that are full, or that cannot be written: one line, nothing half-written, and it goes on later."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import hpastore
+from tests.conftest import Figure, Trials
+from tests.crash.harness import damage, dump, neither_lost_nor_partial
+from tests.world import dataset
+
+SIZES_KB = (64, 160, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096, 6144)
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Disk:
+    """A small disk that only the commands run here see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._process = subprocess.Popen(
+            ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.crash.disk"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+
+    def close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+        self._process.wait(timeout=30)
+
+    def run(self, *command: object, **environment: str) -> Outcome:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        request = {"command": [*map(str, command)], "environment": {**os.environ, **environment}}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return Outcome(*json.loads(self._process.stdout.readline()))
+
+    def must(self, *command: object) -> str:
+        done = self.run(*command)
+        assert done.code == 0, done.err
+        return done.out
+
+    def mount(self, kilobytes: int) -> None:
+        self.must("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", self.folder)
+
+    def unmount(self) -> None:
+        self.must("umount", self.folder)
+
+    def remount(self, options: str) -> None:
+        self.must("mount", "-o", f"remount,{options}", self.folder)
+
+    def hpastore(self, *arguments: object, **environment: str) -> Outcome:
+        return self.run(sys.executable, "-m", "hpastore", *arguments, **environment)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    command = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(command, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this system lets nobody mount a small disk of one's own")
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.close()
+
+
+@pytest.mark.soak
+def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
+    disk: Disk, tmp_path: Path, figure: Figure, trials: Trials
+) -> None:
+    root, copy = dataset(tmp_path / "data", 24), tmp_path / "copy.db"
+    undisturbed = f"sqlite:///{tmp_path / 'undisturbed.db'}"
+    with hpastore.open_store(undisturbed, create=True) as store:
+        hpastore.ingest(store, root, executor="serial")
+    after = dump(undisturbed)
+    ingest = ("--db", disk.folder / "cells.db", "ingest", root, "--executor", "serial")
+    full = 0
+    for kilobytes in SIZES_KB[:: trials(2, 1)]:
+        disk.mount(kilobytes)
+        done = disk.hpastore(*ingest)
+        if done.code:
+            full += 1
+            assert done.code == 5, done.err
+            assert done.out == ""
+            last = done.err.splitlines()[-1]
+            assert last.startswith("hpastore: "), done.err
+            assert "free some and run the same command again" in last, done.err
+        if disk.run("test", "-s", disk.folder / "cells.db").code == 0:
+            disk.must("sh", "-c", f"cp {disk.folder}/cells.db* {tmp_path} && mv {tmp_path}/cells.db {copy}")
+            for log in tmp_path.glob("cells.db-*"):
+                log.rename(tmp_path / log.name.replace("cells", "copy"))
+            url = f"sqlite:///{copy}"
+            assert damage(url) == []
+            if done.code == 0 or hpastore_tables(url):
+                assert neither_lost_nor_partial(dump(url), [], after) == []
+            for file in tmp_path.glob("copy.db*"):
+                file.unlink()
+        disk.remount("size=64m")
+        again = disk.hpastore(*ingest)
+        assert again.code == 0, again.err
+        found = disk.must(
+            sys.executable, "-m", "hpastore", "--db", disk.folder / "cells.db", "dump", "--canonical"
+        )
+        assert found.splitlines() == after
+        disk.unmount()
+    assert full >= 4
+    figure(f"disk full: {full} sizes of a disk too small for 24 images: exit code 5, no damage, dumps equal")
+
+
+def hpastore_tables(url: str) -> bool:
+    try:
+        hpastore.open_store(url).close()
+    except hpastore.HpastoreError:
+        return False
+    return True
+
+
+@pytest.mark.soak
+def test_a_limit_of_a_files_size_is_as_a_full_disk(tmp_path: Path, figure: Figure, trials: Trials) -> None:
+    root = dataset(tmp_path / "data", 12)
+    undisturbed, url = f"sqlite:///{tmp_path / 'undisturbed.db'}", f"sqlite:///{tmp_path / 'cells.db'}"
+    with hpastore.open_store(undisturbed, create=True) as store:
+        hpastore.ingest(store, root, executor="serial")
+    after, limited = dump(undisturbed), 0
+    command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "--executor", "serial"]
+    for kilobytes in SIZES_KB[:: trials(4, 1)]:
+
+        def limit(size: int = 1024 * kilobytes) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+        if done.returncode:
+            limited += 1
+            assert done.returncode == 5, done.stderr
+            assert "free some and run the same command again" in done.stderr.splitlines()[-1]
+            assert damage(url) == []
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert dump(url) == after
+        for file in tmp_path.glob("cells.db*"):
+            file.unlink()
+    assert limited >= 2
+    figure(f"disk full: {limited} limits of a file's size: exit code 5, no damage, dumps equal")
+
+
+def test_a_full_temporary_folder_is_one_line(disk: Disk, tmp_path: Path) -> None:
+    root, path = dataset(tmp_path / "data", 3), tmp_path / "cells.db"
+    with hpastore.open_store(path, create=True) as store:
+        hpastore.ingest(store, root, executor="serial")
+        with store.writing() as connection:  # so many rows that SQLite sorts them in a file
+            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)"
+            columns = "x, y, width, height, area, touches_border, pieces, nucleus_area, rle"
+            connection.exec_driver_sql(
+                f"INSERT INTO cell (image_id, mask_id, {columns}) {numbers} SELECT 1, 1000 + i, {columns} "
+                "FROM n, (SELECT * FROM cell WHERE id = 1)"
+            )
+            others = "intensity_min, intensity_max, intensity_mean, intensity_std, intensity_median, "
+            others += "saturated, entropy, brenner, fraction, fraction_notebook"
+            connection.exec_driver_sql(
+                f"INSERT INTO cell_channel (cell_id, channel, {others}) SELECT c.id, 'green', {others} "
+                "FROM cell c, (SELECT * FROM cell_channel WHERE cell_id = 1 AND channel = 'green') "
+                "WHERE c.mask_id > 1000"
+            )
+    disk.mount(64)
+    for command in (["thresholds"], ["clean", "create", "mine"]):
+        done = disk.hpastore("--db", path, *command, SQLITE_TMPDIR=str(disk.folder))
+        assert done.code == 5, done.out
+        (line,) = done.err.splitlines()
+        assert "free some and run the same command again" in line
+    assert damage(f"sqlite:///{path}") == []
+    assert disk.hpastore("--db", path, "thresholds").code == 0
+    with hpastore.open_store(path) as store:
+        assert hpastore.clean_sets(store).empty
+
+
+def test_an_export_to_a_full_disk_leaves_nothing(disk: Disk, tmp_path: Path) -> None:
+    root, path = dataset(tmp_path / "data", 24), tmp_path / "cells.db"
+    with hpastore.open_store(path, create=True) as store:
+        hpastore.ingest(store, root, executor="serial")
+    disk.mount(8)
+    for form, out in (("coco", "a.json"), ("mmdet", "a.pkl"), ("csv", "a.csv"), ("images", "a")):
+        done = disk.hpastore("--db", path, "export", form, disk.folder / out)
+        assert (done.code, done.out) == (5, ""), done.err
+        assert done.err.endswith(f"{out}: no room left on the disk; nothing was written\n")
+        assert disk.must("ls", "-A", disk.folder) == ""
+
+
+def test_read_only_media_can_be_asked_and_not_written(disk: Disk, tmp_path: Path) -> None:
+    root, path = dataset(tmp_path / "data", 3), disk.folder / "cells.db"
+    disk.mount(8192)
+    assert disk.hpastore("--db", path, "ingest", root).code == 0
+    assert disk.hpastore("--db", path, "clean", "create", "mine").code == 0
+    expected = disk.hpastore("--db", path, "dump", "--canonical").out
+    disk.remount("ro")
+    assert disk.must("ls", disk.folder) == "cells.db\n"
+    assert disk.hpastore("--db", path, "dump", "--canonical").out == expected
+    for command in (
+        ["status"],
+        ["failures"],
+        ["plan", root],
+        ["thresholds"],
+        ["clean", "list"],
+        ["clean", "show", "mine"],
+        ["sql", "SELECT count(*) FROM cell_stats"],
+        ["export", "coco", tmp_path / "a.json", "--clean", "mine"],
+        ["db", "current"],
+        ["db", "check"],
+    ):
+        done = disk.hpastore("--db", path, *command)
+        assert done.code == 0, done.err
+    dataset(root, 4)
+    for command in (["ingest", root], ["clean", "create", "other"]):
+        done = disk.hpastore("--db", path, *command)
+        assert (done.code, done.out) == (5, ""), done.err
+        (line,) = done.err.splitlines()
+        assert "is read-only; check the permissions of the file and its folder" in line
+    assert disk.hpastore("--db", path, "dump", "--canonical").out == expected
