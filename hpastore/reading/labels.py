@@ -137,7 +137,8 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield rows.line_num, row
     except csv.Error as error:
-        raise InputError(path, f"line {rows.line_num}: {error}; correct the quotes of the row") from error
+        said = printable(str(error))
+        raise InputError(path, f"line {rows.line_num}: {said}; correct the quotes of the row") from error
 
 
 def _column(header: list[str], name: str, option: str, path: Path) -> int:

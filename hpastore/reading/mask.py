@@ -28,9 +28,11 @@ _MEMBER: Final = "arr_0.npy"
 """What `numpy.savez` calls its first array."""
 
 _MAX_MEMBERS: Final = 64
+_MEMBER_HEADER: Final = b"PK\x03\x04"
 _ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 1
 _PIECE: Final = 2**16
+_PIXELS: Final = 2**20
 
 # A plain integer array needs 128; a long header is a structured dtype or an attack on the parser.
 _HEADER_BYTES: Final = 1024
@@ -74,7 +76,7 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     -------
     (H, W) integer
         Ids as stored, 0 is background; C-contiguous, native byte order, perhaps read-only.
-        Booleans become uint8.
+        Booleans become uint8, integers of 64 bits uint32, which holds all ids that are allowed.
 
     Raises
     ------
@@ -95,6 +97,8 @@ def decode_mask(data: bytes, path: Path) -> Mask:
 
 
 def _unzip(data: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], _Layout]:
+    if not data.startswith(_MEMBER_HEADER):  # zipfile finds an archive behind anything
+        raise _not_mask(path, "it is no archive")
     # Before zipfile makes an object of each of a million members.
     if data.count(_ENTRY) > _MAX_MEMBERS:
         raise _not_mask(path, "it has too many members")
@@ -174,22 +178,29 @@ def _array(raw: bytes | npt.NDArray[np.uint8], layout: _Layout, path: Path) -> M
     array = flat.reshape(layout.shape, order="F" if layout.fortran else "C")
     if array.dtype == np.bool:
         array = (array.view(np.uint8) != 0).view(np.uint8)  # a stored True may be any byte but 0
-    mask: Mask = np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    lowest = mask.min() if mask.dtype.kind == "i" else 0
-    highest = mask.max() if mask.dtype.itemsize > 2 else 0  # of 16 bits all ids are allowed
+    lowest = array.min() if array.dtype.kind == "i" else 0
+    highest = array.max() if array.dtype.itemsize > 2 else 0  # of 16 bits all ids are allowed
     if lowest < 0 or highest > MAX_MASK_ID:
-        reason = f"has ids from {mask.min()} to {mask.max()}; 0 to {MAX_MASK_ID} are allowed"
+        reason = f"has ids from {array.min()} to {array.max()}; 0 to {MAX_MASK_ID} are allowed"
         raise RejectedError("label_range", path, reason)
-    if highest > MAX_CELLS and (cells := _count_cells(mask)) > MAX_CELLS:
-        reason = f"holds {cells} cells; at most {MAX_CELLS} are taken: all pixels of a cell have one id"
+    dtype = np.dtype(np.uint32) if array.dtype.itemsize == 8 else array.dtype.newbyteorder("=")
+    mask: Mask = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+    if highest > MAX_CELLS and _has_too_many_cells(mask.ravel()):
+        reason = f"holds more than {MAX_CELLS} cells, which is the most; all pixels of a cell have one id"
         raise RejectedError("too_many_cells", path, reason)
     return mask
 
 
-def _count_cells(mask: Mask) -> int:
-    flat = mask.ravel()
-    firsts = flat[1:][flat[1:] != flat[:-1]]
-    return int(np.count_nonzero(np.unique(np.append(flat[:1], firsts))))
+def _has_too_many_cells(flat: Mask) -> bool:
+    """Whether there are; piece by piece, since sorting all takes five times the mask's memory."""
+    ids = np.zeros(1, flat.dtype)
+    for start in range(0, flat.size, _PIXELS):
+        piece = flat[start : start + _PIXELS]
+        first_of_runs = np.append(piece[:1], piece[1:][piece[1:] != piece[:-1]])
+        ids = np.union1d(ids, first_of_runs)
+        if len(ids) > 1 + MAX_CELLS:
+            return True
+    return False
 
 
 def _not_mask(path: Path, reason: str) -> RejectedError:

@@ -79,44 +79,81 @@ PREDICT: tuple[Callable[[int, int, int], int], ...] = (
 """By filter: the guess from the bytes at the left, above, and above left."""
 
 
-def strict_read(data: bytes) -> Pixels | None:
-    """Read a grey PNG, 8 or 16 bits, not interlaced; None for any other file, whatever it lacks."""
+def strict_read(data: bytes, *, rgb: bool = True) -> Pixels | None:
+    """Read a grey PNG of 8 or 16 bits, or an opaque 8-bit RGB one of equal channels; None for any other file.
+
+    Nothing is forgiven: each checksum is looked at, and each byte of the image data is used.
+    """
     try:
-        return _read(data)
+        return _read(data, rgb)
     except (AssertionError, IndexError, ValueError, struct.error, zlib.error):
         return None
 
 
-def _read(data: bytes) -> Pixels:
+def _read(data: bytes, rgb: bool) -> Pixels:
+    chunks = _read_chunks(data)
+    critical = [(kind, body) for kind, body in chunks if kind[:1].isupper()]
+    assert chunks[0][0] == critical[0][0] == b"IHDR"
+    assert critical.pop() == chunks[-1] == (b"IEND", b"")
+    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", critical.pop(0)[1])
+    assert width * height > 0
+    assert (depth, colour) in {(8, GRAY), (16, GRAY), *([(8, RGB), (8, RGBA)] if rgb else [])}
+    assert rest in ([0, 0, 0], [0, 0, 1])
+    assert {kind for kind, _ in chunks}.isdisjoint({b"acTL", b"fcTL", b"fdAT"})
+    if colour != GRAY and critical[0][0] == b"PLTE":
+        entries, odd = divmod(len(critical.pop(0)[1]), 3)
+        assert odd == 0 < entries <= 256
+    kinds = [kind for kind, _ in chunks]
+    first, number = kinds.index(b"IDAT"), kinds.count(b"IDAT")
+    assert kinds[first : first + number] == [b"IDAT"] * number == [kind for kind, _ in critical]
+    raw = _inflate(b"".join(body for _, body in critical))
+    samples = {GRAY: 1, RGB: 3, RGBA: 4}[colour]
+    assert len(raw) > width * height * samples
+    pixels = np.zeros((height, width, samples), f"=u{depth // 8}")
+    parts = [pixels[r::dr, c::dc] for r, c, dr, dc in ADAM7] if rest[2] else [pixels]
+    for part in parts:
+        if part.size:
+            raw = _read_scanlines(raw, part)
+    assert raw == b""
+    if samples > 1:
+        assert (pixels[..., :3] == pixels[..., :1]).all()
+        assert (pixels[..., 3:] == 255).all()
+    return pixels[..., 0]
+
+
+def _read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     assert data[:8] == SIGNATURE
     at, chunks = 8, []
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + length]
+        assert kind.isalpha()
         assert data[at : at + 12 + length] == chunk(kind, body)
         chunks.append((kind, body))
         at += 12 + length
-    kinds = [kind for kind, _ in chunks]
-    assert kinds[0] == b"IHDR"
-    assert kinds[-1] == b"IEND"
-    assert {kind for kind in kinds if kind[:1].isupper()} == {b"IHDR", b"IDAT", b"IEND"}
-    width, height, depth, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
-    assert width * height > 0
-    assert depth in (8, 16)
-    assert rest == [GRAY, 0, 0, 0]
+    return chunks
+
+
+def _inflate(data: bytes) -> bytes:
     inflate = zlib.decompressobj()
-    raw = inflate.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    raw = inflate.decompress(data)
     assert inflate.eof
     assert not inflate.unused_data
-    step = depth // 8
+    return raw
+
+
+def _read_scanlines(raw: bytes, pixels: Pixels) -> bytes:
+    """Fill (H, W, C) pixels, and return the bytes that are left."""
+    height, width, samples = pixels.shape
+    step = samples * pixels.itemsize
     stride = 1 + width * step
-    assert len(raw) == stride * height
-    out, above = bytearray(), bytes(step + width * step)
-    for start in range(0, len(raw), stride):
+    assert len(raw) >= stride * height
+    above = bytes(stride - 1 + step)
+    for y in range(height):
+        line = raw[y * stride : (y + 1) * stride]
         row = bytearray(step)
-        for i, x in enumerate(raw[start + 1 : start + stride], step):
-            row.append((x + PREDICT[raw[start]](row[i - step], above[i], above[i - step])) % 256)
-        out += row[step:]
+        for i, x in enumerate(line[1:], step):
+            row.append((x + PREDICT[line[0]](row[i - step], above[i], above[i - step])) % 256)
         above = bytes(row)
-    pixels = np.frombuffer(bytes(out), f">u{step}").reshape(height, width)
-    return pixels.astype(f"=u{step}")
+        pixels[y] = np.frombuffer(row[step:], f">u{pixels.itemsize}").reshape(width, samples)
+    return raw[stride * height :]

@@ -63,7 +63,7 @@ def test_an_image_is_its_channels_and_masks(tmp_path: Path) -> None:
         np.testing.assert_array_equal(got.channels[role], picture(start=10 * i), strict=True)
     np.testing.assert_array_equal(got.cell_mask, picture(np.uint16), strict=True)
     assert got.nucleus_mask is not None
-    np.testing.assert_array_equal(got.nucleus_mask, picture(np.int64), strict=True)
+    np.testing.assert_array_equal(got.nucleus_mask, picture(np.uint32), strict=True)
     assert got.bit_depth == 8
 
 

@@ -177,6 +177,7 @@ def test_every_failure_has_a_known_code_and_the_order_of_the_file(tmp_path: Path
         (b"ID,Label\na\0b,3\n", "line 2: holds a NUL byte"),
         (b'ID,Label\n"a,3\n', "line 2: .*; correct the quotes"),
         (b'ID,Label\n"a"b,3\n', "line 2: .*; correct the quotes"),
+        (b'ID\tLabel\n"a"b\t3\n', r"line 2: '\\t' expected after '\"'; correct the quotes"),
         (b'ID,Label\na,3\n"b,4\nc,5\n', "line 4: .*; correct the quotes"),
         (b"ID,Label\n" + b"a" * (10 << 20) + b",3\n", "line 2: field larger than field limit"),
         (b"\x89PNG\r\n\x1a\n", "line 1: is not UTF-8"),

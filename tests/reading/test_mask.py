@@ -3,9 +3,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
-import os
 import pickle
-import random
 import struct
 import tracemalloc
 import zipfile
@@ -25,19 +23,10 @@ from hpastore.model import FAILURE_CODES, MAX_MASK_ID
 from hpastore.reading import MAX_CELLS, MAX_PIXELS, MAX_SIDE, decode_mask
 
 from .drawing import png
+from .mutations import Canary
 
 NPZ, NPY, PNG = Path("a.npz"), Path("a.npy"), Path("a_cellmask.png")
 IDS = np.arange(12, dtype=np.uint16).reshape(3, 4)
-
-
-class Canary:
-    """Unpickled, it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def npy(array: npt.NDArray[Any], version: tuple[int, int] | None = None) -> bytes:
@@ -171,6 +160,7 @@ def rejected_archives() -> Iterator[tuple[str, str, bytes]]:
     end = one.index(b"PK\x05\x06")
     yield "not_mask", "empty", b""
     yield "not_mask", "not a zip", b"PK\x03\x04" + bytes(90)
+    yield "not_mask", "an archive behind something", b"#!/bin/sh\n" + one
     yield "not_mask", "an array without archive", npy(IDS)
     yield "not_mask", "a PNG", png(IDS)
     yield "not_mask", "no members", npz()
@@ -322,7 +312,7 @@ def test_a_mask_of_any_integers_comes_back_exactly(
         decode_mask(npz(data, method=zipfile.ZIP_STORED), NPZ),
     ):
         np.testing.assert_array_equal(got, mask)
-        assert got.dtype == mask.dtype.newbyteorder("=")
+        assert got.dtype == (np.uint32 if mask.dtype.itemsize == 8 else mask.dtype.newbyteorder("="))
         assert got.dtype.isnative
         assert got.flags.c_contiguous
         assert got.flags.aligned
@@ -397,40 +387,13 @@ def test_headers_of_other_writers_are_understood(header: str) -> None:
     ],
 )
 def test_odd_but_valid_masks_are_read(mask: npt.NDArray[np.integer]) -> None:
-    np.testing.assert_array_equal(decode_mask(npz(npy(mask)), NPZ), mask, strict=True)
+    got = decode_mask(npz(npy(mask)), NPZ)
+    np.testing.assert_array_equal(got, mask)
+    assert got.dtype == (np.uint32 if mask.itemsize == 8 else mask.dtype)
 
 
 def test_a_suffix_in_capitals_is_the_same_suffix() -> None:
     np.testing.assert_array_equal(decode_mask(npy(IDS), Path("A.NPY")), IDS)
-
-
-def mutants(data: bytes, n: int) -> Iterator[bytes]:
-    rng = random.Random(3)
-    for _ in range(n):
-        damaged = bytearray(data)
-        for _ in range(rng.choice((1, 1, 2, 8))):
-            damaged[rng.randrange(len(data))] ^= rng.randrange(1, 256)
-        yield bytes(damaged)
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
-def test_damaged_bytes_of_an_archive_never_change_an_id(method: int) -> None:
-    for damaged in mutants(npz(npy(IDS), method=method), 2000):
-        try:
-            got = decode_mask(damaged, NPZ)
-        except RejectedError:
-            got = IDS
-        np.testing.assert_array_equal(got, IDS, strict=True)
-
-
-def test_a_damaged_header_is_rejected_or_read_as_numpy_reads_it() -> None:
-    plain = npy(IDS)
-    for damaged in (head + plain[128:] for head in mutants(plain[:128], 2000)):
-        try:
-            got = decode_mask(damaged, NPY)
-        except RejectedError:
-            continue
-        np.testing.assert_array_equal(got, np.load(io.BytesIO(damaged)))
 
 
 @settings(deadline=None)
