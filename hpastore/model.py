@@ -82,7 +82,7 @@ FAILURE_CODES: Final = {
     "memory": "the image needs more memory than there is",
     "name": "the image's name holds a path or odd characters",
     "label": "a label is missing or outside 0..18",
-    "duplicate": "the image has two rows with different labels",
+    "duplicate": "the image has two rows with different labels, or its name equals another but for case",
     "conflict": "another root has another image of this name",
     "worker_crash": "worker processes died on the image again and again",
     "timeout": "the image took longer than a worker may take",
@@ -94,7 +94,7 @@ ORPHANS: Final = {
     "mask_without_image": "a mask whose image is neither in the table nor in the folder",
     "image_without_label": "an image without a row in the table",
     "label_without_image": "a row of the table without any file",
-    "spare_file": "a second mask of an image, or a link to nothing",
+    "spare_file": "a second mask of its image, or a link to nothing",
 }
 """What inputs can be that belong to no image; they are counted, not rejected."""
 
@@ -218,7 +218,7 @@ class Found:
     seen
         Number of files that are an image's by their names.
     refused
-        Number of files of each image in `failures`.
+        Number of files of each image in `failures`, where it is not in `sources`.
     """
 
     root: Path
@@ -257,6 +257,9 @@ class Plan:
         Cannot be taken, and why; those that were tried before are not tried again.
     gone
         Names of stored images of this root and split that have left the inputs; to be marked.
+    pruned
+        If that was asked for, names of those to be deleted: what is gone, and what was before and is
+        not back.
     stale
         Names of stored images whose numbers are of another recipe; to be computed again from the
         stored histograms.
@@ -279,6 +282,7 @@ class Plan:
     unchanged_files: int = 0
     rejected: tuple[Failure, ...] = ()
     gone: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
@@ -288,8 +292,9 @@ class Plan:
     @property
     def work(self) -> int:
         """Number of images to do something about; other times, roots and known rejects are none."""
-        several = (self.new, self.changed, self.doubtful, self.relabelled, self.gone, self.stale)
-        return sum(map(len, (*several, self.returned)))
+        sources = (*self.new, *self.relabelled, *(c.source for c in (*self.changed, *self.doubtful)))
+        names = (source.name for source in sources)
+        return len({*names, *self.gone, *self.pruned, *self.stale, *self.returned})
 
 
 @dataclass(frozen=True)
@@ -406,8 +411,12 @@ class AnnotatedImage(NamedTuple):
 
 
 def printable(text: str, most: int = 128) -> str:
-    """Escape the control characters of a foreign text, and cut it, for a message."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])[:most]
+    """Escape the control characters of a foreign text, and cut it, for a message.
+
+    What was cut ends in an ellipsis, so that it never reads as another name that is allowed.
+    """
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def require_share(value: float, name: str) -> None:

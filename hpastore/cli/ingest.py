@@ -28,6 +28,10 @@ Split = Annotated[str | None, typer.Option(help="Name to give these images.", me
 Limit = Annotated[int | None, typer.Option(help="Only the first N images by name.", metavar="N")]
 IdColumn = Annotated[str, typer.Option(help="Heading of the names in the table.", metavar="ID")]
 LabelColumn = Annotated[str, typer.Option(help="Heading of the labels in the table.", metavar="LABEL")]
+BackgroundPercentile = Annotated[
+    float | None, typer.Option(help="Share 0..1, else the store's own; 0.99 in a new store.", metavar="Q")
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete images that are gone.")]
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", help="Worker processes, else one per core.", metavar="N")
 ]
@@ -70,10 +74,8 @@ def ingest(
     label_column: LabelColumn = "Label",
     jobs: Jobs = None,
     executor: Annotated[str, typer.Option(help="process or serial.", metavar="NAME")] = "process",
-    background_percentile: Annotated[
-        float | None, typer.Option(help="Share 0..1, else the store's own; 0.99 in a new store.", metavar="Q")
-    ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete images that are gone.")] = False,
+    background_percentile: BackgroundPercentile = None,
+    prune: Prune = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Make the store follow its inputs; exit code 3 if some were rejected.
@@ -87,7 +89,7 @@ def ingest(
 
     layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
     if dry_run:
-        _show_plan(_plan(layout, background_percentile))
+        _show_plan(_plan(layout, background_percentile, prune))
         return
     _refuse_unusable(layout, jobs, executor, background_percentile)
     with (
@@ -112,6 +114,8 @@ def ingest(
     else:
         show.lines(counts)
     show.message(str(summary.files))
+    if summary.files.orphans:
+        show.message("'hpastore plan' names the orphans: files that belong to no image")
     stop.exit()
     if summary.rejected:
         show.message(f"{summary.rejected} images were rejected; 'hpastore failures' says why")
@@ -128,12 +132,15 @@ def plan(
     limit: Limit = None,
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
+    background_percentile: BackgroundPercentile = None,
+    prune: Prune = False,
 ) -> None:
     """Say what ingest would do and why, touching nothing; exit code 4 if there is work.
 
     Example: hpastore plan /data/hpa
     """
-    found = _plan(_layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column))
+    layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
+    found = _plan(layout, background_percentile, prune)
     _show_plan(found)
     if found.work:
         raise typer.Exit(WORK)
@@ -195,16 +202,17 @@ def _layout(root: Path, *rest: Any) -> Any:
     return Layout(root, *rest)
 
 
-def _plan(layout: Any, background_percentile: float | None = None) -> Any:
+def _plan(layout: Any, background_percentile: float | None, prune: bool) -> Any:
     """Plan against the store; one that is not there yet has no image."""
     import hpastore
     from hpastore.errors import SchemaMissingError
 
+    options: Any = {"background_percentile": background_percentile, "prune": prune}
     try:
         with show.open_store() as store:
-            return hpastore.plan(store, layout, background_percentile=background_percentile)
+            return hpastore.plan(store, layout, **options)
     except SchemaMissingError:
-        return hpastore.plan(None, layout)
+        return hpastore.plan(None, layout, **options)
 
 
 def _refuse_unusable(
@@ -230,20 +238,30 @@ def _show_plan(plan: Any) -> None:
 
     rows = [(source.name, "new", "") for source in plan.new]
     rows += [(change.source.name, "changed", _why(change)) for change in plan.changed]
-    rows += [(source.name, "relabelled", "") for source in plan.relabelled]
+    rows += [(source.name, "relabelled", _labels(source)) for source in plan.relabelled]
     rows += [(name, "gone", "it has left the inputs") for name in plan.gone]
+    rows += [(name, "pruned", "it is gone, and is deleted") for name in plan.pruned]
     rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
     rows += [(name, "stale", "its numbers are of another recipe") for name in plan.stale]
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
     rows += [(orphan.name, "orphan", ORPHANS[orphan.kind]) for orphan in plan.orphans]
     if rows:
         show.text_table(["image", "what", "why"], sorted(rows))
-    kinds = ("new", "changed", "relabelled", "gone", "returned", "stale", "rejected", "orphans")
+    kinds = ("new", "changed", "relabelled", "gone", "pruned", "returned", "stale", "rejected", "orphans")
     show.lines({**{kind: len(getattr(plan, kind)) for kind in kinds}, "unchanged": plan.unchanged})
+    if any(failure.files for failure in plan.rejected):
+        show.message(
+            "what was rejected before is tried again when its files change, or after 'hpastore retry'"
+        )
 
 
 def _why(change: Any) -> str:
-    return f"{', '.join(change.roles)} differs" if change.roles else "measured by another version of hpastore"
+    verb = "differ" if len(change.roles) > 1 else "differs"
+    return f"{', '.join(change.roles)} {verb}" if change.roles else "measured by another version of hpastore"
+
+
+def _labels(source: Any) -> str:
+    return f"the table says {'|'.join(map(str, source.labels))}" if source.labels else "it has no labels"
 
 
 def _as_document(plan: Any) -> dict[str, Any]:
@@ -252,7 +270,7 @@ def _as_document(plan: Any) -> dict[str, Any]:
         "changed": [change.source.name for change in plan.changed],
         "changed_files": {change.source.name: change.roles for change in plan.changed},
         "relabelled": [source.name for source in plan.relabelled],
-        **{kind: getattr(plan, kind) for kind in ("gone", "returned", "stale", "unchanged")},
+        **{kind: getattr(plan, kind) for kind in ("gone", "pruned", "returned", "stale", "unchanged")},
         "rejected": [
             {key: getattr(f, key) for key in ("image_name", "uri", "code", "message")} for f in plan.rejected
         ],

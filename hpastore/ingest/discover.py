@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -90,27 +91,27 @@ def discover(layout: Layout) -> Found:
         raise UsageError("limit takes a number of images, 0 or more")
     root = _absolute(layout.root)
     require_utf8(root)
-    if not root.is_dir():
+    if not _is(root, stat.S_ISDIR):
         raise InputError(
             root, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
         )
     folders = _folders(layout, root)
     labels, failures = _labels(layout, root, folders.images)
     names = sorted({*labels, *(failure.image_name for failure in failures)})[: layout.limit]
-    every = [_source(name, labels.get(name, ()), folders) for name in names]
-    first = set(names)
-    used = {file.uri: source.name for source in every for file in source.files}
+    sources = tuple(_source(name, labels[name], folders) for name in names if name in labels)
+    failed = set(names) - set(labels)
+    used = {file.uri for source in sources for file in source.files}
+    refused, orphans = _unused(folders, used, failed, labels)
     complete = layout.limit is None
-    orphans = _orphans(folders, used, first) if complete else ()
     return Found(
         root,
-        tuple(source for source in every if source.name in labels),
-        tuple(failure for failure in failures if failure.image_name in first),
+        sources,
+        tuple(failure for failure in failures if failure.image_name in failed),
         layout.split,
         complete,
-        orphans,
-        seen=_count(folders) if complete else len(used),
-        refused={source.name: len(source.files) for source in every if source.name not in labels},
+        orphans if complete else (),
+        seen=_count(folders) if complete else len(used) + sum(refused.values()),
+        refused=refused,
     )
 
 
@@ -127,12 +128,12 @@ class _Folder:
         if entry is None:
             return None
         try:
-            stat = entry.stat()
+            status = entry.stat()
         except FileNotFoundError:
             return None  # a dangling link, or gone since the folder was listed
         except OSError:  # a loop of links, a disk that fails: the image is rejected when it is read
             return FileStamp(role, self.prefix + file, -1, 0)
-        return FileStamp(role, self.prefix + file, stat.st_size, stat.st_mtime_ns)
+        return FileStamp(role, self.prefix + file, status.st_size, status.st_mtime_ns)
 
     def images(self) -> Iterator[tuple[str, str]]:
         """Give the files that are an image's by their names: image, file."""
@@ -161,11 +162,12 @@ class _Folders(NamedTuple):
 
 
 def _folders(layout: Layout, root: Path) -> _Folders:
-    return _Folders(
-        _folder(layout.images or root / "train", root, "--images", CHANNEL_ENDINGS),
-        _folder(layout.masks or root / "hpa_cell_mask", root, "--masks", CELL_MASK_ENDINGS),
-        _nuclei(layout.nuclei, root),
-    )
+    images = _folder(layout.images or root / "train", root, "--images", CHANNEL_ENDINGS)
+    masks = _folder(layout.masks or root / "hpa_cell_mask", root, "--masks", CELL_MASK_ENDINGS)
+    nuclei = _nuclei(layout.nuclei, root)
+    if nuclei.prefix == masks.prefix:  # an array in one folder for both is the mask of the cells
+        nuclei = replace(nuclei, endings=("_nucleimask.png",))
+    return _Folders(images, masks, nuclei)
 
 
 def _folder(path: Path, root: Path, option: str, endings: tuple[str, ...]) -> _Folder:
@@ -185,7 +187,7 @@ def _folder(path: Path, root: Path, option: str, endings: tuple[str, ...]) -> _F
 
 def _nuclei(given: Path | None, root: Path) -> _Folder:
     default = root / "hpa_nuclei_mask"
-    if given is None and not default.is_dir():
+    if given is None and not _is(default, stat.S_ISDIR):
         return _Folder("no nuclei", {}, ())
     return _folder(given or default, root, "--nuclei", NUCLEUS_MASK_ENDINGS)
 
@@ -196,7 +198,8 @@ def _labels(
     if layout.labels == NO_LABELS:
         return _unlabelled(images)
     path = Path(layout.labels or root / "train.csv")
-    if not path.is_file():
+    require_utf8(path)
+    if not _is(path, stat.S_ISREG):
         raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
     table = read_labels(path, layout.id_column, layout.label_column)
     return table.labels, table.failures
@@ -204,17 +207,21 @@ def _labels(
 
 def _unlabelled(images: _Folder) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
     """Take every image that has a channel, without labels."""
+    files = dict(sorted(images.images(), reverse=True))  # each image with its first file
     labels: dict[str, tuple[int, ...]] = {}
     failures: dict[str, Failure] = {}
-    for name, file in images.images():
-        if not file.endswith(CHANNEL_ENDINGS):
-            continue  # a mask in the same folder
-        if NAME_PATTERN.fullmatch(name):
-            labels[name] = ()
+    first: dict[str, str] = {}
+    for name, file in sorted(files.items()):
+        if not NAME_PATTERN.fullmatch(name):
+            code, reason = "name", f"the name is not allowed; {NAME_RULE}"
+        elif (known := first.setdefault(name.casefold(), name)) != name:
+            code, reason = "duplicate", f"the name equals {known} but for case"
         else:
-            shown = printable(name)
-            message = f"{shown}: {NAME_RULE}; rename the image's files"
-            failures[name] = Failure(shown, images.prefix + printable(file), "name", message)
+            labels[name] = ()
+            continue
+        shown = printable(name)
+        message = f"{shown}: {reason}; rename the image's files"
+        failures[shown] = Failure(shown, images.prefix + printable(file), code, message)
     return labels, tuple(failures.values())
 
 
@@ -223,7 +230,7 @@ def _source(name: str, labels: tuple[int, ...], folders: _Folders) -> Source:
     images, masks, nuclei = folders
     wanted: list[tuple[_Folder, str, tuple[str, ...]]]
     wanted = [(images, channel, (f"_{channel}.png",)) for channel in CHANNELS]
-    wanted += [(masks, CELL_MASK, CELL_MASK_ENDINGS), (nuclei, NUCLEUS_MASK, NUCLEUS_MASK_ENDINGS)]
+    wanted += [(masks, CELL_MASK, masks.endings), (nuclei, NUCLEUS_MASK, nuclei.endings)]
     files: list[FileStamp] = []
     missing: list[str] = []
     for folder, role, endings in wanted:
@@ -253,20 +260,30 @@ def require_utf8(path: Path) -> None:
         ) from error
 
 
-def _orphans(folders: _Folders, used: Mapping[str, str], names: Collection[str]) -> tuple[Orphan, ...]:
-    """Count the files that no image of the table has, by the image that they would belong to."""
+def _unused(
+    folders: _Folders, used: Collection[str], failed: Collection[str], names: Collection[str]
+) -> tuple[Mapping[str, int], tuple[Orphan, ...]]:
+    """Count the files that no image has: those of rows that failed, and the others by what they lack."""
+    refused = dict.fromkeys(failed, 0)
     spare, images, masks = Counter[str](), Counter[str](), Counter[str]()
     for folder in folders.apart():
         for name, file in folder.images():
-            if folder.prefix + file not in used:
-                kind = (
-                    spare if printable(name) in names else images if file.endswith(CHANNEL_ENDINGS) else masks
-                )
-                kind[printable(name)] += 1
+            if folder.prefix + file in used:
+                continue
+            shown = printable(name)
+            if shown in failed:
+                refused[shown] += 1
+            elif shown in names:
+                spare[shown] += 1
+            elif file.endswith(CHANNEL_ENDINGS):
+                images[shown] += 1
+            else:
+                masks[shown] += 1
     for name in images.keys() & masks.keys():
         images[name] += masks.pop(name)
     kinds = {"image_without_label": images, "mask_without_image": masks, "spare_file": spare}
-    return tuple(Orphan(kind, *entry) for kind, files in kinds.items() for entry in sorted(files.items()))
+    orphans = (Orphan(kind, *entry) for kind, files in kinds.items() for entry in sorted(files.items()))
+    return refused, tuple(orphans)
 
 
 def _count(folders: _Folders) -> int:
@@ -277,3 +294,14 @@ def _count(folders: _Folders) -> int:
 def _absolute(path: Path | str) -> Path:
     """A path in one spelling, without ``..``; links are not followed, so that a moved link stays one."""
     return Path(os.path.normpath(Path(path).absolute()))
+
+
+def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether a path leads to a file of a kind."""
+    try:
+        return kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        reason = f"cannot be looked at ({error.strerror}); check the path and its permissions"
+        raise InputError(path, reason) from error

@@ -15,6 +15,8 @@ def plan(
     mine: Iterable[str] = (),
     recipe: Recipe | None = None,
     compared: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    prune: bool = False,
 ) -> Plan:
     """Compare what is found with what is stored.
 
@@ -33,6 +35,8 @@ def plan(
     compared : mapping of name to roles, optional
         Which files' bytes differ, of the images whose bytes were compared; none where all are the
         same.  Without it, images that only their bytes tell about are `Plan.doubtful`.
+    prune : bool
+        Whether images that are gone shall be deleted.
 
     Returns
     -------
@@ -42,7 +46,22 @@ def plan(
     draft = _Draft(found, known, failed or {}, recipe, compared or {})
     for source in found.sources:
         draft.place(source)
-    return draft.plan(mine)
+    return draft.plan(mine, prune=prune)
+
+
+def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
+    """Give the files of which only their bytes tell whether they changed: their sizes are as they were."""
+    sizes = _sizes(stored.files)
+    return tuple(f for f in change.source.files if f.role in change.roles and sizes.get(f.role) == f.size)
+
+
+def conflict(source: Source, root: str) -> Failure:
+    """Say that the store has another image of this name from another root."""
+    message = (
+        f"{source.name}: the store has another image of this name, from {root}; "
+        "rename one of them, or remove that one and ingest its root with --prune"
+    )
+    return Failure(source.name, source.files[0].uri, "conflict", message, source.files)
 
 
 @dataclass
@@ -68,22 +87,27 @@ class _Draft:
     def place(self, source: Source) -> None:
         """Put one image where it belongs."""
         stored, name = self.known.get(source.name), source.name
-        tried = self.failed.get(name)
         if not source.files:
             self.orphans.append(Orphan("label_without_image", name, 0))
         elif stored is not None and (stored.files == source.files or self.compared.get(name) == ()):
             self._same_files(source, stored)
         elif source.missing:
             self.rejected[name] = _missing(source)
-        elif tried and tried.files == source.files and (tried.code != "conflict" or self._elsewhere(stored)):
+        elif (tried := self.failed.get(name)) and self._in_vain(source, tried):
             self.rejected[name] = tried
         elif stored is None:
             self.new.append(source)
         else:
             self._other_files(source, stored)
 
+    def _in_vain(self, source: Source, tried: Failure) -> bool:
+        """Whether trying again would end as before: the files are as they were, and what was in the way."""
+        return tried.files == source.files and (
+            tried.code != "conflict" or self._elsewhere(self.known.get(source.name))
+        )
+
     def _same_files(self, source: Source, stored: Known) -> None:
-        if self.recipe is not None and stored.recipe.version != self.recipe.version:
+        if self._outdated(stored):
             self.changed.append(Change(source, ()))
             return
         self.unchanged_files += len(source.files)
@@ -98,8 +122,7 @@ class _Draft:
 
     def _other_files(self, source: Source, stored: Known) -> None:
         roles = self.compared.get(source.name) or _differing(source.files, stored.files)
-        sizes = [{file.role: file.size for file in files} for files in (source.files, stored.files)]
-        if sizes[0] == sizes[1] and source.name not in self.compared:
+        if _sizes(source.files) == _sizes(stored.files) and source.name not in self.compared:
             self.doubtful.append(Change(source, roles))
         elif self._elsewhere(stored):
             self.rejected[source.name] = conflict(source, stored.root)
@@ -109,16 +132,23 @@ class _Draft:
     def _elsewhere(self, stored: Known | None) -> bool:
         return stored is not None and stored.root != str(self.found.root)
 
-    def plan(self, mine: Iterable[str]) -> Plan:
+    def _outdated(self, stored: Known) -> bool:
+        return self.recipe is not None and stored.recipe.version != self.recipe.version
+
+    def plan(self, mine: Iterable[str], *, prune: bool) -> Plan:
         """Add what the store has and the inputs have not."""
         here = {source.name for source in self.found.sources if source.files}
+        here |= {name for name, files in self.found.refused.items() if files}
+        gone = self._gone(here)
+        self._refuse_alike(set(gone))
         rejected = {failure.image_name: failure for failure in self.found.failures} | self.rejected
         pending = {*rejected, *(source.name for source in (*self.new, *self.relabelled))}
         pending |= {change.source.name for change in (*self.changed, *self.doubtful)}
-        decoded = {change.source.name for change in self.changed}
         recovered = set(mine) - pending
         if not self.found.complete:
             recovered &= {source.name for source in self.found.sources}
+        pruned = self._gone(here, again=True) if prune else []
+        fresh = {*pruned, *(change.source.name for change in self.changed)}
         return Plan(
             new=tuple(self.new),
             changed=tuple(self.changed),
@@ -127,27 +157,38 @@ class _Draft:
             unchanged=self.unchanged,
             unchanged_files=self.unchanged_files,
             rejected=tuple(rejected.values()),
-            gone=tuple(self._gone(here | set(rejected))),
-            stale=tuple(sorted(name for name in self.known if name not in decoded and self._stale(name))),
+            gone=tuple(gone),
+            pruned=tuple(pruned),
+            stale=tuple(sorted(name for name in self.known if name not in fresh and self._stale(name))),
             returned=tuple(self.returned),
             moved=tuple(self.moved),
             recovered=tuple(sorted(recovered)),
             orphans=(*self.found.orphans, *self.orphans),
         )
 
-    def _gone(self, present: set[str]) -> list[str]:
+    def _gone(self, here: set[str], *, again: bool = False) -> list[str]:
+        """Name what has left the inputs, what was marked before too if that is asked for."""
         if not self.found.complete:
             return []
-        root, split = str(self.found.root), self.found.split
+        place = str(self.found.root), self.found.split
         return sorted(
             name
             for name, stored in self.known.items()
-            if name not in present and not stored.gone and (stored.root, stored.split) == (root, split)
+            if (stored.root, stored.split) == place and name not in here and (again or not stored.gone)
         )
+
+    def _refuse_alike(self, gone: set[str]) -> None:
+        """Refuse new names that equal a stored one but for case: exports would write one file for both."""
+        if not self.new:
+            return
+        taken = {n.casefold(): n for n, stored in self.known.items() if not stored.gone and n not in gone}
+        alike = [source for source in self.new if source.name.casefold() in taken]
+        self.rejected |= {source.name: _alike(source, taken[source.name.casefold()]) for source in alike}
+        self.new = [source for source in self.new if source.name not in self.rejected]
 
     def _stale(self, name: str) -> bool:
         stored = self.known[name].recipe
-        return self.recipe is not None and stored != self.recipe and stored.version == self.recipe.version
+        return self.recipe is not None and stored != self.recipe and not self._outdated(self.known[name])
 
 
 def _differing(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> tuple[str, ...]:
@@ -156,10 +197,14 @@ def _differing(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> t
     return tuple(dict.fromkeys(file.role for file in (*found, *stored) if file.role in differing))
 
 
-def conflict(source: Source, root: str, uri: str | None = None) -> Failure:
-    """Say that the store has another image of this name from another root."""
-    message = f"{source.name}: the store has another image of this name, from {root}; rename one of them"
-    return Failure(source.name, uri or source.files[0].uri, "conflict", message, source.files)
+def _sizes(files: Iterable[FileStamp]) -> dict[str, int]:
+    return {file.role: file.size for file in files}
+
+
+def _alike(source: Source, other: str) -> Failure:
+    """Say that the store has an image whose name differs by case only."""
+    message = f"{source.name}: the store has {other}, which is the same but for case; rename one of them"
+    return Failure(source.name, source.files[0].uri, "duplicate", message)
 
 
 def _missing(source: Source) -> Failure:

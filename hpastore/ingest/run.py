@@ -21,14 +21,25 @@ from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.failpoints import reach
 from hpastore.ingest.accounts import Accounts, Ledger
 from hpastore.ingest.discover import Layout, discover
-from hpastore.ingest.plan import conflict
+from hpastore.ingest.plan import conflict, unsure
 from hpastore.ingest.plan import plan as make_plan
 from hpastore.ingest.pool import Limits, Lost, each, workers
 from hpastore.ingest.worker import Task, compare, measure_source
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import remeasure
 from hpastore.kernels.measures import VERSION
-from hpastore.model import Change, Failure, Found, Known, Measured, Plan, Recipe, Touched, require_share
+from hpastore.model import (
+    Change,
+    Failure,
+    FileStamp,
+    Found,
+    Known,
+    Measured,
+    Plan,
+    Recipe,
+    Touched,
+    require_share,
+)
 from hpastore.store import read, write
 from hpastore.store.engine import Store
 
@@ -74,7 +85,11 @@ class Summary:
 
 
 def plan(
-    store: Store | None, layout: Layout | Path | str, *, background_percentile: float | None = None
+    store: Store | None,
+    layout: Layout | Path | str,
+    *,
+    background_percentile: float | None = None,
+    prune: bool = False,
 ) -> Plan:
     """Say what `ingest` would do, and touch nothing.
 
@@ -86,25 +101,32 @@ def plan(
         None is a store that is still to be made.
     layout : Layout or Path
         A path is a root in the usual layout.
-    background_percentile : float, optional
+    background_percentile, prune
         As given to `ingest`.
 
     Raises
     ------
     InputError
         If the root, the table or a folder cannot be used.
+    UsageError
+        If the percentile is no share.
     """
+    check_arguments(background_percentile=background_percentile)
     found = discover(_layout(layout))
     if store is None:
         return make_plan(found, {})
     memory = _remember(store, background_percentile)
-    draft = memory.plan(found)
-    if not draft.doubtful:
+    draft = memory.plan(found, prune=prune)
+    doubts = {
+        change.source.name: (change, files)
+        for change in (*draft.doubtful, *draft.changed)
+        if (files := unsure(change, memory.known[change.source.name]))
+    }
+    if not doubts:
         return draft
-    names = [change.source.name for change in draft.doubtful]
-    hashes = store.read(lambda connection: read.file_hashes(connection, names))
-    compared = {c.source.name: _compare(c, hashes.get(c.source.name, {}), found) for c in draft.doubtful}
-    return memory.plan(found, compared)
+    hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
+    compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
+    return memory.plan(found, compared, prune=prune)
 
 
 def ingest(
@@ -165,16 +187,17 @@ def ingest(
     layout, stop = _layout(layout), stop or _never
     found = discover(layout)
     reach("ingest.discovered")
+    if prune and not found.complete:
+        logger.warning("nothing is pruned: with a limit, no image is called gone")
     memory = _remember(store, background_percentile)
-    todo = memory.plan(found)
+    todo = memory.plan(found, prune=prune)
     reach("ingest.planned")
     ledger = Ledger(found, todo)
     counts = Counter(unchanged=todo.unchanged)
-    counts += Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled), gone=len(todo.gone))
-    pruned = memory.gone(found) if prune else []
-    if todo.work or todo.rejected or todo.moved or todo.recovered or pruned:
-        run = _begin(store, found, todo, background_percentile, prune)
-        counts += Counter(gone=len(pruned))
+    counts += Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
+    counts += Counter(gone=len(todo.pruned if prune else todo.gone))
+    if todo.work or todo.rejected or todo.moved or todo.recovered:
+        run = _begin(store, found, todo, background_percentile)
         work = _tasks(store, todo, memory.known, str(found.root))
         measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
         results = each(measure, work, min(processes, len(work)), limits=limits or Limits(), stop=stop)
@@ -188,7 +211,9 @@ def ingest(
     return Summary(**counts, seconds=time.monotonic() - began, files=ledger.close())
 
 
-def check_arguments(executor: str, jobs: int | None, background_percentile: float | None) -> int:
+def check_arguments(
+    executor: str = EXECUTORS[0], jobs: int | None = None, background_percentile: float | None = None
+) -> int:
     """Look at the arguments of `ingest`, and choose the number of worker processes; 0 is this one.
 
     Raises
@@ -244,18 +269,19 @@ class _Memory:
     rejected: Mapping[str, read.Rejection]
     recipe: Recipe
 
-    def plan(self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
+    def plan(
+        self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None, *, prune: bool = False
+    ) -> Plan:
         """Compare with what is found."""
-        here = str(found.root), found.split
-        mine = [name for name, rejection in self.rejected.items() if rejection[1:] == here]
+        root, named = str(found.root), {source.name for source in found.sources}
+        # A failure may have been met in another split, but not in another root: that holds another image.
+        mine = [
+            name
+            for name, rejection in self.rejected.items()
+            if rejection.root == root and (rejection.split == found.split or name in named)
+        ]
         failed = {name: r.failure for name, r in self.rejected.items() if not _readable_now(r)}
-        return make_plan(found, self.known, failed, mine, self.recipe, compared)
-
-    def gone(self, found: Found) -> list[str]:
-        """Images of the root and split that were marked as gone before, and are not back."""
-        here = {source.name for source in found.sources if source.files}
-        place = str(found.root), found.split
-        return [n for n, k in self.known.items() if k.gone and (k.root, k.split) == place and n not in here]
+        return make_plan(found, self.known, failed, mine, self.recipe, compared, prune=prune)
 
 
 def _remember(store: Store, background_percentile: float | None) -> _Memory:
@@ -273,26 +299,31 @@ def _recipe(current: Recipe | None, background_percentile: float | None) -> Reci
 
 
 def _readable_now(rejection: read.Rejection) -> bool:
-    """Whether files that could not be read may be now: permissions leave no trace in their times."""
+    """Whether files that could not be read may be now, of which their times tell nothing."""
     failure, root = rejection.failure, Path(rejection.root)
-    paths = [root / file.uri for file in failure.files]
-    return failure.code == "io" and all(path.is_file() and os.access(path, os.R_OK) for path in paths)
+    if failure.code not in ("io", "missing_file"):
+        return False
+    return all(os.access(root / f.uri, os.R_OK) and (root / f.uri).is_file() for f in failure.files)
 
 
-def _compare(change: Change, hashes: Mapping[str, str], found: Found) -> tuple[str, ...]:
-    """Which files' bytes differ from those that are stored; an unreadable one may."""
+def _compare(
+    change: Change, files: tuple[FileStamp, ...], hashes: Mapping[str, str], found: Found
+) -> tuple[str, ...]:
+    """Which files differ from those that are stored; one that cannot be read may."""
+    doubted = {file.role: hashes[file.role] for file in files if file.role in hashes}
     try:
-        return compare(change.source, hashes, found.root)[1]
+        _, differing = compare(change.source._replace(files=files), doubted, found.root)
     except RejectedError:
         return change.roles
+    return tuple(role for role in change.roles if role not in doubted or role in differing)
 
 
-def _begin(store: Store, found: Found, todo: Plan, background_percentile: float | None, prune: bool) -> _Run:
+def _begin(store: Store, found: Found, todo: Plan, background_percentile: float | None) -> _Run:
     """Record the run, and all that needs no pixel."""
     now, root = datetime.now(UTC), str(found.root)
 
-    def begin(connection: Connection) -> tuple[_Run, _Pruned]:
-        # Looked at again: another process may have changed the recipe meanwhile.
+    def begin(connection: Connection) -> tuple[_Run, int]:
+        # Looked at again: another process may have changed the recipe meanwhile, and taken images.
         recipe = _recipe(read.current_recipe(connection), background_percentile)
         recipe_id = write.adopt_recipe(connection, recipe)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__}
@@ -300,40 +331,26 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
         reach("run.begun")
         write.write_failures(connection, todo.rejected, run_id=run_id, now=now)
         for source in todo.relabelled:
-            write.relabel_image(connection, source, root, found.split)
+            if read.stored_place(connection, source.name):
+                write.relabel_image(connection, source, root, found.split)
         write.move_images(connection, [*todo.moved, *todo.returned], root, found.split)
-        write.mark_gone(connection, todo.gone, now)
+        here = read.names_of(connection, root, found.split) if todo.gone or todo.pruned else set()
+        pruned = [name for name in todo.pruned if name in here]
+        write.mark_gone(connection, [name for name in todo.gone if name in here], now)
         write.clear_failures(connection, todo.recovered)
-        pruned = _prune(connection, root, found.split) if prune else _Pruned(0, 0)
+        verdicts = sum(read.count_verdicts(connection, name) for name in pruned)
+        write.delete_images(connection, pruned)
         counts = Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
-        counts += Counter(gone=max(len(todo.gone), pruned.images))
+        counts += Counter(gone=len({*todo.gone, *todo.pruned}))
         write.count_run(connection, run_id, counts)
         run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split)
-        return run, pruned
+        return run, verdicts
 
-    run, pruned = store.write(begin)
-    if pruned.verdicts:
-        logger.warning(
-            "%d gone images were pruned, and with them %d verdicts of clean sets",
-            pruned.images,
-            pruned.verdicts,
-        )
+    run, verdicts = store.write(begin)
+    if verdicts:
+        gone = len(todo.pruned)
+        logger.warning("%d gone images were pruned, and with them %d verdicts of clean sets", gone, verdicts)
     return run
-
-
-class _Pruned(NamedTuple):
-    """Numbers of images that were deleted, and of their verdicts."""
-
-    images: int
-    verdicts: int
-
-
-def _prune(connection: Connection, root: str, split: str | None) -> _Pruned:
-    """Delete the images that are gone."""
-    names = read.gone_images(connection, root, split)
-    verdicts = sum(read.count_verdicts(connection, name) for name in names)
-    write.delete_images(connection, names)
-    return _Pruned(len(names), verdicts)
 
 
 def _tasks(store: Store, todo: Plan, known: Mapping[str, Known], root: str) -> list[Task]:
@@ -341,11 +358,12 @@ def _tasks(store: Store, todo: Plan, known: Mapping[str, Known], root: str) -> l
     doubtful = [change.source for change in todo.doubtful]
     names = [source.name for source in doubtful]
     hashes = store.read(lambda connection: read.file_hashes(connection, names))
-    tasks = [Task(source, {}, None) for source in (*todo.new, *(change.source for change in todo.changed))]
+    tasks = [Task(source, {}) for source in (*todo.new, *(change.source for change in todo.changed))]
     for source in doubtful:
-        from_root = known[source.name].root
-        elsewhere = from_root if from_root != root else None
-        tasks.append(Task(source, hashes.get(source.name, {}), elsewhere))
+        stored = known[source.name]
+        elsewhere = stored.root if stored.root != root else None
+        outdated = stored.recipe.version != VERSION
+        tasks.append(Task(source, hashes.get(source.name, {}), elsewhere, outdated))
     return sorted(tasks, key=lambda task: task.source.name)
 
 
@@ -421,22 +439,24 @@ class _Run:
             write.write_failures(connection, [result], run_id=self.run_id, now=now)
             return _Written(Counter(rejected=1), result)
         source = result.source
-        stored = read.file_hashes(connection, [source.name]).get(source.name)
-        if stored == {file.role: file.sha256 for file in result.files}:
+        place = read.stored_place(connection, source.name)
+        hashes = read.file_hashes(connection, [source.name]).get(source.name)
+        same = hashes == {file.role: file.sha256 for file in result.files}
+        if place and same and (place.version == VERSION or isinstance(result, Touched)):
             # Touched, or stored by another process since this run began.
             relabelled = write.touch_image(connection, source, result.files, self.root, self.split)
             return _Written(Counter({"relabelled" if relabelled else "unchanged": 1}))
         if isinstance(result, Touched):  # replaced by another process meanwhile; the next run looks again
             return _Written(Counter(unchanged=1))
-        root = read.stored_root(connection, source.name)
-        if root not in (None, self.root):  # stored from elsewhere by another process since this run began
-            failure = conflict(source, str(root))
+        if place and not same and place.root != self.root:  # of another process, stored since this run began
+            failure = conflict(source, place.root)
             write.write_failures(connection, [failure], run_id=self.run_id, now=now)
             return _Written(Counter(rejected=1), failure)
         dropped = read.count_verdicts(connection, source.name)
-        columns = {"root": self.root, "split": self.split, "recipe_id": self.recipe_id, "ingested_at": now}
+        split = self.split if self.split is not None or place is None else place.split
+        columns = {"root": self.root, "split": split, "recipe_id": self.recipe_id, "ingested_at": now}
         cells = write.write_image(connection, result, columns)
-        counts = Counter({"changed" if stored else "new": 1, "images_decoded": 1, "cells": cells})
+        counts = Counter({"changed" if place else "new": 1, "images_decoded": 1, "cells": cells})
         return _Written(counts, dropped=dropped)
 
     def _remeasure(self, connection: Connection) -> int:

@@ -12,7 +12,7 @@ from hpastore.errors import RejectedError
 from hpastore.failpoints import reach
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
-from hpastore.model import CHANNELS, Failure, FileRecord, Measured, Source, Touched
+from hpastore.model import CHANNELS, ROLES, Failure, FileRecord, Measured, Source, Touched
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
 
@@ -25,12 +25,14 @@ class Task(NamedTuple):
     """SHA-256 of the files that are in the store, by role; empty where that does not matter."""
     elsewhere: str | None = None
     """The root that the store has the image from, if that is another one."""
+    outdated: bool = False
+    """Whether its stored measures are of another version: it is measured again, whatever its bytes."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
-    """Decode and measure one image, unless its bytes are those that are stored.
+    """Decode and measure one image, unless its bytes are those that are stored and well measured.
 
-    An image of another root is not decoded: its bytes are those that are stored, or it is in the way.
+    An image of another root is not taken: its bytes are those that are stored, or it is in the way.
 
     Parameters
     ----------
@@ -49,9 +51,9 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     reach(f"measure.{source.name}")
     try:
         files, differing = compare(source, task.stored, root)
-        if not differing:
+        if not differing and not task.outdated:
             return Touched(source, files)
-        if task.elsewhere is not None:
+        if differing and task.elsewhere is not None:
             return conflict(source, task.elsewhere)
         decoded = decode(source, root)
         cells = measure(decoded, background_percentile)
@@ -69,7 +71,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
 def compare(
     source: Source, stored: Mapping[str, str], root: Path
 ) -> tuple[tuple[FileRecord, ...], tuple[str, ...]]:
-    """Read an image's files, unless the store has none, until one differs from what is stored.
+    """Read an image's files that the store has too, and see which are others.
 
     Parameters
     ----------
@@ -80,24 +82,19 @@ def compare(
     Returns
     -------
     files, differing
-        The files that were read and are the same, and the roles that differ: all that came or went,
-        else the first whose bytes do, else none.
+        The files that were read, and the roles of those that came, went or have other bytes.
 
     Raises
     ------
     RejectedError
         If a file cannot be read.
     """
-    roles = {file.role for file in source.files}
-    if roles != set(stored):
-        return (), tuple(sorted(roles ^ set(stored)))
-    same: list[FileRecord] = []
-    for file in source.files:
-        _, record = read_file(root / file.uri, file.role, file.uri)
-        if record.sha256 != stored[file.role]:
-            return tuple(same), (file.role,)
-        same.append(record)
-    return tuple(same), ()
+    files = tuple(
+        read_file(root / file.uri, file.role, file.uri)[1] for file in source.files if file.role in stored
+    )
+    differing = {file.role for file in source.files} ^ set(stored)
+    differing |= {file.role for file in files if file.sha256 != stored[file.role]}
+    return files, tuple(role for role in ROLES if role in differing)
 
 
 def _uri(path: Path, root: Path) -> str:

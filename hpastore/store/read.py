@@ -139,9 +139,20 @@ class Rejection(NamedTuple):
     split: str | None
 
 
-def stored_root(connection: Connection, name: str) -> str | None:
-    """Read the root of a stored image; None if there is none of this name."""
-    return connection.execute(select(Image.root).where(Image.name == name)).scalar()
+class Place(NamedTuple):
+    """Where an image was stored from, and the version of its measures."""
+
+    root: str
+    split: str | None
+    version: int
+
+
+def stored_place(connection: Connection, name: str) -> Place | None:
+    """Read where a stored image is from; None if there is none of this name."""
+    columns = (Image.root, Image.split, RecipeRow.version)
+    statement = select(*columns).join(RecipeRow, RecipeRow.id == Image.recipe_id)
+    row = connection.execute(statement.where(Image.name == name)).one_or_none()
+    return row and Place(*row)
 
 
 def stale_images(connection: Connection, most: int) -> list[Row]:
@@ -179,10 +190,10 @@ def cell_ids(connection: Connection, image_id: int) -> list[int]:
     return list(connection.execute(statement).scalars())
 
 
-def gone_images(connection: Connection, root: str, split: str | None) -> list[str]:
-    """Read the names of the images of a root and split that are marked as gone."""
-    mine = and_(Image.root == root, Image.split.is_not_distinct_from(split), Image.gone_at.is_not(None))
-    return list(connection.execute(select(Image.name).where(mine).order_by(Image.name)).scalars())
+def names_of(connection: Connection, root: str, split: str | None) -> set[str]:
+    """Read the names of the stored images of a root and split."""
+    mine = and_(Image.root == root, Image.split.is_not_distinct_from(split))
+    return set(connection.execute(select(Image.name).where(mine)).scalars())
 
 
 def thresholds(
@@ -246,7 +257,8 @@ def roots(connection: Connection) -> list[Row]:
 
 def failures(connection: Connection) -> list[Row]:
     """Read all rejected images, by name."""
-    return rows(connection, select(*Failure.__table__.c).order_by(Failure.image_name))
+    columns = [column for column in Failure.__table__.c if column.name != "checksum"]
+    return rows(connection, select(*columns).order_by(Failure.image_name))
 
 
 def clean_sets(connection: Connection) -> list[Row]:

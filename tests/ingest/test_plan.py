@@ -1,19 +1,44 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpastore.ingest.plan import plan
-from hpastore.model import CELL_MASK, CHANNELS, NUCLEUS_MASK, Failure, FileStamp, Found, Known, Plan, Source
+from hpastore.ingest.plan import plan, unsure
+from hpastore.kernels.measures import VERSION
+from hpastore.model import (
+    CELL_MASK,
+    CHANNELS,
+    NUCLEUS_MASK,
+    ROLES,
+    Change,
+    Failure,
+    FileStamp,
+    Found,
+    Known,
+    Orphan,
+    Plan,
+    Recipe,
+    Source,
+)
 
 ROOT = Path("/data")
 NEEDED = (*CHANNELS, CELL_MASK)
+NOW = Recipe(0.99, VERSION)
+OTHER_PERCENTILE = Recipe(0.5, VERSION)
+OTHER_VERSION = Recipe(0.99, VERSION - 1)
 
 
 def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ...]:
     return tuple(FileStamp(role, f"train/a_{role}.png", size, mtime_ns) for role in roles or NEEDED)
+
+
+def altered(role: str, *, size: int = 10, mtime_ns: int = 2) -> tuple[FileStamp, ...]:
+    """Files one of which is another."""
+    return tuple(f._replace(size=size, mtime_ns=mtime_ns) if f.role == role else f for f in files())
 
 
 def source(
@@ -29,43 +54,176 @@ def known(
     labels: tuple[int, ...] = (0,),
     stamps: tuple[FileStamp, ...] | None = None,
     split: str | None = None,
+    recipe: Recipe = NOW,
+    *,
+    gone: bool = False,
 ) -> Known:
-    return Known(root, split, labels, files() if stamps is None else stamps)
+    return Known(root, split, labels, files() if stamps is None else stamps, recipe, gone)
 
 
 def planned(*sources: Source, **stored: Known) -> Plan:
-    return plan(Found(ROOT, sources, ()), stored)
+    return plan(Found(ROOT, sources, ()), stored, recipe=NOW)
+
+
+def unchanged(n: int = 1, **rest: object) -> Plan:
+    return Plan(unchanged=n, unchanged_files=5 * n, **rest)  # type: ignore[arg-type]  # by name
+
+
+def tried(code: str = "png", stamps: tuple[FileStamp, ...] | None = None) -> Failure:
+    return Failure("a", "train/a_red.png", code, "a is bad", files() if stamps is None else stamps)
+
+
+# New, changed, relabelled, unchanged
 
 
 def test_what_the_store_does_not_know_is_new() -> None:
-    assert planned(source()) == Plan((source(),), (), (), 0, ())
+    assert planned(source()) == Plan(new=(source(),))
 
 
 def test_what_it_knows_is_left_alone() -> None:
     found = planned(source(), a=known())
-    assert found == Plan((), (), (), 1, ())
+    assert found == unchanged()
     assert found.work == 0
 
 
-def test_other_files_are_a_change() -> None:
-    for stamps in (files(mtime_ns=2), files(size=11), files(*NEEDED, NUCLEUS_MASK)):
-        assert planned(source(stamps=stamps), a=known()).changed == (source(stamps=stamps),)
-    without = source()
-    assert planned(without, a=known(stamps=files(*NEEDED, NUCLEUS_MASK))).changed == (without,)
+def test_files_of_other_sizes_are_a_change_that_names_them() -> None:
+    for stamps, roles in (
+        (files(size=11), NEEDED),
+        (altered("blue", size=11), ("blue",)),
+        (files(*NEEDED, NUCLEUS_MASK), (NUCLEUS_MASK,)),
+    ):
+        found = source(stamps=stamps)
+        assert planned(found, a=known()).changed == (Change(found, roles),)
+    with_nuclei = known(stamps=files(*NEEDED, NUCLEUS_MASK))
+    assert planned(source(), a=with_nuclei).changed == (Change(source(), (NUCLEUS_MASK,)),)
+
+
+def test_files_of_other_times_are_doubtful_until_their_bytes_were_compared() -> None:
+    touched = source(stamps=altered("green"))
+    assert planned(touched, a=known()) == Plan(doubtful=(Change(touched, ("green",)),))
+    found, stored = Found(ROOT, (touched,), ()), {"a": known()}
+    assert plan(found, stored, compared={"a": ()}) == unchanged()
+    assert plan(found, stored, compared={"a": ("green",)}) == Plan(changed=(Change(touched, ("green",)),))
+
+
+def test_files_of_other_names_are_doubtful_too() -> None:
+    elsewhere = source(stamps=tuple(f._replace(uri=f"moved/{f.uri}") for f in files()))
+    assert planned(elsewhere, a=known()).doubtful == (Change(elsewhere, NEEDED),)
+
+
+def test_only_bytes_tell_about_files_of_the_same_size() -> None:
+    stamps = tuple(f._replace(size=11) if f.role == "red" else f._replace(mtime_ns=2) for f in files())
+    change = Change(source(stamps=stamps), NEEDED)
+    assert [file.role for file in unsure(change, known())] == ["green", "blue", "yellow", CELL_MASK]
+    assert unsure(Change(source(), (NUCLEUS_MASK,)), known(stamps=files(*ROLES))) == ()
 
 
 def test_other_labels_need_no_pixel() -> None:
     for labels in ((), (1,), (0, 1)):
-        assert planned(source(labels=labels), a=known()).relabelled == (source(labels=labels),)
+        found = planned(source(labels=labels), a=known())
+        assert found == Plan(relabelled=(source(labels=labels),), unchanged_files=5)
 
 
 def test_other_files_and_labels_are_one_change() -> None:
-    changed = source(labels=(5,), stamps=files(mtime_ns=2))
-    assert planned(changed, a=known()) == Plan((), (changed,), (), 0, ())
+    changed = source(labels=(5,), stamps=altered("red", size=11))
+    assert planned(changed, a=known()) == Plan(changed=(Change(changed, ("red",)),))
 
 
-def test_an_image_that_is_gone_is_left_alone() -> None:
-    assert planned(a=known()) == Plan((), (), (), 0, ())
+# Gone, and back
+
+
+def test_an_image_without_a_row_is_gone() -> None:
+    found = planned(a=known())
+    assert found == Plan(gone=("a",))
+    assert found.work == 1
+
+
+def test_an_image_without_any_file_is_gone_and_its_row_an_orphan() -> None:
+    found = planned(source(stamps=()), a=known())
+    assert found == Plan(gone=("a",), orphans=(Orphan("label_without_image", "a", 0),))
+
+
+def test_an_image_with_a_bad_row_is_gone_only_where_its_files_are() -> None:
+    bad = Failure("a", "train.csv", "label", "line 2")
+    for left, gone in ((5, ()), (0, ("a",))):
+        found = plan(Found(ROOT, (), (bad,), refused={"a": left}), {"a": known()})
+        assert found == Plan(rejected=(bad,), gone=gone)
+
+
+def test_other_roots_and_splits_and_what_a_limit_leaves_out_are_not_gone() -> None:
+    assert planned(a=known("/other")) == Plan()
+    assert planned(a=known(split="train")) == Plan()
+    assert plan(Found(ROOT, (), (), split="train"), {"a": known()}) == Plan()
+    assert plan(Found(ROOT, (), (), split="train"), {"a": known(split="train")}).gone == ("a",)
+    assert plan(Found(ROOT, (), (), complete=False), {"a": known()}) == Plan()
+
+
+def test_an_image_that_is_marked_as_gone_is_no_work() -> None:
+    assert planned(a=known(gone=True)) == Plan()
+
+
+def test_an_image_that_is_back_as_it_was_has_returned() -> None:
+    found = planned(source(), a=known(gone=True))
+    assert found == unchanged(returned=("a",))
+    assert found.work == 1
+
+
+def test_an_image_that_is_back_otherwise_is_relabelled_or_changed() -> None:
+    gone = known(gone=True)
+    assert planned(source(labels=(7,)), a=gone) == Plan(relabelled=(source(labels=(7,)),), unchanged_files=5)
+    changed = source(stamps=altered("red", size=11))
+    assert planned(changed, a=gone) == Plan(changed=(Change(changed, ("red",)),))
+
+
+def test_pruning_takes_what_is_gone_and_was_before_of_this_root_and_split() -> None:
+    stored = {
+        "a": known(),
+        "b": known(gone=True),
+        "c": known("/other", gone=True),
+        "d": known(split="train", gone=True),
+        "e": known(gone=True),
+        "f": known(gone=True),
+        "g": known(gone=True, recipe=OTHER_PERCENTILE),
+    }
+    back, half = source("e"), source("f", stamps=files("red"))
+    found = Found(ROOT, (back, half), ())
+    todo = plan(found, stored, recipe=NOW, prune=True)
+    assert (todo.gone, todo.pruned, todo.stale, todo.work) == (("a",), ("a", "b", "g"), (), 4)
+    assert plan(found, stored, recipe=NOW).pruned == ()
+    assert plan(found, stored, recipe=NOW).stale == ("g",)
+    assert plan(Found(ROOT, (), (), complete=False), stored, prune=True).pruned == ()
+
+
+# Stale
+
+
+def test_numbers_of_another_percentile_are_stale_whatever_their_root() -> None:
+    stored = {"a": known(recipe=OTHER_PERCENTILE), "b": known("/other", recipe=OTHER_PERCENTILE)}
+    todo = plan(Found(ROOT, (source(),), ()), stored, recipe=NOW)
+    assert todo == unchanged(stale=("a", "b"))
+    assert todo.work == 2
+    relabelled = plan(Found(ROOT, (source(labels=(4,)),), ()), stored, recipe=NOW)
+    assert (len(relabelled.relabelled), relabelled.stale, relabelled.work) == (1, ("a", "b"), 2)
+
+
+def test_a_changed_image_is_not_stale_besides() -> None:
+    changed = source(stamps=altered("red", size=11))
+    todo = planned(changed, a=known(recipe=OTHER_PERCENTILE))
+    assert todo == Plan(changed=(Change(changed, ("red",)),))
+
+
+def test_measures_of_another_version_need_the_pixels_again() -> None:
+    old = known(recipe=OTHER_VERSION)
+    assert planned(source(), a=old) == Plan(changed=(Change(source(), ()),))
+    touched = Found(ROOT, (source(stamps=altered("red")),), ())
+    assert plan(touched, {"a": old}, recipe=NOW).doubtful
+    assert plan(touched, {"a": old}, recipe=NOW, compared={"a": ()}).changed == (
+        Change(touched.sources[0], ()),
+    )
+    assert planned(a=known("/other", recipe=OTHER_VERSION)) == Plan()
+
+
+# Rejected
 
 
 def test_missing_files_are_named() -> None:
@@ -79,47 +237,23 @@ def test_missing_files_are_named() -> None:
     )
 
 
-def test_an_image_without_any_file_is_said_so() -> None:
-    (failure,) = planned(source(stamps=())).rejected
-    assert (failure.code, failure.uri) == ("missing_file", "train/a_red.png")
-    assert failure.message.startswith("a: every file is missing; ")
-
-
 def test_an_image_that_lost_a_file_is_rejected_and_kept() -> None:
     found = planned(source(stamps=files(*CHANNELS)), a=known())
     assert [failure.code for failure in found.rejected] == ["missing_file"]
-    assert found.work == 0
+    assert (found.work, found.gone) == (0, ())
 
 
-def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
-    (failure,) = planned(source(stamps=files(mtime_ns=2)), a=known("/other")).rejected
-    assert failure.code == "conflict"
-    assert failure.message == "a: the store has another image of this name, from /other; rename one of them"
+def test_what_was_tried_in_vain_is_tried_again_only_when_its_files_change() -> None:
+    for stored in ({}, {"a": known(stamps=files(size=9))}):
+        again = plan(Found(ROOT, (source(),), ()), stored, {"a": tried()})
+        assert again == Plan(rejected=(tried(),))
+        assert again.work == 0
+        for other in (files(mtime_ns=2), files(size=11), files(*ROLES), ()):
+            assert plan(Found(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work == 1
 
 
-def test_the_same_files_under_another_root_are_no_conflict() -> None:
-    assert planned(source(), a=known("/other")) == Plan((), (), (), 1, (), moved=("a",))
-    assert planned(source(labels=(4,)), a=known("/other")).relabelled == (source(labels=(4,)),)
-
-
-def test_another_split_is_recorded_if_one_is_given() -> None:
-    found = Found(ROOT, (source(),), (), "dev")
-    assert plan(found, {"a": known(split="train")}).moved == ("a",)
-    assert plan(found, {"a": known(split="dev")}).moved == ()
-    assert planned(source(), a=known(split="train")).moved == ()
-
-
-def test_an_image_that_is_as_stored_again_has_recovered() -> None:
-    found = plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a"})
-    assert found == Plan((), (), (), 1, (), recovered=("a",))
-
-
-def test_a_failure_that_left_the_inputs_has_recovered_unless_only_some_were_looked_at() -> None:
-    assert plan(Found(ROOT, (), ()), {}, {"b"}).recovered == ("b",)
-    assert plan(Found(ROOT, (), (), complete=False), {}, {"b"}).recovered == ()
-    still = Failure("b", "train.csv", "name", "line 2")
-    assert plan(Found(ROOT, (), (still,)), {}, {"b"}).recovered == ()
-    assert plan(Found(ROOT, (source("b"),), ()), {}, {"b"}).recovered == ()
+def test_an_image_that_is_as_stored_is_unchanged_whatever_was_tried() -> None:
+    assert plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}) == unchanged()
 
 
 def test_an_image_is_rejected_once_however_many_rows_are_bad() -> None:
@@ -132,51 +266,201 @@ def test_failures_of_the_table_are_handed_on() -> None:
     assert plan(Found(ROOT, (source(),), (failure,)), {}).rejected == (failure,)
 
 
-names = st.sampled_from("abcdef")
+def test_a_new_name_that_equals_a_stored_one_but_for_case_is_refused() -> None:
+    todo = planned(source("A"), source("b"), a=known("/other"))
+    assert todo == Plan(
+        new=(source("b"),),
+        rejected=(
+            Failure(
+                "A",
+                "train/a_red.png",
+                "duplicate",
+                "A: the store has a, which is the same but for case; rename one of them",
+            ),
+        ),
+    )
+
+
+def test_an_image_may_be_renamed_in_case_only() -> None:
+    assert planned(source("A"), a=known()) == Plan(new=(source("A"),), gone=("a",))
+    assert planned(source("A"), a=known(gone=True)) == Plan(new=(source("A"),))
+
+
+# Failures that are none any more
+
+
+def test_an_image_that_is_as_stored_again_has_recovered() -> None:
+    found = plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}, ["a"])
+    assert found == unchanged(recovered=("a",))
+
+
+def test_a_failure_that_left_the_inputs_has_recovered_unless_only_some_were_looked_at() -> None:
+    failed = {"b": Failure("b", "", "png", "", files())}
+    assert plan(Found(ROOT, (), ()), {}, failed, ["b"]).recovered == ("b",)
+    assert plan(Found(ROOT, (), ()), {}, failed).recovered == ()
+    assert plan(Found(ROOT, (), (), complete=False), {}, failed, ["b"]).recovered == ()
+    still = Failure("b", "train.csv", "name", "line 2")
+    assert plan(Found(ROOT, (), (still,)), {}, failed, ["b"]).recovered == ()
+    for stamps in (files(), files(mtime_ns=2), files("red")):
+        assert plan(Found(ROOT, (source("b", stamps=stamps),), ()), {}, failed, ["b"]).recovered == ()
+    assert plan(Found(ROOT, (source("b", stamps=()),), ()), {}, failed, ["b"]).recovered == ("b",)
+
+
+# Other roots and splits
+
+
+def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
+    (failure,) = planned(source(stamps=files(size=11)), a=known("/other")).rejected
+    assert failure == Failure(
+        "a",
+        "train/a_red.png",
+        "conflict",
+        "a: the store has another image of this name, from /other; "
+        "rename one of them, or remove that one and ingest its root with --prune",
+        files(size=11),
+    )
+
+
+def test_only_bytes_tell_whether_another_roots_image_of_the_same_sizes_is_a_conflict() -> None:
+    other = source(stamps=files(mtime_ns=2))
+    found, stored = Found(ROOT, (other,), ()), {"a": known("/other")}
+    assert plan(found, stored) == Plan(doubtful=(Change(other, NEEDED),))
+    assert plan(found, stored, compared={"a": ()}) == unchanged(moved=("a",))
+    (failure,) = plan(found, stored, compared={"a": ("red",)}).rejected
+    assert failure.code == "conflict"
+
+
+def test_a_conflict_is_looked_at_again_when_the_other_image_is_not_there_any_more() -> None:
+    found, failed = Found(ROOT, (source(),), ()), {"a": tried("conflict")}
+    assert plan(found, {"a": known("/other", stamps=files(size=9))}, failed).rejected == (failed["a"],)
+    assert plan(found, {}, failed).new == (source(),)
+    assert plan(found, {"a": known(stamps=files(size=9))}, failed).changed == (Change(source(), NEEDED),)
+
+
+def test_the_same_files_under_another_root_are_no_conflict() -> None:
+    assert planned(source(), a=known("/other")) == unchanged(moved=("a",))
+    relabelled = source(labels=(4,))
+    assert planned(relabelled, a=known("/other")) == Plan(relabelled=(relabelled,), unchanged_files=5)
+
+
+def test_another_split_is_recorded_if_one_is_given() -> None:
+    found = Found(ROOT, (source(),), (), "dev")
+    assert plan(found, {"a": known(split="train")}).moved == ("a",)
+    assert plan(found, {"a": known(split="dev")}).moved == ()
+    assert planned(source(), a=known(split="train")).moved == ()
+
+
+# Any plan
+
+names = st.sampled_from("abcdefA")
 labels = st.lists(st.integers(0, 2), unique=True, max_size=2).map(lambda ids: tuple(sorted(ids)))
 stamps = st.builds(
-    lambda roles, mtime_ns: files(*[r for r in (*NEEDED, NUCLEUS_MASK) if r in roles], mtime_ns=mtime_ns),
-    st.sets(st.sampled_from((*NEEDED, NUCLEUS_MASK)), min_size=1) | st.just(set(NEEDED)),
+    lambda roles, mtime_ns, size: files(*[r for r in ROLES if r in roles], mtime_ns=mtime_ns, size=size),
+    st.sets(st.sampled_from(ROLES), min_size=1) | st.just(set(NEEDED)),
     st.integers(1, 2),
+    st.integers(10, 11),
 )
 sources = st.lists(st.builds(source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name).map(
     lambda found: tuple(sorted(found))
 )
 roots = st.sampled_from(["/data", "/other"])
-stores = st.dictionaries(names, st.builds(Known, roots, st.none(), labels, stamps))
+recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
+splits = st.sampled_from([None, "train"])
+images = st.builds(Known, roots, splits, labels, stamps, recipes, st.booleans())
+stores = st.dictionaries(names, images)
+codes = st.sampled_from(["png", "conflict"])
+failed = st.dictionaries(names, st.builds(tried, codes, stamps)).map(
+    lambda tries: {name: replace(failure, image_name=name) for name, failure in tries.items()}
+)
+bytes_differ = st.dictionaries(names, st.booleans())
 
 
-def done(todo: Plan, stored: dict[str, Known]) -> dict[str, Known]:
+@st.composite
+def found(draw: st.DrawFn) -> Found:
+    taken = draw(sources)
+    others = draw(st.sets(names)) - {s.name for s in taken}
+    bad = tuple(Failure(name, "train.csv", "label", "line 2") for name in sorted(others))
+    return Found(ROOT, taken, bad, draw(splits), refused={f.image_name: draw(st.integers(0, 5)) for f in bad})
+
+
+def compared(todo: Plan, differ: dict[str, bool]) -> dict[str, tuple[str, ...]]:
+    """What comes of comparing bytes: each doubtful image differs in all its files or in none."""
+    return {c.source.name: c.roles if differ.get(c.source.name, False) else () for c in todo.doubtful}
+
+
+def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]:
     """What a store knows after a plan was carried out."""
-    looked_at = (*todo.new, *todo.changed, *todo.relabelled)
-    left = {name: image._replace(root=str(ROOT)) for name, image in stored.items() if name in todo.moved}
-    return {**stored, **left, **{s.name: Known(str(ROOT), None, s.labels, s.files) for s in looked_at}}
+    after = dict(stored)
+    after |= {name: after[name]._replace(recipe=NOW) for name in todo.stale}
+    for name in (*todo.moved, *todo.returned):
+        split = found.split or after[name].split
+        after[name] = after[name]._replace(root=str(ROOT), split=split, gone=False)
+    for s in todo.relabelled:
+        split = found.split or after[s.name].split
+        after[s.name] = after[s.name]._replace(root=str(ROOT), split=split, gone=False, labels=s.labels)
+    for s in (*todo.new, *(c.source for c in todo.changed)):
+        split = found.split or (after[s.name].split if s.name in after else None)
+        after[s.name] = Known(str(ROOT), split, s.labels, s.files, NOW)
+    by_name = {s.name: s for s in found.sources}
+    kept = after.keys() & by_name.keys() - {f.image_name for f in todo.rejected}
+    after |= {n: after[n]._replace(files=by_name[n].files) for n in kept if by_name[n].files}
+    after |= {name: after[name]._replace(gone=True) for name in todo.gone}
+    return {name: image for name, image in after.items() if name not in todo.pruned}
 
 
-@given(sources, stores)
-def test_planning_is_idempotent(found: tuple[Source, ...], stored: dict[str, Known]) -> None:
-    first = plan(Found(ROOT, found, ()), stored)
-    again = plan(Found(ROOT, found, ()), done(first, stored))
-    assert again == Plan((), (), (), first.unchanged + first.work, first.rejected)
+@given(found(), stores, failed, bytes_differ, st.booleans())
+def test_after_a_plan_was_carried_out_there_is_no_work(
+    found: Found, stored: dict[str, Known], failed: dict[str, Failure], differ: dict[str, bool], prune: bool
+) -> None:
+    draft = plan(found, stored, failed, recipe=NOW, prune=prune)
+    first = plan(found, stored, failed, failed, NOW, compared(draft, differ), prune=prune)
+    written = {s.name for s in (*first.new, *first.relabelled, *(c.source for c in first.changed))}
+    left = {n: f for n, f in failed.items() if n not in {*first.recovered, *written}}
+    left |= {failure.image_name: failure for failure in first.rejected}
+    again = plan(found, done(first, found, stored), left, left, NOW, prune=prune)
+    assert again == Plan(
+        unchanged=first.unchanged + len(written),
+        unchanged_files=again.unchanged_files,
+        rejected=first.rejected,
+        orphans=first.orphans,
+    )
+    assert again.work == 0
 
 
-@given(sources, stores)
-def test_every_source_is_in_exactly_one_place(found: tuple[Source, ...], stored: dict[str, Known]) -> None:
-    todo = plan(Found(ROOT, found, ()), stored)
-    placed = [s.name for s in (*todo.new, *todo.changed, *todo.relabelled)]
+@given(found(), stores, failed)
+def test_every_image_that_is_found_is_in_exactly_one_place(
+    found: Found, stored: dict[str, Known], failed: dict[str, Failure]
+) -> None:
+    todo = plan(found, stored, failed, recipe=NOW)
+    placed = [s.name for s in (*todo.new, *todo.relabelled)]
+    placed += [c.source.name for c in (*todo.changed, *todo.doubtful)]
     placed += [failure.image_name for failure in todo.rejected]
+    placed += [orphan.name for orphan in todo.orphans]
     assert len(set(placed)) == len(placed)
-    assert set(placed) <= {s.name for s in found}
-    assert len(placed) + todo.unchanged == len(found)
+    there = {s.name for s in found.sources} | {f.image_name for f in found.failures}
+    assert set(placed) <= there
+    assert len(placed) + todo.unchanged == len(there)
     assert not {s.name for s in todo.new} & set(stored)
-    assert {s.name for s in (*todo.changed, *todo.relabelled)} <= set(stored)
+    assert {c.source.name for c in (*todo.changed, *todo.doubtful)} <= set(stored)
+    assert {*todo.gone, *todo.stale, *todo.returned, *todo.moved} <= set(stored)
+    assert not {*todo.returned, *todo.moved} & set(placed)
+    assert not set(todo.gone) & {s.name for s in found.sources if s.files}
 
 
-@given(sources, stores)
+@given(found(), stores, failed)
 def test_planning_changes_nothing_and_depends_on_nothing_else(
-    found: tuple[Source, ...], stored: dict[str, Known]
+    found: Found, stored: dict[str, Known], failed: dict[str, Failure]
 ) -> None:
     before = dict(stored)
-    first = plan(Found(ROOT, found, ()), stored)
+    first = plan(found, stored, failed, failed, NOW)
     assert stored == before
-    assert plan(Found(ROOT, found, ()), dict(reversed(stored.items()))) == first
+    assert plan(found, dict(reversed(stored.items())), failed, failed, NOW) == first
+
+
+@pytest.mark.parametrize("labels", [(0,), (3,)])
+def test_twenty_thousand_images_are_one_plan(labels: tuple[int, ...]) -> None:
+    every = [f"image-{i}" for i in range(20_000)]
+    found = Found(ROOT, tuple(source(name) for name in sorted(every)), ())
+    todo = plan(found, {name: known(labels=labels) for name in every}, recipe=NOW)
+    assert (todo.unchanged, len(todo.relabelled)) == ((20_000, 0) if labels == (0,) else (0, 20_000))
+    assert todo.unchanged_files == 100_000

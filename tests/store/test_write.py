@@ -103,8 +103,8 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
-        source = measured("a", (0, 16)).source
-        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files)}
+        source, recipe = measured("a", (0, 16)).source, Recipe(0.99, VERSION)
+        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files, recipe)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 
@@ -126,7 +126,8 @@ def test_every_value_has_the_type_of_its_column(store: Store) -> None:
     put(store, drawn(), measured("b", n=1))
     create_clean_set(store, "a")
     with store.writing() as connection:
-        write.write_failures(connection, [Failure("c", "", "png", "")], run_id=begin_run(connection), now=NOW)
+        failure = Failure("c", "", "png", "", measured().source.files)
+        write.write_failures(connection, [failure], run_id=begin_run(connection), now=NOW)
     for table in TABLES:
         for column in table.c:
             declared = column.type.compile(store.engine.dialect)
@@ -181,8 +182,8 @@ def test_new_labels_replace_the_old_ones_and_nothing_else(store: Store) -> None:
     put(store, drawn("a"), drawn("b"))
     before = dump(store, views=False)
     with store.writing() as connection:
-        write.relabel_image(connection, Source("a", (2, 5, 11), ()), "/data")
-        write.relabel_image(connection, Source("b", (), ()), "/data")
+        write.relabel_image(connection, Source("a", (2, 5, 11), ()), "/data", None)
+        write.relabel_image(connection, Source("b", (), ()), "/data", None)
     after = dump(store, views=False)
     assert rows(store, "SELECT name, labels, label_count FROM image ORDER BY name") == [
         {"name": "a", "labels": "2|5|11", "label_count": 3},
@@ -243,7 +244,7 @@ def test_a_failure_goes_when_its_image_is_stored_or_relabelled(store: Store) -> 
     assert scalar(store, "SELECT count(*) FROM failure") == 0
     fail(store, 1)
     with store.writing() as connection:
-        write.relabel_image(connection, Source("a", (3,), ()), "/data")
+        write.relabel_image(connection, Source("a", (3,), ()), "/data", None)
     assert scalar(store, "SELECT count(*) FROM failure") == 0
 
 
@@ -283,6 +284,8 @@ def test_counts_and_roots(store: Store) -> None:
             "failures": 0,
             "runs": 0,
             "unlabelled": 1,
+            "gone": 0,
+            "stale": 0,
         }
         assert [dict(row) for row in read.roots(connection)] == [
             {"root": "/data", "split": "train", "images": 2},
