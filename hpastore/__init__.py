@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from hpastore.export.table import export_csv
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.run import ingest, plan, retry
+    from hpastore.store.backup import backup
+    from hpastore.store.doctor import Finding, doctor
     from hpastore.store.dump import dump
     from hpastore.store.engine import Store
     from hpastore.store.migrate import upgrade
@@ -60,6 +62,8 @@ _HOMES = {
     "export.table": ("export_csv",),
     "ingest.discover": ("Layout",),
     "ingest.run": ("ingest", "plan", "retry"),
+    "store.backup": ("backup",),
+    "store.doctor": ("Finding", "doctor"),
     "store.dump": ("dump",),
     "store.engine": ("Store",),
     "store.migrate": ("upgrade",),
@@ -94,6 +98,9 @@ __all__ = [
     "dump",
     "make_sample",
     "upgrade",
+    "backup",
+    "doctor",
+    "Finding",
     "HpastoreError",
 ]
 

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, export, ingest, sql
+from hpastore.cli import clean, db, doctor, export, ingest, sql
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
@@ -42,6 +42,7 @@ app.command("verify")(export.verify)
 app.command("sql")(sql.sql)
 app.command("dump")(sql.dump)
 app.add_typer(db.app, name="db")
+app.command("doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

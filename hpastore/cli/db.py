@@ -1,12 +1,15 @@
-"""Commands about the database's schema."""
+"""Commands about the database as a whole."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from hpastore.cli import show
 
-app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
+app = typer.Typer(no_args_is_help=True, help="Look after the database: its schema, and copies of it.")
 
 DRIFTED = 4
 
@@ -61,3 +64,26 @@ def check() -> None:
         print("\n".join(found) or "nothing has drifted")
     if found:
         raise typer.Exit(DRIFTED)
+
+
+@app.command("backup")
+def backup(
+    out: Annotated[Path, typer.Argument(help="The file to make.", metavar="OUT")],
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Copy the store as it is now into a file, while others use it; the copy is a store itself.
+
+    Of a PostgreSQL database this makes a SQLite store with the same rows; what is to go back into
+    PostgreSQL by its own tools is made by: pg_dump --format=custom --file=OUT.dump URL
+
+    Example: hpastore db backup cells-today.db
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        hpastore.backup(store, out, force=force)
+    if show.settings.json:
+        show.document({"backup": str(out), "bytes": out.stat().st_size})
+    else:
+        size = out.stat().st_size
+        print(f"{out}: {size} bytes; 'hpastore --db {out} doctor --deep' compares its checksums")

@@ -115,11 +115,12 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     pixels = height * width
     lengths, begin = _all_lengths(counts, pixels)
     cell = np.repeat(np.arange(len(counts)), np.diff(begin, append=len(lengths)))
-    stop = np.cumsum(lengths) - cell * pixels  # within the cell's own mask: each fills the image
-    ones = ((np.arange(len(lengths)) - begin[cell]) % 2 == 1) & (lengths > 0)
-    lengths, stop, cell = lengths[ones], stop[ones], cell[ones]
+    ones = np.flatnonzero(((np.arange(len(lengths)) - begin[cell]) % 2 == 1) & (lengths > 0))
+    cell, stop = cell[ones], np.cumsum(lengths)[ones]
+    stop -= cell * pixels  # each mask fills the image
+    lengths = lengths[ones]
     first = np.searchsorted(cell, np.arange(len(counts)))
-    if not len(cell) or (first == len(cell)).any() or (cell[first] != np.arange(len(counts))).any():
+    if len(np.unique(cell)) < len(counts):
         raise ValueError("a mask has no pixel")
     (left, top), (right, bottom) = divmod(stop - lengths, height), divmod(stop - 1, height)
     wraps = left < right  # a run that goes on in the next column has touched the lower and the upper border
@@ -136,20 +137,20 @@ def _all_lengths(counts: Sequence[str], pixels: int) -> tuple[npt.NDArray[np.int
     last = np.searchsorted(ends, stops)
     if (ends[last] != stops).any() or (np.diff(last, prepend=-1) == 0).any():
         raise ValueError("a string is empty or cut short")
-    begin = np.append(0, last[:-1] + 1)
-    # With this no sum can pass 63 bits and come back as a length.
-    if (np.abs(differences) > pixels).any():
+    if (np.abs(differences) > pixels).any():  # with this no sum can wrap round and come back as a length
         raise ValueError(f"a run does not fit into {pixels} pixels")
-    nth = np.arange(len(differences)) - np.repeat(begin, np.diff(begin, append=len(differences)))
-    lengths = differences.copy()
+    begin = np.append(0, last[:-1] + 1)
+    # x[i] += x[i - 2] from the fourth on: running sums over every other number of all strings, without
+    # what they had summed up by the begin of the string.
+    sums = np.empty_like(differences)
     for parity in (0, 1):
-        # x[i] += x[i - 2] from the fourth on: a running sum that begins at the second and third number.
-        chain = (nth % 2 == parity) & (nth > 0)
-        sums, starts = np.cumsum(differences[chain]), np.flatnonzero(nth[chain] <= 2)
-        before = np.append(0, sums)[starts]
-        lengths[chain] = sums - np.repeat(before, np.diff(starts, append=len(sums)))
-    wrong = (lengths < 0).any() or (np.add.reduceat(lengths, begin) != pixels).any()
-    if wrong:
+        sums[parity::2] = np.cumsum(differences[parity::2])
+    numbers = np.diff(begin, append=len(sums))
+    odd = (np.arange(len(sums)) - np.repeat(begin, numbers)) % 2 == 1
+    before = np.append(0, sums)[begin]
+    lengths = sums - np.where(odd, np.repeat(before, numbers), np.repeat(sums[begin], numbers))
+    lengths[begin] = differences[begin]
+    if (lengths < 0).any() or (np.add.reduceat(lengths, begin) != pixels).any():
         raise ValueError(f"the runs of a mask do not fill {pixels} pixels")
     return lengths, begin
 
@@ -199,15 +200,19 @@ def _lengths(counts: str) -> npt.NDArray[np.int64]:
 
 def _numbers(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Undo `_characters`: all numbers, and where each number's text ends."""
-    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
-    if not codes.size or codes.min() < 0 or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
+    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(_FIRST_CHARACTER)  # below '0' it wraps
+    if not codes.size or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
         raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
     ends = np.flatnonzero(codes < _MORE) + 1
     begin = np.append(0, ends[:-1])
-    if (ends - begin).max() > 12:
+    groups = ends - begin
+    most = int(groups.max())
+    if most > 12:
         raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
-    shift = _GROUP * (np.arange(len(codes)) - np.repeat(begin, ends - begin))
-    values = np.add.reduceat((codes & (_MORE - 1)) << shift, begin)
-    negative = codes[ends - 1] & (_MORE // 2) != 0
-    values -= np.where(negative, np.int64(1) << (_GROUP * (ends - begin)), 0)
+    values = (codes[begin] & (_MORE - 1)).astype(np.int64)
+    for g in range(1, most):
+        has = np.flatnonzero(groups > g)
+        values[has] |= (codes[begin[has] + g].astype(np.int64) & (_MORE - 1)) << (_GROUP * g)
+    negative = np.flatnonzero(codes[ends - 1] & (_MORE // 2))
+    values[negative] -= np.int64(1) << (_GROUP * groups[negative])
     return values, ends

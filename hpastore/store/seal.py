@@ -17,7 +17,7 @@ import hashlib
 import json
 import struct
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
@@ -188,11 +188,22 @@ def seals(connection: Connection) -> Generator[Seal]:
     for table in (Recipe, IngestRun, Failure, CleanSet):
         yield from checksums(connection, table)
     yield from _verdicts(connection)
+    for first, last in pages(connection):
+        yield from checksums(connection, Image, Image.id.between(first, last))
+        yield from _contents(connection, first, last)
+
+
+def pages(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Cut the images into parts, by their first and last key, so that not all cells are held at once."""
     ids = connection.execute(select(Image.id).order_by(Image.id)).scalars().all()
-    for begin in range(0, len(ids), _PAGE):
-        page = ids[begin : begin + _PAGE]
-        yield from checksums(connection, Image, Image.id.between(page[0], page[-1]))
-        yield from _contents(connection, page[0], page[-1])
+    return ((ids[i], ids[min(i + _PAGE, len(ids)) - 1]) for i in range(0, len(ids), _PAGE))
+
+
+def cells(connection: Connection, first: int, last: int) -> dict[int, Columns]:
+    """Read the cells of the images between two keys: the columns of ``cell`` in ascending mask id."""
+    statement = select(Cell.image_id, *columns(Cell)).where(Cell.image_id.between(first, last))
+    found = _grouped(connection, statement.order_by(Cell.image_id, Cell.mask_id), 1)
+    return {key: of_image for (key,), of_image in found.items()}
 
 
 def any_missing(connection: Connection) -> bool:
@@ -246,17 +257,11 @@ def _verdicts(connection: Connection) -> Generator[Seal]:
 
 def _contents(connection: Connection, first: int, last: int) -> Generator[Seal]:
     """Take the column ``contents`` of the images between two keys again."""
-    cells = {key: found for (key,), found in _cells(connection, first, last).items()}
-    channels = _channels(connection, first, last)
+    of_cells, channels = cells(connection, first, last), _channels(connection, first, last)
     images = select(Image.id, Image.name, Image.contents).where(Image.id.between(first, last))
     for row in connection.execute(images.order_by(Image.id)).mappings().all():
-        now = of_contents(cells.get(row["id"], {}), channels.get(row["id"], {}))
+        now = of_contents(of_cells.get(row["id"], {}), channels.get(row["id"], {}))
         yield Seal(Image, row["id"], "contents", _NAMES[Image].format(**row), row["contents"], now)
-
-
-def _cells(connection: Connection, first: int, last: int) -> dict[tuple[Any, ...], Columns]:
-    statement = select(Cell.image_id, *columns(Cell)).where(Cell.image_id.between(first, last))
-    return _grouped(connection, statement.order_by(Cell.image_id, Cell.mask_id), 1)
 
 
 def _channels(connection: Connection, first: int, last: int) -> dict[int, dict[str, Channel]]:

@@ -1,0 +1,37 @@
+"""Whether anything is wrong with the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+
+from hpastore.cli import show
+from hpastore.model import printable
+
+WRONG: Final = 4
+
+
+def doctor(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare every stored value with its checksum too.")
+    ] = False,
+) -> None:
+    """Look for what is wrong with the store, a line each; exit code 4 if there is anything.
+
+    The database's own checks, schema, masks against their areas and boxes, counts, labels, files, and
+    where the file is kept; with --deep also histograms, and a byte that a disk has changed.
+
+    Example: hpastore doctor --deep
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        found = hpastore.doctor(store, deep=deep)
+    if show.settings.json:
+        show.document([asdict(finding) for finding in found])
+    else:
+        print("\n".join(printable(str(finding), 1000) for finding in found) or "nothing is wrong")
+    if found:
+        raise typer.Exit(WRONG)

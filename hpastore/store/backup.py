@@ -1,0 +1,156 @@
+"""Copy a store that is in use into a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import delete, insert, select
+
+from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableError
+from hpastore.schema.tables import Base
+from hpastore.store import file, migrate
+from hpastore.store.engine import Store, connect
+
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a file that is open, or was not closed."""
+
+_ROWS: Final = 10_000
+"""Rows that are copied from PostgreSQL at a time."""
+
+
+def backup(store: Store, path: Path | str, *, force: bool = False) -> Path:
+    """Copy a store into a SQLite file, as it is at one moment, while others use it.
+
+    The copy of a SQLite store has the same bytes but for free space; that of a PostgreSQL database is a
+    SQLite store with the same rows, keys and checksums.  Either is a store: name it with ``--db``.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+        The file; its folder is there.
+    force : bool
+        Whether an existing file is replaced, once the copy is whole.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ExportError
+        If the file exists, is the store itself or is in use, or cannot be written.
+    StoreError
+        If the store is damaged; what was at `path` is kept.
+    """
+    path = Path(path)
+    with _named_errors(path):
+        _refuse(store, path, force=force)
+        with _beside(path) as temporary:
+            if store.is_sqlite:
+                with store.reading() as connection:
+                    file.copy(connection, temporary)
+            else:
+                _copy_rows(store, temporary)
+            _check(store, temporary)
+            file.put_in_place(temporary, path)
+    return path
+
+
+def _refuse(store: Store, path: Path, *, force: bool) -> None:
+    if not path.parent.is_dir():
+        raise ExportError(path, f"cannot be made: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ExportError(path, "is a folder; choose another name")
+    if store.is_sqlite:
+        itself = Path(str(store.engine.url.database))
+        mine = [itself, *(Path(f"{itself}{end}") for end in _BESIDE)]
+        if any(os.path.realpath(one) == os.path.realpath(path) or _same(one, path) for one in mine):
+            raise ExportError(path, "is the store itself; choose another name")
+    if path.exists() and not force:
+        raise ExportError(path, "exists; choose another name, or replace it with --force")
+    # SQLite would take them for the new file's and spoil it.
+    for end in ("-wal", "-journal"):
+        beside = Path(f"{path}{end}")
+        if beside.exists() and beside.stat().st_size:
+            raise ExportError(
+                path, f"is in use, or was not closed: there is {beside.name}; choose another name"
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a new file beside the target, and remove it if it is not moved there; also those of the dead."""
+    for left in path.parent.glob(f".{path.name}.*.tmp*"):
+        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp({'|'.join(_BESIDE)})?", left.name)
+        if owner and not _lives(int(owner[1])):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+    finally:
+        for end in ("", *_BESIDE):
+            Path(f"{temporary}{end}").unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return pid != os.getpid()  # of a container whose first processes have the same numbers each time
+
+
+def _copy_rows(store: Store, path: Path) -> None:
+    """Copy PostgreSQL's rows, as they are at one moment, into a new SQLite store."""
+    with connect(path) as copied:
+        migrate.upgrade(copied)
+        with store.reading() as connection:
+            for table in Base.metadata.sorted_tables:
+                with copied.writing() as target:
+                    target.execute(delete(table))  # the 19 labels came with the schema
+                    rows = connection.execute(select(table), execution_options={"yield_per": _ROWS})
+                    for part in rows.mappings().partitions():
+                        target.execute(insert(table), [dict(row) for row in part])
+
+
+def _check(store: Store, path: Path) -> None:
+    """Look at the copy before it takes the place of an older, maybe better one."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+    if said != "ok":
+        reason = f"is damaged, and so is its copy, which was not kept ({said}); restore an older backup"
+        raise StoreError(store.url, reason)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Name the copy where it is what cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise NoRoomError(path, "no room left on the disk; nothing was written") from error
+        raise ExportError(path, f"cannot be written ({error.strerror})") from error
+    except UnavailableError as error:
+        if "disk is full" in error.reason:  # SQLite's word, of the file that it writes
+            raise NoRoomError(path, "no room left on the disk; nothing was written") from error
+        raise
