@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import random
 import re
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+import hpastore
 from hpastore.kernels.labels import label_image
 from hpastore.kernels.rle import decode, encode_cells
+from tests.conftest import Figure, Trials
 from tests.gallery import Mask, Picture, checkerboard, every_picture, many, masks, single_pixels, spiral
 
 CHARACTERS = "".join(map(chr, range(48, 112)))
@@ -40,6 +45,22 @@ def plain_decode(text: str, height: int, width: int) -> npt.NDArray[np.bool_] | 
         return None
     pixels = [i % 2 == 1 for i, length in enumerate(lengths) for _ in range(length)]
     return np.array(pixels, bool).reshape(width, height).T
+
+
+def plain_encode(mask: Mask) -> str:
+    """The format of `maskApi.c` of one cell, number by number with Python's integers."""
+    lengths = [0] if mask.flat[0] else []
+    lengths += [len(list(run)) for _, run in groupby(mask.ravel(order="F").tolist())]
+    numbers = [n - lengths[i - 2] if i > 2 else n for i, n in enumerate(lengths)]
+    return "".join(map(plain_number, numbers))
+
+
+def plain_number(number: int) -> str:
+    text = ""
+    while not -16 <= number < 16:
+        text += chr(48 + (number & 31) + 32)
+        number >>= 5
+    return text + chr(48 + (number & 31))
 
 
 def decode_or_none(text: str, height: int, width: int) -> npt.NDArray[np.bool_] | None:
@@ -177,6 +198,69 @@ def assert_decoded_as_plainly(text: str, height: int, width: int) -> None:
 def test_any_text_is_decoded_to_the_whole_image_or_refused(text: str, height: int, width: int) -> None:
     mask = decode_or_none(text, height, width)
     assert mask is None or mask.shape == (height, width)
+
+
+def random_mask(rng: np.random.Generator) -> Mask:
+    """Noise of up to 60 cells, or cells of whole rows and columns, now and then in one long row."""
+    shape = (1, int(rng.integers(1, 5000))) if rng.random() < 0.02 else tuple(rng.integers(1, 40, 2).tolist())
+    cells = int(rng.integers(1, 60))
+    mask = rng.integers(0, cells + 1, shape, np.uint8)
+    mask[rng.random(shape) < rng.random()] = 0
+    if rng.random() < 0.5:
+        mask = np.repeat(np.repeat(mask, int(rng.integers(1, 9)), 0), int(rng.integers(1, 9)), 1)[:40, :5000]
+    return mask
+
+
+@pytest.mark.soak
+def test_random_masks_come_back_and_all_ways_to_write_them_agree(trials: Trials, figure: Figure) -> None:
+    wanted, done, images = trials(10_000, 1_000_000), 0, 0
+    while done < wanted:
+        mask = random_mask(np.random.default_rng((8, images)))
+        label = label_image(mask)
+        texts, ids = encode_cells(label), label.ids.tolist()
+        cells = np.asfortranarray(mask[..., None] == label.ids, np.uint8)
+        theirs = coco.encode(cells)
+        assert texts == tuple(rle["counts"].decode() for rle in theirs), images
+        if ids:  # of no strings pycocotools makes an array of any shape
+            assert (coco.decode(theirs) == cells).all(), images
+        for text, mask_id in zip(texts, ids, strict=True):
+            cell = mask == mask_id
+            assert text == plain_encode(cell), (images, mask_id)
+            back, plain = decode(text, *mask.shape), plain_decode(text, *mask.shape)
+            assert plain is not None
+            assert (back == cell).all(), (images, mask_id)
+            assert (plain == cell).all(), (images, mask_id)
+        done, images = done + len(ids), images + 1
+    figure(f"rle: {done} random cells of {images} images come back; pycocotools and the plain way agree")
+
+
+@pytest.mark.soak
+def test_strings_damaged_at_random_are_refused_or_fill_the_image(trials: Trials, figure: Figure) -> None:
+    n, filled = trials(10_000, 500_000), 0
+    for trial in range(n):
+        rng = random.Random(f"rle {trial}")
+        height, width = rng.randint(1, 30), rng.randint(1, 30)
+        mask = np.array([rng.random() < 0.5 for _ in range(height * width)]).reshape(height, width)
+        text = plain_encode(np.repeat(mask, rng.randint(1, 4), axis=0)[:height])
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            at = rng.randint(0, len(text))
+            put = "".join(
+                rng.choices(rng.choice((CHARACTERS, CHARACTERS, "0P", " /o~\n\0é")), k=rng.randint(0, 3))
+            )
+            text = text[:at] + put + text[at + rng.randint(0, 3) :]
+        assert_decoded_as_plainly(text, height, width)
+        filled += decode_or_none(text, height, width) is not None
+    assert n / 100 < filled < n / 2
+    figure(
+        f"rle: {n} damaged strings: {n - filled} refused, {filled} decoded as the plain way does, 0 crashes"
+    )
+
+
+def test_no_module_hands_anything_to_pycocotools() -> None:
+    """It reads memory that is not its own where a string is too short, and dies of others."""
+    modules = sorted(Path(hpastore.__file__).parent.rglob("*.py"))
+    assert modules
+    assert [m.name for m in modules if re.search(r"^\s*(import|from) pycocotools", m.read_text(), re.M)] == []
 
 
 GARBAGE = {
