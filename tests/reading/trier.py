@@ -38,7 +38,7 @@ SECONDS = 10
 
 
 def main(kind: str, start: int, stop: int, step: int, folder: Path) -> None:
-    limit = _address_space() + MEMORY
+    limit = address_space() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     canary, place = folder / "canary", os.open(place_of(kind, start, folder), os.O_WRONLY | os.O_CREAT)
     wrong: list[str] = []
@@ -69,7 +69,7 @@ def peak() -> int:
     return int(line.split()[1]) // 1000
 
 
-def _address_space() -> int:
+def address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
