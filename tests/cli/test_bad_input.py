@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import hpastore
+from hpastore.store import engine
 from hpastore.store.engine import connect
 from tests.cli.conftest import Outcome, Run
 from tests.world import dataset, name_of, scalar, write_table
@@ -189,6 +190,7 @@ def test_a_name_with_a_path_in_it_is_refused(run: Run, tmp_path: Path, name: str
 NEEDS_A_STORE = [
     ["status"],
     ["failures"],
+    ["retry"],
     ["thresholds"],
     ["clean", "create", "mine"],
     ["clean", "list"],
@@ -199,6 +201,9 @@ NEEDS_A_STORE = [
     ["export", "images", "out"],
     ["sql", "SELECT 1"],
     ["db", "check"],
+    ["db", "backup", "copy.db"],
+    ["dump", "--canonical"],
+    ["doctor"],
 ]
 WRITES = [["ingest", "data"], ["db", "upgrade"]]
 
@@ -242,7 +247,7 @@ def test_a_store_that_is_not_there_is_not_made(
         (["clean", "create", "a", "--scope", "some"], "no scope 'some'"),
         (["clean", "create", "a", "--min-green", "300"], "min green takes a grey level"),
         (["ingest", "data", "--background-percentile", "99"], "for 99 % say 0.99"),
-        (["ingest", "data", "--background-percentile", "0.5"], "measures at background percentile 0.99"),
+        (["plan", "data", "--background-percentile", "99"], "for 99 % say 0.99"),
         (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),
         (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
         (["sql", "SELECT 1", "--format", "xml"], "no format 'xml'"),
@@ -281,6 +286,13 @@ def test_a_clean_set_of_nothing_is_refused_and_not_kept(run: Run, tmp_path: Path
     assert run("--json", "clean", "list").json == []
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost connection is not waited for."""
+    monkeypatch.setattr(engine, "PATIENCE_S", 0)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("url", "code", "said"),
     [
@@ -298,6 +310,7 @@ def test_a_database_that_cannot_be_reached_is_named(
     assert said in one_line(outcome)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_password_is_never_printed(run: Run, tmp_path: Path) -> None:
     url = "postgresql://nobody:canary@127.0.0.1:1/none"
     for command in (["status"], ["ingest", dataset(tmp_path / "data", 1)], ["db", "check"]):

@@ -58,7 +58,7 @@ def test_ingest_goes_on_past_a_bad_image_and_exits_3(run: Run, root: Path) -> No
 def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path, database: str) -> None:
     planned = run("plan", root)
     assert planned.code == 4
-    assert planned.out.splitlines()[-5].split() == ["new", "5"]
+    assert ["new", "5"] in [line.split() for line in planned.out.splitlines()]
     if database == "sqlite":
         assert not (root.parent / "empty.db").exists()
     assert run("--json", "plan", root).json["new"] == [name_of(i) for i in range(5)]
