@@ -17,6 +17,9 @@ from hpastore.reading.png import decode_gray, to_uint8
 def decode(source: Source, root: Path) -> Decoded:
     """Read each file of an image once, and check that they belong together.
 
+    What has another size is never fitted to it.  A transposed mask is refused where the image is not
+    square; where it is, nothing tells.
+
     Parameters
     ----------
     source

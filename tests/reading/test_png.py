@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from hpastore.errors import RejectedError
 from hpastore.model import FAILURE_CODES
 from hpastore.reading import MAX_SIDE, decode_gray, to_uint8
+from tests.conftest import Figure
 
 from .drawing import (
     GRAY,
@@ -246,8 +248,12 @@ def test_a_png_that_cannot_be_trusted_is_rejected_with_its_code(code: str, data:
     assert "\n" not in str(caught.value)
 
 
-def test_the_corpus_of_rejected_pngs_covers_sixty_kinds() -> None:
+def test_the_corpus_of_rejected_pngs_covers_sixty_kinds(figure: Figure) -> None:
     assert len({name for _, name, _ in BAD}) == len(BAD) >= 60
+    assert len({data for _, _, data in BAD}) == len(BAD)
+    figure(
+        f"png: {len(BAD)} kinds of bad files are rejected with their codes, {len(GOOD)} of sound ones read"
+    )
     assert {code for code, _, _ in BAD} == {
         "not_png",
         "png",
@@ -305,6 +311,22 @@ def test_decoding_says_nothing_on_stderr_about_a_valid_png(capfd: pytest.Capture
     for _, _, data in GOOD:
         decode_gray(data, NAME)
     assert capfd.readouterr().err == ""
+
+
+def test_threads_that_decode_at_once_neither_mix_their_complaints_nor_lose_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def outcome(n: int) -> bool:
+        try:
+            decode_gray(png(IM8) if n % 2 else TOO_MANY_ROWS, NAME)
+        except RejectedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(outcome, range(200))) == [False, True] * 100
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 @pytest.mark.parametrize(("magic", "name"), [(b"\xff\xd8\xff\xe0", "JPEG"), (b"II*\0", "TIFF")])
