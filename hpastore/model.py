@@ -266,7 +266,8 @@ class Plan:
     returned
         Names of images that are marked as gone, and are back as they were.
     moved
-        Names of unchanged images that the store has from another root, or in another split.
+        Names of images that the store has from another root, or in another split, and that are unchanged,
+        or rejected with a file that is as it was.
     recovered
         Names that the store lists as failures of this root, and that are none any more: the image
         is in the store as its files are, or has left the inputs.

@@ -92,9 +92,9 @@ class _Draft:
         elif stored is not None and (stored.files == source.files or self.compared.get(name) == ()):
             self._same_files(source, stored)
         elif source.missing:
-            self.rejected[name] = _missing(source)
+            self._reject(_missing(source), source, stored)
         elif (tried := self.failed.get(name)) and self._in_vain(source, tried):
-            self.rejected[name] = tried
+            self._reject(tried, source, stored)
         elif stored is None:
             self.new.append(source)
         else:
@@ -105,6 +105,14 @@ class _Draft:
         return tried.files == source.files and (
             tried.code != "conflict" or self._elsewhere(self.known.get(source.name))
         )
+
+    def _reject(self, failure: Failure, source: Source, stored: Known | None) -> None:
+        """Leave an image as it is; it has moved if one of its files is as it was, but under another root."""
+        self.rejected[source.name] = failure
+        if stored is None or stored.gone or failure.code == "conflict":
+            return
+        if self._elsewhere(stored) and set(stored.files) & set(source.files):
+            self.moved.append(source.name)
 
     def _same_files(self, source: Source, stored: Known) -> None:
         if self._outdated(stored):

@@ -343,6 +343,21 @@ def test_the_same_files_under_another_root_are_no_conflict() -> None:
     assert planned(relabelled, a=known("/other")) == Plan(relabelled=(relabelled,), unchanged_files=5)
 
 
+def test_a_rejected_image_moves_with_its_root() -> None:
+    half, spoilt = source(stamps=files("red")), source(stamps=altered("red", size=9))
+    assert planned(half, a=known("/other")).moved == ("a",)
+    for stored, moved in (
+        (known("/other"), ("a",)),
+        (known(), ()),
+        (known("/other", gone=True), ()),
+        (known("/other", stamps=files(mtime_ns=5)), ()),
+    ):
+        todo = plan(Found(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried(stamps=spoilt.files)})
+        assert (len(todo.rejected), todo.moved, todo.work) == (1, moved, 0)
+        todo = plan(Found(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried("conflict", spoilt.files)})
+        assert todo.moved == ()
+
+
 def test_another_split_is_recorded_if_one_is_given() -> None:
     found = Found(ROOT, (source(),), (), "dev")
     assert plan(found, {"a": known(split="train")}).moved == ("a",)
@@ -443,7 +458,8 @@ def test_every_image_that_is_found_is_in_exactly_one_place(
     assert not {s.name for s in todo.new} & set(stored)
     assert {c.source.name for c in (*todo.changed, *todo.doubtful)} <= set(stored)
     assert {*todo.gone, *todo.stale, *todo.returned, *todo.moved} <= set(stored)
-    assert not {*todo.returned, *todo.moved} & set(placed)
+    assert not set(todo.returned) & set(placed)
+    assert set(todo.moved) & set(placed) <= {failure.image_name for failure in todo.rejected}
     assert not set(todo.gone) & {s.name for s in found.sources if s.files}
 
 
