@@ -301,7 +301,7 @@ def _recipe(current: Recipe | None, background_percentile: float | None) -> Reci
 def _readable_now(rejection: read.Rejection) -> bool:
     """Whether files that could not be read may be now, of which their times tell nothing."""
     failure, root = rejection.failure, Path(rejection.root)
-    if failure.code not in ("io", "missing_file"):
+    if failure.code not in ("io", "changed", "missing_file"):
         return False
     return all(os.access(root / f.uri, os.R_OK) and (root / f.uri).is_file() for f in failure.files)
 
