@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from hpastore.errors import InputError, UsageError
 from hpastore.ingest.discover import Layout, discover
-from hpastore.model import CELL_MASK, CHANNELS, FileStamp, Found
+from hpastore.model import CELL_MASK, CHANNELS, FileStamp, Found, Orphan
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 
@@ -80,6 +82,15 @@ def test_images_without_labels(tmp_path: Path) -> None:
     assert [(s.name, s.labels) for s in found.sources] == [
         (name, ()) for name in ("another", name_of(0), name_of(1), "lonely")
     ]
+    assert [(f.image_name, f.code, f.uri) for f in found.failures] == [
+        ("", "name", "train/_red.png"),
+        ("a b", "name", "train/a b_red.png"),
+    ]
+    assert found.failures[1].message == (
+        "a b: the name is not allowed; use 1 to 128 letters, digits, '.', '_' and '-', "
+        "a letter or digit first; rename the image's files"
+    )
+    assert found.refused == {"": 1, "a b": 1}
 
 
 def test_a_table_and_columns_of_another_name(tmp_path: Path) -> None:
@@ -184,3 +195,164 @@ def test_what_is_missing_is_named(tmp_path: Path, gone: str, layout: dict[str, P
     (root / gone).rename(tmp_path / "away")
     with pytest.raises(InputError, match=message):
         discover(Layout(root, **layout))  # type: ignore[arg-type]  # they are paths
+
+
+# One folder for several things
+
+
+def test_masks_and_images_may_share_a_folder(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 2, nuclei=True)
+    for folder in ("hpa_cell_mask", "train"):
+        for file in (root / folder).iterdir():
+            file.rename(root / file.name)
+    found = discover(Layout(root, images=root, masks=root))
+    assert roles(found)[CELL_MASK] == f"{name_of(0)}.npz"
+    assert (found.seen, found.orphans) == (12, ())
+
+
+def test_an_array_in_one_folder_for_cells_and_nuclei_is_the_mask_of_cells(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 2)
+    masks = root / "hpa_cell_mask"
+    cv2.imwrite(str(masks / f"{name_of(1)}_nucleimask.png"), draw_mask())
+    np.save(masks / f"{name_of(1)}.npy", draw_mask())
+    found = discover(Layout(root, nuclei=masks))
+    assert list(roles(found, 0)) == [*CHANNELS, CELL_MASK]
+    assert roles(found, 1)["nucleus_mask"] == f"hpa_cell_mask/{name_of(1)}_nucleimask.png"
+    assert (found.seen, found.orphans) == (12, (Orphan("spare_file", name_of(1), 1),))
+
+
+# What belongs to no image
+
+
+def test_orphans_are_told_by_what_they_lack(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 4, nuclei=True)
+    write_table(root, {name_of(0): "0", name_of(1): "99"})
+    for file in (root / "train").glob(f"{name_of(3)}_*"):
+        file.unlink()
+    (root / "train" / f"{name_of(0)}_pink.png").touch()
+    found = discover(Layout(root))
+    assert found.orphans == (
+        Orphan("image_without_label", name_of(2), 6),
+        Orphan("mask_without_image", name_of(3), 2),
+    )
+    assert (found.seen, found.refused) == (20, {name_of(1): 6})
+
+
+def test_a_limit_tells_no_orphans_and_counts_what_it_took(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 4)
+    write_table(root, {name_of(0): "0", name_of(1): "99", name_of(2): "0"})
+    found = discover(Layout(root, limit=2))
+    assert (found.complete, found.orphans, found.seen, found.refused) == (False, (), 10, {name_of(1): 5})
+
+
+# Names
+
+
+def test_names_that_are_equal_but_for_case_are_not_both_taken(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 1)
+    for name in ("Cell", "cell", "CELL"):
+        write_image(root, name)
+    found = discover(Layout(root, labels="none"))
+    assert [s.name for s in found.sources] == ["CELL", name_of(0)]
+    assert [(f.image_name, f.code, f.message) for f in found.failures] == [
+        (name, "duplicate", f"{name}: the name equals CELL but for case; rename the image's files")
+        for name in ("Cell", "cell")
+    ]
+    write_table(root, {"cell": "0", "CELL": "0"})
+    found = discover(Layout(root))
+    assert [s.name for s in found.sources] == ["cell"]
+    assert "line 3" in found.failures[0].message
+
+
+@pytest.mark.parametrize(
+    "name", ["nai\u0308ve", "na\xefve", "a\u212a", "\uff21", "a\x1b[31m", "a\nb", "\udcff"]
+)
+@pytest.mark.parametrize("labels", ["none", None])
+def test_names_with_odd_characters_are_told_and_never_as_they_are(
+    tmp_path: Path, name: str, labels: str | None
+) -> None:
+    root = dataset(tmp_path, 1)
+    for channel in CHANNELS:
+        (root / "train" / f"{name}_{channel}.png").touch()
+    if labels is None and name.isprintable():
+        write_table(root, {name_of(0): "0", name: "0"})
+    found = discover(Layout(root, labels=labels))
+    assert [s.name for s in found.sources] == [name_of(0)]
+    said = [(f.image_name, found.refused[f.image_name]) for f in found.failures]
+    said += [(orphan.name, orphan.files) for orphan in found.orphans]
+    assert said == [(name if name.isprintable() else repr(name)[1:-1], 4)]
+    assert all(text.isprintable() for f in found.failures for text in (f.image_name, f.uri, f.message))
+
+
+def test_a_name_that_is_cut_is_not_taken_for_another(tmp_path: Path) -> None:
+    root, name = tmp_path, "n" * 128
+    write_image(root, name)
+    for longer in ("n" * 129, "n" * 130):
+        (root / "train" / f"{longer}_red.png").touch()
+    write_table(root, {name: "0", "n" * 129: "0", "n" * 130: "0"})
+    for labels in (None, "none"):
+        found = discover(Layout(root, labels=labels))
+        assert [s.name for s in found.sources] == [name]
+        assert {f.image_name for f in found.failures} == {"n" * 127 + "…"}
+        assert found.refused == {"n" * 127 + "…": 2}
+        assert found.seen == 7
+
+
+# What cannot be looked at
+
+
+@pytest.mark.parametrize("option", ["root", "labels", "images", "masks", "nuclei"])
+def test_a_path_that_cannot_be_looked_at_is_named_with_the_reason(tmp_path: Path, option: str) -> None:
+    root = dataset(tmp_path / "data", 1)
+    long, loop = tmp_path / ("x" * 300), tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, reason in ((long, "File name too long"), (loop, "Too many levels of symbolic links")):
+        paths: dict[str, Any] = {"root": root, option: path}
+        with pytest.raises(InputError, match=reason) as caught:
+            discover(Layout(**paths))
+        assert caught.value.path == path
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look anywhere")
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 1)
+    root.chmod(0)
+    try:
+        with pytest.raises(InputError, match="Permission denied"):
+            discover(Layout(root))
+    finally:
+        root.chmod(0o700)
+
+
+def test_a_table_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 1)
+    table = (root / "train.csv").rename(root / "\udcff.csv")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        discover(Layout(root, labels=table))
+
+
+def test_a_large_folder_is_listed_once_and_no_file_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = dataset(tmp_path, 1)
+    for i in range(2000):
+        (root / "train" / f"other-{i}_red.png").touch()
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: Path) -> Any:
+        listed.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    monkeypatch.setattr(Path, "open", None)
+    found = discover(Layout(root))
+    assert listed == ["train", "hpa_cell_mask"]
+    assert (len(found.orphans), found.seen) == (2000, 2005)
+
+
+def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
+    for folder in ("train", "hpa_cell_mask"):
+        (tmp_path / folder).mkdir()
+    found = discover(Layout(tmp_path, labels="none"))
+    assert (found.sources, found.failures, found.orphans, found.seen) == ((), (), (), 0)
