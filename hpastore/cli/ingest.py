@@ -234,8 +234,6 @@ def _show_plan(plan: Any) -> None:
     if show.settings.json:
         show.document(_as_document(plan))
         return
-    from hpastore.model import ORPHANS
-
     rows = [(source.name, "new", "") for source in plan.new]
     rows += [(change.source.name, "changed", _why(change)) for change in plan.changed]
     rows += [(source.name, "relabelled", _labels(source)) for source in plan.relabelled]
@@ -244,7 +242,7 @@ def _show_plan(plan: Any) -> None:
     rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
     rows += [(name, "stale", "its numbers are of another recipe") for name in plan.stale]
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
-    rows += [(orphan.name, "orphan", ORPHANS[orphan.kind]) for orphan in plan.orphans]
+    rows += [(orphan.name, "orphan", _lacks(orphan)) for orphan in plan.orphans]
     if rows:
         show.text_table(["image", "what", "why"], sorted(rows))
     kinds = ("new", "changed", "relabelled", "gone", "pruned", "returned", "stale", "rejected", "orphans")
@@ -262,6 +260,12 @@ def _why(change: Any) -> str:
 
 def _labels(source: Any) -> str:
     return f"the table says {'|'.join(map(str, source.labels))}" if source.labels else "it has no labels"
+
+
+def _lacks(orphan: Any) -> str:
+    from hpastore.model import ORPHANS
+
+    return ORPHANS[orphan.kind] + (f" (files: {orphan.files})" if orphan.files else "")
 
 
 def _as_document(plan: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Accounts:
     unchanged
         Files of images that are in the store with the same bytes.
     rejected
-        Files of rejected images, by code.
+        Files of rejected images, by code; a row without files has none.
     orphans
         Files that belong to no image, by kind.
     left
@@ -79,7 +79,8 @@ class Ledger:
             if orphan.files:
                 self._orphans[orphan.kind] += orphan.files
         for failure in todo.rejected:
-            self._rejected[failure.code] += self._files[failure.image_name]
+            if files := self._files[failure.image_name]:
+                self._rejected[failure.code] += files
 
     def reject(self, failure: Failure) -> None:
         """Count an image that was tried and cannot be taken."""

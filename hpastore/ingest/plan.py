@@ -217,9 +217,9 @@ def _alike(source: Source, other: str) -> Failure:
 
 def _missing(source: Source) -> Failure:
     """Say which files an image lacks."""
-    verb = "are" if len(source.missing) > 1 else "is"
+    verb, what = ("are", "them") if len(source.missing) > 1 else ("is", "it")
     message = (
         f"{source.name}: {' and '.join(source.missing)} {verb} missing; "
-        "add it, or remove the image's row from the table"
+        f"add {what}, or remove the image's row from the table"
     )
     return Failure(source.name, source.missing[0], "missing_file", message)

@@ -187,6 +187,47 @@ def test_a_name_with_a_path_in_it_is_refused(run: Run, tmp_path: Path, name: str
     assert run("--json", "status").json["images"] == 1
 
 
+A, B, C = (name_of(i) for i in range(3))
+
+TABLES: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
+    # rows, images stored, failures with what they say
+    "a row twice": (f"{A},0\n{A},0\n{B},1\n", [A, B], []),
+    "a row twice with other labels": (f"{A},0\n{B},1\n{A},5\n", [B], [(A, "duplicate", "line 4: ")]),
+    "a label twice": (f"{A},13|13\n", [A], []),
+    "labels of other kinds": (
+        f"{A},3.0\n{B}, 3\n{C},0x3\n",
+        [],
+        [(A, "label", "line 2: "), (B, "label", "line 3: "), (C, "label", "line 4: ")],
+    ),
+    "names of two cases": (
+        f"{A},0\n{A.upper()},0\n{B},1\n",
+        [A, B],
+        [(A.upper(), "duplicate", f"line 3: the name equals {A} of line 2 but for case")],
+    ),
+    "a formula": ("=cmd|' /C calc'!A0,0\n", [], [("=cmd|' /C calc'!A0", "name", "line 2: ")]),
+    "leading zeros": (f"{A},007\n", [A], []),
+    "a row without files": (f"{A},0\nnobody,1\n", [A], []),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_rows_that_cannot_be_taken_are_failures_with_their_line(run: Run, tmp_path: Path, case: str) -> None:
+    text, stored, failed = TABLES[case]
+    root = dataset(tmp_path / "data", 3)
+    (root / "train.csv").write_text("ID,Label\n" + text)
+    done = run("--json", "ingest", root, "-j", 1)
+    assert (done.code, done.json["rejected"]) == (3 if failed else 0, len(failed))
+    found = run("--json", "failures").json
+    assert [(f["image_name"], f["code"]) for f in found] == sorted(f[:2] for f in failed)
+    by_name = {f["image_name"]: f for f in found}
+    for name, _, said in failed:
+        assert said in by_name[name]["message"]
+        assert by_name[name]["uri"] == "train.csv"
+    assert [
+        row["name"] for row in run("--json", "sql", "SELECT name FROM image ORDER BY name").json
+    ] == stored
+
+
 NEEDS_A_STORE = [
     ["status"],
     ["failures"],

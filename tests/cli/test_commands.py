@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hpastore
+from hpastore.model import CHANNELS
 from hpastore.store import migrate
 from tests.cli.conftest import Run
 from tests.world import dataset, has_comments, name_of, write_image, write_table
@@ -69,6 +70,134 @@ def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path,
     assert planned.out.splitlines()[-1].split() == ["unchanged", "5"]
     write_table(root, {name_of(0): "3"})
     assert run("--json", "plan", root).json["relabelled"] == [name_of(0)]
+
+
+PLAN = [
+    *("new", "changed", "changed_files", "relabelled", "gone", "pruned", "returned", "stale", "unchanged"),
+    *("rejected", "orphans"),
+]
+
+
+def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    (root / "train" / f"{name_of(0)}_blue.png").unlink()
+    write_image(root, name_of(1), seed=9)
+    write_image(root, "other")
+    write_table(root, {**{name_of(i): "16" for i in range(3)}, "nobody": "0"})
+    planned = run("--json", "plan", root, "--background-percentile", 0.5, "--prune")
+    assert planned.code == 4
+    assert list(planned.json) == PLAN
+    missing = f"{name_of(0)}: train/{name_of(0)}_blue.png is missing; add it, or remove the image's row"
+    assert planned.json == {
+        "new": [],
+        "changed": [name_of(1)],
+        "changed_files": {name_of(1): [*CHANNELS, "cell_mask"]},
+        "relabelled": [name_of(2)],
+        "gone": [name_of(3), name_of(4)],
+        "pruned": [name_of(3), name_of(4)],
+        "returned": [],
+        "stale": [name_of(0), name_of(2)],
+        "unchanged": 0,
+        "rejected": [
+            {
+                "image_name": name_of(0),
+                "uri": f"train/{name_of(0)}_blue.png",
+                "code": "missing_file",
+                "message": f"{missing} from the table",
+            }
+        ],
+        "orphans": [
+            *(
+                {"kind": "image_without_label", "name": n, "files": 5}
+                for n in (name_of(3), name_of(4), "other")
+            ),
+            {"kind": "label_without_image", "name": "nobody", "files": 0},
+        ],
+    }
+    options = ("--background-percentile", 0.5, "--prune")
+    dry = run("--json", "ingest", root, *options, "--dry-run")
+    assert (dry.code, dry.json) == (0, planned.json)
+    done = run("--json", "ingest", root, *options, "-j", 1)
+    assert done.code == 3
+    assert {name: done.json[name] for name in SUMMARY[:7]} == {
+        "new": 0,
+        "changed": 1,
+        "relabelled": 1,
+        "remeasured": 2,
+        "gone": 2,
+        "unchanged": 0,
+        "rejected": 1,
+    }
+
+
+def test_plan_says_why(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    bad = root / "train" / f"{name_of(0)}_blue.png"
+    bad.write_bytes(b"no picture")
+    write_table(root, {name_of(0): "0", name_of(1): "5|3", name_of(2): "0|16", "nobody": "0"})
+    planned = run("plan", root)
+    said = [line.split(maxsplit=2) for line in planned.out.splitlines()]
+    for line in (
+        [name_of(0), "changed", "blue differs"],
+        [name_of(1), "relabelled", "the table says 3|5"],
+        [name_of(3), "gone", "it has left the inputs"],
+        [name_of(4), "orphan", "an image without a row in the table (files: 5)"],
+        ["nobody", "orphan", "a row of the table without any file"],
+    ):
+        assert line in [[text.strip() for text in words] for words in said]
+    assert (planned.code, planned.err) == (4, "")
+    assert run("ingest", root, "-j", 1).code == 3
+    planned = run("plan", root)
+    assert planned.code == 0
+    assert str(bad) in planned.out
+    assert planned.err == (
+        "what was rejected before is tried again when its files change, or after 'hpastore retry'\n"
+    )
+
+
+def test_known_rejects_are_counted_and_not_tried_until_a_retry(run: Run, root: Path) -> None:
+    (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
+    for _ in range(2):
+        done = run("--json", "ingest", root, "-j", 1)
+        assert (done.code, done.json["rejected"]) == (3, 1)
+        assert run("plan", root).code == 0
+    assert run("retry").out == "the next ingest tries 1 images again\n"
+    assert run("plan", root).code == 4
+    assert run("--json", "retry", name_of(1)).json == [name_of(1)]
+    unknown = run("retry", name_of(0))
+    assert (unknown.code, unknown.err) == (
+        1,
+        f"hpastore: no rejected image {name_of(0)}; 'hpastore failures' shows those there are\n",
+    )
+
+
+def test_ingest_prints_the_accounts_of_all_files(run: Run, root: Path) -> None:
+    (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
+    write_table(root, {name_of(i): "0" for i in range(4)} | {"nobody": "0"})
+    said = (
+        "25 files = 15 stored + 0 unchanged + 5 rejected (5 not_png) + 5 orphans (5 image_without_label); "
+        "1 rows of the table have none\n'hpastore plan' names the orphans: files that belong to no image\n"
+        "1 images were rejected; 'hpastore failures' says why\n"
+    )
+    assert run("--json", "ingest", root, "-j", 1).err == said
+    assert run("ingest", root, "-j", 1).err == said.replace("15 stored + 0 un", "0 stored + 15 un")
+    assert run("--quiet", "ingest", root, "-j", 1).err == ""
+
+
+def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "mine", "--min-green", 0)
+    write_table(root, {name_of(0): "0"})
+    assert run("--json", "ingest", root).json["gone"] == 4
+    assert run("--json", "status").json["gone"] == 4
+    spared = run("ingest", root, "--limit", 1, "--prune")
+    assert "warning: nothing is pruned: with a limit, no image is called gone" in spared.err
+    assert run("--json", "status").json["gone"] == 4
+    pruned = run("--json", "ingest", root, "--prune")
+    assert (pruned.code, pruned.json["gone"]) == (0, 4)
+    assert "warning: 4 gone images were pruned, and with them" in pruned.err
+    status = run("--json", "status").json
+    assert (status["images"], status["gone"], status["cells"]) == (1, 0, 3)
 
 
 def test_limit_split_and_labels_none_are_taken(run: Run, root: Path) -> None:
@@ -296,12 +425,22 @@ def test_an_empty_mask_is_stored_with_a_warning(run: Run, tmp_path: Path) -> Non
     assert "warning: full: its cells cover the whole image" in done.err
 
 
-def test_a_table_of_failures_obeys_no_control_character(run: Run, tmp_path: Path) -> None:
+def test_no_name_sends_a_control_character_to_the_terminal(run: Run, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", 1)
     write_table(root, {name_of(0): "0", "a\x1b[31mb": "0"})
-    assert run("ingest", root, "-j", 1).code == 3
-    assert "\x1b" not in run("failures").out
-    assert "\\x1b" in run("failures").out
+    (root / "train" / "\x1b[2Jx_red.png").touch()
+    (root / "hpa_cell_mask" / "\x9b\x07.npz").touch()
+    planned = run("plan", root)
+    done = run("ingest", root, "-j", 1)
+    failed, unlabelled = run("failures"), run("ingest", root, "--labels", "none", "-j", 1)
+    assert (planned.code, done.code, unlabelled.code) == (4, 3, 3)
+    assert "a\\x1b[31mb" in planned.out
+    assert "a\\x1b[31mb" in failed.out
+    assert "\\x1b[2Jx" in planned.out
+    assert "\\x9b\\x07" in planned.out
+    for outcome in (planned, done, failed, unlabelled, run("failures"), run("--json", "failures")):
+        assert all(c.isprintable() or c == "\n" for c in outcome.out + outcome.err)
+    assert [f["image_name"] for f in run("--json", "failures").json] == ["\\x1b[2Jx"]
 
 
 def test_the_version_is_the_packages(run: Run) -> None:

@@ -30,14 +30,16 @@ def source(name: str, files: int) -> Source:
 
 
 SOURCES = tuple(map(source, "abcde", (5, 6, 5, 5, 3)))
-FOUND = Found(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1})
+FOUND = Found(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1, "z": 0})
 PLAN = Plan(
     new=SOURCES[:1],
     changed=(Change(SOURCES[1], ()),),
     doubtful=(Change(SOURCES[2], ()),),
     unchanged=1,
     unchanged_files=5,
-    rejected=(Failure("e", "", "missing_file", ""), Failure("x", "", "label", "")),
+    rejected=tuple(
+        Failure(n, "", c, "") for n, c in {"e": "missing_file", "x": "label", "z": "name"}.items()
+    ),
     orphans=(Orphan("spare_file", "a", 1), Orphan("label_without_image", "y", 0)),
 )
 
@@ -65,7 +67,7 @@ def test_what_a_stopped_run_did_not_look_at_is_left() -> None:
 
 @pytest.mark.parametrize("seen", [25, 27])
 def test_accounts_that_do_not_add_up_are_a_bug(seen: int) -> None:
-    ledger = Ledger(Found(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1}), PLAN)
+    ledger = Ledger(Found(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
     with pytest.raises(AssertionError, match=f"accounts do not add up: {seen} files = 0 stored"):
         ledger.close()
 

@@ -233,7 +233,11 @@ def test_missing_files_are_named() -> None:
         "train/a_blue.png",
         "missing_file",
         "a: train/a_blue.png and train/a_cell_mask.png are missing; "
-        "add it, or remove the image's row from the table",
+        "add them, or remove the image's row from the table",
+    )
+    assert (
+        "blue.png is missing; add it,"
+        in planned(source(stamps=files("red", "green", "yellow", CELL_MASK))).rejected[0].message
     )
 
 
