@@ -118,6 +118,9 @@ class UnavailableError(StoreError):
 class DisconnectedError(UnavailableError):
     """The connection was lost, or the database gave up a transaction that may be tried again."""
 
+    def __str__(self) -> str:
+        return f"{self.url}: no connection ({self.reason}); run the same command again"
+
 
 class WorkerError(HpastoreError):
     """A worker process died."""

@@ -87,7 +87,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="hpa") as folder:
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            server = _start_server(Path(folder))
+            server = start_server(Path(folder))
         try:
             url = server.get_uri()
             with psycopg.connect(url, autocommit=True) as connection:
@@ -99,7 +99,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.cleanup()
 
 
-def _start_server(folder: Path) -> PostgresServer:
+def start_server(folder: Path) -> PostgresServer:
     # Without these folders the wheel warns at its import, and locks a file that all users share.
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)

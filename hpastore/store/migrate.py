@@ -39,7 +39,8 @@ def head() -> str:
 
 def current(store: Store) -> str | None:
     """Revision of the store's schema; None for a database without hpastore's tables."""
-    return store.read(_revision)
+    with store.reading() as connection:  # who cannot be reached at first is not waited for
+        return _revision(connection)
 
 
 def require_current(store: Store) -> None:
@@ -82,11 +83,12 @@ def upgrade(store: Store, revision: str = "head") -> bool:
     StoreError
         If rows would lose the row that they refer to; nothing was changed.
     """
+    with store.reading() as connection:
+        _refuse_strangers(store, connection)
     return patiently(lambda: _upgrade(store, revision))
 
 
 def _upgrade(store: Store, revision: str) -> bool:
-    store.read(lambda connection: _refuse_strangers(store, connection))
     with _schema_transaction(store) as connection:
         before = _revision(connection)
         _refuse_newer(store, before)

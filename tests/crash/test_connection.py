@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +20,8 @@ import hpastore
 from hpastore.errors import UnavailableError
 from hpastore.store import engine
 from hpastore.store.engine import Store, connect
-from tests.conftest import MakeStore, Server
+from tests.conftest import Figure, MakeStore, Server, Trials, start_server
+from tests.crash.harness import dump
 from tests.world import dataset, scalar
 
 on_a_server = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -134,13 +139,15 @@ def test_every_commit_of_an_ingest_may_lose_its_answer(
 
 
 @on_a_server
-def test_an_ingest_outlives_terminated_connections(url: str, tmp_path: Path, server: Server) -> None:
+def test_an_ingest_outlives_terminated_connections(
+    url: str, tmp_path: Path, server: Server, figure: Figure
+) -> None:
     root = dataset(tmp_path / "data", 60)
-    killed, over = [0], threading.Event()
+    killed, over, rng = [0], threading.Event(), random.Random(2)
 
     def terminate() -> None:
         with psycopg.connect(server.url, autocommit=True) as admin:
-            while not over.wait(0.03):
+            while not over.wait(rng.uniform(0.02, 0.4)):
                 others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
                 killed[0] += admin.execute(others, [url.rpartition("/")[2].partition("?")[0]]).rowcount
 
@@ -158,4 +165,38 @@ def test_an_ingest_outlives_terminated_connections(url: str, tmp_path: Path, ser
         assert scalar(store, "SELECT sum(added) FROM ingest_run") == 60
         cells = "SELECT count(*) FROM cell WHERE image_id = i.id"
         assert scalar(store, f"SELECT count(*) FROM image i WHERE cell_count <> ({cells})") == 0
-    print(f"{killed[0]} connections ended during an ingest of 60 images: none lost or double")
+    figure(f"connections: {killed[0]} ended during an ingest of 60 images: none lost or double")
+
+
+@pytest.mark.soak
+def test_an_ingest_outlives_a_server_that_crashes_and_starts_again(
+    server: Server, tmp_path: Path, figure: Figure, trials: Trials
+) -> None:
+    assert server.url  # whose start has made the system's user for the next one
+    root, restarts = dataset(tmp_path / "data", 100), trials(1, 5)
+    with tempfile.TemporaryDirectory(prefix="hpa") as folder:
+        own = start_server(Path(folder))
+        try:
+            with hpastore.open_store(own.get_uri(), create=True) as store:
+                crashed = [0]
+
+                def crash(done: int, total: int) -> None:
+                    if done % (total // (restarts + 1)) == 0 and crashed[0] < restarts:
+                        crashed[0] += 1
+                        os.kill(
+                            own.get_postmaster_info().pid, signal.SIGQUIT
+                        )  # as pg_ctl -m immediate
+                        threading.Timer(0.5, own.ensure_postgres_running).start()
+
+                summary = hpastore.ingest(store, root, executor="serial", progress=crash)
+                assert (summary.new, crashed[0]) == (100, restarts)
+                assert scalar(store, "SELECT sum(added) FROM ingest_run") == 100
+                assert hpastore.doctor(store, deep=True) == []
+                found = list(hpastore.dump(store))
+        finally:
+            own.cleanup()
+    undisturbed = f"sqlite:///{tmp_path / 'undisturbed.db'}"
+    with hpastore.open_store(undisturbed, create=True) as store:
+        hpastore.ingest(store, root, executor="serial")
+    assert found == dump(undisturbed)
+    figure(f"connections: {restarts} crashes of the server during an ingest of 100 images: dumps equal")

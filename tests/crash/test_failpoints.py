@@ -84,7 +84,7 @@ SCENARIOS = {
     "first": Scenario(("ingest", "{}", *SERIAL), an_empty_database, leaves=whole_images),
     "upgrade": Scenario(("db", "upgrade"), an_old_schema),
 }
-OTHERS = {"output.", "folder."}
+OTHERS = {"output.", "folder.", "backup."}
 """Beginnings of places that do not concern a database."""
 
 
