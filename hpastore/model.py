@@ -219,6 +219,8 @@ class Found:
         Number of files that are an image's by their names.
     refused
         Number of files of each image in `failures`, where it is not in `sources`.
+    repeated
+        Number of rows that name a label twice.
     """
 
     root: Path
@@ -229,6 +231,7 @@ class Found:
     orphans: tuple[Orphan, ...] = ()
     seen: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
 
 
 @dataclass(frozen=True)

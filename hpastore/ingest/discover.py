@@ -24,7 +24,7 @@ from hpastore.model import (
     Source,
     printable,
 )
-from hpastore.reading.labels import read_labels
+from hpastore.reading.labels import LabelTable, read_labels
 
 CHANNEL_ENDINGS: Final = tuple(f"_{channel}.png" for channel in CHANNELS)
 CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
@@ -96,7 +96,8 @@ def discover(layout: Layout) -> Found:
             root, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
         )
     folders = _folders(layout, root)
-    labels, failures = _labels(layout, root, folders.images)
+    table = _table(layout, root, folders.images)
+    labels, failures = table.labels, table.failures
     names = sorted({*labels, *(failure.image_name for failure in failures)})[: layout.limit]
     sources = tuple(_source(name, labels[name], folders) for name in names if name in labels)
     failed = set(names) - set(labels)
@@ -112,6 +113,7 @@ def discover(layout: Layout) -> Found:
         orphans if complete else (),
         seen=_count(folders) if complete else len(used) + sum(refused.values()),
         refused=refused,
+        repeated=table.repeated,
     )
 
 
@@ -192,20 +194,17 @@ def _nuclei(given: Path | None, root: Path) -> _Folder:
     return _folder(given or default, root, "--nuclei", NUCLEUS_MASK_ENDINGS)
 
 
-def _labels(
-    layout: Layout, root: Path, images: _Folder
-) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
+def _table(layout: Layout, root: Path, images: _Folder) -> LabelTable:
     if layout.labels == NO_LABELS:
         return _unlabelled(images)
     path = Path(layout.labels or root / "train.csv")
     require_utf8(path)
     if not _is(path, stat.S_ISREG):
         raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
-    table = read_labels(path, layout.id_column, layout.label_column)
-    return table.labels, table.failures
+    return read_labels(path, layout.id_column, layout.label_column)
 
 
-def _unlabelled(images: _Folder) -> tuple[Mapping[str, tuple[int, ...]], tuple[Failure, ...]]:
+def _unlabelled(images: _Folder) -> LabelTable:
     """Take every image that has a channel, without labels."""
     files = dict(sorted(images.images(), reverse=True))  # each image with its first file
     labels: dict[str, tuple[int, ...]] = {}
@@ -222,7 +221,7 @@ def _unlabelled(images: _Folder) -> tuple[Mapping[str, tuple[int, ...]], tuple[F
         shown = printable(name)
         message = f"{shown}: {reason}; rename the image's files"
         failures[shown] = Failure(shown, images.prefix + printable(file), code, message)
-    return labels, tuple(failures.values())
+    return LabelTable(labels, tuple(failures.values()), 0)
 
 
 def _source(name: str, labels: tuple[int, ...], folders: _Folders) -> Source:

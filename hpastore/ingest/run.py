@@ -189,6 +189,8 @@ def ingest(
     reach("ingest.discovered")
     if prune and not found.complete:
         logger.warning("nothing is pruned: with a limit, no image is called gone")
+    if found.repeated:
+        logger.info("%d rows name a label twice, which counts once", found.repeated)
     memory = _remember(store, background_percentile)
     todo = memory.plan(found, prune=prune)
     reach("ingest.planned")

@@ -169,9 +169,9 @@ def stale_images(connection: Connection, most: int) -> list[Row]:
 
 
 def outdated(connection: Connection) -> int:
-    """Count the images whose numbers are of another version of the measures."""
+    """Count the images whose numbers are of another version of the measures, and that can be read again."""
     used, now = aliased(RecipeRow), aliased(RecipeRow)
-    statement = select(func.count(Image.id)).join(used, used.id == Image.recipe_id)
+    statement = select(func.count(Image.id)).join(used, used.id == Image.recipe_id).where(LIVE)
     return int(
         connection.execute(statement.join(now, now.current & (now.version != used.version))).scalar_one()
     )

@@ -19,7 +19,7 @@ import pytest
 import hpastore
 from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.select import create_clean_set, thresholds
-from hpastore.errors import NotFoundError, RejectedError
+from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingest import run, worker
 from hpastore.ingest.discover import Layout
 from hpastore.ingest.run import Summary, ingest, plan, retry
@@ -246,12 +246,23 @@ def test_a_changed_image_keeps_its_split_unless_another_is_given(store: Store, t
 # Unchanged and relabelled: no file is opened
 
 
-def test_nothing_is_read_where_nothing_changed(store: Store, tmp_path: Path) -> None:
+def test_nothing_is_read_where_nothing_changed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    read = files._read
+
+    def noted(path: Path, limit: int) -> Any:
+        opened.append(path.name)
+        return read(path, limit)
+
     root = dataset(tmp_path, 3, nuclei=True)
     take(store, root)
     poison(root)
+    monkeypatch.setattr(files, "_read", noted)
     todo = plan(store, root)
     assert todo == Plan(unchanged=3, unchanged_files=18)
+    assert opened == ["train.csv"]
     before = dump(store)
     assert take(store, root) == Summary(unchanged=3)
     assert dump(store) == before
@@ -271,6 +282,18 @@ def test_new_labels_read_no_pixel(store: Store, tmp_path: Path) -> None:
     tables = {table for table in after if after[table] != before[table]} - {v.table.name for v in VIEWS}
     assert tables == {"image", "image_label", "ingest_run"}
     assert thresholds(store)["label_id"].tolist() == [7, 16]
+
+
+def test_a_label_that_is_named_twice_is_told(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(tmp_path, 3)
+    write_table(root, {A: "0|0", B: "13|13", C: "0|16"})
+    with caplog.at_level("INFO"):
+        take(store, root)
+    assert caplog.messages == ["2 rows name a label twice, which counts once"]
+    write_table(root, {A: "0", B: "13", C: "16|0"})
+    assert take(store, root) == Summary(unchanged=3)
 
 
 def test_an_image_relabelled_and_touched_is_relabelled_without_decoding(store: Store, tmp_path: Path) -> None:
@@ -381,6 +404,20 @@ def test_other_roots_and_splits_are_not_gone(store: Store, tmp_path: Path) -> No
     assert live(store) == [A, B, C, "z"]
     assert take(store, Layout(one, split="train")) == Summary(gone=2, unchanged=1)
     assert live(store) == [C, "z"]
+
+
+@pytest.mark.parametrize("text", ["", "ID,Label\n", "ID\n"], ids=["empty", "no rows", "no labels"])
+def test_a_table_that_holds_nothing_is_refused_and_calls_none_gone(
+    store: Store, tmp_path: Path, text: str
+) -> None:
+    root = dataset(tmp_path, 3)
+    take(store, root)
+    before = dump(store)
+    (root / "train.csv").write_text(text)
+    for act in (plan, take):
+        with pytest.raises(InputError, match=r"train\.csv: "):
+            act(store, root)
+    assert dump(store) == before
 
 
 def test_two_tables_of_one_root_are_two_splits(store: Store, tmp_path: Path) -> None:
@@ -675,6 +712,10 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
         "3 images hold measures of another version of hpastore; ingest their roots again"
     ]
     assert plan(store, other).work == 0
+    write_table(root, {"none": "0"})
+    caplog.clear()
+    assert take(store, root).gone == 3
+    assert caplog.messages == []
 
 
 # Rejected
