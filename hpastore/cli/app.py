@@ -22,6 +22,10 @@ from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageE
 ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
+
+_LONGEST: Final = 10_000
+"""Characters of a message."""
+
 app = typer.Typer(
     name="hpastore",
     no_args_is_help=True,
@@ -92,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HpastoreError as error:
         if settings.stopped is not None:
             sys.exit(STOPPED + settings.stopped)
-        print(f"hpastore: {error}", file=sys.stderr)
+        _say(str(error))
         sys.exit(_code(error))
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
@@ -111,7 +115,14 @@ class _Messages(logging.Handler):
         """Print one record."""
         if not settings.quiet:
             level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-            print(f"hpastore: {level}{record.getMessage()}", file=sys.stderr)
+            _say(level + record.getMessage())
+
+
+def _say(text: str) -> None:
+    """Print a line on stderr; what it quotes may hold characters that a terminal would obey."""
+    from hpastore.model import printable
+
+    print(f"hpastore: {printable(text, _LONGEST)}", file=sys.stderr)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's

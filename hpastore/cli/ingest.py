@@ -114,6 +114,11 @@ def ingest(
     else:
         show.lines(counts)
     show.message(str(summary.files))
+    if not summary.files.seen:
+        show.message(
+            "no file there is called as an image's are: ID_red.png, _green, _blue, _yellow, and ID.npz for "
+            "its mask; see ROOT, --images and --masks"
+        )
     if summary.files.orphans:
         show.message("'hpastore plan' names the orphans: files that belong to no image")
     stop.exit()

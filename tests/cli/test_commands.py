@@ -443,6 +443,24 @@ def test_no_name_sends_a_control_character_to_the_terminal(run: Run, tmp_path: P
     assert [f["image_name"] for f in run("--json", "failures").json] == ["\\x1b[2Jx"]
 
 
+def test_no_path_sends_a_control_character_to_the_terminal(run: Run, tmp_path: Path) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    for command in (["plan", "x\x1b[31m"], ["ingest", "x\x1b[31m"], ["clean", "show", "x\x1b[31m"]):
+        refused = run(*command)
+        assert refused.code == 1
+        assert "x\\x1b[31m" in refused.err
+        assert "\x1b" not in refused.err
+
+
+def test_folders_without_any_image_are_told(run: Run, root: Path) -> None:
+    (root / "away").mkdir()
+    done = run("ingest", root, "--images", root / "away", "--masks", root / "away")
+    assert done.code == 0
+    assert "0 files = 0 stored" in done.err
+    assert "5 rows of the table have none" in done.err
+    assert "no file there is called as an image's are: ID_red.png" in done.err
+
+
 def test_the_version_is_the_packages(run: Run) -> None:
     assert run("--version").out == f"hpastore {hpastore.__version__}\n"
 
