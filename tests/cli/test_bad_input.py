@@ -14,7 +14,6 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import hpastore
-from hpastore.store import engine
 from hpastore.store.engine import connect
 from tests.cli.conftest import Outcome, Run
 from tests.world import dataset, name_of, scalar, write_table
@@ -327,13 +326,6 @@ def test_a_clean_set_of_nothing_is_refused_and_not_kept(run: Run, tmp_path: Path
     assert run("--json", "clean", "list").json == []
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost connection is not waited for."""
-    monkeypatch.setattr(engine, "PATIENCE_S", 0)
-
-
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("url", "code", "said"),
     [
@@ -351,7 +343,6 @@ def test_a_database_that_cannot_be_reached_is_named(
     assert said in one_line(outcome)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_password_is_never_printed(run: Run, tmp_path: Path) -> None:
     url = "postgresql://nobody:canary@127.0.0.1:1/none"
     for command in (["status"], ["ingest", dataset(tmp_path / "data", 1)], ["db", "check"]):
