@@ -9,27 +9,15 @@ guessed, and nothing but the input at fault is lost.
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import resource
-import signal
-import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
-
-import cv2
+from multiprocessing.connection import wait
+from typing import Any, Final, Generic, TypeVar
 
 from hpastore.errors import UsageError, WorkerError
+from hpastore.ingest.process import START_S, Job, Limits, Lost, Worker
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -40,9 +28,6 @@ DEATHS: Final = 3
 GRACE_S: Final = 3
 """How long what is in flight may still take once the caller wants to stop."""
 
-_PR_SET_PDEATHSIG: Final = 1
-"""From <sys/prctl.h>."""
-
 _AHEAD: Final = 2
 """Inputs that a worker has: the one it works on and the next."""
 
@@ -52,39 +37,8 @@ _WAITING: Final = 3
 _LOOK_S: Final = 0.2
 """How often one looks whether to stop."""
 
-_START_S: Final = 120
-"""How long a worker may take to start."""
-
 _FALSE_STARTS: Final = 5
 """Workers that die before they have started, one after the other, until none is started any more."""
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a terminal or a batch system sends to all processes at once; only the first one answers."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one input may cost a worker.
-
-    Parameters
-    ----------
-    memory
-        Bytes of address space beyond those of an idle worker; None is unlimited.  Only Linux says how
-        much a process has, so that elsewhere there is no limit.
-    seconds
-        Wall time.
-    """
-
-    memory: int | None = 4 * 2**30
-    seconds: float = 300
-
-
-class Lost(NamedTuple):
-    """An input that no worker could finish."""
-
-    code: str
-    """``worker_crash`` or ``timeout``."""
-    reason: str
 
 
 def each(
@@ -176,19 +130,6 @@ def _never() -> bool:
     return False
 
 
-@dataclass(eq=False)
-class _Job(Generic[_In, _Out]):
-    """One input on its way."""
-
-    item: _In
-    result: _Out | Lost = field(init=False)
-    done: bool = False
-    deaths: int = 0
-
-    def finish(self, result: _Out | Lost) -> None:
-        self.result, self.done = result, True
-
-
 class _Pool(Generic[_In, _Out]):
     """The inputs on their way, and who works on them."""
 
@@ -202,10 +143,10 @@ class _Pool(Generic[_In, _Out]):
     ) -> None:
         self._function, self._inputs, self._limits, self._stop = function, inputs, limits, stop
         self._most = workers
-        self._workers: list[_Worker[_In, _Out]] = []
-        self._waiting: deque[_Job[_In, _Out]] = deque()
-        self._again: deque[_Job[_In, _Out]] = deque()  # to be handed out once more
-        self._suspects: deque[_Job[_In, _Out]] = deque()  # to be tried alone
+        self._workers: list[Worker[_In, _Out]] = []
+        self._waiting: deque[Job[_In, _Out]] = deque()
+        self._again: deque[Job[_In, _Out]] = deque()  # to be handed out once more
+        self._suspects: deque[Job[_In, _Out]] = deque()  # to be tried alone
         self._false_starts = 0
         self._end: float | None = None
 
@@ -244,19 +185,19 @@ class _Pool(Generic[_In, _Out]):
                 return
             worker.take(job)
 
-    def _next(self) -> _Job[_In, _Out] | None:
+    def _next(self) -> Job[_In, _Out] | None:
         if self._again:
             return self._again.popleft()
         for item in self._inputs:
-            job: _Job[_In, _Out] = _Job(item)
+            job: Job[_In, _Out] = Job(item)
             self._waiting.append(job)
             return job
         return None
 
-    def _free_worker(self) -> _Worker[_In, _Out]:
+    def _free_worker(self) -> Worker[_In, _Out]:
         """The worker with the least to do: a new one while there are too few."""
         if len(self._workers) < self._most and all(worker.jobs for worker in self._workers):
-            self._workers.append(_Worker(self._function, self._limits))
+            self._workers.append(Worker(self._function, self._limits))
         return min(self._workers, key=lambda worker: len(worker.jobs))
 
     def _listen(self, seconds: float) -> None:
@@ -274,7 +215,7 @@ class _Pool(Generic[_In, _Out]):
             elif self._end is not None and not worker.jobs:
                 self._remove(worker)
 
-    def _bury(self, worker: _Worker[_In, _Out]) -> None:
+    def _bury(self, worker: Worker[_In, _Out]) -> None:
         """Take back what a dead worker had; what it was working on is suspect."""
         self._remove(worker)
         if not worker.ready:
@@ -293,16 +234,16 @@ class _Pool(Generic[_In, _Out]):
                 job.finish(Lost("worker_crash", f"{DEATHS} worker processes died on it, {worker.cause()}"))
         self._again.extendleft(reversed(worker.jobs))
 
-    def _give_up(self, worker: _Worker[_In, _Out]) -> None:
+    def _give_up(self, worker: Worker[_In, _Out]) -> None:
         """End a worker that takes too long."""
         self._remove(worker)
         if not worker.ready:
-            raise WorkerError(f"a worker process did not start within {_START_S} s; try fewer with -j")
+            raise WorkerError(f"a worker process did not start within {START_S} s; try fewer with -j")
         limit = self._limits.seconds
         worker.jobs.popleft().finish(Lost("timeout", f"took longer than {limit:g} s, more than one may"))
         self._again.extendleft(reversed(worker.jobs))
 
-    def _remove(self, worker: _Worker[_In, _Out]) -> None:
+    def _remove(self, worker: Worker[_In, _Out]) -> None:
         self._workers.remove(worker)
         worker.kill()
 
@@ -311,142 +252,3 @@ class _Pool(Generic[_In, _Out]):
         self._waiting = deque(job for job in self._waiting if job.done or job in begun)
         for worker in self._workers:
             worker.jobs = deque(job for job in worker.jobs if job in begun)
-
-
-@dataclass(eq=False)
-class _Worker(Generic[_In, _Out]):
-    """One process, and this side of its pipe."""
-
-    function: Callable[[_In], _Out]
-    limits: Limits
-    jobs: deque[_Job[_In, _Out]] = field(default_factory=deque)
-    ready: bool = False
-    since: float = field(default_factory=time.monotonic)
-    """When it last had something to say, or was given something to do after a pause."""
-
-    def __post_init__(self) -> None:
-        spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
-        self.pipe, theirs = spawn.Pipe()
-        arguments = (theirs, self.function, self.limits.memory, os.getpid())
-        self.process = spawn.Process(target=_serve, args=arguments, daemon=True)
-        try:
-            with _signals_held():
-                self.process.start()
-        except OSError as error:
-            raise WorkerError(
-                f"a worker process cannot be started ({error.strerror}); try fewer with -j"
-            ) from error
-        finally:
-            theirs.close()
-
-    def take(self, job: _Job[_In, _Out]) -> None:
-        if self.ready and not self.jobs:
-            self.since = time.monotonic()
-        self.jobs.append(job)
-        with suppress(OSError):  # where it has died, which `hear` finds
-            self.pipe.send(job.item)
-
-    def hear(self) -> bool:
-        """Take what it has said, and tell whether it lives; a result may come from one that died since."""
-        alive = self.process.is_alive()  # before the pipe is emptied
-        while (answer := self._receive()) is not None:
-            self._answer(*answer)
-        return alive and not self.pipe.closed
-
-    def is_late(self, seconds: float) -> bool:
-        limit = seconds if self.ready else _START_S
-        return bool(self.jobs) and time.monotonic() - self.since > limit
-
-    def kill(self) -> None:
-        """End it; it has nothing to clean up."""
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-    def cause(self) -> str:
-        """What it died of."""
-        code = self.process.exitcode
-        if code is None or code >= 0:
-            return f"with exit code {code}"
-        name = signal.Signals(-code).name
-        return f"killed by {name}" + (", often for want of memory" if name == "SIGKILL" else "")
-
-    def _receive(self) -> tuple[str, Any] | None:
-        """What it has said, if anything; its end closes the pipe."""
-        try:
-            return None if self.pipe.closed or not self.pipe.poll() else self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join(1)  # so that it has the exit code of its own
-            self.pipe.close()
-            return None
-
-    def _answer(self, what: str, value: Any) -> None:
-        self.since = time.monotonic()
-        if what == "ready":
-            self.ready = True
-        elif what == "error":
-            raise value
-        elif self.jobs:  # else it was dropped
-            self.jobs.popleft().finish(value)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Start processes that the signals of a terminal do not reach; the mask outlives exec."""
-    resource_tracker.ensure_running()  # whose start would take the mask away
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(pipe: Connection, function: Callable[[Any], Any], memory: int | None, parent: int) -> None:
-    """Be a worker: answer each input with its result, until the pipe is closed."""
-    _prepare(parent, memory)
-    pipe.send(("ready", None))
-    while True:
-        try:
-            item = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer: tuple[str, Any] = "result", function(item)
-        except Exception as error:
-            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            answer = "error", error
-        try:
-            pipe.send(answer)
-        except BrokenPipeError:
-            return
-
-
-def _prepare(parent: int, memory: int | None) -> None:
-    """Prepare a worker: it dies with its parent, has one thread, a limit, and no chatter of libpng."""
-    _die_with(parent)
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    statm = Path("/proc/self/statm")
-    if memory is not None and statm.exists():
-        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + memory
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _die_with(parent: int) -> None:
-    """End this process when its parent is gone, however that ended."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:  # no such call on macOS
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it went before we asked
-        os._exit(1)
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

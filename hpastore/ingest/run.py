@@ -23,7 +23,8 @@ from hpastore.ingest.accounts import Accounts, Ledger
 from hpastore.ingest.discover import Layout, discover
 from hpastore.ingest.plan import conflict, unsure
 from hpastore.ingest.plan import plan as make_plan
-from hpastore.ingest.pool import Limits, Lost, each, workers
+from hpastore.ingest.pool import each, workers
+from hpastore.ingest.process import Limits, Lost
 from hpastore.ingest.worker import Task, compare, measure_source
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import remeasure

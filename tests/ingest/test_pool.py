@@ -19,7 +19,8 @@ import pytest
 
 from hpastore.errors import UsageError, WorkerError
 from hpastore.ingest import pool
-from hpastore.ingest.pool import Limits, Lost, each, in_order, workers
+from hpastore.ingest.pool import each, in_order, workers
+from hpastore.ingest.process import Limits, Lost
 from tests.conftest import Figure, Trials
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
