@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import ProgrammingError
 
 import hpastore
-from hpastore.errors import HpastoreError, StoreError
+from hpastore.errors import StoreError
 from hpastore.schema.views import LABEL_SUMMARY
 from hpastore.store.engine import Store, connect
-from hpastore.store.read import counts
 from tests.conftest import Figure, Trials
+from tests.crash.harness import stored
 from tests.world import dataset, is_a_file, rows, scalar
 
 STOPPING = "hpastore: stopping; what is in flight is finished and kept"
@@ -49,16 +48,6 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def stored(url: str) -> int:
-    """Number of images in a store that may still be in the making."""
-    try:
-        with connect(url) as store, store.reading() as connection:
-            return counts(connection)["images"]
-    except (HpastoreError, ProgrammingError) as error:
-        assert "no such" in str(error) or "does not exist" in str(error), error
-        return 0
 
 
 def whole(url: str) -> bool:

@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
 
 import hpastore
 from hpastore import failpoints
+from hpastore.errors import HpastoreError
 from hpastore.ingest.discover import Layout
 from hpastore.store.engine import connect
+from hpastore.store.read import counts
 from tests.conftest import Server
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
@@ -133,6 +136,16 @@ def today(root: Path) -> None:
 def dump(url: str) -> list[str]:
     with hpastore.open_store(url) as store:
         return list(hpastore.dump(store))
+
+
+def stored(url: str) -> int:
+    """Number of images in a store that may still be in the making."""
+    try:
+        with connect(url) as store, store.reading() as connection:
+            return counts(connection)["images"]
+    except (HpastoreError, ProgrammingError) as error:
+        assert "no such" in str(error) or "does not exist" in str(error), error
+        return 0
 
 
 def images(lines: list[str]) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from tests.crash.harness import (
     dump,
     images,
     neither_lost_nor_partial,
+    stored,
 )
 from tests.world import dataset, name_of, rows
 
@@ -76,13 +77,15 @@ def test_workers_are_killed_and_only_the_poison_is_rejected(
     root, poison = dataset(tmp_path / "data", n), name_of(n // 2)
     environment = {**os.environ, "HPASTORE_FAILPOINT": f"measure.{poison}:1:kill"}
     command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "-j", "2"]
-    rng, killed = random.Random(11), 0
+    rng, killed, after = random.Random(11), 0, 1
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 60 + 5 * wanted
         while process.poll() is None:
             assert time.monotonic() < end, "it hangs"
-            time.sleep(rng.uniform(0.6, 1))  # what is tried again alone is tried in a second process
-            if killed < wanted and (found := list(filter(works, workers(process.pid)))):
+            time.sleep(rng.uniform(0, 0.3))
+            if killed < wanted and stored(url) >= after and (found := [*filter(works, workers(process.pid))]):
+                # The next only when all that was in flight is stored: three on one image are no accident.
+                after = stored(url) + 8
                 os.kill(rng.choice(found), signal.SIGKILL)
                 killed += 1
         assert process.stderr is not None
