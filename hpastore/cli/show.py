@@ -69,6 +69,14 @@ def document(value: Any) -> None:
     print(json.dumps(_plain(value), allow_nan=False))
 
 
+def documents(values: Iterable[Any]) -> None:
+    """Print a list as one JSON document, entry by entry, so that no text of all is made."""
+    print(end="[")
+    for place, value in enumerate(values):
+        print(", " if place else "", json.dumps(_plain(value), allow_nan=False), sep="", end="")
+    print("]")
+
+
 def frame(table: pd.DataFrame) -> None:
     """Print a table: of text, or a list of objects."""
     columns = list(table.columns)
@@ -93,11 +101,16 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(columns):
         numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else 10_000
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def printable(text: str) -> str:
+    """Text without the control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def lines(pairs: Mapping[str, Any]) -> None:
@@ -174,7 +187,7 @@ def _cell(value: Any) -> str:
         return "-" if math.isnan(value) else f"{value:.6g}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    return printable(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from typing import Annotated, Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,8 +14,9 @@ from hpastore.errors import UsageError
 
 FORMATS: Final = ("table", "csv", "json")
 
-_TABLE_ROWS: Final = 200
-_MAX_ROWS: Final = 1_000_000
+_TABLE: Final = (200, 64)
+_OTHERS: Final = (1_000_000, 512)
+"""Most rows, and most MiB of memory; a table's text takes many times that."""
 
 
 def sql(
@@ -25,6 +27,9 @@ def sql(
     timeout: Annotated[float, typer.Option(help="Seconds.", metavar="S")] = 30,
     max_rows: Annotated[
         int | None, typer.Option(help="Cut after N rows; 200 for a table, else 1,000,000.", metavar="N")
+    ] = None,
+    max_memory: Annotated[
+        int | None, typer.Option(help="Cut after N MiB of memory; 64 for a table, else 512.", metavar="N")
     ] = None,
 ) -> None:
     """Ask the store in SQL; read-only, whatever the query says.
@@ -40,17 +45,27 @@ def sql(
         raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
     if show.settings.json and form != "json":
         raise UsageError(f"--json and --format {form} exclude each other; leave one out")
-    most = max_rows if max_rows is not None else _TABLE_ROWS if form == "table" else _MAX_ROWS
+    usual_rows, usual_memory = _TABLE if form == "table" else _OTHERS
+    rows = usual_rows if max_rows is None else max_rows
+    memory = usual_memory if max_memory is None else max_memory
     with show.open_store() as store:
-        answer = hpastore.query(store, query, timeout=timeout, max_rows=most)
+        answer = hpastore.query(store, query, timeout=timeout, max_rows=rows, max_bytes=memory * 2**20)
     if form == "json":
-        show.document(show.records(answer.columns, answer.rows))
+        show.documents(dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
     elif form == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows([answer.columns, *answer.rows])
+        _write_csv([answer.columns, *answer.rows])
     else:
         show.text_table(answer.columns, answer.rows)
     if answer.cut:
-        print(f"hpastore: cut at {most} rows; --max-rows gives more", file=sys.stderr)
+        how = "; --max-rows" if answer.limit == "rows" else f", which take {memory} MiB; --max-memory"
+        print(f"hpastore: cut at {len(answer.rows)} rows{how} gives more", file=sys.stderr)
+
+
+def _write_csv(rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV; values as they are but on a terminal, which would obey control characters."""
+    if sys.stdout.isatty():
+        rows = ([show.printable(v) if isinstance(v, str) else v for v in row] for row in rows)
+    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
 
 
 def dump(

@@ -214,6 +214,8 @@ class Store:
             yield
         except (DBAPIError, sqlite3.Error) as error:  # sqlite3's of a pragma, which goes past SQLAlchemy
             raise self._named(error.orig if isinstance(error, DBAPIError) else error) from error
+        except UnicodeDecodeError as error:  # what sqlite3 makes of a name that is none, in a damaged file
+            raise StoreError(self.url, f"{_HINTS['malformed']} ({error})") from error
 
     def _named(self, error: BaseException | None) -> StoreError:
         said = next(iter(str(error).strip().splitlines()), "the connection failed")
@@ -229,7 +231,7 @@ class Store:
         code = getattr(error, "sqlstate", None)
         lost = code.startswith(_TRANSIENT) if code else type(error).__name__ == "OperationalError"
         if lost:
-            return DisconnectedError(self.url, f"no connection; run the same command again ({said})")
+            return DisconnectedError(self.url, said)
         return StoreError(self.url, said)
 
 
@@ -294,10 +296,15 @@ def _sqlite(path: Path, *, create: bool) -> Engine:
 
 def _from(path: Path) -> dict[str, Any]:
     """How to open a file on read-only media: there SQLite cannot make what WAL mode needs beside it."""
-    if not path.is_file() or not os.statvfs(path).f_flag & os.ST_RDONLY or _has_log(path):
+    if not is_immutable(path):
         return {}
     uri = f"{path.absolute().as_uri()}?immutable=1"
     return {"creator": lambda: sqlite3.connect(uri, uri=True)}
+
+
+def is_immutable(path: Path) -> bool:
+    """Whether a file is on read-only media, with all commits in it."""
+    return path.is_file() and bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not _has_log(path)
 
 
 def _has_log(path: Path) -> bool:
@@ -381,6 +388,6 @@ def patiently(attempt: Callable[[], T]) -> T:
         except DisconnectedError as error:
             if time.monotonic() > end:
                 raise
-            logger.warning("%s; trying again", error)
+            logger.warning("%s: no connection (%s); trying again", error.url, error.reason)
             time.sleep(pause)
             pause = min(2 * pause, 2)
