@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import CreateView, DropView
 
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
@@ -143,7 +144,10 @@ def check(store: Store) -> list[str]:
     require_current(store)
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
+        try:
+            differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
+        except (ArgumentError, InvalidRequestError) as error:  # a key that refers to no column, and the like
+            differences = [f"the tables make no sense: {error}"]
         return differences + _drifted_views(connection)
 
 

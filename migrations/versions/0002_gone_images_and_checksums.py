@@ -65,7 +65,7 @@ def upgrade() -> None:
         sa.Column("mtime_ns", BIGINT, nullable=False, comment="Modification time [ns since 1970]"),
         sa.CheckConstraint(
             "role IN ('red', 'green', 'blue', 'yellow', 'cell_mask', 'nucleus_mask')",
-            name="ck_failure_file_role",
+            name=op.f("ck_failure_file_role"),
         ),
         sa.ForeignKeyConstraint(
             ["image_name"],

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import hpastore
+from tests.cli.conftest import Run
+from tests.store.test_doctor import change
+from tests.store.test_seal import everything
+
+
+def test_doctor_says_each_finding_in_a_line_and_exits_with_4(run: Run, empty_url: str) -> None:
+    with hpastore.open_store(empty_url, create=True) as store:
+        everything(store)
+        done = run("doctor", "--deep")
+        assert (done.code, done.out, done.err) == (0, "nothing is wrong\n", "")
+        assert run("doctor", "--json").json == []
+        change(store, "UPDATE cell_channel SET saturated = 0.5 WHERE cell_id = 5 AND channel = 'red'")
+        change(store, "UPDATE clean_set_cell SET clean = (1 = 1)")
+    assert run("doctor").code == 0
+    done = run("doctor", "--deep")
+    assert done.code == 4
+    first, second, third = done.out.splitlines()
+    assert first.startswith("clean set mine@1: its verdicts are not as written; make it anew")
+    assert third.startswith(
+        "image a: its cells, their measures or its histograms are not as written; restore"
+    )
+    done = run("doctor", "--deep", "--json")
+    assert done.code == 4
+    assert [sorted(finding) for finding in done.json] == [["hint", "what", "where"]] * 3
+    assert done.json[1]["where"] == "clean set mine@2" == second.partition(":")[0]
+
+
+def test_doctor_of_no_store_is_one_line(run: Run) -> None:
+    done = run("doctor")
+    assert (done.code, done.out) == (1, "")
+    assert "'hpastore ingest ROOT' makes" in done.err
