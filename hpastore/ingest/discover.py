@@ -102,7 +102,7 @@ def discover(layout: Layout) -> Found:
     sources = tuple(_source(name, labels[name], folders) for name in names if name in labels)
     failed = set(names) - set(labels)
     used = {file.uri for source in sources for file in source.files}
-    refused, orphans = _unused(folders, used, failed, labels)
+    seen, refused, orphans = _unused(folders, used, failed, labels)
     complete = layout.limit is None
     return Found(
         root,
@@ -111,7 +111,7 @@ def discover(layout: Layout) -> Found:
         layout.split,
         complete,
         orphans if complete else (),
-        seen=_count(folders) if complete else len(used) + sum(refused.values()),
+        seen=seen if complete else len(used) + sum(refused.values()),
         refused=refused,
         repeated=table.repeated,
     )
@@ -261,12 +261,13 @@ def require_utf8(path: Path) -> None:
 
 def _unused(
     folders: _Folders, used: Collection[str], failed: Collection[str], names: Collection[str]
-) -> tuple[Mapping[str, int], tuple[Orphan, ...]]:
-    """Count the files that no image has: those of rows that failed, and the others by what they lack."""
-    refused = dict.fromkeys(failed, 0)
+) -> tuple[int, Mapping[str, int], tuple[Orphan, ...]]:
+    """Count all files, and those that no image has: of rows that failed, and the others by what they lack."""
+    seen, refused = 0, dict.fromkeys(failed, 0)
     spare, images, masks = Counter[str](), Counter[str](), Counter[str]()
     for folder in folders.apart():
         for name, file in folder.images():
+            seen += 1
             if folder.prefix + file in used:
                 continue
             shown = printable(name)
@@ -282,12 +283,7 @@ def _unused(
         images[name] += masks.pop(name)
     kinds = {"image_without_label": images, "mask_without_image": masks, "spare_file": spare}
     orphans = (Orphan(kind, *entry) for kind, files in kinds.items() for entry in sorted(files.items()))
-    return refused, tuple(orphans)
-
-
-def _count(folders: _Folders) -> int:
-    """Count the files that are an image's by their names."""
-    return sum(1 for folder in folders.apart() for _ in folder.images())
+    return seen, refused, tuple(orphans)
 
 
 def _absolute(path: Path | str) -> Path:
