@@ -80,8 +80,8 @@ def backup(
     """
     import hpastore
 
-    with show.open_store() as store:
-        hpastore.backup(store, out, force=force)
+    with show.open_store() as store, show.progress("pages") as progress:
+        hpastore.backup(store, out, force=force, progress=progress)
     if show.settings.json:
         show.document({"backup": str(out), "bytes": out.stat().st_size})
     else:

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select
 
 from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableError
+from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.store import file, migrate
 from hpastore.store.engine import Store, connect
@@ -25,7 +26,9 @@ _ROWS: Final = 10_000
 """Rows that are copied from PostgreSQL at a time."""
 
 
-def backup(store: Store, path: Path | str, *, force: bool = False) -> Path:
+def backup(
+    store: Store, path: Path | str, *, force: bool = False, progress: file.Progress | None = None
+) -> Path:
     """Copy a store into a SQLite file, as it is at one moment, while others use it.
 
     The copy of a SQLite store has the same bytes but for free space; that of a PostgreSQL database is a
@@ -38,6 +41,8 @@ def backup(store: Store, path: Path | str, *, force: bool = False) -> Path:
         The file; its folder is there.
     force : bool
         Whether an existing file is replaced, once the copy is whole.
+    progress : callable, optional
+        Called with (pages copied, pages) of a SQLite store.
 
     Returns
     -------
@@ -57,11 +62,13 @@ def backup(store: Store, path: Path | str, *, force: bool = False) -> Path:
         with _beside(path) as temporary:
             if store.is_sqlite:
                 with store.reading() as connection:
-                    file.copy(connection, temporary)
+                    file.copy(connection, temporary, progress)
             else:
                 _copy_rows(store, temporary)
+            reach("backup.copied")
             _check(store, temporary)
             file.put_in_place(temporary, path)
+            reach("backup.placed")
     return path
 
 

@@ -175,15 +175,16 @@ CHECKED = {
 """Columns in which PostgreSQL refuses each of the changes below; SQLite is told not to look."""
 
 
+@pytest.mark.soak
 def test_a_deep_look_finds_another_value_in_every_column(
-    filled: Store, monkeypatch: pytest.MonkeyPatch, figure: Figure
+    filled: Store, monkeypatch: pytest.MonkeyPatch, figure: Figure, trials: Trials
 ) -> None:
     monkeypatch.setattr(module, "_schema", lambda store: [])  # a change of rows cannot change it
     outcomes = Counter[str]()
     of_column: dict[str, set[str]] = {}
     for table in Base.metadata.sorted_tables:
         for column in table.c:
-            for row in chosen_rows(filled, table):
+            for row in chosen_rows(filled, table)[: trials(1, 2)]:
                 for value in other_values(row[column.name], column):
                     where = f"{table.name}.{column.name}: {row[column.name]!r} -> {value!r}"
                     outcome = try_change(filled, table, column, row, value)
@@ -192,7 +193,7 @@ def test_a_deep_look_finds_another_value_in_every_column(
                     of_column.setdefault(f"{table.name}.{column.name}", set()).add(outcome)
     only_refused = {name for name, found in of_column.items() if found == {"refused"}}
     assert only_refused == (set() if filled.is_sqlite else CHECKED)
-    assert outcomes["found"] > 200
+    assert outcomes["found"] > 150
     figure(
         f"doctor --deep, {filled.engine.dialect.name}: {outcomes['found']} changed values in "
         f"{len(of_column)} columns found, {outcomes['refused']} refused by the database, 0 missed"
@@ -200,10 +201,10 @@ def test_a_deep_look_finds_another_value_in_every_column(
 
 
 def chosen_rows(store: Store, table: Table) -> list[dict[str, Any]]:
-    """The first row and the last."""
+    """The last row, then the first."""
     with store.reading() as connection:
         found = connection.execute(select(table).order_by(*table.primary_key)).mappings().all()
-    return [dict(found[0]), dict(found[-1])]
+    return [dict(found[-1]), dict(found[0])]
 
 
 def try_change(store: Store, table: Table, column: Any, row: dict[str, Any], value: Any) -> str:
