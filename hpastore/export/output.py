@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hpastore.errors import ExportError, NoRoomError
 from hpastore.failpoints import reach
+from hpastore.store.file import lives, sync
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def whole_file(path: Path, *, force: bool) -> Iterator[Path]:
         with _beside(path, force=force) as temporary:
             yield temporary
             reach("output.written")
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
             reach("output.renamed")
 
@@ -66,7 +67,7 @@ def whole_folder(path: Path, *, force: bool, ours: Callable[[Path], bool]) -> It
             yield temporary
             reach("folder.written")
             for file in temporary.rglob("*"):
-                _sync(file)
+                sync(file)
             _exchange(path, temporary)
             _sweep(path, "old")
 
@@ -118,7 +119,7 @@ def _beside(path: Path, *, force: bool) -> Iterator[Path]:
         yield temporary
     finally:
         _remove(temporary)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _sweep(path: Path, kind: str) -> None:
@@ -126,27 +127,8 @@ def _sweep(path: Path, kind: str) -> None:
     begins, ends = f".{path.name}.", f".{kind}"
     for left in path.parent.iterdir():
         number = left.name.removeprefix(begins).removesuffix(ends)
-        if left.name == f"{begins}{number}{ends}" and number.isdecimal() and not _runs(int(number)):
+        if left.name == f"{begins}{number}{ends}" and number.isdecimal() and not lives(int(number)):
             _remove(left)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or a folder's entries, to the disk before anything refers to it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -102,7 +102,7 @@ def _beside(path: Path) -> Iterator[Path]:
     """Give a new file beside the target, and remove it if it is not moved there; also those of the dead."""
     for left in path.parent.glob(f".{path.name}.*.tmp*"):
         owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp({'|'.join(_BESIDE)})?", left.name)
-        if owner and not _lives(int(owner[1])):
+        if owner and not file.lives(int(owner[1])):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -111,16 +111,6 @@ def _beside(path: Path) -> Iterator[Path]:
     finally:
         for end in ("", *_BESIDE):
             Path(f"{temporary}{end}").unlink(missing_ok=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return pid != os.getpid()  # of a container whose first processes have the same numbers each time
 
 
 def _copy_rows(store: Store, path: Path) -> None:

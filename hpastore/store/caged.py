@@ -142,9 +142,7 @@ def _say_rows(rows: Iterable[tuple[tuple[Any, ...], int]], most: int) -> None:
     for row, size in rows:
         if size > most:
             raise Refused("row")
-        if (
-            piece and held + size > _PIECE
-        ):  # so that a large row comes alone
+        if piece and held + size > _PIECE:  # so that a large row comes alone
             _say("rows", piece, held)
             piece, held = [], 0
         piece.append(row)

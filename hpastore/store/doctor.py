@@ -205,7 +205,8 @@ _SERVER: Final = (
     ),
     (
         """SELECT table_name, column_name FROM information_schema.columns
-           WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'""",
+           WHERE table_schema = current_schema() AND data_type = 'text'
+           AND collation_name IS DISTINCT FROM 'C'""",
         "text is not sorted by its bytes, as it is in the other databases",
         "give the column the collation C; 'hpastore db upgrade' makes views anew that are in the way",
     ),

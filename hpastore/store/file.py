@@ -1,4 +1,4 @@
-"""A SQLite store as a file: copied while others write to it, and put in its place whole."""
+"""A SQLite store as a file, copied while others write to it; and how any file is written whole."""
 
 from __future__ import annotations
 
@@ -52,14 +52,26 @@ def copy(connection: Connection, target: Path, progress: Progress | None = None)
 
 def put_in_place(temporary: Path, path: Path) -> None:
     """Let a finished file take the place of another; a power cut leaves one or the other."""
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's entries, to the disk before anything refers to it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lives(pid: int) -> bool:
+    """Whether the process that named a temporary file after itself still works on it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return pid != os.getpid()  # of a container whose first processes have the same numbers each time

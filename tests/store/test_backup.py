@@ -320,6 +320,6 @@ def test_a_copy_is_as_private_as_the_store(store: Store, folder: Path) -> None:
 
 
 def test_processes_are_known_to_live_or_not() -> None:
-    assert module._lives(os.getppid())
-    assert not module._lives(os.getpid())
-    assert module._lives(2**200)
+    assert file.lives(os.getppid())
+    assert not file.lives(os.getpid())
+    assert file.lives(2**200)
