@@ -25,7 +25,7 @@ from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
 from tests.conftest import Figure, MakeStore, Trials
 from tests.store.test_stored import load
-from tests.world import NOW, begin_run, decoded, draw_mask, is_a_file, measured, put, scalar
+from tests.world import NOW, begin_run, cells, decoded, draw_mask, is_a_file, measured, put, scalar
 
 
 def drawn(
@@ -239,6 +239,17 @@ def test_after_any_history_all_seals_are_right(store: Store, figure: Figure, tri
                 done += 1
             connection.rollback()
     figure(f"seals: {done} random writes on {store.engine.dialect.name}: all seals right after each")
+
+
+def test_a_zero_with_a_sign_and_no_number_are_sealed_as_they_come_back(store: Store) -> None:
+    image = measured("a", made=cells(2, green_entropy=[-0.0, 1.0], green_fraction=[-0.0, np.nan]))
+    stats = {name: replace(stats, background_level=-0.0) for name, stats in image.cells.channels.items()}
+    put(store, replace(image, cells=replace(image.cells, channels=stats)))
+    with store.writing() as connection:
+        assert broken(connection) == []
+        channels = {"green": (-0.0, np.array([np.nan, -0.0])), "red": (np.nan, np.array([0.5, -0.0]))}
+        write.remeasure_image(connection, 1, 1, read.cell_ids(connection, 1), channels)
+        assert broken(connection) == []
 
 
 def test_every_function_that_writes_is_one_of_these_steps() -> None:
