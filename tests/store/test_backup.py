@@ -12,7 +12,6 @@ from sqlalchemy import text
 import hpastore
 from hpastore import failpoints
 from hpastore.errors import ExportError, NoRoomError, StoreError
-from hpastore.store import backup as module
 from hpastore.store import file, migrate
 from hpastore.store.backup import backup
 from hpastore.store.doctor import doctor
