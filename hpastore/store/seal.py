@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, case, cast, func, sel
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.types import NullType
 
-from hpastore.schema.columns import BIGINT, Flag
+from hpastore.schema.columns import BIGINT
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Base,
@@ -163,7 +163,7 @@ def columns(table: Table) -> tuple[Any, ...]:
 
     A flag that is neither 0 nor 1, and a moment that is none, are given as they are.
     """
-    return tuple(_raw(table.__table__.c[name]) for name in _names(table))
+    return tuple(type_coerce(table.__table__.c[n], NullType()).label(n) for n in _names(table))
 
 
 def fractions(connection: Connection, image_id: int) -> dict[str, Channel]:
@@ -296,12 +296,6 @@ def _names(table: Table) -> tuple[str, ...]:
     """The columns that are in a seal."""
     left_out = _IN_NO_SEAL | {"id"} if table in (Image, Cell) else _IN_NO_SEAL
     return tuple(column.name for column in table.__table__.c if column.name not in left_out)
-
-
-def _raw(column: Any) -> Any:
-    if isinstance(column.type, Flag):
-        return cast(column, Integer).label(column.name)
-    return type_coerce(column, NullType()).label(column.name)
 
 
 def _of_columns(what: str, values: Sequence[Any], columns: Columns) -> int:

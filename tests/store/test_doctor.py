@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,10 @@ def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Stor
 
 
 @is_a_file
-def test_of_a_damaged_file_only_that_is_said(filled: Store, tmp_path: Path) -> None:
+def test_of_a_damaged_file_only_that_is_said(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_labels", lambda connection: [Finding("image a", "who knows", "")])
     filled.close()
     whole = path_of(filled).read_bytes()
     page = int.from_bytes(whole[16:18])
@@ -265,13 +269,31 @@ def test_of_a_damaged_file_only_that_is_said(filled: Store, tmp_path: Path) -> N
 
 
 @is_a_file
+def test_an_index_that_lost_a_row_is_found_by_a_deep_look(filled: Store) -> None:
+    filled.close()
+    name = "ix_image_label_label_id"
+    hidden = f"CREATE TABLE hidden AS SELECT * FROM sqlite_master WHERE name = '{name}'"
+    for statements in (
+        [hidden, f"DELETE FROM sqlite_master WHERE name = '{name}'"],
+        ["UPDATE image_label SET label_id = 17 WHERE label_id = 16"],
+        ["INSERT INTO sqlite_master SELECT * FROM hidden", "DROP TABLE hidden"],
+    ):
+        with closing(sqlite3.connect(path_of(filled), isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            for statement in statements:
+                connection.execute(statement)
+    assert f"missing from index {name}" in doctor(filled, deep=True)[0].what
+    assert not any("missing" in finding.what for finding in doctor(filled))
+
+
+@is_a_file
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
         (b"REFERENCES label (id)", b"REFERENCES label (if)", "schema: the tables make no sense"),
         (b"CREATE VIEW clean_cell", b"CREATE VIEW clean_c\xe9ll", "is damaged; restore a copy"),
         (b"CREATE VIEW clean_cell", b"CREATE WIEW clean_cell", "is damaged; restore a copy"),
-        (b"CREATE TABLE cell (", b"CREATE TABLE c\xe9ll (", "is damaged; restore a copy"),
+        (b"CREATE TABLE cell (", b"CREATE T\xd3BLE cell (", "is damaged; restore a copy"),
     ],
 )
 def test_a_damaged_schema_is_said_in_a_sentence(
