@@ -140,11 +140,11 @@ def _say_rows(rows: Iterable[tuple[tuple[Any, ...], int]], most: int) -> None:
     piece: list[tuple[Any, ...]] = []
     held = 0
     for row, size in rows:
-        if size > most:
-            raise Refused("row")
-        if piece and held + size > _PIECE:  # so that a large row comes alone
+        if piece and held + size > min(_PIECE, most):  # so that a large row comes alone
             _say("rows", piece, held)
             piece, held = [], 0
+        if size > most:
+            raise Refused("row")
         piece.append(row)
         held += size
     if piece:
@@ -265,6 +265,8 @@ def _postgresql_kind(state: str, said: str) -> str:
         return "time"
     if state == "25006":
         return "writes"
+    if state == "55P03":
+        return "locked"
     if state == "42601" and "multiple commands" in said:
         return "many"
     if state == "08P01" or (state and not state.startswith(("08", "57P"))):  # the first of $1 without a value

@@ -212,18 +212,21 @@ def _collect(
     columns, loads = tuple(names), loaders(types)
     rows: list[Row] = []
     held = 0
-    for _, piece, size in messages:
-        piece = piece[: max_rows + 1 - len(rows)]
-        if loads is not None:
-            piece, size = _loaded(piece, loads, max_bytes)
-        held += size
-        if held > max_bytes:
-            if not rows:
+    try:
+        for _, piece, size in messages:
+            piece = piece[: max_rows + 1 - len(rows)]
+            if loads is not None:
+                piece, size = _loaded(piece, loads, max_bytes)
+            held += size
+            if held > max_bytes:
                 raise Refused("row")
+            rows += piece
+            if len(rows) > max_rows:
+                return Answer(columns, rows[:max_rows], True, "rows")
+    except Refused as refused:
+        if refused.kind == "row" and rows:
             return Answer(columns, rows, True, "bytes")
-        rows += piece
-        if len(rows) > max_rows:
-            return Answer(columns, rows[:max_rows], True, "rows")
+        raise
     return Answer(columns, rows, False)
 
 
@@ -268,6 +271,7 @@ def _reason(refused: Refused, timeout: float, max_bytes: int) -> str:
         "row": f"one row needs more than {max_bytes:,} bytes; ask for fewer columns",
         "writes": f"the query does more than read ({said}); use a SELECT",
         "many": "one statement at a time",
+        "locked": f"another holds a lock on what the query reads ({said}); try again later",
         "sql": said,
     }.get(refused.kind, f"the query ended its process ({said}); ask for less at once")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -28,9 +29,8 @@ _HARMLESS: Final = (
 )
 """Built-in functions that are VOLATILE and change nothing."""
 
-_WORD: Final = re.compile(r"[^\W\d]\w*")
-_CALL: Final = re.compile(r'([^\W\d]\w*)"?\s*(?=\(|--|/\*)')
-"""A word before a parenthesis, or before a comment that one may follow."""
+_WORD: Final = re.compile(r'([^\W\d]\w*+)("?\s*+(?:\(|--|/\*))?')
+"""A word, and the parenthesis after it, or a comment that one may follow.  Nothing is tried twice."""
 
 _ESCAPED: Final = re.compile(r'U&"', re.I)
 """Begins an identifier in which letters may be written as their numbers."""
@@ -100,10 +100,11 @@ def require_harmless(connection: Connection, sql: str) -> None:
     """
     if _ESCAPED.search(sql):
         raise QueryError('U&"..." hides what it names; write the name itself')
-    words = _spellings(_WORD.findall(sql))
+    named = _WORD.findall(sql)
+    words = _spellings(word for word, _ in named)
     found = {
         "words": words,
-        "calls": _spellings(_CALL.findall(sql)),
+        "calls": _spellings(word for word, call in named if call),
         "harmless": list(_HARMLESS),
         "sql": f"{sql}\n{sql.lower()}",
     }
@@ -160,7 +161,7 @@ def least(connection: Connection, version: int, timeout: float) -> list[bytes]:
     return [statement.encode() for statement in statements]
 
 
-def _spellings(words: list[str]) -> list[str]:
+def _spellings(words: Iterable[str]) -> list[str]:
     """All that PostgreSQL could take words for: as they are, in small letters, and cut."""
     written = {spelling for word in words for spelling in (word, word.lower())}
     return sorted({word.encode()[:_LONGEST].decode(errors="ignore") for word in written})

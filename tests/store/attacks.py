@@ -113,9 +113,8 @@ BOMBS: Final = (
     "WITH RECURSIVE n(i) AS (SELECT 'x' UNION ALL SELECT i || i FROM n) SELECT i FROM n",
     "WITH RECURSIVE n(i) AS (SELECT 'x' UNION ALL SELECT i || i FROM n) SELECT max(i) FROM n",
     "SELECT count(*) FROM label a, label b, label c, label d, label e, label f, label g, label h, label i",
-    "SELECT a.name FROM label a, label b, label c, label d, label e, label f, label g ORDER BY b.name, f.name",
-    "SELECT count(DISTINCT a.name || b.name || c.name || d.name || e.name || f.name) "
-    "FROM label a, label b, label c, label d, label e, label f",
+    "SELECT a.name FROM label a, label b, label c, label d, label e, label f, label g ORDER BY b.name",
+    "SELECT DISTINCT a.name || b.name || c.name || d.name FROM label a, label b, label c, label d, label e",
     f"{ENDLESS}, m AS (SELECT i FROM n LIMIT 100000000) SELECT count(*) FROM m a, m b WHERE a.i + b.i < 0",
     "SELECT " + "(" * 30_000 + "1" + ")" * 30_000,
     "SELECT " + "-" * 1 + "(" * 5000 + "1" + ")" * 5000,
@@ -127,6 +126,15 @@ BOMBS: Final = (
     "SELECT '" + "x" * 1_000_000 + "'",
     "SELECT 1 -- " + "x" * 1_000_000,
     "-" * 50_000 + "/*" * 20_000,
+    "SELECT " + "x" * 90_000,
+    "SELECT 1" + " " * 90_000,
+    "SELECT " + "x " * 45_000,
+    "SELECT " + '"' * 90_000,
+    "SELECT " + 'x"' * 45_000,
+    "SELECT '" + "x(" * 45_000 + "'",
+    "SELECT " + "/* x " * 18_000,
+    "SELECT " + "1x" * 45_000,
+    "EXPLAIN " + "ANALYZE " * 11_000,
     "SELECT name FROM label WHERE name IN (" + ",".join(["'x'"] * 24_000) + ")",
     "WITH "
     + ",".join(
@@ -182,6 +190,13 @@ SQLITE: Final = (
     "SELECT * FROM nowhere.label",
     "SELECT * FROM temp.label",
     "CREATE VIRTUAL TABLE x USING fts5(y)",
+    "SELECT CAST(x'ff1b5b33316d' AS TEXT)",
+    "SELECT '\x1b[31m",
+    "SELECT ?",
+    "SELECT :name, @x, $y",
+    "SELECT ?250001",
+    "SELECT 1 FROM label INDEXED BY nothing",
+    "SELECT RAISE(ABORT, 'x')",
 )
 SQLITE_BOMBS: Final = (
     "SELECT randomblob(900000000)",
@@ -211,13 +226,6 @@ SQLITE_BOMBS: Final = (
     + ",".join(["1"] * 1000)
     + "]'), label, label, label, label, label ORDER BY 1",
     "SELECT " + "abs(" * 2000 + "1" + ")" * 2000,
-    "SELECT CAST(x'ff1b5b33316d' AS TEXT)",
-    "SELECT '\x1b[31m",
-    "SELECT ?",
-    "SELECT :name, @x, $y",
-    "SELECT ?250001",
-    "SELECT 1 FROM label INDEXED BY nothing",
-    "SELECT RAISE(ABORT, 'x')",
 )
 POSTGRESQL: Final = (
     "COPY label TO '/tmp/hpastore-attack'",
@@ -338,13 +346,12 @@ POSTGRESQL: Final = (
     "SELECT umoptions FROM pg_user_mapping",
     "SELECT stavalues1 FROM pg_statistic",
     "SELECT current_setting('primary_conninfo')",
-    "SELECT stolen(1)",
-    'SELECT 1, attack."st""olen"()',
-    "SELECT (l).touch FROM label l",
-    "SELECT l.touch FROM label AS l",
-    "SELECT runs('SELECT pg_adv' || 'isory_lock(1)')",
+    "SELECT * FROM label TABLESAMPLE BERNOULLI (pg_sleep(10))",
+    "SELECT $1",
+    "SELECT CAST($1 AS int), $2",
 )
 POSTGRESQL_BOMBS: Final = (
+    "SELECT xmlparse(DOCUMENT '<!DOCTYPE x [<!ENTITY y SYSTEM \"file:///etc/passwd\">]><x>&y;</x>')",
     "SELECT * FROM generate_series(1, 1000000000000)",
     "SELECT generate_series(1, 1000000000000)",
     "SELECT count(*) FROM generate_series(1, 1000000000000)",
@@ -369,8 +376,35 @@ POSTGRESQL_BOMBS: Final = (
     "SELECT repeat('a', 20000) ~ '(a*)*(a*)*(a*)*b'",
     "SELECT regexp_replace(repeat('a', 100000), '(a|aa)+$', 'x', 'g')",
     "SELECT repeat('x', 100000) LIKE repeat('%x', 30000) || 'y'",
-    "SELECT xmlparse(DOCUMENT '<!DOCTYPE x [<!ENTITY y SYSTEM \"file:///etc/passwd\">]><x>&y;</x>')",
-    "SELECT * FROM label TABLESAMPLE BERNOULLI (pg_sleep(10))",
-    "SELECT $1",
-    "SELECT CAST($1 AS int), $2",
+)
+
+MADE: Final = (
+    """CREATE FUNCTION waits(int) RETURNS int LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_lock($1); RETURN 1; END'""",
+    """CREATE FUNCTION touched(label) RETURNS int LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_lock(1); RETURN 1; END'""",
+    """CREATE FUNCTION "wai""ts $1"() RETURNS int LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_lock(1); RETURN 1; END'""",
+    """CREATE FUNCTION runs(text) RETURNS text STABLE LANGUAGE plpgsql AS
+    'DECLARE x text; BEGIN EXECUTE $1 INTO x; RETURN x; END'""",
+    "CREATE FUNCTION doubled(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'",
+)
+"""Functions as a user or an extension may have made them; the last is harmless."""
+
+OF_MADE: Final = (
+    "SELECT waits(1)",
+    "SELECT public.waits(id) FROM label",
+    "SELECT WAITS /* ( */ (1)",
+    'SELECT "waits"(1)',
+    'SELECT public . "waits" -- (\n (1)',
+    "SELECT * FROM waits(1)",
+    "SELECT 1 WHERE 1=1AND waits(1)=1",
+    "SELECT touched(label) FROM label",
+    "SELECT (l).touched FROM label l",
+    "SELECT l.touched FROM label AS l",
+    'SELECT l . /**/ "touched" FROM label AS l',
+    'SELECT "wai""ts $1"()',
+    'SELECT public."wai""ts $1"()',
+    "SELECT runs('SELECT pg_adv' || 'isory_lock(1)')",
+    "SELECT runs('SELECT set_' || 'config(''role'', ''none'', false)')",
 )
