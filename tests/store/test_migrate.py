@@ -124,7 +124,9 @@ def test_a_migration_that_fails_leaves_the_old_schema(
 ) -> None:
     before, schema = dump(filled), ddl(filled)
     write_next(
-        tmp_path, monkeypatch, 'op.execute("DELETE FROM clean_set")\n    op.drop_table("failure")\n    1 / 0'
+        tmp_path,
+        monkeypatch,
+        'op.execute("DELETE FROM clean_set")\n    op.drop_table("failure_file")\n    1 / 0',
     )
     with pytest.raises(ZeroDivisionError):
         migrate.upgrade(filled)
