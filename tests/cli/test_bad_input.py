@@ -294,7 +294,7 @@ def test_a_store_that_is_not_there_is_not_made(
         (["sql", "SELECT 1", "--timeout", "0"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "nan"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "inf"], "timeout takes seconds above 0"),
-        (["sql", "SELECT 1", "--max-rows", "0"], "max rows a number of 1 or more"),
+        (["sql", "SELECT 1", "--max-rows", "0"], "max rows and max bytes a number of 1 or more"),
         (["sql", "SELECT 1", "--json", "--format", "csv"], "--json and --format csv exclude each other"),
         (["sql", "SELECT 1", "--json", "--format", "table"], "--json and --format table exclude each other"),
     ],

@@ -101,7 +101,7 @@ def test_large_images_are_stopped_within_seconds(
 def test_who_waits_for_another_writer_stops_within_seconds(url: str, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", 2)
     with connect(url) as store, store.writing(), started(url, "ingest", root, "-j", "1") as process:
-        time.sleep(2)
+        time.sleep(4)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + signal.SIGTERM
@@ -112,7 +112,7 @@ def test_who_waits_for_another_writer_stops_within_seconds(url: str, tmp_path: P
 def test_a_second_signal_is_not_waited_for(url: str, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", 2)
     with connect(url) as store, store.writing(), started(url, "ingest", root, "-j", "1") as process:
-        time.sleep(2)
+        time.sleep(4)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert process.stderr.readline() == f"{STOPPING}\n"
@@ -175,7 +175,7 @@ def test_a_command_of_one_long_statement_is_stopped_with_one_line(url: str) -> N
         columns = ", ".join(f"i AS {column.name}" for column in LABEL_SUMMARY.table.c)
         connection.exec_driver_sql(f"CREATE VIEW label_summary AS SELECT {columns} FROM ({ENDLESS})")
     with started(url, "dump", "--canonical") as process:
-        time.sleep(2)
+        time.sleep(4)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + signal.SIGTERM
