@@ -6,6 +6,8 @@ from typing import Final
 
 ENDLESS: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 
+ONE_CALL: Final = "SELECT instr(zeroblob(9000000), zeroblob(4500000) || x'01')"
+
 WRITES: Final = (
     "INSERT INTO label VALUES (19, 'x')",
     "INSERT INTO label SELECT 19, 'x'",
@@ -214,7 +216,7 @@ SQLITE_BOMBS: Final = (
     f"{ENDLESS} SELECT zeroblob(5000000) AS z, i FROM n ORDER BY i DESC",
     f"{ENDLESS} SELECT DISTINCT randomblob(1000) FROM n",
     "SELECT " + ",".join(["zeroblob(9999999)"] * 1900),
-    "SELECT instr(zeroblob(9000000), zeroblob(4500000) || x'01')",
+    ONE_CALL,
     "SELECT hex(zeroblob(4900000)) LIKE '" + "%0" * 490 + "x'",
     "SELECT hex(zeroblob(4900000)) GLOB '" + "*0" * 490 + "x'",
     "SELECT hex(zeroblob(4900000)) LIKE '" + "%0" * 5000 + "x'",

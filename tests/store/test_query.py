@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -323,16 +323,22 @@ def test_what_was_just_written_is_read(store: Store) -> None:
 def test_a_file_on_read_only_media_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, measured("a"))
     store.close()
-    asked: list[dict[str, str]] = []
-
-    def answering(given: dict[str, str], environment: dict[str, str]) -> object:
-        asked.append(given)
-        return cage.answering(given, environment)
-
     monkeypatch.setattr(query_module, "is_immutable", lambda _: True)
-    monkeypatch.setattr(query_module, "answering", answering)
+    asked = spy(monkeypatch)
     assert query(store, "SELECT name FROM image").rows == [("a",)]
     assert asked[0]["uri"].endswith("?mode=ro&immutable=1")
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
+    """What children are asked."""
+    seen = []
+
+    def answering(asked: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+        seen.append(asked)
+        return cage.answering(asked, environment)
+
+    monkeypatch.setattr(query_module, "answering", answering)
+    return seen
 
 
 @is_a_file
