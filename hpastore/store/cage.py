@@ -63,17 +63,24 @@ def answering(asked: Mapping[str, Any], environment: Mapping[str, str]) -> Itera
         By the iterator, if the query fails.
     """
     loader = {name: os.environ[name] for name in _LOADER if name in os.environ}
-    with subprocess.Popen(  # noqa: S603 our own file, and no shell
-        [sys.executable, "-I", "-S", "-X", "utf8", caged.__file__, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**loader, **environment},
-    ) as child:
+    with _started({**loader, **environment}) as child:
         try:
             yield _messages(child, asked)
         finally:
             child.kill()
+
+
+def _started(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 our own file, and no shell
+            [sys.executable, "-I", "-S", "-X", "utf8", caged.__file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+    except OSError as error:  # no more processes, no more memory
+        raise Refused("died", f"it did not start: {error}") from error
 
 
 def _messages(child: subprocess.Popen[bytes], asked: Mapping[str, Any]) -> Iterator[Message]:

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 MEMORY: Final = 2**30
-"""Bytes of address space; macOS counts them not."""
+"""Bytes of address space; macOS does not count them."""
 
 LARGEST: Final = 10_000_000
 """Bytes of one value: a progress handler cannot stop the one call that makes a huge one."""
@@ -212,7 +212,7 @@ def _sqlite_kind(error: Exception) -> str:
 
 
 def _postgresql(asked: dict[str, Any]) -> None:
-    sys.path[:] = asked["path"]
+    sys.path += asked["path"]  # after the standard library, which nothing may stand in for
     import psycopg
     from psycopg import pq
 

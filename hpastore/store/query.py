@@ -273,7 +273,7 @@ def _reason(refused: Refused, timeout: float, max_bytes: int) -> str:
         "many": "one statement at a time",
         "locked": f"another holds a lock on what the query reads ({said}); try again later",
         "sql": said,
-    }.get(refused.kind, f"the query ended its process ({said}); ask for less at once")
+    }.get(refused.kind, f"the query's process ended ({said}); ask for less at once")
 
 
 def _one_line(said: str) -> str:

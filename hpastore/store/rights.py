@@ -44,17 +44,21 @@ WHERE NOT CAST('internal' AS regtype) = ANY (proargtypes)
   AND CASE WHEN pronamespace = CAST('pg_catalog' AS regnamespace)
     THEN proname = ANY (:words)
       AND (provolatile = 'v' AND NOT proname = ANY (:harmless) OR proname ~ '_to_xml')
-    ELSE provolatile <> 'i' AND (
+    ELSE (
       proname = ANY (:calls)
       OR proname = ANY (:words) AND EXISTS (
         SELECT FROM pg_catalog.pg_type WHERE pg_type.oid = proargtypes[0] AND typtype IN ('c', 'p'))
       OR proname !~ '^[A-Za-z_][A-Za-z0-9_]*$'
-        AND position(replace(proname, '"', '""') IN CAST(:sql AS text)) > 0)
+        AND position(replace(proname, '"', '""') IN CAST(:sql AS text)) > 0
+    ) AND (provolatile <> 'i' OR EXISTS (
+      SELECT FROM pg_catalog.pg_aggregate JOIN pg_catalog.pg_proc AS step
+        ON step.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn)
+      WHERE aggfnoid = pg_proc.oid AND step.provolatile <> 'i'))
     END
 """)
 """Those of the server itself wherever they are named, ``table_to_xml`` and its like too, which read what
 a string names.  Of others all that are not IMMUTABLE, since some run SQL: where they are called, where
-``row.name`` would call them, and where their name is no plain word."""
+``row.name`` would call them, and where their name is no plain word.  An aggregate is what it is made of."""
 
 _SECRETS: Final = text("""
 SELECT min(relname) FROM pg_catalog.pg_class
@@ -64,7 +68,6 @@ WHERE relname = ANY (:words)
     SELECT FROM pg_catalog.aclexplode(relacl) WHERE grantee = 0 AND privilege_type = 'SELECT')
 """)
 """Passwords, large objects and the like: what the server keeps from PUBLIC."""
-
 
 _RIGHTS: Final = text("""
 SELECT rolsuper, current_setting('temp_file_limit') = '-1' AS unlimited,
@@ -151,7 +154,7 @@ def least(connection: Connection, version: int, timeout: float) -> list[bytes]:
     if rights.home:
         settings["search_path"] = f"{rights.home}, pg_temp"
     if rights.rolsuper and rights.unlimited:
-        settings["temp_file_limit"] = "'8GB'"
+        settings["temp_file_limit"] = "'4GB'"
     statements = [
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         *(f"SET LOCAL {name} = {value}" for name, value in settings.items()),

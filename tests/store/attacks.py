@@ -136,6 +136,7 @@ BOMBS: Final = (
     "SELECT '" + "x(" * 45_000 + "'",
     "SELECT " + "/* x " * 18_000,
     "SELECT " + "1x" * 45_000,
+    "SELECT " + " ".join(f"w{i}" for i in range(14_000)),
     "EXPLAIN " + "ANALYZE " * 11_000,
     "SELECT name FROM label WHERE name IN (" + ",".join(["'x'"] * 24_000) + ")",
     "WITH "
@@ -389,6 +390,9 @@ MADE: Final = (
     'BEGIN PERFORM pg_advisory_lock(1); RETURN 1; END'""",
     """CREATE FUNCTION runs(text) RETURNS text STABLE LANGUAGE plpgsql AS
     'DECLARE x text; BEGIN EXECUTE $1 INTO x; RETURN x; END'""",
+    """CREATE FUNCTION step(int, int) RETURNS int LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_lock(1); RETURN 1; END'""",
+    "CREATE AGGREGATE total(int) (SFUNC = step, STYPE = int)",
     "CREATE FUNCTION doubled(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'",
 )
 """Functions as a user or an extension may have made them; the last is harmless."""
@@ -401,6 +405,8 @@ OF_MADE: Final = (
     'SELECT public . "waits" -- (\n (1)',
     "SELECT * FROM waits(1)",
     "SELECT 1 WHERE 1=1AND waits(1)=1",
+    "SELECT total(id) FROM label",
+    "SELECT total(id) OVER () FROM label",
     "SELECT touched(label) FROM label",
     "SELECT (l).touched FROM label l",
     "SELECT l.touched FROM label AS l",

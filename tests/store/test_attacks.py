@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import shutil
 import signal
@@ -29,7 +30,7 @@ from hpastore.store import query as query_module
 from hpastore.store.dump import dump
 from hpastore.store.engine import Store, connect
 from hpastore.store.query import query
-from tests.conftest import DATABASES, Figure, Server
+from tests.conftest import DATABASES, Figure, Server, Trials
 from tests.store import attacks
 from tests.store.test_query import spy
 from tests.world import has_comments, measured, put
@@ -223,6 +224,30 @@ def test_the_table_of_attacks_is_long(figure: Figure) -> None:
     counts = {database: len(set(table)) for database, table in TABLE.items()}
     assert min(counts.values()) > 110
     figure(f"sql cage: attacks {counts}: 0 writes, 0 files, all refused or bounded")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("world", ["sqlite_world", "postgresql_world"])
+def test_pieces_of_attacks_put_together_leave_nothing(
+    world: str, before: dict[str, Any], request: pytest.FixtureRequest, trials: Trials, figure: Figure
+) -> None:
+    attacked: World = request.getfixturevalue(world)
+    if world not in before:
+        before[world] = attacked.state()
+    rng = random.Random(0)
+    short = [sql for sql in TABLE[world.removesuffix("_world")] if sql not in BOMBS]
+    number = trials(25, 4000)
+    for _ in range(number):
+        parts = [rng.choice(("SELECT ", "WITH x AS (", "EXPLAIN ", "VALUES (", ""))]
+        for sql in rng.choices(short, k=3):
+            start, end = sorted(rng.choices(range(len(sql) + 1), k=2))
+            parts += [
+                sql[start:end],
+                rng.choice((" ", ";", "(", ")", "'", '"', "/*", "*/", "--", "\n", "$$")),
+            ]
+        outcome(attacked.store, "".join(parts))
+        assert attacked.state() == before[world], parts
+    figure(f"sql cage: {number} splices of attacks on {world.removesuffix('_world')}: nothing left")
 
 
 # Each wall alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -356,23 +357,25 @@ def test_a_damaged_file_is_no_fault_of_the_query(store: Store) -> None:
 def test_neither_folder_nor_environment_of_python_matter(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("sqlite3", "marshal", "resource", "ctypes", "contextlib"):
+    for module in ("sqlite3", "resource", "ctypes", "contextlib", "typing", "psycopg", "typing_extensions"):
         (tmp_path / f"{module}.py").write_text("import os; os._exit(3)")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
     for name in ("PYTHONPATH", "PYTHONHOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "sqlite3.py"))
     assert query(store, "SELECT 1").rows == [(1,)]
 
 
+@is_a_file
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("raise SystemExit(7)", r"the query ended its process \(exit code 7\)"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"the query ended its process"),
+        ("raise SystemExit(7)", r"the query's process ended \(exit code 7\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"the query's process ended"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the query needs more than 1024 MiB"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "the query took longer than 30 s"),
-        ("import sys; sys.stdout.buffer.write(bytes(3))", r"the query ended its process \(exit code 0\)"),
+        ("import sys; sys.stdout.buffer.write(bytes(3))", r"the query's process ended \(exit code 0\)"),
     ],
 )
 def test_a_child_that_dies_is_told_of(
@@ -382,6 +385,12 @@ def test_a_child_that_dies_is_told_of(
     broken.write_text(program)
     monkeypatch.setattr(caged, "__file__", str(broken))
     with pytest.raises(QueryError, match=reason):
+        query(store, "SELECT 1")
+
+
+def test_a_child_that_cannot_start_is_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(QueryError, match=r"the query's process ended \(it did not start: .*/nowhere/python"):
         query(store, "SELECT 1")
 
 
