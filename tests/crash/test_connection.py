@@ -143,22 +143,24 @@ def test_an_ingest_outlives_terminated_connections(
     url: str, tmp_path: Path, server: Server, figure: Figure
 ) -> None:
     root = dataset(tmp_path / "data", 60)
-    killed, over, rng = [0], threading.Event(), random.Random(2)
+    killed, rng = [0], random.Random(2)
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
     def terminate() -> None:
         with psycopg.connect(server.url, autocommit=True) as admin:
-            while not over.wait(rng.uniform(0.02, 0.4)):
-                others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-                killed[0] += admin.execute(others, [url.rpartition("/")[2].partition("?")[0]]).rowcount
+            killed[0] += admin.execute(others, [url.rpartition("/")[2].partition("?")[0]]).rowcount
+
+    timers: list[threading.Timer] = []
+
+    def soon(done: int, total: int) -> None:  # amid the statements that write the next image
+        if done % 5 == 0:
+            timers.append(threading.Timer(rng.uniform(0, 0.03), terminate))
+            timers[-1].start()
 
     with connect(url) as store:
-        thread = threading.Thread(target=terminate)
-        thread.start()
-        try:
-            summary = hpastore.ingest(store, root, executor="serial")
-        finally:
-            over.set()
-            thread.join()
+        summary = hpastore.ingest(store, root, executor="serial", progress=soon)
+        for timer in timers:
+            timer.join()
         assert summary.new == 60
         assert killed[0] >= 5
         assert scalar(store, "SELECT count(*) FROM image") == 60
