@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hpastore.export.sample import make_sample
     from hpastore.export.table import export_csv
     from hpastore.ingest.discover import Layout
+    from hpastore.ingest.remeasure import remeasure
     from hpastore.ingest.run import ingest, plan, retry
     from hpastore.store.backup import backup
     from hpastore.store.doctor import Finding, doctor
@@ -61,6 +62,7 @@ _HOMES = {
     "export.sample": ("make_sample",),
     "export.table": ("export_csv",),
     "ingest.discover": ("Layout",),
+    "ingest.remeasure": ("remeasure",),
     "ingest.run": ("ingest", "plan", "retry"),
     "store.backup": ("backup",),
     "store.doctor": ("Finding", "doctor"),
@@ -79,6 +81,7 @@ __all__ = [
     "Layout",
     "plan",
     "ingest",
+    "remeasure",
     "retry",
     "status",
     "failures",

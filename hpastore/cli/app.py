@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("sample")(ingest.sample)
 app.command("ingest")(ingest.ingest)
 app.command("plan")(ingest.plan)
+app.command("remeasure")(ingest.remeasure)
 app.command("status")(ingest.status)
 app.command("failures")(ingest.failures)
 app.command("retry")(ingest.retry)

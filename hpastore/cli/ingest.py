@@ -151,6 +151,26 @@ def plan(
         raise typer.Exit(WORK)
 
 
+def remeasure(background_percentile: BackgroundPercentile = None) -> None:
+    """Compute background levels and fractions again from the stored histograms; no pixel is read.
+
+    Example: hpastore remeasure --background-percentile 0.98
+    """
+    import hpastore
+
+    with (
+        show.stopping() as stop,
+        show.open_store() as store,
+        show.progress("remeasuring") as progress,
+    ):
+        done = hpastore.remeasure(store, background_percentile, stop=stop.is_set, progress=progress)
+    if show.settings.json:
+        show.document(asdict(done))
+    else:
+        show.lines(asdict(done))
+    stop.exit()
+
+
 def status() -> None:
     """Show what the store holds.
 

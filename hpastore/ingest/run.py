@@ -25,9 +25,8 @@ from hpastore.ingest.plan import conflict, unsure
 from hpastore.ingest.plan import plan as make_plan
 from hpastore.ingest.pool import each, workers
 from hpastore.ingest.process import Limits, Lost
+from hpastore.ingest.remeasure import choose_recipe, remeasure_batch, warn_outdated
 from hpastore.ingest.worker import Task, compare, measure_source
-from hpastore.kernels.histogram import unpack
-from hpastore.kernels.measure import remeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import (
     Change,
@@ -46,13 +45,7 @@ from hpastore.store.engine import Store
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND_PERCENTILE: Final = 0.99
-"""Of the first recipe of a store, unless it is given."""
-
 EXECUTORS: Final = ("process", "serial")
-
-_BATCH: Final = 50
-"""Images whose stale numbers are computed again in one transaction."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
@@ -289,16 +282,10 @@ class _Memory:
 
 def _remember(store: Store, background_percentile: float | None) -> _Memory:
     def remember(connection: Connection) -> _Memory:
-        recipe = _recipe(read.current_recipe(connection), background_percentile)
+        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
         return _Memory(read.known_images(connection), read.rejected(connection), recipe)
 
     return store.read(remember)
-
-
-def _recipe(current: Recipe | None, background_percentile: float | None) -> Recipe:
-    """Choose the percentile that is asked for, else the store's own."""
-    own = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return Recipe(own if background_percentile is None else background_percentile, VERSION)
 
 
 def _readable_now(rejection: read.Rejection) -> bool:
@@ -327,7 +314,7 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
 
     def begin(connection: Connection) -> tuple[_Run, int]:
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
-        recipe = _recipe(read.current_recipe(connection), background_percentile)
+        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
         recipe_id = write.adopt_recipe(connection, recipe)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__}
         run_id = write.begin_run(connection, started_at=now, **columns)
@@ -428,14 +415,11 @@ class _Run:
     def finish(self) -> None:
         """Record that the run came to its end."""
         self.store.write(self._finish)
+        warn_outdated(self.store)
 
     def _finish(self, connection: Connection) -> None:
         write.finish_run(connection, self.run_id, datetime.now(UTC))
         reach("run.finished")
-        if outdated := read.outdated(connection):
-            logger.warning(
-                "%d images hold measures of another version of hpastore; ingest their roots again", outdated
-            )
 
     def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
         if isinstance(result, Failure):
@@ -463,17 +447,9 @@ class _Run:
         return _Written(counts, dropped=dropped)
 
     def _remeasure(self, connection: Connection) -> int:
-        recipe, recipe_id = read.recipe_in_use(connection)
-        stale = read.stale_images(connection, _BATCH)
-        for image in stale:
-            cells = read.cell_ids(connection, image["id"])
-            channels = {
-                channel: remeasure(unpack(packed), recipe.background_percentile)
-                for channel, packed in read.histograms(connection, image["id"]).items()
-            }
-            write.remeasure_image(connection, image["id"], recipe_id, cells, channels)
-        write.count_run(connection, self.run_id, Counter(remeasured=len(stale)))
-        return len(stale)
+        done = remeasure_batch(connection)
+        write.count_run(connection, self.run_id, Counter(remeasured=done))
+        return done
 
 
 def _warn(measured: Measured, dropped: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -155,17 +156,31 @@ def stored_place(connection: Connection, name: str) -> Place | None:
     return row and Place(*row)
 
 
-def stale_images(connection: Connection, most: int) -> list[Row]:
-    """Read images whose numbers are not of the current recipe but of its version: ``id, name``."""
+def stale_images(connection: Connection, most: int, most_cells: int) -> list[int]:
+    """Read keys of images whose numbers are not of the current recipe but of its version.
+
+    So many that they have `most_cells` in sum, and at least one.
+    """
     used, now = aliased(RecipeRow), aliased(RecipeRow)
     statement = (
-        select(Image.id, Image.name)
+        select(Image.id, Image.cell_count)
         .join(used, used.id == Image.recipe_id)
         .join(now, now.current & (now.version == used.version) & (now.id != used.id))
-        .order_by(Image.name)
+        .order_by(Image.id)
         .limit(most)
     )
-    return rows(connection, statement)
+    chosen: list[int] = []
+    for image_id, cells in connection.execute(statement):
+        most_cells -= cells
+        if most_cells < 0 and chosen:
+            break
+        chosen.append(image_id)
+    return chosen
+
+
+def count_stale(connection: Connection) -> int:
+    """Count the images whose numbers are not of the current recipe."""
+    return int(connection.execute(_stale()).scalar_one())
 
 
 def outdated(connection: Connection) -> int:
@@ -177,17 +192,12 @@ def outdated(connection: Connection) -> int:
     )
 
 
-def histograms(connection: Connection, image_id: int) -> dict[str, bytes]:
-    """Read an image's packed joint histograms by channel."""
-    columns = (ImageChannel.channel, ImageChannel.histogram)
-    statement = select(*columns).where(ImageChannel.image_id == image_id)
-    return {row.channel: row.histogram for row in connection.execute(statement)}
-
-
-def cell_ids(connection: Connection, image_id: int) -> list[int]:
-    """Read the keys of an image's cells in ascending mask id, as the histogram's rows are."""
-    statement = select(Cell.id).where(Cell.image_id == image_id).order_by(Cell.mask_id)
-    return list(connection.execute(statement).scalars())
+def histograms(connection: Connection, images: Sequence[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """Read images' packed joint histograms by channel."""
+    columns = (ImageChannel.image_id, ImageChannel.channel, ImageChannel.histogram)
+    statement = select(*columns).where(ImageChannel.image_id.in_(images)).order_by(ImageChannel.image_id)
+    for image_id, rows_of in groupby(connection.execute(statement), key=lambda row: row[0]):
+        yield image_id, {channel: packed for _, channel, packed in rows_of}
 
 
 def names_of(connection: Connection, root: str, split: str | None) -> set[str]:
@@ -213,7 +223,8 @@ def thresholds(
     else:
         value = cast(getattr(CellChannel, measure), REAL)
         mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
-        single = single.join(CellChannel, mine)
+        # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
+        single = single.outerjoin(CellChannel, mine)
     if label is not None:
         single = single.where(ImageLabel.label_id == label)
     values = single.add_columns(value.label("value")).where(value.is_not(None)).subquery("single")

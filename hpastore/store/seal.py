@@ -166,16 +166,24 @@ def columns(table: Table) -> tuple[Any, ...]:
     return tuple(type_coerce(table.__table__.c[n], NullType()).label(n) for n in _names(table))
 
 
-def fractions(connection: Connection, image_id: int) -> dict[str, Channel]:
-    """Read what a recipe changes in the channels of an image, with the keys of the cells."""
-    levels = select(ImageChannel.channel, ImageChannel.background_level)
-    levels = levels.where(ImageChannel.image_id == image_id)
-    of_cells = select(CellChannel.channel, CellChannel.cell_id, Cell.mask_id, CellChannel.fraction)
-    of_cells = of_cells.join(Cell, Cell.id == CellChannel.cell_id).where(Cell.image_id == image_id)
-    measures = _grouped(connection, of_cells.order_by(CellChannel.channel, Cell.mask_id), 1)
-    return {
-        name: Channel(level, None, measures.get((name,), {})) for name, level in connection.execute(levels)
-    }
+def fractions(connection: Connection, images: Sequence[int]) -> dict[int, dict[str, Channel]]:
+    """Read what a recipe changes in the channels of images, with the keys of the cells."""
+    levels = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.background_level)
+    levels = levels.where(ImageChannel.image_id.in_(images))
+    of_cells = select(
+        Cell.image_id, CellChannel.channel, CellChannel.cell_id, Cell.mask_id, CellChannel.fraction
+    )
+    of_cells = of_cells.join(CellChannel, CellChannel.cell_id == Cell.id).where(Cell.image_id.in_(images))
+    found: dict[int, dict[str, Channel]] = {}
+    lists: dict[tuple[int, str], tuple[list[Any], ...]] = {}
+    for image_id, channel, level in connection.execute(levels):
+        cell_ids, mask_ids, values = lists[image_id, channel] = [], [], []
+        measures = {"cell_id": cell_ids, "mask_id": mask_ids, "fraction": values}
+        found.setdefault(image_id, {})[channel] = Channel(level, None, measures)
+    for image_id, channel, *row in connection.execute(of_cells.order_by(Cell.image_id, Cell.mask_id)):
+        for column, value in zip(lists[image_id, channel], row, strict=True):
+            column.append(value)
+    return found
 
 
 def key_of(table: Table) -> Any:

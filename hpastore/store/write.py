@@ -49,6 +49,8 @@ from hpastore.schema.views import LABEL_THRESHOLD, verdict
 from hpastore.store import read, seal
 from hpastore.store.read import parts
 
+_Floats = npt.NDArray[np.float64]
+
 COUNTERS: Final = {
     "new": "added",
     "changed": "changed",
@@ -220,8 +222,8 @@ def delete_images(connection: Connection, names: Sequence[str]) -> None:
         reach("images.pruned")
 
 
-def remeasure_image(
-    connection: Connection, image_id: int, recipe_id: int, cells: Sequence[int], channels: Mapping[str, Any]
+def remeasure_images(
+    connection: Connection, recipe_id: int, images: Mapping[int, Mapping[str, tuple[float, _Floats]]]
 ) -> None:
     """Replace what depends on the recipe.
 
@@ -229,24 +231,31 @@ def remeasure_image(
     ----------
     connection
         In a writing transaction.
-    image_id, recipe_id : int
-    cells : sequence of int
-        Keys of the image's K cells in ascending mask id.
-    channels : mapping of channel to (background level, (K,) fractions)
+    recipe_id : int
+    images
+        By an image's key and the channel: its background level and the (K,) fractions of its cells, in
+        ascending mask id.
     """
-    values = {c: (_real(level), _values(fractions, "real")) for c, (level, fractions) in channels.items()}
-    contents = _difference(seal.fractions(connection, image_id), cells, values)
-    _change(connection, Image, Image.id == image_id, {"recipe_id": recipe_id}, contents=contents)
-    of_image = and_(ImageChannel.image_id == image_id, ImageChannel.channel == bindparam("of"))
-    levels = [{"of": channel, "level": level} for channel, (level, _) in values.items()]
-    statement = update(ImageChannel).where(of_image).values(background_level=bindparam("level"))
-    connection.execute(statement, levels)
+    before = seal.fractions(connection, list(images))
+    now = {key: _now(before[key], channels) for key, channels in images.items()}
+    contents = {key: _of_fractions(now[key]) - _of_fractions(before[key]) for key in images}
+    _change(connection, Image, Image.id.in_(images), {"recipe_id": recipe_id}, contents=contents)
+    of_image = and_(ImageChannel.image_id == bindparam("image"), ImageChannel.channel == bindparam("of"))
+    levels = [
+        {"image": key, "of": name, "level": channel.background_level}
+        for key, channels in now.items()
+        for name, channel in channels.items()
+    ]
+    if levels:
+        statement = update(ImageChannel).where(of_image).values(background_level=bindparam("level"))
+        connection.execute(statement, levels)
     reach("image.remeasured")
     of_cell = and_(CellChannel.cell_id == bindparam("cell"), CellChannel.channel == bindparam("of"))
     rows = [
-        {"cell": cell, "of": channel, "value": value}
-        for channel, (_, fractions) in values.items()
-        for cell, value in zip(cells, fractions, strict=True)
+        {"cell": cell, "of": name, "value": value}
+        for channels in now.values()
+        for name, channel in channels.items()
+        for cell, value in zip(channel.measures["cell_id"], channel.measures["fraction"], strict=True)
     ]
     if rows:
         connection.execute(update(CellChannel).where(of_cell).values(fraction=bindparam("value")), rows)
@@ -440,7 +449,7 @@ def _change(
     table: seal.Table,
     where: ColumnElement[bool],
     changes: Mapping[str, Any] | Callable[[read.Row], Mapping[str, Any]],
-    **differences: int,
+    **differences: int | Mapping[Any, int],
 ) -> None:
     """Change rows, and their seals by what that makes of them.
 
@@ -453,7 +462,7 @@ def _change(
     changes
         Values by column, or what makes them of a row.
     differences
-        By seal: what else changes it.
+        By seal: what else changes it; of each row by its key, or of all.
     """
     key, names = seal.key_of(table), {"checksum", *differences}
     seals = [table.__table__.c[name] for name in names]
@@ -461,7 +470,7 @@ def _change(
     changed = []
     for row in found.mappings().all():
         values = changes(row) if callable(changes) else changes
-        difference = Counter(differences)
+        difference = Counter({n: d if isinstance(d, int) else d[row["key"]] for n, d in differences.items()})
         difference["checksum"] += seal.of_row(table, {**row, **values}) - seal.of_row(table, row)
         sums = {name: seal.add(row[name], difference[name]) for name in names}
         changed.append({"key": row["key"], **values, **sums})
@@ -491,17 +500,17 @@ def _delete(connection: Connection, names: Sequence[str]) -> None:
     connection.execute(delete(Image).where(chosen))
 
 
-def _difference(
-    before: Mapping[str, seal.Channel],
-    cells: Sequence[int],
-    values: Mapping[str, tuple[float | None, Sequence[float | None]]],
-) -> int:
-    """What other levels and fractions make of the seal of an image's contents."""
-    total = 0
-    for channel, (level, fractions) in values.items():
-        old = before[channel]
-        of_cell = dict(zip(cells, fractions, strict=True))
-        now = {**old.measures, "fraction": [of_cell[cell] for cell in old.measures.get("cell_id", ())]}
-        total += seal.of_fractions(channel, level, now)
-        total -= seal.of_fractions(channel, old.background_level, old.measures)
-    return total
+def _now(
+    before: Mapping[str, seal.Channel], channels: Mapping[str, tuple[float, _Floats]]
+) -> dict[str, seal.Channel]:
+    """Channels of an image with other background levels and fractions."""
+    return {
+        name: seal.Channel(
+            _real(level), None, {**before[name].measures, "fraction": _values(fractions, "real")}
+        )
+        for name, (level, fractions) in channels.items()
+    }
+
+
+def _of_fractions(channels: Mapping[str, seal.Channel]) -> int:
+    return sum(seal.of_fractions(name, c.background_level, c.measures) for name, c in channels.items())

@@ -231,6 +231,7 @@ NEEDS_A_STORE = [
     ["status"],
     ["failures"],
     ["retry"],
+    ["remeasure"],
     ["thresholds"],
     ["clean", "create", "mine"],
     ["clean", "list"],

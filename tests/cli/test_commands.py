@@ -491,3 +491,16 @@ def test_a_sum_is_an_integer_and_a_mean_is_none_on_both_databases(run: Run, root
     query = "SELECT sum(CAST(area AS BIGINT)) AS total, avg(area) AS mean FROM cell"
     said = run("--json", "sql", query).json[0]
     assert (type(said["total"]), type(said["mean"])) == (int, float)
+
+
+def test_remeasure_brings_all_numbers_to_another_percentile(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    done = run("--json", "remeasure", "--background-percentile", 0.5)
+    assert (done.code, done.json["background_percentile"], done.json["remeasured"]) == (0, 0.5, 5)
+    assert run("plan", root).code == 0
+    assert run("remeasure").out.splitlines()[:2] == ["background percentile  0.5", "remeasured             0"]
+    wrong = run("remeasure", "--background-percentile", 98)
+    assert (wrong.code, wrong.err) == (
+        2,
+        "hpastore: background percentile takes a share from 0 to 1, not 98; for 98 % say 0.98\n",
+    )

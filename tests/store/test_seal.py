@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -63,6 +63,18 @@ def everything(store: Store) -> None:
         write.write_failures(connection, [failure("bad"), failure("lost", files=0)], run_id=second, now=NOW)
     for scope in ("single", "all"):
         create_clean_set(store, "mine", CleanRecipe(scope=scope, min_green=128))
+
+
+def numbers(connection: Connection, images: Sequence[int], share: float) -> dict[int, dict[str, Any]]:
+    """Levels and fractions at another percentile."""
+    return {
+        key: {channel: remeasure(unpack(data), share) for channel, data in packed.items()}
+        for key, packed in read.histograms(connection, images)
+    }
+
+
+def again(connection: Connection, recipe_id: int, images: Sequence[int], share: float) -> None:
+    write.remeasure_images(connection, recipe_id, numbers(connection, images, share))
 
 
 def broken(connection: Connection) -> list[str]:
@@ -182,13 +194,8 @@ class World:
 
     def remeasure(self) -> None:
         _, recipe_id = read.recipe_in_use(self.connection)
-        for key, name in self.connection.execute(select(Image.id, Image.name)).all():
-            if name in self.some():
-                share = self.rng.random()
-                packed = read.histograms(self.connection, key)
-                channels = {channel: remeasure(unpack(data), share) for channel, data in packed.items()}
-                cells = read.cell_ids(self.connection, key)
-                write.remeasure_image(self.connection, key, recipe_id, cells, channels)
+        named = select(Image.id).where(Image.name.in_(self.some()))
+        again(self.connection, recipe_id, list(self.connection.execute(named).scalars()), self.rng.random())
 
     def fail(self) -> None:
         failures = [failure(name, self.rng.choice(["png", "io"]), 3) for name in self.failed()]
@@ -248,7 +255,7 @@ def test_a_zero_with_a_sign_and_no_number_are_sealed_as_they_come_back(store: St
     with store.writing() as connection:
         assert broken(connection) == []
         channels = {"green": (-0.0, np.array([np.nan, -0.0])), "red": (np.nan, np.array([0.5, -0.0]))}
-        write.remeasure_image(connection, 1, 1, read.cell_ids(connection, 1), channels)
+        write.remeasure_images(connection, 1, {1: {**numbers(connection, [1], 0.5)[1], **channels}})
         assert broken(connection) == []
 
 
@@ -258,7 +265,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
     own = {name for name in public if getattr(write, name).__module__ == write.__name__}
     assert own == {
         *("begin_run", "count_run", "finish_run", "adopt_recipe", "write_image", "relabel_image"),
-        *("touch_image", "move_images", "mark_gone", "delete_images", "remeasure_image", "clear_failures"),
+        *("touch_image", "move_images", "mark_gone", "delete_images", "remeasure_images", "clear_failures"),
         *("forget_tries", "write_failures", "write_clean_set", "take_missing_seals"),
     }
 
@@ -299,11 +306,7 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
         _, recipe_id = read.recipe_in_use(connection)
-        for key in connection.execute(select(Image.id)).scalars().all():
-            packed = read.histograms(connection, key)
-            channels = {channel: remeasure(unpack(data), 0.7) for channel, data in packed.items()}
-            cells = read.cell_ids(connection, key)
-            write.remeasure_image(connection, key, recipe_id, cells, channels)
+        again(connection, recipe_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
         for run_id in (1, 2):
             write.count_run(connection, run_id, {"new": 1})
             write.finish_run(connection, run_id, NOW)
