@@ -1,0 +1,68 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpastore.ingest.pool import workers
+from scripts.benchmark import show
+from scripts.benchmark.figure import Figure, Row, Skip, digits
+from scripts.benchmark.table import ROWS
+from scripts.benchmark.world import World
+
+_README = Path(__file__).parents[2] / "README.md"
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and give the exit code."""
+    arguments = _arguments(given)
+    chosen = [row for row in ROWS if not arguments.only or row.name in arguments.only]
+    with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
+        world = World(Path(folder), arguments.quick)
+        results = measure(chosen, world)
+    run = show.Run.now(workers(None), quick=arguments.quick)
+    print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
+    if arguments.write_readme:
+        _README.write_text(show.placed(_README.read_text(), show.table(run, results)))
+    bad = [row.name for row, figure in results if row.fails(figure)]
+    if arguments.check and bad:
+        world.say(f"worse than it must be by more than a third: {', '.join(bad)}")
+    return int(arguments.check and bool(bad))
+
+
+def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:
+    """Measure rows in the order of the cells that they need, and give them in their own."""
+    found = {}
+    for row in sorted(rows, key=lambda row: row.cells):
+        world.say(f"{row.name}: {row.what}")
+        found[row.name] = _measure(row, world)
+    return [(row, found[row.name]) for row in rows]
+
+
+def _measure(row: Row, world: World) -> Figure:
+    try:
+        figure = row.measure(world)
+    except Skip as skip:
+        figure = Figure(None, str(skip))
+    world.say(f"  {figure.n if figure.value is None else digits(figure.value)}: {row.verdict(figure)}")
+    return figure
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure what hpastore promises.")
+    parser.add_argument("--quick", action="store_true", help="measure on less, in 3 minutes instead of 20")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--only", nargs="+", choices=[row.name for row in ROWS], metavar="ROW", help="%(choices)s"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="exit 1 where a ratio is worse than it must be by more than a third",
+    )
+    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    return parser.parse_args(given)
