@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Subquery, case, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, Subquery, and_, case, func, or_, select
 
 Number = ColumnElement[Any]
 
@@ -27,10 +27,14 @@ def ranked(values: FromClause, keys: Sequence[str]) -> Subquery:
     -------
     Subquery
         The columns of `values`, ``position`` (0-based, by value) and ``n``.
+
+    Notes
+    -----
+    Counting needs no order; the same order as for the positions saves SQLite a second sort.
     """
-    group = [values.c[key] for key in keys]
-    position = func.row_number().over(partition_by=group, order_by=values.c.value) - 1
-    n = func.count().over(partition_by=group)
+    order: Any = {"partition_by": [values.c[key] for key in keys], "order_by": values.c.value}
+    position = func.row_number().over(**order) - 1
+    n = func.count().over(**order, rows=(None, None))
     return select(*values.c, position.label("position"), n.label("n")).subquery("ranked")
 
 
@@ -64,6 +68,19 @@ def neighbours(rows: Subquery, share: Number, name: str) -> list[ColumnElement[A
     return [a.label(f"{name}_a"), b.label(f"{name}_b"), t.label(f"{name}_t")]
 
 
+def near(rows: Subquery, shares: Iterable[Number]) -> ColumnElement[bool]:
+    """Choose the rows that `neighbours` needs, and the first of each group, which alone knows n if all
+    shares are NULL.
+
+    Aggregates over all rows would take as long as the sort.
+    """
+    chosen = [rows.c.position == 0]
+    for share in shares:
+        h = (rows.c.n - 1) * share
+        chosen.append(and_(rows.c.position > h - 1, rows.c.position <= h + 1))
+    return or_(*chosen)
+
+
 def between(rows: FromClause, name: str) -> Number:
     """Interpolate as NumPy does: from a for t < 0.5, else from b, so that t = 1 gives b exactly.
 
@@ -90,7 +107,7 @@ def percentiles(values: FromClause, keys: Sequence[str], shares: Mapping[str, Nu
         The columns that make a group.
     shares
         Percentiles 0..1 by the name of the column that they give.  An expression may use the
-        columns of `values` by `sqlalchemy.literal_column`.
+        columns of `values` that are the same in all of a group, by `sqlalchemy.literal_column`.
 
     Returns
     -------
@@ -100,6 +117,7 @@ def percentiles(values: FromClause, keys: Sequence[str], shares: Mapping[str, Nu
     rows = ranked(values, keys)
     group = [rows.c[key] for key in keys]
     found = [column for name, share in shares.items() for column in neighbours(rows, share, name)]
-    grouped = select(*group, func.max(rows.c.n).label("n"), *found).group_by(*group).subquery("grouped")
+    grouped = select(*group, func.max(rows.c.n).label("n"), *found).where(near(rows, shares.values()))
+    grouped = grouped.group_by(*group).subquery("grouped")
     results = [between(grouped, name).label(name) for name in shares]
     return select(*(grouped.c[key] for key in keys), grouped.c.n, *results)

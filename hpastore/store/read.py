@@ -214,9 +214,7 @@ def thresholds(
     Over all cells, dark ones too, of images whose only label it is; a label without a value is left
     out.
     """
-    single = select(ImageLabel.label_id, Cell.id.label("cell_id")).join(
-        Image, Image.id == ImageLabel.image_id
-    )
+    single = select(ImageLabel.label_id).join(Image, Image.id == ImageLabel.image_id)
     single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
     if channel is None:
         value = cast(getattr(Cell, measure), REAL)
