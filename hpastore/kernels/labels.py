@@ -61,6 +61,8 @@ def label_image(mask: npt.NDArray[np.integer]) -> LabelImage:
     >>> label.ids.tolist(), label.rows.tolist()
     ([7, 4000000000], [[0, 2], [1, 1]])
     """
+    if mask.dtype.itemsize > 1 and mask.max() < 2**8:  # as nearly all are: half the bytes to move
+        mask = mask.astype(np.uint8)
     columns = transpose(mask)
     flat = columns.ravel()
     change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -71,7 +73,10 @@ def label_image(mask: npt.NDArray[np.integer]) -> LabelImage:
         row += 1
     ids = ids[ids != 0].astype(np.int64)
     runs = row.astype(np.min_scalar_type(len(ids)))
-    rows = transpose(np.repeat(runs, stop - start).reshape(columns.shape))
+    if mask.dtype == runs.dtype and len(ids) and ids[-1] == len(ids):  # without gaps: the mask as it is
+        rows = np.asarray(mask, runs.dtype)
+    else:
+        rows = transpose(np.repeat(runs, stop - start).reshape(columns.shape))
     order = np.argsort(runs, kind="stable")[np.count_nonzero(runs == 0) :]
     first = np.searchsorted(runs[order], np.arange(1, len(ids) + 1))
     return LabelImage(ids, rows, start[order], stop[order], first)

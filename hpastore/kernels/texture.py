@@ -21,7 +21,7 @@ def pair_rows(rows: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsignedi
     (H, max(W - 2, 0)) of the same dtype
     """
     left, right = rows[:, :-2], rows[:, 2:]
-    return np.asarray(left * (left == right), rows.dtype)
+    return np.asarray(left * (left == right).view(np.uint8), rows.dtype)
 
 
 def brenner(
