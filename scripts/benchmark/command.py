@@ -6,6 +6,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from hpastore.ingest.pool import workers
@@ -23,7 +24,8 @@ def main(given: Sequence[str] | None = None) -> int:
     chosen = [row for row in ROWS if not arguments.only or row.name in arguments.only]
     with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
         world = World(Path(folder), arguments.quick)
-        results = measure(chosen, world)
+        with closing(world):
+            results = measure(chosen, world)
     run = show.Run.now(workers(None), quick=arguments.quick)
     print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
     if arguments.write_readme:

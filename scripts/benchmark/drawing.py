@@ -55,6 +55,17 @@ def repeat(source: Path, root: Path, times: int) -> Path:
     return root
 
 
+def copy(source: Path, root: Path) -> Path:
+    """Copy the images of a data set."""
+    for name in names(source):
+        for file in files(source, name):
+            target = root / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    table(root, names(source))
+    return root
+
+
 def link(source: Path, name: str, root: Path, new_name: str) -> None:
     """Give an image's files another name in another data set; copy them where that cannot be."""
     for file in files(source, name):

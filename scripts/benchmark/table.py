@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.benchmark import images, startup
+from scripts.benchmark import exports, folders, images, memory, peers, startup, stores
 from scripts.benchmark.figure import Row
 
+_INGEST: Final = "ingest of an image, one worker, committed to SQLite ÷ decoding its five files"
+_STAT: Final = "re-ingest of unchanged images ÷ one os.stat per file"
+_THRESHOLDS: Final = "thresholds of 19 labels ÷ pandas and groupby.quantile"
+_WRITING: Final = "writing an image's rows, many cells stored ÷ 10,000"
+
 ROWS: Final = (
-    Row(
-        "ingest",
-        "ingest of an image, one worker, committed to SQLite ÷ decoding its five files",
-        "ratio",
-        1.6,
-        1.3,
-        images.ingest,
-    ),
+    Row("ingest", _INGEST, "ratio", 1.6, 1.3, images.ingest),
     Row("notebook", "the notebook's way ÷ ours, one core each", "times", 10, 15, images.against_notebook),
+    Row("regionprops", "skimage's regionprops_table ÷ our measures", "times", None, None, peers.measures),
+    Row("pycocotools", "pycocotools cell by cell ÷ our RLEs", "times", None, None, peers.rles),
     Row("workers", "images a second of two workers ÷ of one", "times", 1.7, 1.8, images.two_workers),
+    Row("reingest", _STAT, "ratio", 4, 2, folders.reingest),
+    Row("remeasure", "remeasure of 20,000 images", "s", 60, 20, stores.remeasure, 430_000, checked=False),
+    Row("thresholds", _THRESHOLDS, "ratio", 2, 1.3, stores.thresholds, 500_001),
+    Row("thresholds-2m", _THRESHOLDS, "ratio", 2, 1.3, stores.thresholds_of_many, 2_000_000),
+    Row("coco", "COCO export ÷ one SELECT, orjson.dumps, writing", "ratio", 2, 1.3, exports.coco, 500_000),
+    Row("mmdet", "mmdet export ÷ one SELECT, pickle.dumps, writing", "ratio", 2, 1.3, exports.mmdet, 500_000),
+    Row("export-memory", "peak of an export", "MB", 500, 300, exports.memory, 500_000, checked=False),
+    Row("size", "a store's growth ÷ its input files", "%", 1.5, 1, folders.size),
+    Row("worker-memory", "peak of a worker at 3072² x 4", "MB", 400, 250, memory.worker, checked=False),
+    Row(
+        "main-memory",
+        "peak of the main process ÷ at 100 images",
+        "ratio",
+        1.5,
+        1.2,
+        memory.main_process,
+        checked=False,
+    ),
+    Row("write", _WRITING, "ratio", 1.3, 1.05, stores.write_image, 1_000_000),
     Row("help", "hpastore --help", "s", 0.3, 0.3, startup.show_help, checked=False),
     Row("status", "hpastore status", "s", 0.8, 0.8, startup.show_status, checked=False),
 )
