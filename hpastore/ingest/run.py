@@ -393,7 +393,7 @@ class _Run:
             write.count_run(connection, self.run_id, written.counts)
             return written
 
-        written = self.store.write(store)
+        written = self.store.write(store, lasting=False)  # `finish` lasts, and what came before it
         if written.failure is not None:
             ledger.reject(written.failure)
         elif not isinstance(result, Failure):
@@ -427,7 +427,7 @@ class _Run:
             return _Written(Counter(rejected=1), result)
         source = result.source
         place = read.stored_place(connection, source.name)
-        hashes = read.file_hashes(connection, [source.name]).get(source.name)
+        hashes = read.file_hashes(connection, [source.name]).get(source.name) if place else {}
         same = hashes == {file.role: file.sha256 for file in result.files}
         if place and same and (place.version == VERSION or isinstance(result, Touched)):
             # Touched, or stored by another process since this run began.
@@ -439,7 +439,7 @@ class _Run:
             failure = conflict(source, place.root)
             write.write_failures(connection, [failure], run_id=self.run_id, now=now)
             return _Written(Counter(rejected=1), failure)
-        dropped = read.count_verdicts(connection, source.name)
+        dropped = read.count_verdicts(connection, source.name) if place else 0
         split = self.split if self.split is not None or place is None else place.split
         columns = {"root": self.root, "split": split, "recipe_id": self.recipe_id, "ingested_at": now}
         cells = write.write_image(connection, result, columns)

@@ -141,13 +141,16 @@ class Store:
 
         return patiently(attempt)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, lasting: bool = True) -> T:
         """Do work in a transaction of `writing`; where the connection is lost, do it again.
 
         Parameters
         ----------
         work
             May be called several times; only the last call is committed.
+        lasting
+            Whether a SQLite file waits for the disk.  Otherwise a power cut, but nothing less, may
+            undo the work until the next lasting write, for what can be done again.
 
         Raises
         ------
@@ -163,7 +166,7 @@ class Store:
         done: dict[str, T] = {}
 
         def attempt() -> T:
-            with self._writing() as (connection, number):
+            with self._writing(lasting=lasting) as (connection, number):
                 for before, result in done.items():
                     if _committed(connection, before):
                         return result
@@ -176,12 +179,12 @@ class Store:
         return patiently(attempt)
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[Connection, str]]:
+    def _writing(self, *, lasting: bool = True) -> Iterator[tuple[Connection, str]]:
         """Give a connection in a writing transaction, and PostgreSQL's number of that."""
         with (
             self.named_errors(),
             self.engine.connect() as connection,
-            connection.execution_options(hpastore_writes=True).begin(),
+            connection.execution_options(hpastore_writes=True, hpastore_lasting=lasting).begin(),
         ):
             number = ""
             if not self.is_sqlite:  # as BEGIN IMMEDIATE: who writes reads nothing that another is changing
@@ -335,6 +338,8 @@ def _begin(connection: Connection) -> None:
 def _begin_writing(connection: Connection) -> None:
     """Wait in short steps for another who writes: signals are heard between them, and one can say so."""
     began, told = time.monotonic(), False
+    lasting = connection.get_execution_options().get("hpastore_lasting", True)
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
     connection.exec_driver_sql("PRAGMA busy_timeout = 250")
     while True:
         try:

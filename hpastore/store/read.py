@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     cast,
     exists,
     func,
@@ -22,7 +23,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import NotFoundError, UsageError
-from hpastore.model import ROLES, FileStamp, Known, Recipe
+from hpastore.model import ROLES, Annotation, FileStamp, Known, Recipe
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
@@ -150,10 +151,15 @@ class Place(NamedTuple):
 
 def stored_place(connection: Connection, name: str) -> Place | None:
     """Read where a stored image is from; None if there is none of this name."""
-    columns = (Image.root, Image.split, RecipeRow.version)
-    statement = select(*columns).join(RecipeRow, RecipeRow.id == Image.recipe_id)
-    row = connection.execute(statement.where(Image.name == name)).one_or_none()
+    row = connection.execute(_PLACE, {"name": name}).one_or_none()
     return row and Place(*row)
+
+
+_PLACE: Final = (
+    select(Image.root, Image.split, RecipeRow.version)
+    .join(RecipeRow, RecipeRow.id == Image.recipe_id)
+    .where(Image.name == bindparam("name"))
+)
 
 
 def stale_images(connection: Connection, most: int, most_cells: int) -> list[int]:
@@ -365,9 +371,10 @@ class Selection(NamedTuple):
     """Whether images with several labels are left out, be it now or in the clean set."""
 
 
-def images(connection: Connection, selection: Selection) -> list[Row]:
-    """Read the images of a selection by name: ``name, width, height``."""
-    return rows(connection, _images(selection, Image.name, Image.width, Image.height))
+def images(connection: Connection, selection: Selection) -> list[Any]:
+    """Read the images of a selection by name: ``id, name, width, height, cell_count``."""
+    columns = (Image.id, Image.name, Image.width, Image.height, Image.cell_count)
+    return list(connection.execute(_images(selection, *columns)))
 
 
 def channel_files(
@@ -382,25 +389,27 @@ def channel_files(
     return files
 
 
-def annotated_cells(connection: Connection, selection: Selection) -> Generator[Any]:
-    """Stream a selection's cells, of a clean set the clean ones, a row per label.
+def annotated_cells(
+    connection: Connection, selection: Selection, images: Sequence[int]
+) -> dict[int, list[Annotation]]:
+    """Read the cells of some of a selection's images, of a clean set those that are clean for a label.
 
-    In the order of image name, mask id and label; every image is one that `images` gives.
+    By the image's key, in the order of mask id; an image without one is left out.
     """
+    owner, labels = _labels_of(connection, selection, images)
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
-    tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
-    set_id = selection.set_id
-    if set_id is None:
-        label_id = ImageLabel.label_id
-        tables = tables.join(ImageLabel, ImageLabel.image_id == Image.id)
-    else:
-        label_id = CleanSetCell.label_id
-        mine = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == set_id, CleanSetCell.clean)
-        tables = tables.join(CleanSetCell, mine)
-    columns = (Cell.mask_id, label_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
-    statement = select(Image.name, *columns, CellChannel.fraction).select_from(tables)
-    statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
-    return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
+    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
+    statement = (
+        select(Cell.image_id, owner, Cell.mask_id, *shape, CellChannel.fraction)
+        .outerjoin(CellChannel, green)
+        .where(Cell.image_id.in_(images))
+        .order_by(Cell.image_id, Cell.mask_id)
+    )
+    found: dict[int, list[Annotation]] = {}
+    for image_id, key, mask_id, *rest in connection.execute(statement):
+        if key in labels:
+            found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *rest))
+    return found
 
 
 def verdicts(connection: Connection, selection: Selection) -> Generator[Any]:
@@ -440,6 +449,31 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
         or_(CleanSet.scope == "all", Image.label_count == 1),
     )
     return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, met)))
+
+
+def _labels_of(
+    connection: Connection, selection: Selection, images: Sequence[int]
+) -> tuple[Any, dict[int, tuple[int, ...]]]:
+    """Read the labels that a selection's cells have, ascending: from their image, or by their verdicts.
+
+    Returns
+    -------
+    column of cell, labels by its values
+    """
+    if selection.set_id is None:
+        owner, label_id = Cell.image_id, ImageLabel.label_id
+        statement = select(ImageLabel.image_id, label_id).where(ImageLabel.image_id.in_(images))
+    else:
+        owner, label_id = Cell.id, CleanSetCell.label_id
+        mine = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
+        # Outer, though verdicts are wanted: an inner join SQLite begins with all of the set's.
+        statement = select(owner, label_id).outerjoin(CleanSetCell, and_(mine, CleanSetCell.clean))
+        statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
+    found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
+    labels: dict[int, tuple[int, ...]] = {}
+    for key, label in found:
+        labels[key] = (*labels.get(key, ()), label)
+    return owner, labels
 
 
 def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]:
