@@ -95,15 +95,12 @@ def known_images(connection: Connection) -> dict[str, Known]:
 
 def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[FileStamp, ...]]:
     """Read files by a key, each key's in the order of the roles."""
-    order = {role: place for place, role in enumerate(ROLES)}
-    files: dict[Any, list[FileStamp]] = {}
-    for owner, role, uri, size, mtime_ns in connection.execute(
-        select(key, table.role, table.uri, table.size, table.mtime_ns)
-    ):
-        files.setdefault(owner, []).append(FileStamp(role, uri, size, mtime_ns))
-    return {
-        owner: tuple(sorted(stamps, key=lambda file: order[file.role])) for owner, stamps in files.items()
-    }
+    files: dict[Any, dict[str, FileStamp]] = {}
+    statement = select(key, table.role, table.uri, table.size, table.mtime_ns)
+    for part in connection.execute(statement, execution_options={"yield_per": 10_000}).partitions():
+        for owner, *stamp in part:
+            files.setdefault(owner, {})[stamp[0]] = FileStamp._make(stamp)
+    return {owner: tuple(of[role] for role in ROLES if role in of) for owner, of in files.items()}
 
 
 def file_hashes(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -406,9 +403,9 @@ def annotated_cells(
         .order_by(Cell.image_id, Cell.mask_id)
     )
     found: dict[int, list[Annotation]] = {}
-    for image_id, key, mask_id, *rest in connection.execute(statement):
-        if key in labels:
-            found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *rest))
+    for row in connection.execute(statement).all():  # at once: SQLite gives single rows slowly
+        if row[1] in labels:
+            found.setdefault(row[0], []).append(Annotation(row[2], labels[row[1]], *row[3:]))
     return found
 
 
@@ -471,7 +468,7 @@ def _labels_of(
         statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
     found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
     labels: dict[int, tuple[int, ...]] = {}
-    for key, label in found:
+    for key, label in found.all():
         labels[key] = (*labels.get(key, ()), label)
     return owner, labels
 

@@ -20,6 +20,7 @@ import hpastore
 from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.select import create_clean_set, thresholds
 from hpastore.errors import InputError, NotFoundError, RejectedError
+from hpastore.ingest import remeasure as again
 from hpastore.ingest import run, worker
 from hpastore.ingest.discover import Layout
 from hpastore.ingest.run import Summary, ingest, plan, retry
@@ -651,7 +652,12 @@ def test_the_percentile_of_a_gone_image_follows_too(store: Store, tmp_path: Path
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let the program become one whose measures are of the next version."""
-    return lambda: monkeypatch.setattr(run, "VERSION", VERSION + 1)
+
+    def newer() -> None:
+        for module in (run, again):
+            monkeypatch.setattr(module, "VERSION", VERSION + 1)
+
+    return newer
 
 
 def unmoved(root: Path) -> Path:
