@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -24,12 +24,12 @@ from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.synthetic import draw_field
 from hpastore.model import CHANNELS
 
-_ONE_FIELD = 24
-"""Cells that one drawn field may have; more are four fields side by side."""
+_ONE_FIELD: Final = 20
+"""Cells that one drawn field has, more or less; more are four fields side by side."""
 
 
 def draw(root: Path, n: int, *, size: int, cells: int, nuclei: bool = False) -> Path:
-    """Draw a data set of images that have `cells` cells, or some less, in the usual layout."""
+    """Draw a data set of images that have about 20 cells, or else `cells`, in the usual layout."""
     for folder in ("train", "hpa_cell_mask", *(["hpa_nuclei_mask"] if nuclei else [])):
         (root / folder).mkdir(parents=True)
     one = partial(_draw, root=root, size=size, cells=cells, nuclei=nuclei)
@@ -119,16 +119,14 @@ def _draw(index: int, root: Path, size: int, cells: int, nuclei: bool) -> str:
 
 
 def _field(index: int, size: int, cells: int) -> list[npt.NDArray[Any]]:
-    """Four channels, cell mask and nucleus mask; cells beyond the number wanted are not in the masks."""
+    """Four channels, cell mask and nucleus mask; of four fields, what is too much is not in the masks."""
     if cells <= _ONE_FIELD:
-        layers = _layers(index, size)
-    else:
-        quarters = [_layers(4 * index + quarter, size // 2) for quarter in range(4)]
-        for quarter, (*_, mask, nuclei) in enumerate(quarters):
-            for ids in (mask, nuclei):
-                ids[ids > 0] += 1000 * quarter
-        layers = [np.block([[a, b], [c, d]]) for a, b, c, d in zip(*quarters, strict=True)]
-    *channels, mask, nuclei = layers
+        return _layers(index, size)
+    quarters = [_layers(4 * index + quarter, size // 2) for quarter in range(4)]
+    for quarter, (*_, mask, nuclei) in enumerate(quarters):
+        for ids in (mask, nuclei):
+            ids[ids > 0] += 1000 * quarter
+    *channels, mask, nuclei = (np.block([[a, b], [c, d]]) for a, b, c, d in zip(*quarters, strict=True))
     wanted = np.unique(mask)[1 : cells + 1]
     return [*channels, *(np.where(np.isin(ids, wanted), ids, 0).astype(np.uint16) for ids in (mask, nuclei))]
 

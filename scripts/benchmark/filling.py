@@ -1,6 +1,6 @@
 """Large stores, written by the writer that ingest uses; only what it is given was measured once and varied.
 
-The first images of a store are real-shaped: drawn at 2048², about 22 cells each, with histograms and masks
+The first images of a store are real-shaped: drawn at 2048², about 20 cells each, with histograms and masks
 of their own size.  What is to have more cells gets images of 200 small cells, whose masks are short.
 Labels are as frequent as in the Kaggle data; about half of the images have one.
 """
@@ -81,6 +81,8 @@ def vary(images: list[Measured], numbers: Iterator[int]) -> Iterator[Measured]:
 def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
     """Write images until the store has so many cells."""
     stored = store.read(read.counts)["cells"]
+    if stored >= cells:
+        return
     now = datetime.now(UTC)
     with store.writing() as connection:
         columns = given(connection)

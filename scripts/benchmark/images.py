@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import cv2
 
@@ -17,8 +18,8 @@ from scripts.benchmark import drawing, notebook
 from scripts.benchmark.figure import Figure, Skip, seconds, worst, written
 from scripts.benchmark.world import World
 
-_SIZES = ((2048, 20), (2048, 60), (3072, 20), (3072, 60))
-"""Width and height, and cells, of drawn images."""
+_SIZES: Final = ((2048, 20, 2), (2048, 60, 2), (3072, 20, 1), (3072, 60, 1))
+"""Width and height, cells, and number of drawn images."""
 
 
 def ingest(world: World) -> Figure:
@@ -27,8 +28,8 @@ def ingest(world: World) -> Figure:
     One thread for both; all files are in the page cache.  The times are those between one image's commit
     and the next one's, so that planning is not in them.
     """
-    drawn, times = world.choose(2, 4), world.choose(4, 8)
-    roots = {f"{s}², {cells} cells": world.drawn(drawn, size=s, cells=cells) for s, cells in _SIZES}
+    times = world.choose(3, 8)
+    roots = {f"{s}², {cells} cells": world.drawn(n, size=s, cells=cells) for s, cells, n in _SIZES}
     cases, images = {}, 0
     for case, root in world.with_real(roots).items():
         world.say(f"  {case}")
@@ -39,7 +40,8 @@ def ingest(world: World) -> Figure:
 
 def against_notebook(world: World) -> Figure:
     """The notebook's way ÷ ours, on one core each, image by image; beside it two processes of each."""
-    roots = {f"2048², {cells} cells": world.drawn(2, size=2048, cells=cells) for cells in (20, 60)}
+    numbers = world.choose((20,), (20, 60))
+    roots = {f"2048², {cells} cells": world.drawn(2, size=2048, cells=cells) for cells in numbers}
     cases, images = {}, 0
     for case, root in world.with_real(roots).items():
         world.say(f"  {case}")
@@ -68,8 +70,8 @@ def two_workers(world: World) -> Figure:
         for turn in range(world.choose(1, 3)):
             for jobs in (1, 2):
                 world.say(f"  {jobs} at work")
-                ours[jobs].append(_rate(_store_all(many, folder / f"{turn}-{jobs}.db", jobs)))
-                alone[jobs].append(_rate(_do_all(partial(drawing.decode_image, many), many, jobs)))
+                ours[jobs].append(_rate(_store_all(many, folder / f"{turn}-{jobs}.db", jobs), jobs))
+                alone[jobs].append(_rate(_do_all(partial(drawing.decode_image, many), many, jobs), jobs))
     ratio, of_decoding = (median(rates[2]) / median(rates[1]) for rates in (ours, alone))
     return Figure(ratio, f"{images} images", written({"decoding alone": of_decoding}, "times"))
 
@@ -114,10 +116,10 @@ def _two_of_each(world: World) -> float:
     """Images a second of two of our workers ÷ of two of the notebook's processes."""
     root = world.drawn(2, size=2048, cells=20)
     with world.scratch("pair") as folder:
-        few = drawing.repeat(root, folder / "few", world.choose(4, 12))
-        many = drawing.repeat(root, folder / "many", world.choose(16, 48))
-        theirs = _rate(_do_all(partial(notebook.run, few, folder), few, 2))
-        return _rate(_store_all(many, folder / "cells.db", 2)) / theirs
+        few = drawing.repeat(root, folder / "few", world.choose(2, 12))
+        many = drawing.repeat(root, folder / "many", world.choose(12, 48))
+        theirs = _rate(_do_all(partial(notebook.run, few, folder), few, 2), 2)
+        return _rate(_store_all(many, folder / "cells.db", 2), 2) / theirs
 
 
 def _store_all(root: Path, path: Path, jobs: int) -> list[float]:
@@ -133,9 +135,9 @@ def _do_all(work: Callable[[str], object], root: Path, jobs: int) -> list[float]
     return [time.perf_counter() for _ in in_order(work, drawing.names(root), jobs)]
 
 
-def _rate(moments: list[float]) -> float:
-    """Results a second, after the first eighth of them."""
-    first = len(moments) // 8
+def _rate(moments: list[float], jobs: int) -> float:
+    """Results a second, after the first eighth of them and at least one of each process."""
+    first = max(len(moments) // 8, jobs - 1)
     return (len(moments) - 1 - first) / (moments[-1] - moments[first])
 
 

@@ -17,7 +17,7 @@ def worker(world: World) -> Figure:
     cases = {}
     with world.scratch("memory") as folder:
         for case, nuclei in (("with nuclei", True), ("without", False)):
-            root = world.drawn(1, size=3072, cells=24, nuclei=nuclei)
+            root = world.drawn(1, size=3072, cells=20, nuclei=nuclei)
             many = drawing.repeat(root, folder / case, 3)
             cases[case] = peaks("ingest", many, folder / f"{case}.db", 1)["worker"]
     return Figure(worst(cases), "3 images each", written(cases, "MB"))
@@ -30,11 +30,11 @@ def main_process(world: World) -> Figure:
     with world.scratch("memory") as folder:
         tiny = world.drawn(10, size=64, cells=20)
         for images in (few, many):
-            world.say(f"  {images} images")
+            world.say(f"  {images:,} images")
             root = drawing.repeat(tiny, folder / f"{images}", images // 10)
             found[images] = peaks("ingest", root, folder / f"{images}.db", 2)["main"]
-    cases = {f"{images} images": peak for images, peak in found.items()}
-    return Figure(found[many] / found[few], f"{many} images", written(cases, "MB"))
+    cases = {f"{images:,} images": peak for images, peak in found.items()}
+    return Figure(found[many] / found[few], f"{many:,} images", written(cases, "MB"))
 
 
 def peaks(*arguments: object) -> dict[str, float]:

@@ -26,7 +26,7 @@ def show_status(world: World) -> Figure:
 
 def _beside_python(world: World, arguments: Sequence[str]) -> Figure:
     program = str(Path(sys.executable).parent / "hpastore")
-    times = world.choose(7, 21)
+    times = world.choose(5, 21)
     _run(program, *arguments)  # compiles what was not compiled yet
     ours, python = in_turns(
         times, lambda: _run(program, *arguments), lambda: _run(sys.executable, "-c", "pass")

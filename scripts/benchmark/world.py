@@ -123,10 +123,10 @@ class World:
 
     def large(self, database: str, cells: int) -> Large:
         """Fill the one large store of a database up to a number of cells."""
-        root = self.drawn(self.choose(4, 12), size=2048, cells=24)
         if database not in self._stores:
+            root = self.drawn(self.choose(2, 12), size=2048, cells=20)
             self._stores[database] = Large(self.new_store(database), filling.templates(root))
-        self.say(f"  filling {database} up to {cells} cells")
+        self.say(f"  {database}, {cells:,} cells")
         self._stores[database].fill(cells, real_shaped=self.choose(20_000, 430_000))
         return self._stores[database]
 
