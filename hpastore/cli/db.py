@@ -20,14 +20,14 @@ def upgrade() -> None:
 
     Example: hpastore db upgrade
     """
-    from hpastore.store import migrate
+    from hpastore.store import migrate, version
 
     with show.connect_anyway(create=True) as store:
         did = migrate.upgrade(store)
     if show.settings.json:
-        show.document({"upgraded": did, "schema": migrate.head()})
+        show.document({"upgraded": did, "schema": version.head()})
     else:
-        print(f"{'upgraded to' if did else 'is at'} schema {migrate.head()}")
+        print(f"{'upgraded to' if did else 'is at'} schema {version.head()}")
 
 
 @app.command("current")
@@ -36,15 +36,15 @@ def current() -> None:
 
     Example: hpastore db current
     """
-    from hpastore.store import migrate
+    from hpastore.store import version
 
     with show.connect_anyway() as store:
-        revision = migrate.current(store)
+        revision = version.current(store)
     if show.settings.json:
-        show.document({"schema": revision, "program": migrate.head()})
+        show.document({"schema": revision, "program": version.head()})
     else:
-        print(f"store {revision or 'none'}, program {migrate.head()}")
-    if revision != migrate.head():
+        print(f"store {revision or 'none'}, program {version.head()}")
+    if revision != version.head():
         raise typer.Exit(DRIFTED)
 
 

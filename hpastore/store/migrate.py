@@ -13,51 +13,21 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import CreateView, DropView
 
-from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
+from hpastore.errors import StoreError
 from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
-from hpastore.store import file, write
+from hpastore.store import file, version, write
 from hpastore.store.engine import Store, patiently
 
 logger = logging.getLogger(__name__)
 
 _LOCK: Final = 0x68706173
 """Key of the advisory lock that one upgrade holds on PostgreSQL: "hpas"."""
-
-
-def head() -> str:
-    """Revision of the schema that this program works with."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-def current(store: Store) -> str | None:
-    """Revision of the store's schema; None for a database without hpastore's tables."""
-    with store.reading() as connection:  # who cannot be reached at first is not waited for
-        return _revision(connection)
-
-
-def require_current(store: Store) -> None:
-    """Refuse a schema of another version.
-
-    Raises
-    ------
-    SchemaMissingError, SchemaOldError, SchemaNewError
-        With what to do.
-    """
-    revision = current(store)
-    if revision is None:
-        raise SchemaMissingError(store.url, "holds no hpastore tables; 'hpastore ingest ROOT' makes them")
-    _refuse_newer(store, revision)
-    if revision != head():
-        raise SchemaOldError(store.url, f"has the older schema {revision}; run 'hpastore db upgrade' first")
 
 
 def upgrade(store: Store, revision: str = "head") -> bool:
@@ -91,18 +61,18 @@ def upgrade(store: Store, revision: str = "head") -> bool:
 
 def _upgrade(store: Store, revision: str) -> bool:
     with _schema_transaction(store) as connection:
-        before = _revision(connection)
-        _refuse_newer(store, before)
-        if before == head() and revision == "head" and not _drifted_views(connection):
+        before = version.stored(connection)
+        version.refuse_newer(store, before)
+        if before == version.head() and revision == "head" and not _drifted_views(connection):
             return False
-        if before not in (None, head()) and store.is_sqlite:
+        if before not in (None, version.head()) and store.is_sqlite:
             _back_up(store, str(before))
         _drop_views(connection)
         command.upgrade(_config(connection), revision)
-        if _revision(connection) == head():
+        if version.stored(connection) == version.head():
             _create_views(connection)
         _refuse_orphans(store, connection)
-        if before is not None and _revision(connection) == head():
+        if before is not None and version.stored(connection) == version.head():
             write.take_missing_seals(connection)
     return True
 
@@ -141,7 +111,7 @@ def check(store: Store) -> list[str]:
     list of str
         What differs, one sentence each; empty if nothing does.
     """
-    require_current(store)
+    version.require_current(store)
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         try:
@@ -180,27 +150,9 @@ def _definition(connection: Connection, view: str) -> str:
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(version.scripts()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _scripts() -> Path:
-    """Folder of the migrations: inside the package when installed, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "migrations"
-    return inside if inside.is_dir() else package.parent / "migrations"
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _refuse_newer(store: Store, revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
-        reason = f"was written by a newer hpastore (schema {revision}); upgrade hpastore to use it"
-        raise SchemaNewError(store.url, reason)
 
 
 @contextmanager
@@ -230,7 +182,7 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
 
 def _refuse_strangers(store: Store, connection: Connection) -> None:
     """Refuse a database of somebody else's: a SQLite file with any table, or tables of our names."""
-    if _revision(connection) is not None:
+    if version.stored(connection) is not None:
         return
     names = set(inspect(connection).get_table_names()) - {"alembic_version"}
     if not store.is_sqlite:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import SchemaMissingError
-from hpastore.store import migrate
+from hpastore.store import version
 from hpastore.store.engine import Store, connect
 
 DEFAULT: Final = "hpastore.db"
@@ -43,10 +43,12 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
     store = connect(url or default_url(), create=create)
     try:
         try:
-            migrate.require_current(store)
+            version.require_current(store)
         except SchemaMissingError:
             if not create:
                 raise
+            from hpastore.store import migrate  # loads Alembic, which takes a third of a second
+
             migrate.upgrade(store)
     except BaseException:
         store.close()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpastore.model import Recipe
-from hpastore.store import migrate, read
+from hpastore.store import read, version
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def status(store: Store) -> Status:
         counts = read.counts(connection)
         recipe = read.current_recipe(connection)
         roots = [dict(row) for row in read.roots(connection)]
-    return Status(store=store.url, schema=migrate.head(), recipe=recipe, roots=roots, **counts)
+    return Status(store=store.url, schema=version.head(), recipe=recipe, roots=roots, **counts)
 
 
 def failures(store: Store) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 
 import hpastore
 from hpastore.model import CHANNELS
-from hpastore.store import migrate
+from hpastore.store import version
 from tests.cli.conftest import Run
 from tests.world import dataset, has_comments, name_of, write_image, write_table
 
@@ -377,10 +377,10 @@ def test_db_upgrade_makes_current_and_check_find_nothing(run: Run) -> None:
     missing = run("db", "check")
     assert missing.code == 1
     assert "hpastore ingest ROOT" in missing.err
-    assert run("db", "upgrade").out == f"upgraded to schema {migrate.head()}\n"
-    assert run("db", "upgrade").out == f"is at schema {migrate.head()}\n"
-    assert run("db", "current").out == f"store {migrate.head()}, program {migrate.head()}\n"
-    assert run("--json", "db", "current").json == {"schema": migrate.head(), "program": migrate.head()}
+    assert run("db", "upgrade").out == f"upgraded to schema {version.head()}\n"
+    assert run("db", "upgrade").out == f"is at schema {version.head()}\n"
+    assert run("db", "current").out == f"store {version.head()}, program {version.head()}\n"
+    assert run("--json", "db", "current").json == {"schema": version.head(), "program": version.head()}
     assert run("db", "check").out == "nothing has drifted\n"
     assert run("--json", "db", "check").json == []
 

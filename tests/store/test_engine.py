@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
-from hpastore.store import engine, migrate, write
+from hpastore.store import engine, migrate, version, write
 from hpastore.store.engine import Store, connect
 from tests.world import dump, has_one_writer, is_a_file, measured, put, rows, scalar, switches_foreign_keys
 
@@ -138,7 +138,7 @@ def test_a_file_is_made_only_in_a_folder(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cells.db"
     path.write_bytes(content)
-    for use in (migrate.require_current, migrate.upgrade, migrate.check, images):
+    for use in (version.require_current, migrate.upgrade, migrate.check, images):
         with connect(path, create=True) as store, pytest.raises(StoreError, match="is not a SQLite database"):
             use(store)
     assert path.read_bytes() == content

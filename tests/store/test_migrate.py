@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from hpastore.clean.select import create_clean_set
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
-from hpastore.store import migrate
+from hpastore.store import migrate, version
 from hpastore.store.engine import Store, connect
 from tests.world import dump, is_a_file, measured, put, rows, scalar, switches_foreign_keys
 
@@ -22,7 +23,7 @@ NEXT = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "next"
+revision = "9999"
 down_revision = "{head}"
 
 
@@ -34,7 +35,7 @@ def downgrade():
     {downgrade}
 '''
 
-HEAD = migrate.head()
+HEAD = version.head()
 
 COPY_IMAGE = """
     with op.batch_alter_table("image") as batch:
@@ -76,10 +77,10 @@ def counts(store: Store) -> dict[str, int]:
 def write_next(folder: Path, monkeypatch: pytest.MonkeyPatch, upgrade: str, downgrade: str = "pass") -> None:
     """Give the program one more migration."""
     scripts = folder / "migrations"
-    shutil.copytree(migrate._scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(version.scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
     script = NEXT.format(why="For a test.", head=HEAD, upgrade=upgrade.strip(), downgrade=downgrade.strip())
-    (scripts / "versions" / "next.py").write_text(script)
-    monkeypatch.setattr(migrate, "_scripts", lambda: scripts)
+    (scripts / "versions" / "9999_next.py").write_text(script)
+    monkeypatch.setattr(version, "scripts", lambda: scripts)
 
 
 @pytest.fixture
@@ -94,10 +95,10 @@ def filled(store: Store) -> Store:
 
 def test_an_empty_database_is_brought_to_the_schema_once(empty_url: str) -> None:
     with connect(empty_url, create=True) as store:
-        assert migrate.current(store) is None
+        assert version.current(store) is None
         assert migrate.upgrade(store) is True
         made = ddl(store)
-        assert migrate.current(store) == migrate.head()
+        assert version.current(store) == version.head()
         assert migrate.check(store) == []
         put(store, measured())
         before = dump(store)
@@ -113,7 +114,7 @@ def test_down_and_up_again_gives_the_same_schema(store: Store) -> None:
         {row["name"] for row in ddl(store)} if store.is_sqlite else {r.get("table_name") for r in ddl(store)}
     )
     assert left - {None} <= {"alembic_version", "sqlite_autoindex_alembic_version_1"}
-    assert migrate.current(store) is None
+    assert version.current(store) is None
     assert migrate.upgrade(store) is True
     assert ddl(store) == before
     assert migrate.check(store) == []
@@ -131,7 +132,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(
     with pytest.raises(ZeroDivisionError):
         migrate.upgrade(filled)
     assert (dump(filled), ddl(filled)) == (before, schema)
-    assert migrate.current(filled) == HEAD
+    assert version.current(filled) == HEAD
 
 
 # Other versions
@@ -139,7 +140,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(
 
 def test_a_database_without_tables_is_said(empty_url: str) -> None:
     with connect(empty_url, create=True) as store:
-        for use in (migrate.require_current, migrate.check):
+        for use in (version.require_current, migrate.check):
             with pytest.raises(
                 SchemaMissingError, match="holds no hpastore tables; 'hpastore ingest ROOT' makes them"
             ):
@@ -150,14 +151,14 @@ def test_an_older_schema_is_refused_with_what_to_do(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_next(tmp_path, monkeypatch, "pass")
-    for use in (migrate.require_current, migrate.check):
+    for use in (version.require_current, migrate.check):
         with pytest.raises(
             SchemaOldError, match=f"has the older schema {HEAD}; run 'hpastore db upgrade' first"
         ):
             use(filled)
     assert migrate.upgrade(filled) is True
-    migrate.require_current(filled)
-    assert migrate.current(filled) == "next"
+    version.require_current(filled)
+    assert version.current(filled) == "9999"
 
 
 def stamp(store: Store, revision: str) -> None:
@@ -165,7 +166,7 @@ def stamp(store: Store, revision: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
 
 
-USES = (migrate.require_current, migrate.upgrade, migrate.check)
+USES = (version.require_current, migrate.upgrade, migrate.check)
 
 
 def test_a_newer_schema_is_refused(filled: Store) -> None:
@@ -286,7 +287,7 @@ def test_rows_that_would_refer_to_nothing_stop_a_migration(
     with pytest.raises(StoreError, match=r"\d+ rows of \w+ would refer to nothing; nothing was changed"):
         migrate.upgrade(filled)
     assert dump(filled) == before
-    assert migrate.current(filled) == HEAD
+    assert version.current(filled) == HEAD
 
 
 def test_the_ddl_test_sees_a_difference(store: Store) -> None:
@@ -314,3 +315,10 @@ def test_a_database_of_somebody_elses_is_refused_untouched(empty_url: str, tmp_p
     with connect(empty_url) as store, pytest.raises(StoreError, match=r"holds other tables \(label\)"):
         migrate.upgrade(store)
     assert before == (file.read_bytes() if file.exists() else b"")
+
+
+def test_the_names_of_migrations_say_what_alembic_finds_in_them() -> None:
+    scripts = ScriptDirectory.from_config(migrate._config())
+    in_order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+    assert version._known() == in_order
+    assert scripts.get_heads() == [version.head()]

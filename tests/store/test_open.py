@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hpastore.errors import SchemaMissingError, SchemaNewError
-from hpastore.store import migrate
+from hpastore.store import version
 from hpastore.store.engine import connect
 from hpastore.store.open import default_url, open_store
 from tests.world import measured, put, scalar
@@ -24,7 +24,7 @@ def test_an_empty_database_is_left_empty_unless_asked(empty_url: str) -> None:
     with pytest.raises(SchemaMissingError):
         open_store(empty_url)
     with connect(empty_url, create=True) as store:
-        assert migrate.current(store) is None
+        assert version.current(store) is None
 
 
 def test_a_store_of_a_newer_program_is_refused(url: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 import hpastore
 from hpastore import failpoints
 from hpastore.errors import SchemaOldError
-from hpastore.store import migrate
+from hpastore.store import migrate, version
 from hpastore.store.engine import connect
 from tests.world import is_a_file
 
@@ -24,8 +24,8 @@ REVISIONS = ("0001",)
 
 
 def test_every_schema_but_this_programs_is_kept() -> None:
-    scripts = {path.name[:4] for path in migrate._scripts().glob("versions/0*.py")}
-    assert scripts - {migrate.head()} == set(REVISIONS)
+    scripts = {path.name[:4] for path in version.scripts().glob("versions/0*.py")}
+    assert scripts - {version.head()} == set(REVISIONS)
     assert {path.name for path in STORED.iterdir()} == {
         f"{revision}.{database}.sql" for revision in REVISIONS for database in ("sqlite", "postgresql")
     }
@@ -92,7 +92,7 @@ def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
         assert not migrate.upgrade(store)
         assert migrate.check(store) == []
     after = contents(old_url)
-    assert after.pop("alembic_version") == [{"version_num": migrate.head()}]
+    assert after.pop("alembic_version") == [{"version_num": version.head()}]
     del before["alembic_version"]
     assert old_columns(after, before) == before
 
