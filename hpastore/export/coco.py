@@ -21,6 +21,8 @@ _CATEGORIES: Final = [
     {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
 ]
 
+_BUFFER: Final = 2**20
+
 
 def export_coco(
     store: Store,
@@ -68,7 +70,7 @@ def export_coco(
     options = {"channels": channels, "image_format": image_format}
 
     def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with path.open("w", _BUFFER, encoding="utf-8", newline="\n") as file:
             return _write(file, images, clean_set, channels, image_format)
 
     return export_file(store, Path(out), "coco", choice, options, write, force=force)
@@ -82,8 +84,8 @@ def _write(
     file.write(
         f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
     )
-    counts: Counter[str] = Counter()
-    lines = []
+    tail = f',"set":{_json(clean_set)}}}}}'
+    lines, cells, annotations = [], 0, 0
     for image_id, image in enumerate(images, 1):
         line = {
             "id": image_id,
@@ -92,26 +94,26 @@ def _write(
             "height": image.height,
         }
         lines.append(_json(line))
-        tail = f',"set":{_json(clean_set)}}}}}'
-        for annotation in image.annotations:
-            file.write(",\n" if counts["annotations"] else "\n")
-            counts["annotations"] += 1
-            file.write(_annotation(counts["annotations"], image_id, image, annotation) + tail)
-        counts["cells"] += len({annotation.mask_id for annotation in image.annotations})
-    counts["images"] = len(lines)
+        if image.annotations:
+            numbered = enumerate(image.annotations, annotations + 1)
+            texts = [_annotation(number, image_id, image, cell) + tail for number, cell in numbered]
+            file.write((",\n" if annotations else "\n") + ",\n".join(texts))
+        annotations += len(image.annotations)
+        cells += len({annotation.mask_id for annotation in image.annotations})
     file.write('\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n")
-    return counts
+    return Counter(images=len(lines), cells=cells, annotations=annotations)
 
 
 def _annotation(number: int, image_id: int, image: AnnotatedImage, cell: Annotation) -> str:
     """One annotation up to its set; a formatted string takes a third of the time of `json.dumps`."""
-    counts = cell.rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
-    fraction = "null" if cell.fraction is None else repr(cell.fraction)
+    mask_id, labels, x, y, width, height, area, rle, fraction = cell  # quicker than nine attributes
+    counts = rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
+    share = "null" if fraction is None else repr(fraction)
     return (
-        f'{{"id":{number},"image_id":{image_id},"category_id":{cell.labels[0]},'
+        f'{{"id":{number},"image_id":{image_id},"category_id":{labels[0]},'
         f'"segmentation":{{"size":[{image.height},{image.width}],"counts":"{counts}"}},'
-        f'"area":{cell.area},"bbox":[{cell.x},{cell.y},{cell.width},{cell.height}],"iscrowd":0,'
-        f'"attributes":{{"cell_id":"{image.name}:{cell.mask_id}","fraction":{fraction}'
+        f'"area":{area},"bbox":[{x},{y},{width},{height}],"iscrowd":0,'
+        f'"attributes":{{"cell_id":"{image.name}:{mask_id}","fraction":{share}'
     )
 
 
