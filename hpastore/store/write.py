@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from itertools import groupby, repeat
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Update,
     and_,
     bindparam,
     case,
@@ -30,6 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from hpastore.failpoints import reach
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, Cells, Failure, FileRecord, Measured, Recipe, Source
+from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -66,6 +69,7 @@ COUNTERS: Final = {
 
 _ID_BY_NAME: Final = select(Image.id).where(Image.name == bindparam("name"))
 _NEW_IMAGE: Final = insert(Image).returning(Image.id)
+_FORGET: Final = delete(FailureRow).where(FailureRow.image_name == bindparam("name"))
 """Made once: to build a statement takes longer than to run it."""
 
 
@@ -268,8 +272,8 @@ def remeasure_images(
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
     """Forget the failures of images that are in the store as their files are."""
-    for part in parts(names):
-        connection.execute(delete(FailureRow).where(FailureRow.image_name.in_(part)))
+    if names:
+        connection.execute(_FORGET, [{"name": name} for name in names])
 
 
 def forget_tries(connection: Connection, names: Sequence[str]) -> None:
@@ -505,9 +509,8 @@ def _change(
     differences
         By seal: what else changes it; of each row by its key, or of all.
     """
-    key, names = seal.key_of(table), {"checksum", *differences}
-    seals = [table.__table__.c[name] for name in names]
-    found = connection.execute(select(key.label("key"), *seals, *seal.columns(table)).where(where))
+    names = tuple(sorted({"checksum", *differences}))
+    found = connection.execute(_sealed(table, names).where(where))
     changed = []
     for row in found.mappings().all():
         values = changes(row) if callable(changes) else changes
@@ -516,7 +519,19 @@ def _change(
         sums = {name: seal.add(row[name], difference[name]) for name in names}
         changed.append({"key": row["key"], **values, **sums})
     if changed:
-        connection.execute(update(table).where(key == bindparam("key")), changed)
+        connection.execute(_by_key(table), changed)
+
+
+@cache
+def _sealed(table: seal.Table, names: Sequence[str]) -> AnySelect:
+    """Select the key of rows, some of their seals, and what these cover."""
+    seals = [table.__table__.c[name] for name in names]
+    return select(seal.key_of(table).label("key"), *seals, *seal.columns(table))
+
+
+@cache
+def _by_key(table: seal.Table) -> Update:
+    return update(table).where(seal.key_of(table) == bindparam("key"))
 
 
 def _seal(connection: Connection, table: seal.Table, where: ColumnElement[bool]) -> None:
@@ -525,10 +540,9 @@ def _seal(connection: Connection, table: seal.Table, where: ColumnElement[bool])
 
 
 def _store_seals(connection: Connection, table: seal.Table, column: str, seals: Iterable[seal.Seal]) -> None:
-    statement = update(table).where(seal.key_of(table) == bindparam("key"))
     values = [{"key": taken.key, column: taken.now} for taken in seals]
     if values:
-        connection.execute(statement, values)
+        connection.execute(_by_key(table), values)
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> None:
