@@ -90,6 +90,16 @@ def test_what_cannot_be_measured_is_skipped_visibly(tmp_path: Path) -> None:
     assert not refused.fails(results[0][1])
 
 
+def test_an_error_of_one_row_does_not_lose_the_others_and_fails_the_check(tmp_path: Path) -> None:
+    def fail(_: World) -> Figure:
+        raise ZeroDivisionError
+
+    broken = Row("other", "a ÷ b", "s", None, None, fail, checked=False)
+    (_, failed), (_, measured) = command.measure([broken, row()], World(tmp_path))
+    assert (broken.verdict(failed), broken.fails(failed)) == ("failed", True)
+    assert measured.value == 1
+
+
 def test_rows_are_measured_by_the_cells_that_they_need_and_shown_in_their_own_order(tmp_path: Path) -> None:
     order = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -32,8 +33,9 @@ def main(given: Sequence[str] | None = None) -> int:
         _README.write_text(show.placed(_README.read_text(), show.table(run, results)))
     bad = [row.name for row, figure in results if row.fails(figure)]
     if arguments.check and bad:
-        world.say(f"worse than it must be by more than a third: {', '.join(bad)}")
-    return int(arguments.check and bool(bad))
+        world.say(f"failed, or worse than it must be by more than a third: {', '.join(bad)}")
+    broken = any(figure.broken for _, figure in results)
+    return int(broken or (arguments.check and bool(bad)))
 
 
 def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:
@@ -50,6 +52,9 @@ def _measure(row: Row, world: World) -> Figure:
         figure = row.measure(world)
     except Skip as skip:
         figure = Figure(None, str(skip))
+    except Exception as error:  # the other rows are not lost for it
+        traceback.print_exc()
+        figure = Figure(None, f"{type(error).__name__}, see above", broken=True)
     world.say(f"  {figure.n if figure.value is None else digits(figure.value)}: {row.verdict(figure)}")
     return figure
 

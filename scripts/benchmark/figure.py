@@ -34,11 +34,14 @@ class Figure:
         What it was measured on.
     cases
         What it was taken from, or stands beside it, in words.
+    broken
+        Whether there is no figure because the row raised an error, which is none of measuring.
     """
 
     value: float | None
     n: str
     cases: Mapping[str, str] = field(default_factory=dict)
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Row:
     def verdict(self, figure: Figure) -> str:
         """Say in words whether it is what it must be."""
         if figure.value is None:
-            return "skipped"
+            return "failed" if figure.broken else "skipped"
         if self.must is None or self.aim is None:
             return ""
         if self._reaches(figure.value, self.aim):
@@ -83,7 +86,9 @@ class Row:
         return "met" if self._reaches(figure.value, self.must) else "not met"
 
     def fails(self, figure: Figure) -> bool:
-        """Tell whether a check fails: a ratio is worse than it must be by more than a third."""
+        """Tell whether a check fails: there was an error, or a ratio is worse than must by over a third."""
+        if figure.broken:
+            return True
         if not self.checked or self.must is None or figure.value is None:
             return False
         limit = self.must / TOLERANCE if self.unit == "times" else self.must * TOLERANCE

@@ -117,7 +117,7 @@ def _two_of_each(world: World) -> float:
     root = world.drawn(2, size=2048, cells=20)
     with world.scratch("pair") as folder:
         few = drawing.repeat(root, folder / "few", world.choose(2, 12))
-        many = drawing.repeat(root, folder / "many", world.choose(12, 48))
+        many = drawing.repeat(root, folder / "many", world.choose(8, 48))
         theirs = _rate(_do_all(partial(notebook.run, few, folder), few, 2), 2)
         return _rate(_store_all(many, folder / "cells.db", 2), 2) / theirs
 

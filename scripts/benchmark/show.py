@@ -81,7 +81,7 @@ def placed(text: str, table: str) -> str:
 def _lines(row: Row, figure: Figure) -> Iterable[tuple[str, ...]]:
     limits = ["" if limit is None else f"{limit:g}{UNITS[row.unit]}" for limit in (row.must, row.aim)]
     if figure.value is None:
-        yield row.what, "", *limits, "skipped", figure.n
+        yield row.what, "", *limits, row.verdict(figure), figure.n
     else:
         yield row.what, digits(figure.value) + UNITS[row.unit], *limits, row.verdict(figure), figure.n
     for case, value in figure.cases.items():
