@@ -74,8 +74,8 @@ def _cell_stats() -> AnySelect:
     return select(*columns).select_from(rows).where(LIVE)
 
 
-def _rule_value() -> AnySelect:
-    """One row per rule and cell of a single-label image that has a value for it."""
+def _rule_value(*where: Column) -> AnySelect:
+    """One row per rule, of those chosen, and cell of a single-label image that has a value for it."""
     value = measure_value(CleanRule.measure)
     rows = (
         CleanRule.__table__.join(ImageLabel, _rule_holds(ImageLabel.label_id))
@@ -93,7 +93,7 @@ def _rule_value() -> AnySelect:
             value.label("value"),
         )
         .select_from(rows)
-        .where(value.is_not(None))
+        .where(value.is_not(None), *where)
     )
 
 
@@ -105,19 +105,32 @@ def _of_rule_channel() -> Column:
     return and_(CellChannel.cell_id == Cell.id, CellChannel.channel == CleanRule.channel)
 
 
-def _label_threshold() -> AnySelect:
-    """Bounds of every rule for every label, from the cells of now."""
-    keys = ("rule_id", "label_id", "lower_percentile", "upper_percentile")
+def label_threshold(set_id: Any = None) -> AnySelect:
+    """Bounds of every rule for every label, from the cells of now.
+
+    Parameters
+    ----------
+    set_id
+        Only of this clean set.  A condition on the view would not do: it takes percentiles for all
+        rules first.
+
+    Returns
+    -------
+    Select
+        ``clean_set_id, rule_id, clean_set, version, label_id, label, measure, channel, n, lower, upper``.
+    """
+    where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
     shares: dict[str, Column] = {
         n: literal_column(f"ranked.{n}_percentile", REAL) for n in ("lower", "upper")
     }
-    found = percentiles(_rule_value().subquery("rule_value"), keys, shares).subquery("found")
+    values = _rule_value(*where).subquery("rule_value")
+    found = percentiles(values, ("rule_id", "label_id"), shares).subquery("found")
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
         .join(Label, _rule_holds(Label.id))
         .outerjoin(found, and_(found.c.rule_id == CleanRule.id, found.c.label_id == Label.id))
     )
-    return select(
+    columns = (
         CleanRule.clean_set_id,
         CleanRule.id.label("rule_id"),
         CleanSet.name.label("clean_set"),
@@ -129,7 +142,8 @@ def _label_threshold() -> AnySelect:
         func.coalesce(found.c.n, 0).label("n"),
         func.coalesce(found.c.lower, CleanRule.lower_value).label("lower"),
         func.coalesce(found.c.upper, CleanRule.upper_value).label("upper"),
-    ).select_from(rows)
+    )
+    return select(*columns).select_from(rows).where(*where)
 
 
 def verdict(thresholds: FromClause) -> AnySelect:
@@ -191,12 +205,21 @@ def verdict(thresholds: FromClause) -> AnySelect:
     ).select_from(rows)
 
 
-def _clean_cell(label_threshold: FromClause) -> AnySelect:
-    """One row per clean set, cell and label: the verdict as stored, the bounds, and the verdict of now."""
-    made = _rule_value().subquery("made")
+def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
+    """One row per clean set, cell and label: the verdict as stored, the bounds, and the verdict of now.
+
+    Parameters
+    ----------
+    thresholds
+        `label_threshold` of the same.
+    set_id
+        Only this clean set.  A condition on the view would not do: it judges by all sets first.
+    """
+    mine = [] if set_id is None else [CleanSet.id == set_id]
+    made = _rule_value(*([] if set_id is None else [CleanRule.clean_set_id == set_id])).subquery("made")
     rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
     ranks = select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank")).subquery("ranks")
-    now = verdict(label_threshold).subquery("now")
+    now = verdict(thresholds).where(*mine).subquery("now")
     kept = CleanSetThreshold.__table__
     rows = (
         CleanSetCell.__table__.join(CleanSet)
@@ -215,7 +238,7 @@ def _clean_cell(label_threshold: FromClause) -> AnySelect:
             and_(ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id),
         )
     )
-    return select(
+    columns = (
         CleanSet.id.label("clean_set_id"),
         CleanSet.name.label("clean_set"),
         CleanSet.version,
@@ -233,7 +256,8 @@ def _clean_cell(label_threshold: FromClause) -> AnySelect:
         CleanSetCell.reason,
         ranks.c.rank,
         now.c.clean.label("live"),
-    ).select_from(rows)
+    )
+    return select(*columns).select_from(rows).where(*mine)
 
 
 def _share_clean(key: Any) -> FromClause:
@@ -325,8 +349,8 @@ METADATA: Final = MetaData()
 """The views as tables, for queries; apart from the tables' metadata, which migrations compare."""
 
 CELL_STATS: Final = CreateView(_cell_stats(), "cell_stats", metadata=METADATA)
-LABEL_THRESHOLD: Final = CreateView(_label_threshold(), "label_threshold", metadata=METADATA)
-CLEAN_CELL: Final = CreateView(_clean_cell(LABEL_THRESHOLD.table), "clean_cell", metadata=METADATA)
+LABEL_THRESHOLD: Final = CreateView(label_threshold(), "label_threshold", metadata=METADATA)
+CLEAN_CELL: Final = CreateView(clean_cell(LABEL_THRESHOLD.table), "clean_cell", metadata=METADATA)
 LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=METADATA)
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 

@@ -44,7 +44,7 @@ from hpastore.schema.tables import (
     Label,
 )
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.schema.views import CLEAN_CELL, LIVE
+from hpastore.schema.views import CLEAN_CELL, LIVE, clean_cell, label_threshold
 
 Row = RowMapping
 
@@ -421,9 +421,9 @@ def verdicts(connection: Connection, selection: Selection) -> Generator[Any]:
         label_id: Any = ImageLabel.label_id
         verdict = _no_verdict()
     else:
-        view = CLEAN_CELL.table
-        mine = and_(view.c.cell_id == Cell.id, view.c.clean_set_id == selection.set_id)
-        tables = tables.join(view, mine)
+        bounds = label_threshold(selection.set_id).subquery("bounds")
+        view = clean_cell(bounds, selection.set_id).subquery("clean_cell")
+        tables = tables.join(view, view.c.cell_id == Cell.id)
         label_id = view.c.label_id
         verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
     box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)

@@ -49,7 +49,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.schema.views import LABEL_THRESHOLD, verdict
+from hpastore.schema.views import label_threshold, verdict
 from hpastore.store import read, seal
 from hpastore.store.read import parts
 
@@ -353,9 +353,9 @@ def take_missing_seals(connection: Connection) -> None:
 
 
 def _materialise(connection: Connection, set_id: int) -> None:
-    live, kept = LABEL_THRESHOLD.table, CleanSetThreshold.__table__
+    live, kept = label_threshold(set_id).subquery("live"), CleanSetThreshold.__table__
     columns = ["clean_set_id", "rule_id", "label_id", "n", "lower", "upper"]
-    bounds = select(*(live.c[name] for name in columns)).where(live.c.clean_set_id == set_id)
+    bounds = select(*(live.c[name] for name in columns))
     connection.execute(insert(CleanSetThreshold).from_select(columns, bounds))
     reach("clean_set.thresholds")
     columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
