@@ -99,7 +99,7 @@ def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
     after = dump(undisturbed)
     ingest = ("--db", disk.folder / "cells.db", "ingest", root, "--executor", "serial")
     full = 0
-    for kilobytes in SIZES_KB[:: trials(2, 1)]:
+    for kilobytes in SIZES_KB[:: trials(3, 1)]:
         disk.mount(kilobytes)
         done = disk.hpastore(*ingest)
         if done.code:
@@ -147,7 +147,7 @@ def test_a_limit_of_a_files_size_is_as_a_full_disk(tmp_path: Path, figure: Figur
         hpastore.ingest(store, root, executor="serial")
     after, limited = dump(undisturbed), 0
     command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "--executor", "serial"]
-    for kilobytes in SIZES_KB[:: trials(4, 1)]:
+    for kilobytes in SIZES_KB[:: trials(5, 1)]:
 
         def limit(size: int = 1024 * kilobytes) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
