@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -106,11 +108,12 @@ def plan(
         If the percentile is no share.
     """
     check_arguments(background_percentile=background_percentile)
-    found = discover(_layout(layout))
-    if store is None:
-        return make_plan(found, {})
-    memory = _remember(store, background_percentile)
-    draft = memory.plan(found, prune=prune)
+    with _uncollected():
+        found = discover(_layout(layout))
+        if store is None:
+            return make_plan(found, {})
+        memory = _remember(store, background_percentile)
+        draft = memory.plan(found, prune=prune)
     doubts = {
         change.source.name: (change, files)
         for change in (*draft.doubtful, *draft.changed)
@@ -179,15 +182,16 @@ def ingest(
     began = time.monotonic()
     processes = check_arguments(executor, jobs, background_percentile)
     layout, stop = _layout(layout), stop or _never
-    found = discover(layout)
-    reach("ingest.discovered")
+    with _uncollected():
+        found = discover(layout)
+        reach("ingest.discovered")
+        memory = _remember(store, background_percentile)
+        todo = memory.plan(found, prune=prune)
+        reach("ingest.planned")
     if prune and not found.complete:
         logger.warning("nothing is pruned: with a limit, no image is called gone")
     if found.repeated:
         logger.info("%d rows name a label twice, which counts once", found.repeated)
-    memory = _remember(store, background_percentile)
-    todo = memory.plan(found, prune=prune)
-    reach("ingest.planned")
     ledger = Ledger(found, todo)
     counts = Counter(unchanged=todo.unchanged)
     counts += Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
@@ -255,6 +259,21 @@ def retry(store: Store, names: list[str] | None = None) -> list[str]:
         return chosen
 
     return store.write(forget)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave cycles to themselves while a million values are made that are in none.
+
+    Python would look through all of them again and again: a third of the time of 20,000 images.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 @dataclass(frozen=True)

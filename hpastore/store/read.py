@@ -98,8 +98,8 @@ def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[Fil
     files: dict[Any, dict[str, FileStamp]] = {}
     statement = select(key, table.role, table.uri, table.size, table.mtime_ns)
     for part in connection.execute(statement, execution_options={"yield_per": 10_000}).partitions():
-        for owner, *stamp in part:
-            files.setdefault(owner, {})[stamp[0]] = FileStamp._make(stamp)
+        for owner, role, uri, size, mtime_ns in part:
+            files.setdefault(owner, {})[role] = FileStamp(role, uri, size, mtime_ns)
     return {owner: tuple(of[role] for role in ROLES if role in of) for owner, of in files.items()}
 
 
