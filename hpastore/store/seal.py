@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -174,15 +174,14 @@ def fractions(connection: Connection, images: Sequence[int]) -> dict[int, dict[s
         Cell.image_id, CellChannel.channel, CellChannel.cell_id, Cell.mask_id, CellChannel.fraction
     )
     of_cells = of_cells.join(CellChannel, CellChannel.cell_id == Cell.id).where(Cell.image_id.in_(images))
+    rows = defaultdict[tuple[int, str], list[Any]](list)
+    for row in connection.execute(of_cells.order_by(Cell.image_id, Cell.mask_id)).all():
+        rows[row[0], row[1]].append(row)
     found: dict[int, dict[str, Channel]] = {}
-    lists: dict[tuple[int, str], tuple[list[Any], ...]] = {}
     for image_id, channel, level in connection.execute(levels):
-        cell_ids, mask_ids, values = lists[image_id, channel] = [], [], []
-        measures = {"cell_id": cell_ids, "mask_id": mask_ids, "fraction": values}
+        columns = list(zip(*rows[image_id, channel], strict=True))[2:] or [(), (), ()]
+        measures = dict(zip(("cell_id", "mask_id", "fraction"), columns, strict=True))
         found.setdefault(image_id, {})[channel] = Channel(level, None, measures)
-    for image_id, channel, *row in connection.execute(of_cells.order_by(Cell.image_id, Cell.mask_id)):
-        for column, value in zip(lists[image_id, channel], row, strict=True):
-            column.append(value)
     return found
 
 

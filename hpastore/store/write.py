@@ -563,13 +563,17 @@ def _replace_fractions(connection: Connection, rows: Sequence[tuple[float | None
         statement = "UPDATE cell_channel SET fraction = ? WHERE cell_id = ? AND channel = ?"
         connection.exec_driver_sql(statement, list(rows))
         return
+    # As text, which the database takes apart: to adapt each value takes the driver a third of all the time.
     statement = (
         "UPDATE cell_channel SET fraction = new.fraction"
-        " FROM unnest(CAST(%s AS float8[]), CAST(%s AS bigint[]), CAST(%s AS text[]))"
+        " FROM unnest(CAST(string_to_array(%s, ',', '') AS float8[]),"
+        " CAST(string_to_array(%s, ',') AS bigint[]), string_to_array(%s, ','))"
         " AS new(fraction, cell_id, channel)"
         " WHERE cell_channel.cell_id = new.cell_id AND cell_channel.channel = new.channel"
     )
-    connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+    fractions, cells, channels = zip(*rows, strict=True)
+    texts = ("" if value is None else repr(value) for value in fractions), map(str, cells), channels
+    connection.exec_driver_sql(statement, tuple(map(",".join, texts)))
 
 
 def _now(

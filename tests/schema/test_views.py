@@ -13,7 +13,15 @@ from hpastore.clean.select import create_clean_set
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, LABEL_NAMES
 from hpastore.schema.tables import Cell, CellChannel, Image
-from hpastore.schema.views import CELL_STATS, CLEAN_CELL, IMAGE_SUMMARY, LABEL_SUMMARY
+from hpastore.schema.views import (
+    CELL_STATS,
+    CLEAN_CELL,
+    IMAGE_SUMMARY,
+    LABEL_SUMMARY,
+    LABEL_THRESHOLD,
+    clean_cell,
+    label_threshold,
+)
 from hpastore.store.engine import Store
 from tests.world import exact, measured, put, rows
 
@@ -212,3 +220,24 @@ def test_verdicts_read_alike(full: Store) -> None:
     other = rows(full, "SELECT image_name, mask_id FROM clean_cell WHERE NOT clean AND NOT live")
     assert [tuple(row.values()) for row in clean] == [("a", 1), ("a", 3), ("a", 4), ("g", 1)]
     assert len(other) == 5
+
+
+@pytest.mark.parametrize("set_id", [1, 2, 3])
+def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
+    full: Store, set_id: int
+) -> None:
+    create_clean_set(full, "mine", CleanRecipe(Rule(lower=0.3, upper=0.6), scope="all"))
+    create_clean_set(full, "areas", CleanRecipe(Rule("area", None, 0.2, 0.9)))
+    create_clean_set(full, "mine", CleanRecipe(Rule("intensity_mean", "blue", 0.0, 0.4)))
+    bounds = label_threshold(set_id)
+    for view, one in (
+        (LABEL_THRESHOLD, bounds),
+        (CLEAN_CELL, clean_cell(bounds.subquery(), set_id)),
+    ):
+        expected = [row for row in table(full, view) if row["clean_set_id"] == set_id]
+        with full.reading() as connection:
+            found = [dict(row) for row in connection.execute(one).mappings()]
+        assert found
+        assert sorted(found, key=repr) == sorted(expected, key=repr)
+        # In a nested SELECT too, since a condition on the result would judge by all sets first.
+        assert str(one).count("clean_set_id = :") + str(one).count("clean_set.id = :") >= 2
