@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hpastore.collector import resting
 from hpastore.export.choice import Choice, annotated_images, look_up, refuse_empty
 from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_file
@@ -54,7 +55,7 @@ def export_file(
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
-            with closing(annotated_images(connection, chosen)) as images:
+            with closing(annotated_images(connection, chosen)) as images, resting():
                 counts = write(temporary, images, chosen.clean_set)
         refuse_empty(out, chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})

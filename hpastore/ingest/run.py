@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +17,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 import hpastore
+from hpastore.collector import resting
 from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.failpoints import reach
 from hpastore.ingest.accounts import Accounts, Ledger
@@ -108,7 +107,7 @@ def plan(
         If the percentile is no share.
     """
     check_arguments(background_percentile=background_percentile)
-    with _uncollected():
+    with resting():
         found = discover(_layout(layout))
         if store is None:
             return make_plan(found, {})
@@ -182,7 +181,7 @@ def ingest(
     began = time.monotonic()
     processes = check_arguments(executor, jobs, background_percentile)
     layout, stop = _layout(layout), stop or _never
-    with _uncollected():
+    with resting():
         found = discover(layout)
         reach("ingest.discovered")
         memory = _remember(store, background_percentile)
@@ -259,21 +258,6 @@ def retry(store: Store, names: list[str] | None = None) -> list[str]:
         return chosen
 
     return store.write(forget)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave cycles to themselves while a million values are made that are in none.
-
-    Python would look through all of them again and again: a third of the time of 20,000 images.
-    """
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 @dataclass(frozen=True)

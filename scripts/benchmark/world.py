@@ -127,7 +127,7 @@ class World:
             root = self.drawn(self.choose(2, 12), size=2048, cells=20)
             self._stores[database] = Large(self.new_store(database), filling.templates(root))
         self.say(f"  {database}, {cells:,} cells")
-        self._stores[database].fill(cells, real_shaped=self.choose(20_000, 430_000))
+        self._stores[database].fill(cells, real_shaped=self.choose(50_000, 430_000))
         return self._stores[database]
 
 
