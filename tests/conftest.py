@@ -120,7 +120,8 @@ class Server:
     def create(self, template: str = "template0") -> str:
         """Copy a database, and return the copy's name."""
         name = f"hpastore_test_{uuid.uuid4().hex[:12]}"
-        self.admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # As files: through the log, as is usual, it takes two to three times as long.
+        self.admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     def drop(self, name: str) -> None:

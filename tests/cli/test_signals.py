@@ -83,7 +83,7 @@ def test_large_images_are_stopped_within_seconds(
     tmp_path: Path, figure: Figure, trials: Trials, request: pytest.FixtureRequest
 ) -> None:
     root = hpastore.make_sample(tmp_path / "data", n=4, size=3072)
-    n, longest = trials(3, 50), 0.0
+    n, longest = trials(2, 50), 0.0
     for trial in range(n):
         url = f"sqlite:///{tmp_path / f'{trial}.db'}"
         number = SIGNALS[trial % len(SIGNALS)]

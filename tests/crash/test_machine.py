@@ -360,7 +360,7 @@ def test_any_history_leaves_both_databases_equal_and_as_the_files_say(
         "Histories", (Machine,), {"make_pair": staticmethod(make_pair), "run": run, "counts": counts}
     )
     run_state_machine_as_test(
-        machine, settings=settings(SETTINGS, max_examples=trials(8, 500), stateful_step_count=trials(30, 50))
+        machine, settings=settings(SETTINGS, max_examples=trials(6, 500), stateful_step_count=trials(30, 50))
     )
     figure(
         f"histories: {', '.join(f'{count} {name}' for name, count in counts.items())}: all equal, none wrong"
