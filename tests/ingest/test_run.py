@@ -28,6 +28,7 @@ from tests.world import (
     draw_channels,
     draw_mask,
     dump,
+    is_a_file,
     name_of,
     replaced,
     rows,
@@ -529,3 +530,20 @@ def test_what_a_run_did_is_recorded_as_it_goes(
         ingest(store, dataset(tmp_path, 4), executor="serial", progress=stop)
     (kept,) = rows(store, "SELECT added, cells, finished_at FROM ingest_run")
     assert kept == {"added": 2, "cells": 4, "finished_at": None}
+
+
+@is_a_file
+def test_what_a_summary_says_is_stored_outlives_a_power_cut(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A lasting commit takes all earlier ones to the disk with it.
+    lasting: list[bool] = []
+
+    def noted(self: Store, work: Callable[..., object], **options: bool) -> object:
+        lasting.append(options.get("lasting", True))
+        return written(self, work, **options)
+
+    written = Store.write
+    monkeypatch.setattr(Store, "write", noted)
+    ingest(store, dataset(tmp_path, 3), executor="serial")
+    assert (lasting.count(False), lasting[-1]) == (3, True)

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
 from hpastore.store import engine, migrate, version, write
@@ -52,6 +52,18 @@ def test_a_reader_sees_one_state(url: str, store: Store) -> None:
         put(store, measured())
         assert connection.execute(count).scalar_one() == 0
     assert images(store) == 1
+
+
+@is_a_file
+def test_a_write_waits_for_the_disk_unless_it_can_be_done_again(store: Store) -> None:
+    def synchronous(connection: Connection) -> object:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+    full, normal = 2, 1
+    asked = [store.write(synchronous, lasting=lasting) for lasting in (True, False, False, True)]
+    assert asked == [full, normal, normal, full]
+    with store.writing() as connection:
+        assert synchronous(connection) == full
 
 
 @has_one_writer
