@@ -1151,7 +1151,7 @@ def follows(store: Store, world: World, rejected: set[str]) -> None:
 def test_ingest_does_what_the_plan_said_whatever_happened(
     make_store: MakeStore, database: str, tmp_path: Path, trials: Trials, figure: Figure
 ) -> None:
-    histories, work, rejected = trials(12, 1000), 0, 0
+    histories, work, rejected = trials(8, 1000), 0, 0
     for seed in range(histories):
         store, world = make_store(database), World(tmp_path / f"history-{seed}", seed)
         for moment in range(8):

@@ -88,7 +88,7 @@ def test_a_copy_is_whole_while_another_process_writes_without_a_pause(
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
     assert writer.stdout is not None
     try:
-        tried, written = trials(3, 20), 0
+        tried, written = trials(2, 20), 0
         for _ in range(tried):
             for _ in range(20):
                 assert writer.stdout.readline()

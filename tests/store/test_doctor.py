@@ -324,7 +324,7 @@ def test_a_flipped_bit_is_found_or_changes_no_row(
     whole = path_of(filled).read_bytes()
     rng, outcomes = random.Random(8), Counter[str]()
     path = tmp_path / "flipped.db"
-    for _ in range(trials(40, 500)):
+    for _ in range(trials(25, 500)):
         place, bit = rng.randrange(len(whole)), rng.randrange(8)
         flipped = bytearray(whole)
         flipped[place] ^= 1 << bit
