@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -106,13 +106,10 @@ def remeasure_batch(connection: Connection) -> int:
     """Compute the numbers of some stale images again, in a writing transaction; 0 where none is left."""
     recipe, recipe_id = read.recipe_in_use(connection)
     stale = read.stale_images(connection, _BATCH, _BATCH_CELLS)
-    numbers = {
-        image_id: {
-            channel: measure_again(unpack(packed), recipe.background_percentile)
-            for channel, packed in channels.items()
-        }
-        for image_id, channels in read.histograms(connection, stale)
-    }
+    numbers: dict[int, dict[str, Any]] = {image_id: {} for image_id in stale}  # one without a histogram too
+    for image_id, channels in read.histograms(connection, stale):
+        for channel, packed in channels.items():
+            numbers[image_id][channel] = measure_again(unpack(packed), recipe.background_percentile)
     write.remeasure_images(connection, recipe_id, numbers)
     return len(stale)
 

@@ -177,11 +177,11 @@ def fractions(connection: Connection, images: Sequence[int]) -> dict[int, dict[s
     rows = defaultdict[tuple[int, str], list[Any]](list)
     for row in connection.execute(of_cells.order_by(Cell.image_id, Cell.mask_id)).all():
         rows[row[0], row[1]].append(row)
-    found: dict[int, dict[str, Channel]] = {}
+    found: dict[int, dict[str, Channel]] = {image_id: {} for image_id in images}
     for image_id, channel, level in connection.execute(levels):
         columns = list(zip(*rows[image_id, channel], strict=True))[2:] or [(), (), ()]
         measures = dict(zip(("cell_id", "mask_id", "fraction"), columns, strict=True))
-        found.setdefault(image_id, {})[channel] = Channel(level, None, measures)
+        found[image_id][channel] = Channel(level, None, measures)
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
-from itertools import groupby, repeat
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -262,9 +262,7 @@ def remeasure_images(
             row
             for channels in now.values()
             for name, channel in channels.items()
-            for row in zip(
-                channel.measures["fraction"], channel.measures["cell_id"], repeat(name), strict=False
-            )
+            for row in _rows(channel.measures["fraction"], channel.measures["cell_id"], name)
         ],
     )
     reach("image.fractions")
@@ -420,8 +418,7 @@ def _write_cells(
     channels: Mapping[str, seal.Channel],
 ) -> None:
     ids = _new_cell_ids(connection, len(columns["mask_id"]))
-    rows = zip(ids, repeat(image_id), *columns.values(), strict=False)
-    _insert(connection, Cell, ("id", "image_id", *columns), list(rows))
+    _insert(connection, Cell, ("id", "image_id", *columns), _rows(ids, image_id, *columns.values()))
     reach("image.cells")
     names = [measure.name for measure in CHANNEL_MEASURES]
     _insert(
@@ -431,10 +428,17 @@ def _write_cells(
         [
             row
             for name, channel in channels.items()
-            for row in zip(ids, repeat(name), *(channel.measures[n] for n in names), strict=False)
+            for row in _rows(ids, name, *(channel.measures[n] for n in names))
         ],
     )
     reach("image.cell_channels")
+
+
+def _rows(*columns: Any) -> list[tuple[Any, ...]]:
+    """Columns as rows, which must be as long as the first; a single value is that of every row."""
+    n = len(columns[0])
+    lists = ([column] * n if isinstance(column, int | str) else column for column in columns)
+    return list(zip(*lists, strict=True))
 
 
 def _new_cell_ids(connection: Connection, count: int) -> Sequence[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from hpastore.errors import UsageError
 from hpastore.ingest import remeasure as module
@@ -96,3 +97,20 @@ def test_a_batch_has_a_bounded_number_of_cells_and_an_image_at_least(store: Stor
             stale_images(connection, *most) for most in ((9, 9), (9, 8), (9, 5), (9, 4), (9, 1), (2, 9))
         ]
     assert [len(batch) for batch in batches] == [3, 2, 2, 1, 1, 2]
+
+
+def test_an_image_that_lost_its_histograms_does_not_hold_up_the_others(store: Store) -> None:
+    put(store, measured("a"), measured("b"))
+    with store.writing() as connection:
+        connection.execute(text("DELETE FROM image_channel WHERE image_id = 1"))
+    assert remeasure(store, 0.5, stop=after(5)).remeasured == 2
+    assert scalar(store, STALE) == 0
+
+
+def test_an_image_that_lost_a_cell_is_not_given_the_numbers_of_another(store: Store) -> None:
+    put(store, measured("a"))
+    with store.writing() as connection:
+        connection.execute(text("DELETE FROM cell WHERE mask_id = 1"))
+    with pytest.raises(ValueError, match="zip"):
+        remeasure(store, 0.5)
+    assert scalar(store, STALE) == 1
