@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
@@ -153,6 +153,9 @@ class Image(Base):
     )
     gone_at: Mapped[datetime | None] = mapped_column(
         comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]"
+    )
+    relabelled_at: Mapped[datetime | None] = mapped_column(
+        comment="When its labels last changed; NULL if they never did [UTC]"
     )
     contents: Mapped[int | None] = _checksum("its rows of image_channel, cell and cell_channel")
     checksum: Mapped[int | None] = _checksum("this row and its rows of image_file and image_label")
@@ -323,6 +326,17 @@ class CleanSet(Base):
     )
     recipe_toml: Mapped[str] = mapped_column(comment="The set's rules as TOML")
     frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")
+    min_cells: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        comment="Cells of a label below which its percentiles and medians bound nothing",
+    )
+    guard: Mapped[str] = mapped_column(
+        server_default=text("'report'"),
+        comment="What of an image that would lose all cells of a label: report, or keep its best cell",
+    )
+    background_percentile: Mapped[float | None] = mapped_column(
+        comment="Of the store's recipe when it was made; NULL if not known [share 0..1]"
+    )
     verdicts: Mapped[int | None] = _checksum("its rows of clean_set_cell")
     checksum: Mapped[int | None] = _checksum("this row and its rows of clean_rule and clean_set_threshold")
 
@@ -348,6 +362,25 @@ class CleanRule(Base):
         comment="Upper bound as a percentile of the label [share 0..1]"
     )
     upper_value: Mapped[float | None] = mapped_column(comment="Upper bound as a value, in the measure's unit")
+    position: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        comment="Its place among the set's rules, 1, 2, ...; the first that fails gives the reason",
+    )
+    reason: Mapped[str | None] = mapped_column(
+        comment="Reason of the cells that it drops; NULL is below_lower or above_upper"
+    )
+    condition: Mapped[str | None] = mapped_column(
+        comment="Flag that a cell must have for the rule to be asked; NULL is always"
+    )
+    lower_median: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a multiple of the label's median"
+    )
+    upper_median: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a multiple of the label's median"
+    )
+    shown: Mapped[bool] = mapped_column(
+        server_default=true(), comment="Whether a cell that no rule drops is shown with the value of this one"
+    )
 
 
 class CleanSetThreshold(Base):
@@ -385,3 +418,112 @@ class CleanSetCell(Base):
     reason: Mapped[str | None] = mapped_column(
         comment="Why it is not: no_background, dark, below_lower, ...; NULL if clean"
     )
+
+
+class CleanSetFormer(Base):
+    """A verdict on a cell that the store has no more."""
+
+    __tablename__ = "clean_set_former"
+    __table_args__ = _table(
+        comment="Verdicts on cells whose image was replaced or pruned since", clustered=True
+    )
+
+    clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
+    image_name: Mapped[str] = mapped_column(primary_key=True, comment="The image's ID")
+    mask_id: Mapped[int] = mapped_column(
+        BIGINT, primary_key=True, comment="The cell's value in the mask of then"
+    )
+    label_id: Mapped[int] = mapped_column(
+        ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
+    )
+    clean: Mapped[bool] = mapped_column(comment="Whether the cell was clean")
+    reason: Mapped[str | None] = mapped_column(comment="As in clean_set_cell")
+    checksum: Mapped[int | None] = _checksum("this row")
+
+
+class CellOverride(Base):
+    """What somebody decided about a cell, which is known again by its mask."""
+
+    __tablename__ = "cell_override"
+    __table_args__ = _table(
+        UniqueConstraint("cell_id", "label_id"),
+        Index(None, "image_name"),
+        Index(
+            "uq_cell_override_every_label",
+            "cell_id",
+            unique=True,
+            sqlite_where=text("label_id IS NULL"),
+            postgresql_where=text("label_id IS NULL"),
+        ),
+        CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+        comment="What people decided about cells; it beats the rules",
+    )
+
+    id: Mapped[Key]
+    cell_id: Mapped[int | None] = mapped_column(
+        BIGINT,
+        ForeignKey("cell.id", ondelete="SET NULL"),
+        comment="The cell; NULL while the store has none like it",
+    )
+    label_id: Mapped[int | None] = mapped_column(
+        ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
+    )
+    keep: Mapped[bool] = mapped_column(comment="Whether the cell is clean, whatever the rules say")
+    score: Mapped[float | None] = mapped_column(comment="How sure its author is, or how good it looks [0..1]")
+    author: Mapped[str | None] = mapped_column(comment="Who decided")
+    comment: Mapped[str | None] = mapped_column(comment="Why")
+    created_at: Mapped[datetime] = mapped_column(comment="When it was decided [UTC]")
+    image_name: Mapped[str] = mapped_column(comment="The image's ID")
+    mask_id: Mapped[int] = mapped_column(
+        BIGINT, comment="The cell's value in the mask that it was last found in"
+    )
+    width: Mapped[int] = mapped_column(comment="Columns of the image [px]")
+    height: Mapped[int] = mapped_column(comment="Rows of the image [px]")
+    rle: Mapped[str] = mapped_column(
+        comment="The cell's mask as it was decided about, a compressed COCO counts string"
+    )
+    checksum: Mapped[int | None] = _checksum("this row")
+
+
+class Measure(Base):
+    """A measure that a user added."""
+
+    __tablename__ = "measure"
+    __table_args__ = _table(
+        UniqueConstraint("name", "version"),
+        _one_of("kind", ("histogram", "crops")),
+        comment="Measures that users added, as they were last computed",
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(comment="Name of the measure")
+    version: Mapped[int] = mapped_column(comment="Version of its formula")
+    kind: Mapped[str] = mapped_column(comment="histogram or crops: what it is a function of")
+    unit: Mapped[str] = mapped_column(comment="Unit; empty for a number without one")
+    comment: Mapped[str] = mapped_column(comment="What it is")
+    checksum: Mapped[int | None] = _checksum("this row")
+
+
+class ImageMeasure(Base):
+    """A measure that an image's cells have."""
+
+    __tablename__ = "image_measure"
+    __table_args__ = _table(comment="Which images have which of the users' measures", clustered=True)
+
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    measure_id: Mapped[int] = _child("measure.id", "The measure that its cells have", primary_key=True)
+    checksum: Mapped[int | None] = _checksum("its rows of cell_measure")
+
+
+class CellMeasure(Base):
+    """One cell's value of a measure that a user added."""
+
+    __tablename__ = "cell_measure"
+    __table_args__ = _table(comment="Measures that users added, of cells", clustered=True)
+
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True)
+    measure_id: Mapped[int] = _child("measure.id", "The measure", primary_key=True)
+    channel: Mapped[str] = mapped_column(
+        primary_key=True, comment="The channel; empty for the cell as a whole"
+    )
+    value: Mapped[float | None] = mapped_column(comment="Its value, in the measure's unit")
