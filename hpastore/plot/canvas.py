@@ -1,0 +1,123 @@
+"""What all figures share: Matplotlib, which is optional, their look, and their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from hpastore.errors import UsageError
+from hpastore.model import LABEL_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by every kind of eye.
+KEPT: Final = "#56B4E9"
+DROPPED: Final = "#D55E00"
+INK: Final = "#333333"
+FAINT: Final = "#888888"
+_ORANGE, _GREEN, _YELLOW, _PURPLE = "#E69F00", "#009E73", "#F0E442", "#CC79A7"
+
+_COLOURS: Final = {
+    "below_lower": _ORANGE,
+    "above_upper": DROPPED,
+    "dark": _PURPLE,
+    "no_background": _YELLOW,
+    "no_value": _YELLOW,
+    "no_threshold": _YELLOW,
+}
+_OTHERS: Final = (_YELLOW, _GREEN, _ORANGE, DROPPED, _PURPLE)
+_DASHES: Final = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
+
+_DPI: Final = 150
+
+_STYLE: Final = {
+    "figure.dpi": _DPI,
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # a name is a name
+    "svg.hashsalt": "hpastore",
+}
+
+
+def drawing(draw: Callable[P, T]) -> Callable[P, T]:
+    """Have a function draw in our look, whatever the user's settings, and say how to get Matplotlib."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        require_matplotlib()
+        from matplotlib import style
+
+        with style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def require_matplotlib() -> None:
+    """Refuse to draw without Matplotlib.
+
+    Raises
+    ------
+    UsageError
+    """
+    if find_spec("matplotlib") is None:
+        raise UsageError("figures need Matplotlib; get it with: pip install 'hpastore[plot]'")
+
+
+def blank(width: float, height: float) -> Figure:
+    """Make a figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def lines_of(reasons: list[str]) -> dict[str, tuple[str, Any]]:
+    """Choose a colour and a dash for each reason; no two share both."""
+    chosen: dict[str, tuple[str, Any]] = {}
+    used = set()
+    for reason in reasons:
+        ways: list[tuple[str, Any]] = [(_COLOURS[reason], "-")] if reason in _COLOURS else []
+        ways += [(colour, dash) for dash in _DASHES for colour in _OTHERS]
+        chosen[reason] = next((way for way in ways if way not in used), ways[-1])
+        used.add(chosen[reason])
+    return chosen
+
+
+def label_name(label: int) -> str:
+    """A label as figures name it."""
+    return f"{label} {LABEL_NAMES[label]}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text in its middle, where names and ids differ least."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
+def number(value: float | None) -> str:
+    """A value in three digits."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def apart(value: float, other: float) -> tuple[str, str]:
+    """Two values that differ in as many digits, from three on, as it takes to see it."""
+    return next(
+        pair
+        for digits in range(3, 18)
+        if len({*(pair := (f"{value:.{digits}g}", f"{other:.{digits}g}"))}) > 1
+    )

@@ -1,0 +1,386 @@
+"""Cells side by side, with what a clean set says of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import ceil
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hpastore.errors import RejectedError, UsageError
+from hpastore.model import REASONS, require_label
+from hpastore.plot.canvas import (
+    DROPPED,
+    FAINT,
+    INK,
+    KEPT,
+    apart,
+    blank,
+    drawing,
+    label_name,
+    number,
+    shortened,
+)
+from hpastore.plot.pixels import Look, Outline, Picture, coloured, look, outlines, reduced, stored_channels
+from hpastore.store import pictures, read
+from hpastore.store.engine import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+WHICH: Final = ("all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by")
+
+MOST: Final = 400
+"""Cells of one gallery."""
+
+_COLUMNS: Final = 6
+_TILE: Final = 1.9
+"""Inches."""
+_CAPTION: Final = 0.58
+_PIXELS: Final = 320
+"""What of a tile's width is kept: a little more than its place has."""
+_CHARACTERS: Final = 40
+"""Of a caption's line."""
+_PAPER: Final = 200
+"""Grey level of what lies outside an image."""
+
+
+class _Tile(NamedTuple):
+    """A cell to be drawn."""
+
+    subject: pictures.Subject
+    place: pictures.Place
+    verdict: str
+    value: tuple[str, ...]
+    """In one line or two."""
+
+
+class _Drawn(NamedTuple):
+    """A cell's pixels, with `side` pixels of the image from its corner, and its outlines."""
+
+    picture: Picture
+    corner: tuple[int, int]
+    side: int
+    outlines: list[Outline]
+
+
+@drawing
+def plot_gallery(
+    store: Store,
+    *,
+    clean: str | None = None,
+    label: int | None = None,
+    which: str = "all",
+    rule: str | None = None,
+    n: int = 24,
+    seed: int = 0,
+    channels: str = "rgb",
+    gain: float = 1.0,
+) -> Figure:
+    """Draw cells side by side, each outlined, with its name, verdict and value.
+
+    Parameters
+    ----------
+    store : Store
+    clean : str, optional
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is.
+    label : int, optional
+        Only cells judged under this label.
+    which : str
+        ``all``, ``kept`` or ``dropped``; ``dropped-by`` a rule; ``below`` or ``above`` the bounds of the
+        rule that their label is shown with; of these random ones.  ``near-lower`` and ``near-upper``:
+        the cells on both sides of that bound that are the nearest to it, in the order of their values.
+    rule : str, optional
+        For ``dropped-by``: the reason of the verdicts.
+    n : int
+        How many.
+    seed : int
+        Of the choice; the same seed chooses the same cells from every store of the same content.
+    channels : str
+        Letters such as ``rgb`` or ``rgby``, in HPA's colours, or one channel's name, in grey.
+    gain : float
+        What grey levels are multiplied with, the same for all cells, so that dark cells look dark.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A cell whose files are gone or have changed is a grey tile that says so.
+
+    Raises
+    ------
+    UsageError
+        If an argument makes no sense, or there is no clean set to choose by, or no Matplotlib.
+    NotFoundError
+        If there is no such clean set.
+
+    Notes
+    -----
+    One image is decoded at a time, whatever the number of cells.
+    """
+    chosen_look = look(channels, gain)
+    _check(label, which, rule, n)
+    with store.reading() as connection:
+        chosen = pictures.clean_set_or_newest(connection, clean)
+        rules = pictures.clean_set_rules(connection, chosen.key) if chosen else []
+        wanted = _wanted(chosen, rules, label, which, rule)
+        subjects, total = _choose(connection, wanted, which, n, seed)
+        tiles = _tiles(connection, subjects, rules)
+        names = sorted({subject.image_name for subject in subjects})
+        files = pictures.files_of(connection, names, chosen_look.channels)
+    drawn = _drawn(tiles, files, chosen_look)
+    figure, places = _grid(len(tiles))
+    for tile, result, axes in zip(tiles, drawn, places, strict=True):
+        _draw(axes, tile, result, one_label=label is not None)
+    asked = f"{which} {rule}" if rule else which
+    of = f"{chosen.name}, {asked}" if chosen else "no clean set"
+    of += f", {label_name(label)}" if label is not None else ""
+    how = "" if which.startswith("near") else f", seed {seed}"
+    _say(figure, f"{of}: {len(tiles)} of {total:,} cells{how}", chosen_look, empty=not tiles)
+    return figure
+
+
+def _check(label: int | None, which: str, rule: str | None, n: int) -> None:
+    if label is not None:
+        require_label(label)
+    if which not in WHICH:
+        raise UsageError(f"no cells {which!r}; there are {', '.join(WHICH)}")
+    if (which == "dropped-by") != (rule is not None):
+        raise UsageError("dropped-by takes the name of a rule, as in: --which dropped-by below_lower")
+    if not 1 <= n <= MOST:
+        raise UsageError(f"a gallery has 1 to {MOST} cells, not {n}")
+
+
+def _wanted(
+    chosen: pictures.FoundSet | None,
+    rules: Sequence[pictures.RuleOfLabel],
+    label: int | None,
+    which: str,
+    rule: str | None,
+) -> pictures.Wanted:
+    """Say which cells are asked for."""
+    if chosen is None:
+        if which != "all":
+            raise UsageError(f"no clean set to tell which cells are {which}; make one: hpastore clean create")
+        return pictures.Wanted(label=label)
+    wanted = pictures.Wanted(chosen.key, label)
+    if which in ("kept", "dropped"):
+        return wanted._replace(clean=which == "kept")
+    if which == "dropped-by":
+        own = sorted({r.reason for r in rules if r.reason})
+        if rule not in REASONS and rule not in own:
+            there = ", ".join([*REASONS, *own])
+            raise UsageError(f"{chosen.name} has no rule {rule!r}; its reasons are {there}")
+        return wanted._replace(clean=False, reason=rule)
+    if which != "all":
+        side = "lower" if which in ("below", "near-lower") else "upper"
+        return wanted._replace(side=side, rules=tuple(rules))
+    return wanted
+
+
+def _choose(
+    connection: Connection, wanted: pictures.Wanted, which: str, n: int, seed: int
+) -> tuple[list[pictures.Subject], int]:
+    """Choose cells, and count those there are."""
+    if which.startswith("near"):
+        outside = pictures.nearest(connection, wanted, n)
+        inside = pictures.nearest(connection, wanted._replace(outside=False), n)
+        few = min(len(outside), max(n // 2, n - len(inside)))
+        ordered = [*reversed(outside[:few]), *inside[: n - few]]
+        total = sum(
+            count
+            for side in (True, False)
+            for _, count in pictures.count_by_image(connection, wanted._replace(outside=side))
+        )
+        return ordered if wanted.side == "lower" else ordered[::-1], total
+    counts = pictures.count_by_image(connection, wanted)
+    ends = list(accumulate(count for _, count in counts))
+    total = ends[-1] if ends else 0
+    places = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
+    images = np.searchsorted(ends, places, side="right").tolist()
+    names = [counts[image][0] for image in images]
+    found: dict[str, list[pictures.Subject]] = {}
+    for subject in pictures.subjects(connection, wanted, sorted(set(names))):
+        found.setdefault(subject.image_name, []).append(subject)
+    begins = [0, *ends]
+    return [found[counts[i][0]][place - begins[i]] for i, place in zip(images, places, strict=True)], total
+
+
+def _tiles(
+    connection: Connection, subjects: Sequence[pictures.Subject], rules: Sequence[pictures.RuleOfLabel]
+) -> list[_Tile]:
+    cells = sorted({subject.cell_id for subject in subjects})
+    places = pictures.places(connection, cells)
+    values = pictures.measures_of(connection, cells)
+    return [
+        _Tile(
+            subject,
+            places[subject.cell_id],
+            _verdict(subject),
+            _value(subject, values[subject.cell_id], rules),
+        )
+        for subject in subjects
+    ]
+
+
+def _verdict(subject: pictures.Subject) -> str:
+    if subject.clean is None:
+        return ""
+    word = "kept" if subject.clean else "dropped"
+    return f"{word}: {subject.reason}" if subject.reason else word
+
+
+def _value(
+    subject: pictures.Subject, values: pictures.Values, rules: Sequence[pictures.RuleOfLabel]
+) -> tuple[str, ...]:
+    """A cell's value by the rule that dropped it, or else by the one that is shown, and the bounds."""
+    if subject.clean is None:
+        return (f"green fraction {number(values['fraction', 'green'])}",)
+    rule = _telling(subject, rules)
+    if rule is None:
+        return ()
+    what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
+    lies = _against(values.get((rule.measure, rule.channel)), rule)
+    return (f"{what} {lies}",) if len(what) + len(lies) < _CHARACTERS else (what, lies)
+
+
+def _telling(subject: pictures.Subject, rules: Sequence[pictures.RuleOfLabel]) -> pictures.RuleOfLabel | None:
+    """Find the rule that a verdict names, or else the one that is shown."""
+    mine = [rule for rule in rules if rule.label_id == subject.label_id]
+    reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
+    named = [rule for rule in mine if rule.reason == reason] if subject.reason else []
+    return next(iter([*named, *(rule for rule in mine if rule.shown)]), None)
+
+
+def _against(value: float | None, rule: pictures.RuleOfLabel) -> str:
+    """How a value lies to a rule's bounds."""
+    lower, upper = rule.lower, rule.upper
+    if value is None:
+        return "-"
+    if lower is not None and value < lower:
+        return " < ".join(apart(value, lower))
+    if upper is not None and value > upper:
+        return " > ".join(apart(value, upper))
+    if lower is not None and upper is not None:
+        return f"{number(value)} in {number(lower)}..{number(upper)}"
+    if lower is not None:
+        return f"{number(value)} ≥ {number(lower)}"
+    return number(value) if upper is None else f"{number(value)} ≤ {number(upper)}"
+
+
+def _drawn(tiles: Sequence[_Tile], files: Mapping[str, list[read.Row]], chosen: Look) -> list[_Drawn | str]:
+    """Cut the cells out of their images, one image after the other; or say why one cannot be."""
+    drawn: dict[int, _Drawn | str] = {}
+    for name in sorted({tile.subject.image_name for tile in tiles}):
+        mine = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]
+        try:
+            picture = coloured(stored_channels(files.get(name, []), chosen.channels), chosen)
+        except RejectedError as error:
+            logger.warning("%s", error)
+            drawn |= dict.fromkeys(mine, _trouble(error))
+        else:
+            drawn |= {i: _cut(picture, tiles[i].place) for i in mine}
+    return [drawn[i] for i in range(len(tiles))]
+
+
+def _trouble(error: RejectedError) -> str:
+    known = {"missing_file": "file is gone", "changed": "file has changed"}
+    return known.get(error.code, "file cannot be read")
+
+
+def _cut(picture: Picture, place: pictures.Place) -> _Drawn:
+    """Cut a square around a cell; what lies outside the image is grey."""
+    side = max(place.width, place.height)
+    side += 2 * max(4, side // 12)
+    x, y = place.x + (place.width - side) // 2, place.y + (place.height - side) // 2
+    tile = np.full((side, side, 3), _PAPER, np.uint8)
+    height, width = picture.shape[:2]
+    rows, columns = slice(max(y, 0), min(y + side, height)), slice(max(x, 0), min(x + side, width))
+    tile[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = picture[rows, columns]
+    return _Drawn(reduced(tile, _PIXELS), (x, y), side, outlines(place))
+
+
+def _grid(n: int) -> tuple[Figure, list[Axes]]:
+    """Make a place for each tile, from the top left."""
+    columns, rows = _COLUMNS, max(1, ceil(n / _COLUMNS))
+    gap, edge, top, bottom = 0.15, 0.15, 0.4, 0.3
+    width = columns * (_TILE + gap) - gap + 2 * edge
+    height = top + rows * (_TILE + _CAPTION) + bottom
+    figure = blank(width, height)
+    places = []
+    for i in range(n):
+        row, column = divmod(i, columns)
+        left, low = edge + column * (_TILE + gap), height - top - row * (_TILE + _CAPTION) - _TILE
+        places.append(figure.add_axes((left / width, low / height, _TILE / width, _TILE / height)))
+    return figure, places
+
+
+def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str, *, one_label: bool) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.patheffects import Normal, Stroke
+
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if isinstance(drawn, str):
+        axes.set_facecolor(str(_PAPER / 255))
+        axes.text(0.5, 0.5, drawn, transform=axes.transAxes, ha="center", va="center", color=INK)
+    else:
+        (x, y), side = drawn.corner, drawn.side
+        edges = (x - 0.5, x + side - 0.5, y + side - 0.5, y - 0.5)
+        axes.imshow(drawn.picture, extent=edges, interpolation="antialiased", aspect="auto")
+        halo = [Stroke(linewidth=2.2, foreground="black"), Normal()]
+        axes.add_collection(
+            LineCollection(drawn.outlines, colors="white", linewidths=0.8, path_effects=halo), autolim=False
+        )
+        axes.set_xlim(*edges[:2])
+        axes.set_ylim(*edges[2:])
+        box = {"facecolor": "black", "linewidth": 0, "pad": 1}
+        size = f"{side} px"
+        axes.text(
+            0.98, 0.03, size, transform=axes.transAxes, ha="right", color="white", fontsize=5.5, bbox=box
+        )
+    frame = FAINT if tile.subject.clean is None else KEPT if tile.subject.clean else DROPPED
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=frame, linewidth=2)
+    cell = f":{tile.subject.mask_id}"
+    lines = [shortened(tile.subject.image_name, _CHARACTERS - len(cell)) + cell, *_words(tile, one_label)]
+    for line, text in enumerate(lines):
+        axes.annotate(
+            shortened(text, _CHARACTERS),
+            (0, 0),
+            xytext=(0, -4 - 8.5 * line),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            fontsize=5.6 if line == 0 else 6,
+            family="DejaVu Sans Mono" if line == 0 else None,
+            color=INK,
+        )
+
+
+def _words(tile: _Tile, one_label: bool) -> list[str]:
+    """What stands under a cell's name."""
+    label = tile.subject.label_id
+    which = label_name(label) if label is not None else f"labels {tile.subject.labels or 'none'}"
+    which = "" if one_label else which
+    if not tile.verdict:
+        return [*([which] if which else []), *tile.value]
+    room = _CHARACTERS - len(tile.verdict) - 2
+    verdict = f"{tile.verdict}, {shortened(which, room)}" if which and room > 4 else tile.verdict
+    return [verdict, *tile.value]
+
+
+def _say(figure: Figure, title: str, chosen: Look, *, empty: bool) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
+    note = f"{chosen.words}, the same for all; blue frame: kept, orange: dropped; px: width of the tile"
+    figure.text(0.15 / width, 0.1 / height, note, fontsize=7, color=FAINT)
+    if empty:
+        figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)

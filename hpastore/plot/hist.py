@@ -1,0 +1,273 @@
+"""The distribution of a measure, label by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from hpastore.errors import UsageError
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
+from hpastore.model import LABEL_NAMES, require_label
+from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
+from hpastore.store import pictures
+from hpastore.store.engine import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Values = npt.NDArray[np.float64]
+
+_NOTEBOOK: Final = (0.001, 0.999)
+"""Percentiles that are drawn where there is no clean set."""
+
+_BINS: Final = 50
+_COLUMNS: Final = 4
+_SHOWN: Final = (0.001, 0.999)
+"""Which part of all values an axis shows at least, where the measure is no share."""
+
+_HEAVY: Final = 20
+"""Times the median that the largest shown value may be on an even axis."""
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What is drawn of one label.
+
+    Parameters
+    ----------
+    values, kept
+        (n,) float64 and bool, of the cells that have a value.
+    without
+        Number of cells that have none, and of those that are kept.
+    bounds
+        Value of each line, and whether it holds under a condition only.
+    """
+
+    label: int
+    values: Values
+    kept: npt.NDArray[np.bool_]
+    without: tuple[int, int]
+    bounds: tuple[tuple[float, bool], ...]
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.values) + self.without[0]
+
+
+@drawing
+def plot_hist(
+    store: Store,
+    *,
+    measure: str = "fraction",
+    channel: str | None = "green",
+    label: int | None = None,
+    clean: str | None = None,
+) -> Figure:
+    """Draw how a measure is distributed over the cells of a label, or of all 19.
+
+    Parameters
+    ----------
+    store : Store
+    measure : str
+    channel : str, optional
+        The measure's channel; ignored for a measure of a whole cell.
+    label : int, optional
+        Only this label.
+    clean : str, optional
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel per label, all with one x axis and each with its own y axis: the cells that the
+        clean set keeps and those that it drops, the bounds of its rules on this measure, and how many
+        cells there are.  In a store without clean sets these are the cells of single-label images
+        and the notebook's percentiles.
+
+    Raises
+    ------
+    UsageError
+        If there is no such measure, channel or label, or no Matplotlib.
+    NotFoundError
+        If there is no such clean set.
+    """
+    if label is not None:
+        require_label(label)
+    with store.reading() as connection:
+        channel = _channel(connection, measure, channel)
+        chosen = pictures.clean_set_or_newest(connection, clean)
+        rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key)
+        rules = pictures.clean_set_rules(connection, chosen.key) if chosen else None
+    what = f"{channel} {measure}" if channel else measure
+    labels = range(len(LABEL_NAMES)) if label is None else [label]
+    panels = _panels(labels, rows, _bounds(rules, measure, channel))
+    unit = next((m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure), "")
+    axis = _Axis.of(panels, unit)
+    figure, axes, note = _grid(len(panels))
+    for panel, place in zip(panels, axes, strict=True):
+        _draw(place, panel, axis)
+    _say(figure, note, what, unit, axis, chosen and chosen.name, any(panel.bounds for panel in panels))
+    return figure
+
+
+def _channel(connection: Connection, measure: str, channel: str | None) -> str | None:
+    own = pictures.own_channels(connection, measure)
+    if not own:
+        return channel_of(measure, channel)
+    if None in own:
+        return None
+    if channel not in own:
+        raise UsageError(
+            f"no channel {channel!r} for {measure}; there are {', '.join(sorted(map(str, own)))}"
+        )
+    return channel
+
+
+def _bounds(
+    rules: list[pictures.RuleOfLabel] | None, measure: str, channel: str | None
+) -> dict[int, list[tuple[float, bool]]] | None:
+    """Bounds of a clean set's rules on a measure, by label; None without a clean set."""
+    if rules is None:
+        return None
+    bounds: dict[int, list[tuple[float, bool]]] = {}
+    for rule in rules:
+        if (rule.measure, rule.channel) == (measure, channel):
+            lines = [(b, rule.condition is not None) for b in (rule.lower, rule.upper) if b is not None]
+            bounds.setdefault(rule.label_id, []).extend(lines)
+    return bounds
+
+
+def _panels(
+    labels: Sequence[int], rows: list[Any], bounds: dict[int, list[tuple[float, bool]]] | None
+) -> list[_Panel]:
+    of_label = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+    values = np.fromiter((np.nan if row[1] is None else row[1] for row in rows), np.float64, len(rows))
+    clean = np.fromiter((bool(row[2]) for row in rows), np.bool_, len(rows))
+    panels = []
+    for label in labels:
+        mine, kept = values[of_label == label], clean[of_label == label]
+        has = ~np.isnan(mine)
+        lines = tuple(bounds.get(label, ())) if bounds is not None else ()
+        without = (int((~has).sum()), int(kept[~has].sum()))
+        mine, kept = mine[has], kept[has]
+        if bounds is None and mine.size:
+            lower, upper = np.quantile(mine, _NOTEBOOK)
+            lines = ((float(lower), False), (float(upper), False))
+            kept = (mine >= lower) & (mine <= upper)
+        panels.append(_Panel(label, mine, kept, without, lines))
+    return panels
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The x axis of all panels."""
+
+    edges: Values
+    """Of the bins."""
+    ends: tuple[float, float]
+    """A little more than the bins, so that a bound at their end is seen."""
+    log: bool
+
+    @staticmethod
+    def of(panels: list[_Panel], unit: str) -> _Axis:
+        """Choose an axis: all of a share, else all but the farthest values, and every bound."""
+        values = np.concatenate([panel.values for panel in panels])
+        if not values.size:
+            return _Axis(np.linspace(0, 1, _BINS + 1), (0, 1), log=False)
+        lines = [value for panel in panels if panel.values.size for value, _ in panel.bounds]
+        share = unit.startswith("share")
+        ends = (0.0, values.max()) if share else np.quantile(values, _SHOWN)
+        low, high = float(min(ends[0], *lines, np.inf)), float(max(ends[1], *lines, -np.inf))
+        if low > 0 and high > _HEAVY * np.median(values):
+            pad = (high / low) ** 0.02
+            return _Axis(np.geomspace(low, high, _BINS + 1), (low / pad, high * pad), log=True)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        pad = 0.02 * (high - low)
+        return _Axis(np.linspace(low, high, _BINS + 1), (low - pad, high + pad), log=False)
+
+    def beyond(self, values: Values) -> int:
+        """Count the values that the axis does not show."""
+        return int(((values < self.edges[0]) | (values > self.edges[-1])).sum())
+
+
+def _grid(n: int) -> tuple[Figure, list[Axes], Axes]:
+    """Make panels in a figure, and the place for the legend."""
+    if n == 1:
+        figure = blank(6, 4)
+        axes = figure.add_axes((0.1, 0.12, 0.86, 0.6))
+        note = figure.add_axes((0.1, 0.84, 0.86, 0.08), frameon=False)
+        return figure, [axes], note
+    rows = ceil((n + 1) / _COLUMNS)
+    figure = blank(11, 1.75 * rows + 0.8)
+    grid = figure.add_gridspec(
+        rows, _COLUMNS, left=0.05, right=0.985, bottom=0.065, top=0.915, hspace=0.62, wspace=0.22
+    )
+    places = [figure.add_subplot(grid[divmod(i, _COLUMNS)]) for i in range(n + 1)]
+    places[-1].set_frame_on(False)
+    return figure, places[:-1], places[-1]
+
+
+def _draw(axes: Axes, panel: _Panel, axis: _Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(_title(panel, axis), loc="left", linespacing=1.25, color=INK)
+    if axis.log:
+        axes.set_xscale("log")
+    axes.set_xlim(*axis.ends)
+    axes.tick_params(length=2)
+    if not panel.cells:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no cell", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        return
+    shown = [panel.values[panel.kept], panel.values[~panel.kept]]
+    axes.hist(shown, axis.edges.tolist(), stacked=True, color=[KEPT, DROPPED], linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for value, conditional in panel.bounds:
+        axes.axvline(value, color=INK, linewidth=1, linestyle=":" if conditional else "--")
+
+
+def _title(panel: _Panel, axis: _Axis) -> str:
+    name = shortened(label_name(panel.label), 38)
+    if not panel.cells:
+        return f"{name}\nn = 0"
+    kept = (int(panel.kept.sum()) + panel.without[1]) / panel.cells
+    parts = [f"n = {panel.cells:,}", f"{kept:.1%} kept"]
+    parts += [f"{panel.without[0]:,} without a value"] if panel.without[0] else []
+    beyond = axis.beyond(panel.values)
+    parts += [f"{beyond:,} off the axis"] if beyond else []
+    return f"{name}\n{', '.join(parts)}"
+
+
+def _say(
+    figure: Figure, note: Axes, what: str, unit: str, axis: _Axis, clean: str | None, bounded: bool
+) -> None:
+    """Name the axes, and say what the colours and lines are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    note.set_axis_off()
+    one = len(figure.axes) == 2
+    kept, dropped = ("kept", "dropped") if clean else ("between the percentiles", "outside")
+    lines = f"bounds in {clean}" if clean else f"percentiles {_NOTEBOOK[0]:g} and {_NOTEBOOK[1]:g}"
+    handles: list[Any] = [Patch(color=KEPT, label=kept), Patch(color=DROPPED, label=dropped)]
+    if bounded:
+        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle="--", label=lines))
+    if bounded and any(line.get_linestyle() == ":" for axes in figure.axes for line in axes.get_lines()):
+        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label="under a condition"))
+    note.legend(handles=handles, loc="center left", frameon=False, ncols=3 if one else 1, borderaxespad=0)
+    judged = f"as judged by {clean}" if clean else "of images with one label, no clean set"
+    judged += "" if bounded or not clean else f", which has no bound on {what}"
+    figure.suptitle(f"{what}: cells {judged}", x=0.1 if one else 0.05, ha="left", fontsize=10, color=INK)
+    scale = " (log scale)" if axis.log else ""
+    figure.supxlabel(f"{what} [{unit}]{scale}" if unit else f"{what}{scale}", fontsize=8, color=INK)
+    figure.supylabel("cells", fontsize=8, color=INK)

@@ -1,0 +1,143 @@
+"""The pixels of stored images, as figures show them, and the outlines of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hpastore.errors import RejectedError, UsageError
+from hpastore.kernels import rle
+from hpastore.model import CHANNELS
+from hpastore.reading import decode_gray, read_file, to_uint8
+from hpastore.store import pictures, read
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3), red, green, blue."""
+
+Outline = npt.NDArray[np.float64]
+"""(N, 2) x, y in pixels of the image, closed; a pixel's centre is at a whole number."""
+
+COLOURS: Final = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
+"""How HPA shows the channels."""
+
+_LETTERS: Final = {name[0]: name for name in CHANNELS}
+
+
+class Look(NamedTuple):
+    """How pixels become colours.
+
+    Parameters
+    ----------
+    channels
+        In their colours, added up; one alone is drawn in grey.
+    gain
+        What grey levels are multiplied with; above 255 they are white.
+    """
+
+    channels: tuple[str, ...]
+    gain: float
+
+    @property
+    def words(self) -> str:
+        """What a figure says of it."""
+        names = ", ".join(self.channels) if len(self.channels) > 1 else f"{self.channels[0]} in grey"
+        times = "" if self.gain == 1 else f" times {self.gain:g}"
+        return f"{names}; levels 0..255 as stored{times}"
+
+
+def look(channels: str, gain: float) -> Look:
+    """Read a choice of channels: letters as in ``rgb`` or ``rgby``, or one channel's name.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not 0 < gain <= 255:
+        raise UsageError(f"gain takes a factor above 0, at most 255, not {gain:g}")
+    if channels in CHANNELS:
+        return Look((channels,), gain)
+    if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(_LETTERS):
+        allowed = "letters of rgby, such as rgb, or one of " + ", ".join(CHANNELS)
+        raise UsageError(f"no channels {channels!r}; use {allowed}")
+    return Look(tuple(name for name in CHANNELS if name[0] in channels), gain)
+
+
+def stored_channels(files: Sequence[read.Row], names: Sequence[str]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Read channels of an image, (H, W) uint8 each, if they are what was ingested.
+
+    Parameters
+    ----------
+    files
+        ``role, root, uri, sha256``, as of `hpastore.store.pictures.files_of`.
+    names
+        The channels.
+
+    Raises
+    ------
+    RejectedError
+        If a file is gone, cannot be read, or holds other bytes.
+    """
+    channels = {}
+    for row in files:
+        if row["role"] in names:
+            path = Path(row["root"]) / row["uri"]
+            data, record = read_file(path, row["role"], row["uri"])
+            if record.sha256 != row["sha256"]:
+                reason = "has changed since it was ingested; run 'hpastore ingest' first"
+                raise RejectedError("changed", path, reason)
+            channels[row["role"]] = to_uint8(decode_gray(data, path))
+    return channels
+
+
+def coloured(channels: Mapping[str, npt.NDArray[np.uint8]], look: Look) -> Picture:
+    """Draw channels as a picture.
+
+    Parameters
+    ----------
+    channels : mapping of (H, W) uint8
+        Those of the look.
+    look : Look
+
+    Returns
+    -------
+    (H, W, 3) uint8
+    """
+    if len(look.channels) == 1:
+        (gray,) = (channels[name] for name in look.channels)
+        return np.repeat(cv2.convertScaleAbs(gray, alpha=look.gain)[:, :, None], 3, axis=2)
+    shape = channels[look.channels[0]].shape
+    planes: list[Any] = [np.zeros(shape, np.uint8) for _ in range(3)]
+    for name in look.channels:
+        for place, share in enumerate(COLOURS[name]):
+            if share:
+                bright = cv2.convertScaleAbs(channels[name], alpha=look.gain)
+                planes[place] = cv2.add(planes[place], bright)  # stops at 255
+    return np.stack(planes, axis=-1)
+
+
+def mask_of(place: pictures.Place) -> npt.NDArray[np.bool_]:
+    """Decode a cell's mask, (height, width) of its box."""
+    whole = rle.decode(place.rle, place.image_height, place.image_width)
+    return whole[place.y : place.y + place.height, place.x : place.x + place.width]
+
+
+def outlines(place: pictures.Place) -> list[Outline]:
+    """Trace the outlines of a cell's pieces and holes."""
+    mask = np.ascontiguousarray(mask_of(place), np.uint8)
+    found, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    corner = np.array([place.x, place.y], np.float64)
+    return [np.vstack((line[:, 0], line[:1, 0])) + corner for line in found]
+
+
+def reduced(picture: Picture, most: int) -> Picture:
+    """Shrink a picture whose longer side has more pixels than can be shown."""
+    scale = most / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
