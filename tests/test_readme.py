@@ -65,8 +65,8 @@ def test_the_quick_start_runs_as_it_stands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("measures", [SHAPE_MEASURES, CHANNEL_MEASURES], ids=["shape", "channel"])
 def test_its_table_of_measures_is_the_programs(measures: Any) -> None:
-    lines = ["| measure | unit | |", "|---|---|---|"]
-    lines += [f"| `{m.name}` | {m.unit} | {m.sentence} |" for m in measures]
+    lines = ["| measure | unit | | source |", "|---|---|---|---|"]
+    lines += [f"| `{m.name}` | {m.unit} | {m.sentence} | {m.source} |" for m in measures]
     assert "\n".join(lines) + "\n\n" in README
 
 

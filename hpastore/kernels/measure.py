@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.kernels import shape
-from hpastore.kernels.histogram import LEVELS, joint_histogram, pack, quantile, share_above
+from hpastore.kernels import crops, shape
+from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above
 from hpastore.kernels.labels import LabelImage, label_image
-from hpastore.kernels.measures import BRENNER_CHANNELS
+from hpastore.kernels.levels import Moments, moments, of_histograms, of_sums
 from hpastore.kernels.rle import encode_cells
-from hpastore.kernels.texture import brenner, pair_rows
+from hpastore.kernels.sums import Sums, nucleus_rows, over_image
 from hpastore.model import CHANNELS, Cells, ChannelStats, Decoded
 
 NOTEBOOK_PERCENTILE: Final = 0.99
@@ -37,7 +38,7 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     """
     label = label_image(decoded.cell_mask)
     box = shape.boxes(label)
-    pairs, edge = pair_rows(label.rows), shape.far_edges(label, box)
+    sums, edge = _sums(label, box, decoded), shape.far_edges(label, box)
     shapes = {
         **box._asdict(),
         "area": shape.areas(label),
@@ -46,11 +47,13 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     }
     if decoded.nucleus_mask is not None:
         shapes["nucleus_area"] = nucleus_areas(decoded.nucleus_mask, label.ids)
-    stats = {}
-    for name in CHANNELS:
-        focus = pairs if name in BRENNER_CHANNELS else None
-        stats[name] = _channel(label, decoded.channels[name], focus, edge, background_percentile)
-    return Cells(label.ids, shapes, encode_cells(label), stats)
+    found = {name: _channel(label, decoded.channels[name], edge, background_percentile) for name in CHANNELS}
+    of_levels = {name: channel_moments for name, (_, channel_moments) in found.items()}
+    channels = {
+        name: replace(stats, measures={**stats.measures, **of_sums(name, sums, of_levels)})
+        for name, (stats, _) in found.items()
+    }
+    return Cells(label.ids, shapes, encode_cells(label), channels)
 
 
 def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
@@ -95,62 +98,32 @@ def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
     return result
 
 
+def _sums(label: LabelImage, box: shape.Boxes, decoded: Decoded) -> Sums:
+    """Sum up the cells in their boxes or, where these do not fit, over the whole image."""
+    rows, mask = label.rows, decoded.cell_mask
+    nuclei = None if decoded.nucleus_mask is None else nucleus_rows(rows, mask, decoded.nucleus_mask)
+    if crops.fit(box, rows.shape):
+        return crops.in_boxes(rows, decoded.channels, nuclei, box)
+    return over_image(rows, decoded.channels, nuclei, len(label.ids))
+
+
 def _channel(
     label: LabelImage,
     channel: npt.NDArray[np.uint8],
-    pairs: npt.NDArray[np.unsignedinteger] | None,
     edge: tuple[_Ints, _Ints],
     background_percentile: float,
-) -> ChannelStats:
-    """Measure all cells in one channel."""
-    count = len(label.ids) + 1
-    histogram = joint_histogram(label.rows, channel, count)
+) -> tuple[ChannelStats, Moments]:
+    """Measure all cells in one channel, as far as histograms and the far edges of the boxes tell."""
+    histogram = joint_histogram(label.rows, channel, len(label.ids) + 1)
     background, fraction = remeasure(histogram, background_percentile)
-    cells = histogram[1:]
+    sums = moments(histogram[1:])
     measures = {
-        **intensities(cells),
-        "brenner": np.full(count - 1, np.nan) if pairs is None else brenner(pairs, channel, count),
+        **of_histograms(histogram[1:], sums),
         "fraction": fraction,
         "fraction_notebook": _fraction_notebook(histogram, channel, edge),
     }
-    return ChannelStats(None if np.isnan(background) else background, pack(histogram), measures)
-
-
-def intensities(counts: _Ints) -> dict[str, _Floats]:
-    """Measure grey levels from histograms.
-
-    Parameters
-    ----------
-    counts : (K, 256) int64
-        No histogram is empty.
-
-    Returns
-    -------
-    (K,) float64 arrays by measure
-
-    Notes
-    -----
-    Sums are integers, hence exact.  The variance is taken about the rounded mean m: with
-    ``s = Σ(v - m)`` and ``q = Σ(v - m)²`` it is ``(q - s²/n)/n``, where ``s² / n`` is at most half of
-    q, so that nothing cancels.  Entropy: Shannon 1948, ``-Σ p log2 p``.
-    """
-    levels = np.arange(LEVELS)
-    n = counts.sum(axis=1)
-    mean = counts @ levels / n
-    middle = np.rint(mean).astype(np.int64)
-    offset = counts @ levels - middle * n
-    square = counts @ levels**2 - 2 * middle * (counts @ levels) + middle**2 * n
-    share = counts / n[:, None]
-    bits = -np.sum(share * np.log2(share, out=np.zeros_like(share), where=counts > 0), axis=1)
-    return {
-        "intensity_min": np.argmax(counts > 0, axis=1).astype(np.float64),
-        "intensity_max": (LEVELS - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)).astype(np.float64),
-        "intensity_mean": mean,
-        "intensity_std": np.sqrt((square - offset * (offset / n)) / n),
-        "intensity_median": quantile(counts, 0.5),
-        "saturated": counts[:, -1] / n,
-        "entropy": bits + 0.0,  # -0.0 becomes 0.0: SQLite would lose the sign
-    }
+    level = None if np.isnan(background) else background
+    return ChannelStats(level, pack(histogram), measures), sums
 
 
 def _fraction_notebook(

@@ -262,6 +262,10 @@ class CellChannel(Base):
     brenner: Mapped[float | None] = _measure("brenner")
     fraction: Mapped[float | None] = _measure("fraction")
     fraction_notebook: Mapped[float | None] = _measure("fraction_notebook")
+    correlation: Mapped[float | None] = _measure("correlation")
+    intensity_nucleus: Mapped[float | None] = _measure("intensity_nucleus")
+    intensity_nucleus_rim: Mapped[float | None] = _measure("intensity_nucleus_rim")
+    intensity_cytoplasm: Mapped[float | None] = _measure("intensity_cytoplasm")
 
 
 class Failure(Base):

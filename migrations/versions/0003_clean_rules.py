@@ -27,7 +27,37 @@ INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
 
 def cell_channel() -> tuple[sa.Column[Any], ...]:
-    return ()
+    return (
+        sa.Column(
+            "correlation",
+            REAL,
+            nullable=True,
+            comment="Correlation of the pixels with those of green; red, blue and yellow only, NULL where "
+            "the cell is of one level in either [-1..1]",
+        ),
+        sa.Column(
+            "intensity_nucleus",
+            REAL,
+            nullable=True,
+            comment="Mean over the nucleus with the cell's id, inside the cell; green and blue only, NULL "
+            "without a nucleus or nucleus mask [grey level 0..255]",
+        ),
+        sa.Column(
+            "intensity_nucleus_rim",
+            REAL,
+            nullable=True,
+            comment="Mean over the rim of that nucleus: its pixels within sqrt(its area / 201) rows and columns, "
+            "rounded down but 1 at least, of a pixel outside of it (an eighth of the radius of a disc); "
+            "green and blue only, NULL as intensity_nucleus [grey level 0..255]",
+        ),
+        sa.Column(
+            "intensity_cytoplasm",
+            REAL,
+            nullable=True,
+            comment="Mean over the cell outside that nucleus; green and blue only, NULL without a nucleus "
+            "mask or such a pixel [grey level 0..255]",
+        ),
+    )
 
 
 def clean_rule() -> tuple[sa.Column[Any], ...]:

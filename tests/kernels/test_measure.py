@@ -6,7 +6,7 @@ import math
 import tracemalloc
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from hpastore.kernels import crops
 from hpastore.kernels.histogram import LEVELS, unpack
-from hpastore.kernels.measure import intensities, measure, nucleus_areas
-from hpastore.kernels.measures import BRENNER_CHANNELS, CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.kernels.measure import measure, nucleus_areas
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, Measure
 from hpastore.model import CHANNELS, Cells, Decoded
 from tests.gallery import (
     GALLERY,
@@ -32,6 +33,7 @@ from tests.gallery import (
     pictures,
     single_pixels,
 )
+from tests.kernels.test_sums import plain_rim
 
 REAL = (
     "000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0",
@@ -39,7 +41,7 @@ REAL = (
     "a7faf0b4-bb99-11e8-b2b9-ac1f6b6435d0",
 )
 
-ROUNDED = ("intensity_std", "entropy")
+ROUNDED = ("intensity_std", "entropy", "correlation")
 """Measures that a root or logarithm rounds; all others are equal to the last bit."""
 
 OF_BACKGROUND = ("fraction", "fraction_notebook")
@@ -70,6 +72,27 @@ def plain_shape(inside: npt.NDArray[np.bool_], nucleus: npt.NDArray[np.bool_] | 
         "touches_border": int(frame.any()),
         "pieces": cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)[0] - 1,
     } | ({} if nucleus is None else {"nucleus_area": int(nucleus.sum())})
+
+
+def plain_correlation(a: Pixels, b: Pixels) -> float:
+    """By Pearson's formula, with Python's integers up to the root."""
+    x, y = (pixels.astype(np.int64) for pixels in (a, b))
+    n, (of_x, of_y) = len(x), (int(x.sum()), int(y.sum()))
+    spread = (n * int(x @ x) - of_x**2) * (n * int(y @ y) - of_y**2)
+    return (n * int(x @ y) - of_x * of_y) / math.sqrt(spread) if spread else math.nan
+
+
+def plain_parts(
+    inside: npt.NDArray[np.bool_], nucleus: npt.NDArray[np.bool_] | None, channel: Pixels
+) -> dict[str, float]:
+    """Means over a cell's nucleus, its rim and the cytoplasm."""
+    parts = dict.fromkeys(("intensity_nucleus", "intensity_nucleus_rim", "intensity_cytoplasm"), math.nan)
+    if nucleus is None:
+        return parts
+    rim = plain_rim(inside & nucleus)
+    for name, part in zip(parts, (inside & nucleus, rim, inside & ~nucleus), strict=True):
+        parts[name] = float(np.mean(channel[part])) if part.any() else math.nan
+    return parts
 
 
 def plain_channel(
@@ -113,13 +136,21 @@ def assert_cells_are_plain(decoded: Decoded, cells: Cells, percentile: float) ->
         assert stats.background_level == (None if math.isnan(background) else background)
         level = plain_notebook_level(mask, channel)
         for k, inside in enumerate(insides):
-            expected = plain_channel(inside, channel, background, level)
-            if name not in BRENNER_CHANNELS:
-                expected["brenner"] = math.nan
+            nucleus = None if nuclei is None else nuclei == ids[k]
+            expected = {
+                **plain_channel(inside, channel, background, level),
+                **plain_parts(inside, nucleus, channel),
+                "correlation": plain_correlation(channel[inside], decoded.channels["green"][inside]),
+            }
+            expected |= {m.name: math.nan for m in CHANNEL_MEASURES if name not in m.channels}
             found = {measure: float(column[k]) for measure, column in stats.measures.items()}
-            rounded = {measure: pytest.approx(expected.pop(measure), rel=1e-12) for measure in ROUNDED}
+            rounded = {measure: approximately(expected.pop(measure)) for measure in ROUNDED}
             assert {measure: found.pop(measure) for measure in ROUNDED} == rounded
             np.testing.assert_equal(found, expected)
+
+
+def approximately(value: float) -> Any:
+    return pytest.approx(value, rel=1e-12, abs=1e-15, nan_ok=True)
 
 
 def assert_column(column: npt.NDArray[np.number], length: int, dtype: type[np.number]) -> None:
@@ -222,7 +253,12 @@ def test_adding_a_cell_leaves_the_others_numbers_alone(picture: Picture, data: s
 @many
 @given(pictures())
 def test_numbers_do_not_depend_on_the_masks_dtype_or_ids(picture: Picture) -> None:
-    renamed = picture.with_mask(picture.cell_mask.astype(np.int64) * 31_000_000)
+    nuclei = picture.nucleus_mask
+    renamed = Picture(
+        picture.cell_mask.astype(np.int64) * 31_000_000,
+        picture.channels,
+        None if nuclei is None else nuclei.astype(np.uint64) * 31_000_000,
+    )
     a, b = measure(picture.decoded, 0.99), measure(renamed.decoded, 0.99)
     assert b.mask_ids.tolist() == (a.mask_ids * 31_000_000).tolist()
     assert a.rles == b.rles
@@ -302,10 +338,14 @@ def test_the_notebooks_fraction_does_not_depend_on_the_recipe(percentile: float)
         np.testing.assert_equal(a["fraction_notebook"], b["fraction_notebook"])
 
 
-def test_focus_is_measured_in_green_and_blue_only() -> None:
-    cells = measured("111 111")
-    given = {name for name, stats in cells.channels.items() if not np.isnan(stats.measures["brenner"]).any()}
-    assert given == {"green", "blue"}
+@pytest.mark.parametrize("of", CHANNEL_MEASURES, ids=lambda of: of.name)
+def test_a_measure_is_taken_in_the_channels_that_the_table_says(of: Measure) -> None:
+    mask = drawn("1111 1111 ....")
+    noise = np.random.default_rng(0).integers(0, 256, (len(CHANNELS), *mask.shape), np.uint8)
+    picture = Picture(mask, dict(zip(CHANNELS, noise, strict=True)), drawn("1... .... ...."))
+    cells = measure(picture.decoded, 0.99)
+    given = [name for name in CHANNELS if not np.isnan(cells.channels[name].measures[of.name]).any()]
+    assert given == [name for name in CHANNELS if name in of.channels]
 
 
 def test_each_cell_has_the_area_of_the_nucleus_with_its_id_and_others_are_left_out() -> None:
@@ -329,16 +369,27 @@ def test_without_a_nucleus_mask_there_is_no_column_of_nuclei() -> None:
     assert "nucleus_area" not in measured("11 22").shape
 
 
-def test_the_spread_of_a_million_bright_pixels_is_exact() -> None:
-    counts = np.zeros((1, LEVELS), np.int64)
-    counts[0, [254, 255]] = 1, 999_999
-    exact = math.sqrt(999_999) / 1_000_000  # sqrt(p (1 - p)) of a coin
-    assert intensities(counts)["intensity_std"][0] == pytest.approx(exact, rel=1e-12)
+def test_a_cell_without_a_nucleus_is_all_cytoplasm_and_one_that_is_all_nucleus_has_none() -> None:
+    mask = drawn("11.22")
+    picture = Picture(mask, painted(mask), drawn("..122"))
+    cells = measure(picture.decoded, 0.99)
+    for name in ("green", "blue"):
+        measures = cells.channels[name].measures
+        means = measures["intensity_mean"]
+        np.testing.assert_equal(measures["intensity_nucleus"], [math.nan, means[1]])
+        np.testing.assert_equal(measures["intensity_nucleus_rim"][0], math.nan)
+        np.testing.assert_equal(measures["intensity_cytoplasm"], [means[0], math.nan])
 
 
-def test_no_cells_have_intensities_of_the_right_dtype() -> None:
-    for column in intensities(np.zeros((0, LEVELS), np.int64)).values():
-        assert_column(column, 0, np.float64)
+def test_scattered_cells_measure_as_in_their_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = GALLERY["labels with gaps"]
+    made = []
+    for boxes_fit in (True, False):
+        monkeypatch.setattr(crops, "fit", lambda *_, answer=boxes_fit: answer)
+        made.append(measure(picture.decoded, 0.99))
+    for name in CHANNELS:
+        one, other = (dict(cells.channels[name].measures) for cells in made)
+        np.testing.assert_equal(one, other)
 
 
 def test_65535_cells_of_one_pixel_are_measured_in_bounded_memory() -> None:

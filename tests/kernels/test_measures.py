@@ -9,7 +9,7 @@ import pytest
 
 from hpastore import kernels
 from hpastore.errors import UsageError
-from hpastore.kernels.measures import BRENNER_CHANNELS, CHANNEL_MEASURES, SHAPE_MEASURES, Measure, channel_of
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, Measure, channel_of
 from hpastore.model import CHANNELS
 
 MEASURES = (*SHAPE_MEASURES, *CHANNEL_MEASURES)
@@ -41,8 +41,13 @@ def test_a_count_has_no_unit_and_no_brackets() -> None:
     assert Measure("area", "integer", "px²", "How large").comment == "How large [px²]"
 
 
-def test_focus_is_measured_in_channels_that_there_are() -> None:
-    assert set(BRENNER_CHANNELS) < set(CHANNELS)
+@pytest.mark.parametrize("measure", CHANNEL_MEASURES, ids=lambda measure: measure.name)
+def test_a_measure_says_in_its_sentence_which_channels_have_it(measure: Measure) -> None:
+    *others, last = measure.channels
+    only = f"{', '.join(others)} and {last} only"
+    assert set(measure.channels) <= set(CHANNELS)
+    assert (only in measure.sentence) == (measure.channels != CHANNELS)
+    assert ("only" in measure.sentence) == (measure.channels != CHANNELS)
 
 
 @pytest.mark.parametrize("name", [m.name for m in SHAPE_MEASURES if m.kind != "flag"])
@@ -51,14 +56,17 @@ def test_a_measure_of_shape_is_of_no_channel_whatever_is_asked(name: str, channe
     assert channel_of(name, channel) is None
 
 
-@pytest.mark.parametrize("name", [m.name for m in CHANNEL_MEASURES])
+@pytest.mark.parametrize("measure", CHANNEL_MEASURES, ids=lambda measure: measure.name)
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_measure_of_grey_levels_is_of_the_channel_that_is_asked(name: str, channel: str) -> None:
-    if name == "brenner" and channel not in BRENNER_CHANNELS:
-        with pytest.raises(UsageError, match=r"no channel '\w+' for brenner; there are green, blue$"):
-            channel_of(name, channel)
+def test_a_measure_of_grey_levels_is_of_the_channel_that_is_asked(measure: Measure, channel: str) -> None:
+    if channel in measure.channels:
+        assert channel_of(measure.name, channel) == channel
     else:
-        assert channel_of(name, channel) == channel
+        having = ", ".join(measure.channels)
+        with pytest.raises(
+            UsageError, match=f"no channel '{channel}' for {measure.name}; there are {having}$"
+        ):
+            channel_of(measure.name, channel)
 
 
 @pytest.mark.parametrize("channel", [None, "", "purple", "Green"])
