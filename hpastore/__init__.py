@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hpastore.errors import HpastoreError
     from hpastore.export.choice import Choice
     from hpastore.export.coco import export_coco
+    from hpastore.export.figure import save_figure
     from hpastore.export.images import export_images
     from hpastore.export.manifest import verify
     from hpastore.export.mmdet import export_mmdet
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.remeasure import remeasure
     from hpastore.ingest.run import ingest, plan, retry
+    from hpastore.plot.drift import plot_drift
+    from hpastore.plot.gallery import plot_gallery
+    from hpastore.plot.hist import plot_hist
+    from hpastore.plot.overlay import plot_overlay
     from hpastore.store.backup import backup
     from hpastore.store.doctor import Finding, doctor
     from hpastore.store.dump import dump
@@ -56,6 +61,7 @@ _HOMES = {
     "errors": ("HpastoreError",),
     "export.choice": ("Choice",),
     "export.coco": ("export_coco",),
+    "export.figure": ("save_figure",),
     "export.images": ("export_images",),
     "export.manifest": ("verify",),
     "export.mmdet": ("export_mmdet",),
@@ -64,6 +70,10 @@ _HOMES = {
     "ingest.discover": ("Layout",),
     "ingest.remeasure": ("remeasure",),
     "ingest.run": ("ingest", "plan", "retry"),
+    "plot.drift": ("plot_drift",),
+    "plot.gallery": ("plot_gallery",),
+    "plot.hist": ("plot_hist",),
+    "plot.overlay": ("plot_overlay",),
     "store.backup": ("backup",),
     "store.doctor": ("Finding", "doctor"),
     "store.dump": ("dump",),
@@ -97,6 +107,11 @@ __all__ = [
     "export_csv",
     "export_images",
     "verify",
+    "plot_hist",
+    "plot_gallery",
+    "plot_overlay",
+    "plot_drift",
+    "save_figure",
     "query",
     "dump",
     "make_sample",

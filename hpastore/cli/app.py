@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, doctor, export, ingest, sql
+from hpastore.cli import clean, db, doctor, export, ingest, plot, sql
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
@@ -44,6 +44,7 @@ app.command("thresholds")(clean.thresholds)
 app.add_typer(clean.app, name="clean")
 app.add_typer(export.app, name="export")
 app.command("verify")(export.verify)
+app.add_typer(plot.app, name="plot")
 app.command("sql")(sql.sql)
 app.command("dump")(sql.dump)
 app.add_typer(db.app, name="db")

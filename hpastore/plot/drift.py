@@ -22,7 +22,7 @@ NOW: Final = "now"
 _HEADS: Final = ("lower bound", "upper bound", "share kept")
 _ROW: Final = 0.85
 """Inches."""
-_TICKS: Final = 10
+_TICKS: Final = 6
 _SPAN: Final = 0.05
 """Share of a value that an axis spans at least, so that a tremor does not look like a leap."""
 

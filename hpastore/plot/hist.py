@@ -32,6 +32,9 @@ _COLUMNS: Final = 4
 _SHOWN: Final = (0.001, 0.999)
 """Which part of all values an axis shows at least, where the measure is no share."""
 
+_FAR: Final = 0.3
+"""Times this part by which the axis may be longer, to show all."""
+
 _HEAVY: Final = 20
 """Times the median that the largest shown value may be on an even axis."""
 
@@ -184,7 +187,7 @@ class _Axis:
             return _Axis(np.linspace(0, 1, _BINS + 1), (0, 1), log=False)
         lines = [value for panel in panels if panel.values.size for value, _ in panel.bounds]
         share = unit.startswith("share")
-        ends = (0.0, values.max()) if share else np.quantile(values, _SHOWN)
+        ends = (0.0, values.max()) if share else _most_of(values)
         low, high = float(min(ends[0], *lines, np.inf)), float(max(ends[1], *lines, -np.inf))
         if low > 0 and high > _HEAVY * np.median(values):
             pad = (high / low) ** 0.02
@@ -197,6 +200,13 @@ class _Axis:
     def beyond(self, values: Values) -> int:
         """Count the values that the axis does not show."""
         return int(((values < self.edges[0]) | (values > self.edges[-1])).sum())
+
+
+def _most_of(values: Values) -> tuple[float, float]:
+    """Where most values lie; at their ends, unless the farthest lie far away."""
+    low, high = np.quantile(values, _SHOWN)
+    room = _FAR * (high - low)
+    return max(values.min(), low - room), min(values.max(), high + room)
 
 
 def _grid(n: int) -> tuple[Figure, list[Axes], Axes]:

@@ -100,7 +100,7 @@ def plot_overlay(
     panels = [{row[0]: _word(row[2], row[3]) for row in verdicts if row[1] == under} for under in judged]
     words = sorted({word for panel in panels for word in panel.values()} - {KEPT_WORD})
     ways = {KEPT_WORD: (KEPT, "-"), **lines_of(words), NOT_JUDGED: ("white", (0, (1, 1)))}
-    figure, places_of = _grid(max(1, len(panels)), height / width, len(ways))
+    figure, places_of = _grid(max(1, len(panels)), height / width, len(words) + 2)
     titles = [label_name(under) for under in judged] or [_unjudged(labels)]
     for axes, panel, title in zip(places_of, panels or [{}], titles, strict=True):
         axes.imshow(picture, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")

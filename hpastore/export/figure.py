@@ -1,0 +1,66 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hpastore.errors import ExportError, UsageError
+from hpastore.export.output import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_METADATA: Final[dict[str, dict[str, Any]]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+"""By suffix, what Matplotlib would write of itself and the time."""
+
+
+def save_figure(figure: Figure, out: Path | str, *, force: bool = False) -> Path:
+    """Write a figure as PNG, SVG or PDF, by the file's suffix; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    out : Path
+    force : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is of no such format.
+    ExportError
+        If the file exists or cannot be written.
+    """
+    from matplotlib import style
+
+    out = Path(out)
+    check_figure(out, force=force)
+    settings = {"svg.hashsalt": "hpastore"}
+    with whole_file(out, force=force) as temporary, style.context(["default", settings]):
+        suffix = out.suffix.lower()
+        figure.savefig(temporary, format=suffix[1:], metadata=_METADATA[suffix])
+    return out
+
+
+def check_figure(out: Path, *, force: bool) -> None:
+    """Refuse a file that `save_figure` would not write, before time is spent on drawing.
+
+    Raises
+    ------
+    UsageError, ExportError
+        As of `save_figure`.
+    """
+    if out.suffix.lower() not in _METADATA:
+        raise UsageError(f"{out}: no format {out.suffix!r}; a figure's name ends in {', '.join(_METADATA)}")
+    if out.exists() and not force:
+        raise ExportError(out, "exists; choose another name, or replace it with --force")
