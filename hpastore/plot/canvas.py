@@ -109,15 +109,14 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
-def number(value: float | None) -> str:
-    """A value in three digits."""
-    return "-" if value is None else f"{value:.3g}"
+def number(value: float | None, digits: int = 3) -> str:
+    """A value in some digits, or all of those before the point; a missing one is a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
 
 
 def apart(value: float, other: float) -> tuple[str, str]:
-    """Two values that differ in as many digits, from three on, as it takes to see it."""
-    return next(
-        pair
-        for digits in range(3, 18)
-        if len({*(pair := (f"{value:.{digits}g}", f"{other:.{digits}g}"))}) > 1
-    )
+    """Two values that differ, in as many digits as it takes to see it."""
+    pairs = ((number(value, digits), number(other, digits)) for digits in range(3, 18))
+    return next(pair for pair in pairs if pair[0] != pair[1])

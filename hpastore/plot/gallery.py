@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hpastore.errors import RejectedError, UsageError
+from hpastore.kernels.measures import SHAPE_MEASURES
 from hpastore.model import REASONS, require_label
 from hpastore.plot.canvas import (
     DROPPED,
@@ -41,14 +42,17 @@ WHICH: Final = ("all", "kept", "dropped", "below", "above", "near-lower", "near-
 MOST: Final = 400
 """Cells of one gallery."""
 
+_FLAGS: Final = [m.name for m in SHAPE_MEASURES if m.kind == "flag"]
+
 _COLUMNS: Final = 6
 _TILE: Final = 1.9
 """Inches."""
-_CAPTION: Final = 0.58
 _PIXELS: Final = 320
 """What of a tile's width is kept: a little more than its place has."""
 _CHARACTERS: Final = 40
 """Of a caption's line."""
+_LINE: Final = 8.5
+"""Points from one line to the next."""
 _PAPER: Final = 200
 """Grey level of what lies outside an image."""
 
@@ -58,9 +62,8 @@ class _Tile(NamedTuple):
 
     subject: pictures.Subject
     place: pictures.Place
-    verdict: str
-    value: tuple[str, ...]
-    """In one line or two."""
+    caption: tuple[str, ...]
+    """Its name, and what else is to be said."""
 
 
 class _Drawn(NamedTuple):
@@ -132,13 +135,13 @@ def plot_gallery(
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else []
         wanted = _wanted(chosen, rules, label, which, rule)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        tiles = _tiles(connection, subjects, rules)
+        tiles = _tiles(connection, subjects, rules, one_label=label is not None)
         names = sorted({subject.image_name for subject in subjects})
         files = pictures.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
-    figure, places = _grid(len(tiles))
+    figure, places = _grid(len(tiles), max((len(tile.caption) for tile in tiles), default=0))
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
-        _draw(axes, tile, result, one_label=label is not None)
+        _draw(axes, tile, result)
     asked = f"{which} {rule}" if rule else which
     of = f"{chosen.name}, {asked}" if chosen else "no clean set"
     of += f", {label_name(label)}" if label is not None else ""
@@ -214,20 +217,27 @@ def _choose(
 
 
 def _tiles(
-    connection: Connection, subjects: Sequence[pictures.Subject], rules: Sequence[pictures.RuleOfLabel]
+    connection: Connection,
+    subjects: Sequence[pictures.Subject],
+    rules: Sequence[pictures.RuleOfLabel],
+    *,
+    one_label: bool,
 ) -> list[_Tile]:
     cells = sorted({subject.cell_id for subject in subjects})
     places = pictures.places(connection, cells)
     values = pictures.measures_of(connection, cells)
-    return [
-        _Tile(
-            subject,
-            places[subject.cell_id],
-            _verdict(subject),
-            _value(subject, values[subject.cell_id], rules),
-        )
-        for subject in subjects
-    ]
+    tiles = []
+    for subject in subjects:
+        cell = f":{subject.mask_id}"
+        name = shortened(subject.image_name, _CHARACTERS - len(cell)) + cell
+        said = [name, "" if one_label else _label(subject), _verdict(subject)]
+        said += _value(subject, values[subject.cell_id], rules)
+        tiles.append(_Tile(subject, places[subject.cell_id], tuple(filter(None, said))))
+    return tiles
+
+
+def _label(subject: pictures.Subject) -> str:
+    return label_name(subject.label_id) if subject.label_id is not None else f"labels {subject.labels or '-'}"
 
 
 def _verdict(subject: pictures.Subject) -> str:
@@ -239,16 +249,16 @@ def _verdict(subject: pictures.Subject) -> str:
 
 def _value(
     subject: pictures.Subject, values: pictures.Values, rules: Sequence[pictures.RuleOfLabel]
-) -> tuple[str, ...]:
+) -> list[str]:
     """A cell's value by the rule that dropped it, or else by the one that is shown, and the bounds."""
     if subject.clean is None:
-        return (f"green fraction {number(values['fraction', 'green'])}",)
+        return [f"green fraction {number(values['fraction', 'green'])}"]
     rule = _telling(subject, rules)
-    if rule is None:
-        return ()
+    if rule is None or rule.measure in _FLAGS:
+        return []
     what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
     lies = _against(values.get((rule.measure, rule.channel)), rule)
-    return (f"{what} {lies}",) if len(what) + len(lies) < _CHARACTERS else (what, lies)
+    return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
 
 
 def _telling(subject: pictures.Subject, rules: Sequence[pictures.RuleOfLabel]) -> pictures.RuleOfLabel | None:
@@ -307,22 +317,23 @@ def _cut(picture: Picture, place: pictures.Place) -> _Drawn:
     return _Drawn(reduced(tile, _PIXELS), (x, y), side, outlines(place))
 
 
-def _grid(n: int) -> tuple[Figure, list[Axes]]:
+def _grid(n: int, lines: int) -> tuple[Figure, list[Axes]]:
     """Make a place for each tile, from the top left."""
     columns, rows = _COLUMNS, max(1, ceil(n / _COLUMNS))
     gap, edge, top, bottom = 0.15, 0.15, 0.4, 0.3
+    caption = (4 + _LINE * lines) / 72 + gap
     width = columns * (_TILE + gap) - gap + 2 * edge
-    height = top + rows * (_TILE + _CAPTION) + bottom
+    height = top + rows * (_TILE + caption) + bottom
     figure = blank(width, height)
     places = []
     for i in range(n):
         row, column = divmod(i, columns)
-        left, low = edge + column * (_TILE + gap), height - top - row * (_TILE + _CAPTION) - _TILE
+        left, low = edge + column * (_TILE + gap), height - top - row * (_TILE + caption) - _TILE
         places.append(figure.add_axes((left / width, low / height, _TILE / width, _TILE / height)))
     return figure, places
 
 
-def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str, *, one_label: bool) -> None:
+def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.patheffects import Normal, Stroke
 
@@ -349,13 +360,11 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str, *, one_label: bool) -> N
     frame = FAINT if tile.subject.clean is None else KEPT if tile.subject.clean else DROPPED
     for spine in axes.spines.values():
         spine.set(visible=True, color=frame, linewidth=2)
-    cell = f":{tile.subject.mask_id}"
-    lines = [shortened(tile.subject.image_name, _CHARACTERS - len(cell)) + cell, *_words(tile, one_label)]
-    for line, text in enumerate(lines):
+    for line, text in enumerate(tile.caption):
         axes.annotate(
             shortened(text, _CHARACTERS),
             (0, 0),
-            xytext=(0, -4 - 8.5 * line),
+            xytext=(0, -4 - _LINE * line),
             xycoords="axes fraction",
             textcoords="offset points",
             va="top",
@@ -363,18 +372,6 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str, *, one_label: bool) -> N
             family="DejaVu Sans Mono" if line == 0 else None,
             color=INK,
         )
-
-
-def _words(tile: _Tile, one_label: bool) -> list[str]:
-    """What stands under a cell's name."""
-    label = tile.subject.label_id
-    which = label_name(label) if label is not None else f"labels {tile.subject.labels or 'none'}"
-    which = "" if one_label else which
-    if not tile.verdict:
-        return [*([which] if which else []), *tile.value]
-    room = _CHARACTERS - len(tile.verdict) - 2
-    verdict = f"{tile.verdict}, {shortened(which, room)}" if which and room > 4 else tile.verdict
-    return [verdict, *tile.value]
 
 
 def _say(figure: Figure, title: str, chosen: Look, *, empty: bool) -> None:
