@@ -135,7 +135,8 @@ def plot_gallery(
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else []
         wanted = _wanted(chosen, rules, label, which, rule)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        tiles = _tiles(connection, subjects, rules, one_label=label is not None)
+        told = [rule for rule in rules if rule.shown] if wanted.side else rules
+        tiles = _tiles(connection, subjects, told, one_label=label is not None)
         names = sorted({subject.image_name for subject in subjects})
         files = pictures.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)

@@ -149,14 +149,12 @@ def _bounds(
 
 
 def _panels(
-    labels: Sequence[int], rows: list[Any], bounds: dict[int, list[tuple[float, bool]]] | None
+    labels: Sequence[int], rows: npt.NDArray[Any], bounds: dict[int, list[tuple[float, bool]]] | None
 ) -> list[_Panel]:
-    of_label = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    values = np.fromiter((np.nan if row[1] is None else row[1] for row in rows), np.float64, len(rows))
-    clean = np.fromiter((bool(row[2]) for row in rows), np.bool_, len(rows))
     panels = []
     for label in labels:
-        mine, kept = values[of_label == label], clean[of_label == label]
+        of_label = rows[rows["label"] == label]
+        mine, kept = of_label["value"], of_label["clean"]
         has = ~np.isnan(mine)
         lines = tuple(bounds.get(label, ())) if bounds is not None else ()
         without = (int((~has).sum()), int(kept[~has].sum()))

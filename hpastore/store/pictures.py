@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Connection, and_, case, cast, func, literal, null, select
 
 from hpastore.errors import NotFoundError
@@ -32,6 +34,9 @@ Values = Mapping[tuple[str, str | None], float | None]
 
 _SHAPES: Final = {m.name: m.kind for m in SHAPE_MEASURES}
 _LEVELS: Final = tuple(m.name for m in CHANNEL_MEASURES)
+
+_AT_ONCE: Final = 10_000
+"""Rows that are held at once, where there may be millions."""
 
 
 class FoundSet(NamedTuple):
@@ -174,11 +179,15 @@ def own_channels(connection: Connection, measure: str) -> set[str | None]:
 
 def values_by_label(
     connection: Connection, measure: str, channel: str | None, label: int | None, set_id: int | None
-) -> list[Any]:
-    """Read a measure of many cells: ``label_id, value, clean``.
+) -> npt.NDArray[Any]:
+    """Read a measure of many cells.
 
     Of a clean set these are the cells that it judged, under the label that it judged them by; without
-    one all cells of images with a single label, and `clean` is NULL.
+    one all cells of images with a single label, of which none is clean.
+
+    Returns
+    -------
+    (N,) of int64 ``label``, float64 ``value``, NaN where it is NULL, and bool ``clean``
     """
     value = _value(measure, channel)
     if set_id is None:
@@ -192,7 +201,10 @@ def values_by_label(
         statement = statement.where(CleanSetCell.clean_set_id == set_id, LIVE)
     if label is not None:
         statement = statement.where(label_id == label)
-    return list(connection.execute(statement).all())
+    with connection.execute(statement, execution_options={"yield_per": _AT_ONCE}) as result:
+        read = (row for part in result.partitions() for row in part)
+        plain = ((of, np.nan if value is None else value, bool(clean)) for of, value, clean in read)
+        return np.fromiter(plain, [("label", np.int64), ("value", np.float64), ("clean", np.bool_)])
 
 
 def count_by_image(connection: Connection, wanted: Wanted) -> list[tuple[str, int]]:

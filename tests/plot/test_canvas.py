@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hpastore
+from hpastore.errors import UsageError
+from hpastore.model import REASONS
+from hpastore.plot import canvas
+from hpastore.store.engine import Store
+from tests.world import is_a_file
+
+
+@is_a_file
+def test_a_figure_without_matplotlib_says_how_to_get_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canvas, "find_spec", lambda name: None)
+    for draw in (hpastore.plot_hist, hpastore.plot_gallery):
+        with pytest.raises(UsageError, match=r"pip install 'hpastore\[plot\]'"):
+            draw(store)
+
+
+def test_drawing_leaves_no_backend_and_no_setting_behind(tmp_path: Path) -> None:
+    script = """
+import sys, hpastore
+hpastore.plot_hist
+assert "matplotlib" not in sys.modules
+with hpastore.open_store("cells.db", create=True) as store:
+    import matplotlib
+    names = [name for name in matplotlib.rcParams if name != "backend"]  # asking for it chooses one
+    before = [matplotlib.rcParams[name] for name in names]
+    figure = hpastore.plot_gallery(store)
+    hpastore.save_figure(figure, "empty.png")
+assert [matplotlib.rcParams[name] for name in names] == before
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "empty.png").is_file()
+
+
+def test_no_two_reasons_look_alike() -> None:
+    reasons = [*REASONS, *(f"rule_{i}" for i in range(8))]
+    ways = canvas.lines_of(reasons)
+    assert len(set(ways.values())) == len(reasons)
+    assert canvas.KEPT not in {colour for colour, _ in ways.values()}
+
+
+@given(st.text("ab-", min_size=1, max_size=200), st.integers(5, 60))
+def test_a_shortened_text_fits_and_keeps_both_ends(text: str, most: int) -> None:
+    short = canvas.shortened(text, most)
+    assert len(short) == min(len(text), most)
+    assert (short == text) == (len(text) <= most)
+    assert (short[0], short[-1]) == (text[0], text[-1])
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_values_that_differ_are_written_apart(value: float, other: float) -> None:
+    if value == other:
+        return
+    shown = canvas.apart(value, other)
+    assert shown[0] != shown[1]
+
+
+def test_a_value_has_three_digits_or_all_before_its_point() -> None:
+    shown = [canvas.number(value) for value in (0.012345, 1, 123.456, 12345.6, None)]
+    assert shown == ["0.0123", "1", "123", "12346", "-"]

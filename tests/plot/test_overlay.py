@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import hpastore
+from hpastore.errors import NotFoundError, RejectedError, UsageError
+from hpastore.plot.canvas import KEPT, lines_of
+from hpastore.store.engine import Store
+from tests.plot.conftest import RECIPE, one_database
+from tests.world import name_of, rows
+
+
+def drawn(axes: Any) -> dict[str, tuple[int, str]]:
+    """Number and colour of the outlines by verdict."""
+    from matplotlib.colors import to_hex
+
+    return {
+        lines.get_label(): (len(lines.get_paths()), to_hex(lines.get_edgecolor()[0]).upper())
+        for lines in axes.collections
+        if not lines.get_label().startswith("_")
+    }
+
+
+def test_cells_are_outlined_in_the_colours_of_their_verdicts_with_their_ids(filled: Store) -> None:
+    figure = hpastore.plot_overlay(filled, name_of(0))
+    (axes,) = figure.axes
+    found = rows(
+        filled, "SELECT coalesce(reason, 'kept') AS word FROM clean_cell WHERE image_name = 'image-00'"
+    )
+    words = [row["word"] for row in found]
+    assert sorted(words) == ["above_upper", "below_lower", "kept"]
+    ways = {"kept": (KEPT, "-"), **lines_of(["above_upper", "below_lower"])}
+    assert drawn(axes) == {word: (1, ways[word][0]) for word in words}
+    assert [text.get_text() for text in axes.texts] == ["1", "3", "5"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *("kept (1)", "above_upper (1)", "below_lower (1)")
+    ]
+    assert axes.get_title("left") == "0 Nucleoplasm"
+    assert figure.texts[0].get_text() == f"{name_of(0)}: 3 cells, verdicts of mine@1"
+
+
+@one_database
+def test_the_image_is_as_it_is_in_its_files_and_an_outline_lies_on_its_cell(
+    filled: Store, root: Path
+) -> None:
+    (axes,) = hpastore.plot_overlay(filled, name_of(1), channels="yellow", gain=2).axes
+    pixels = cv2.imread(str(root / "train" / f"{name_of(1)}_yellow.png"), -1)
+    assert pixels is not None
+    shown = np.minimum(pixels.astype(int) * 2, 255)
+    assert np.array_equal(np.asarray(axes.images[0].get_array())[:, :, 1], shown)
+    extents = axes.collections[0].get_paths()[0].get_extents()
+    assert (extents.x0, extents.x1, extents.y0, extents.y1) == (0, 3, 2, 11)
+    x, y = axes.texts[0].get_position()
+    assert 0 <= x <= 3
+    assert 2 <= y <= 11
+
+
+def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> None:
+    (axes,) = hpastore.plot_overlay(filled, name_of(2)).axes
+    assert drawn(axes) == {"not in the set": (2, "#FFFFFF")}
+    assert axes.get_title("left") == "labels 0|16"
+    hpastore.create_clean_set(filled, "all", hpastore.CleanRecipe(RECIPE.rules, 0, "all"))
+    figure = hpastore.plot_overlay(filled, name_of(2))
+    assert [axes.get_title("left") for axes in figure.axes] == ["0 Nucleoplasm", "16 Cytosol"]
+    assert [sum(n for n, _ in drawn(axes).values()) for axes in figure.axes] == [2, 2]
+    assert len(hpastore.plot_overlay(filled, name_of(2), label=16).axes) == 1
+    with pytest.raises(UsageError, match=r"image-02 has no label 3; its labels are 0\|16"):
+        hpastore.plot_overlay(filled, name_of(2), label=3)
+
+
+@one_database
+def test_without_a_clean_set_cells_are_white(store: Store, root: Path) -> None:
+    hpastore.ingest(store, root, jobs=1)
+    figure = hpastore.plot_overlay(store, name_of(0))
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["cells (3)"]
+    assert figure.texts[0].get_text().endswith("no clean set")
+
+
+@one_database
+def test_a_file_that_is_gone_or_changed_is_an_error(filled: Store, root: Path) -> None:
+    path = root / "train" / f"{name_of(0)}_green.png"
+    path.write_bytes((root / "train" / f"{name_of(1)}_green.png").read_bytes())
+    with pytest.raises(RejectedError, match=r"_green\.png: has changed since it was ingested; run 'hpastore"):
+        hpastore.plot_overlay(filled, name_of(0))
+    path.unlink()
+    with pytest.raises(RejectedError, match=r"_green\.png: does not exist"):
+        hpastore.plot_overlay(filled, name_of(0))
+    hpastore.plot_overlay(filled, name_of(0), channels="rb")
+    with pytest.raises(NotFoundError, match="no image nobody"):
+        hpastore.plot_overlay(filled, "nobody")
