@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.remeasure import remeasure
     from hpastore.ingest.run import ingest, plan, retry
+    from hpastore.kernels.custom import UserMeasure
     from hpastore.plot.drift import plot_drift
     from hpastore.plot.gallery import plot_gallery
     from hpastore.plot.hist import plot_hist
@@ -70,6 +71,7 @@ _HOMES = {
     "ingest.discover": ("Layout",),
     "ingest.remeasure": ("remeasure",),
     "ingest.run": ("ingest", "plan", "retry"),
+    "kernels.custom": ("UserMeasure",),
     "plot.drift": ("plot_drift",),
     "plot.gallery": ("plot_gallery",),
     "plot.hist": ("plot_hist",),
@@ -92,6 +94,7 @@ __all__ = [
     "plan",
     "ingest",
     "remeasure",
+    "UserMeasure",
     "retry",
     "status",
     "failures",

@@ -87,6 +87,7 @@ FAILURE_CODES: Final = {
     "conflict": "another root has another image of this name",
     "worker_crash": "worker processes died on the image again and again",
     "timeout": "the image took longer than a worker may take",
+    "measure": "a measure that a user added fails on a cell",
 }
 """Why an image can be rejected."""
 
@@ -361,12 +362,19 @@ class Cells:
         K compressed COCO counts strings.
     channels
         By the names of `CHANNELS`.
+    custom
+        (K,) arrays of the measures that users added, by name and channel; NaN is NULL, and the channel is
+        None for a measure of the cell as a whole.
+    custom_versions
+        Versions of those measures, by name.
     """
 
     mask_ids: npt.NDArray[np.int64]
     shape: Mapping[str, npt.NDArray[np.int64]]
     rles: tuple[str, ...]
     channels: Mapping[str, ChannelStats]
+    custom: Mapping[tuple[str, str | None], npt.NDArray[np.float64]] = field(default_factory=dict)
+    custom_versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import cv2
 
-from hpastore.errors import RejectedError
+from hpastore.errors import MeasureError, RejectedError
 from hpastore.failpoints import reach
+from hpastore.ingest.installed import load_measures
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
 from hpastore.model import CHANNELS, ROLES, Failure, FileRecord, Measured, Source, Touched
@@ -56,9 +57,12 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         if differing and task.elsewhere is not None:
             return conflict(source, task.elsewhere)
         decoded = decode(source, root)
-        cells = measure(decoded, background_percentile)
+        cells = measure(decoded, background_percentile, load_measures())
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
+    except MeasureError as error:
+        message = f"{source.name}: {error}; mend the measure, then hpastore retry"
+        return Failure(source.name, source.files[0].uri, "measure", message, source.files)
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise

@@ -51,7 +51,7 @@ def moments(counts: _Ints) -> Moments:
     return Moments(n, total, middle, total - middle * n, square)
 
 
-def of_histograms(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
+def of_levels(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
     """Measure grey levels from histograms.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.kernels import crops, shape
-from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above
+from hpastore.kernels.custom import UserMeasure, of_crops, of_histograms
+from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above, unpack
 from hpastore.kernels.labels import LabelImage, label_image
-from hpastore.kernels.levels import Moments, moments, of_histograms, of_sums
+from hpastore.kernels.levels import Moments, moments, of_levels, of_sums
 from hpastore.kernels.rle import encode_cells
 from hpastore.kernels.sums import Sums, nucleus_rows, over_image
 from hpastore.model import CHANNELS, Cells, ChannelStats, Decoded
@@ -22,7 +24,7 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 
-def measure(decoded: Decoded, background_percentile: float) -> Cells:
+def measure(decoded: Decoded, background_percentile: float, users: Sequence[UserMeasure] = ()) -> Cells:
     """Measure every cell of one image.
 
     Parameters
@@ -30,11 +32,18 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     decoded : Decoded
     background_percentile : float
         Share 0..1 of the background's pixels at or below the background level.
+    users : UserMeasure, optional
+        Measures that users added.
 
     Returns
     -------
     Cells
         K cells in ascending mask id; typed, empty arrays for an empty mask.
+
+    Raises
+    ------
+    MeasureError
+        If one that a user added fails on a cell.
     """
     label = label_image(decoded.cell_mask)
     box = shape.boxes(label)
@@ -48,12 +57,13 @@ def measure(decoded: Decoded, background_percentile: float) -> Cells:
     if decoded.nucleus_mask is not None:
         shapes["nucleus_area"] = nucleus_areas(decoded.nucleus_mask, label.ids)
     found = {name: _channel(label, decoded.channels[name], edge, background_percentile) for name in CHANNELS}
-    of_levels = {name: channel_moments for name, (_, channel_moments) in found.items()}
+    by_channel = {name: channel_moments for name, (_, channel_moments) in found.items()}
     channels = {
-        name: replace(stats, measures={**stats.measures, **of_sums(name, sums, of_levels)})
+        name: replace(stats, measures={**stats.measures, **of_sums(name, sums, by_channel)})
         for name, (stats, _) in found.items()
     }
-    return Cells(label.ids, shapes, encode_cells(label), channels)
+    cells = Cells(label.ids, shapes, encode_cells(label), channels)
+    return _with_users(cells, label, box, decoded, users) if users else cells
 
 
 def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
@@ -98,6 +108,17 @@ def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
     return result
 
 
+def _with_users(
+    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, users: Sequence[UserMeasure]
+) -> Cells:
+    """Add what users measure."""
+    custom = of_crops(users, label, box, decoded.channels)
+    for name, stats in cells.channels.items():
+        counts = unpack(stats.histogram)[1:]
+        custom |= of_histograms(users, name, label.ids.tolist(), counts)
+    return replace(cells, custom=custom, custom_versions={user.name: user.version for user in users})
+
+
 def _sums(label: LabelImage, box: shape.Boxes, decoded: Decoded) -> Sums:
     """Sum up the cells in their boxes or, where these do not fit, over the whole image."""
     rows, mask = label.rows, decoded.cell_mask
@@ -118,7 +139,7 @@ def _channel(
     background, fraction = remeasure(histogram, background_percentile)
     sums = moments(histogram[1:])
     measures = {
-        **of_histograms(histogram[1:], sums),
+        **of_levels(histogram[1:], sums),
         "fraction": fraction,
         "fraction_notebook": _fraction_notebook(histogram, channel, edge),
     }

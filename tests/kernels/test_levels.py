@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hpastore.kernels.histogram import LEVELS
-from hpastore.kernels.levels import correlation, moments, of_histograms
+from hpastore.kernels.levels import correlation, moments, of_levels
 from tests.gallery import Pixels, many
 from tests.kernels.test_measure import plain_correlation
 
@@ -63,6 +63,8 @@ def test_channels_that_are_lines_of_each_other_correlate_by_one_and_no_more(
         b = slope * a + (240 if slope < 0 else 0)
         assert correlated(a, b) == pytest.approx(expected, abs=1e-15)
         assert abs(correlated(a, b)) <= 1
+    a = np.array([14, 30, 38, 58, 8])  # 1.0000000000000002 before it is cut off
+    assert correlated(a, 3 * a + 27) == 1
 
 
 def test_a_flat_channel_does_not_correlate() -> None:
@@ -91,12 +93,12 @@ def test_the_spread_of_a_million_bright_pixels_is_exact() -> None:
     counts = np.zeros((1, LEVELS), np.int64)
     counts[0, [254, 255]] = 1, 999_999
     exact = math.sqrt(999_999) / 1_000_000  # sqrt(p (1 - p)) of a coin
-    found = of_histograms(counts, moments(counts))["intensity_std"][0]
+    found = of_levels(counts, moments(counts))["intensity_std"][0]
     assert found == pytest.approx(exact, rel=1e-12)
 
 
 def test_no_cells_have_levels_of_the_right_dtype() -> None:
     none = np.zeros((0, LEVELS), np.int64)
-    for column in of_histograms(none, moments(none)).values():
+    for column in of_levels(none, moments(none)).values():
         assert column.shape == (0,)
         assert column.dtype == np.float64

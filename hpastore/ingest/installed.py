@@ -1,0 +1,55 @@
+"""Measures that installed packages add, by entry points."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from hpastore.errors import UsageError
+from hpastore.kernels.custom import UserMeasure
+from hpastore.model import printable
+
+GROUP: Final = "hpastore.measures"
+
+
+@cache
+def load_measures() -> tuple[UserMeasure, ...]:
+    """Load the measures that users have added; once in a process, since packages stay as they are.
+
+    Returns
+    -------
+    UserMeasure
+        By name, ascending; none if no package names any.
+
+    Raises
+    ------
+    UsageError
+        If one cannot be loaded or is no `UserMeasure`, or two have one name; says of which package.
+    """
+    homes: dict[str, EntryPoint] = {}
+    found: dict[str, UserMeasure] = {}
+    for entry in entry_points(group=GROUP):
+        measure = _load(entry)
+        if measure.name in found:
+            both = f"{_said(homes[measure.name])} and {_said(entry)}"
+            raise UsageError(f"two measures are called {measure.name}: {both}; uninstall one, or rename it")
+        homes[measure.name], found[measure.name] = entry, measure
+    return tuple(found[name] for name in sorted(found))
+
+
+def _load(entry: EntryPoint) -> UserMeasure:
+    try:
+        value = entry.load()
+    except Exception as error:  # whatever a foreign module raises
+        reason = printable(f"{type(error).__name__}: {error}", 300)
+        raise UsageError(f"{_said(entry)} cannot be loaded ({reason}); mend it, or uninstall it") from error
+    if not isinstance(value, UserMeasure):
+        kind = type(value).__name__
+        raise UsageError(f"{_said(entry)} is of type {kind}; it must be an hpastore.UserMeasure")
+    return value
+
+
+def _said(entry: EntryPoint) -> str:
+    package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+    return f"measure {entry.name} = {entry.value}{package}"

@@ -1,0 +1,229 @@
+"""Measures that users add: what one is, and what it says of cells.
+
+Context: what is worth knowing of a cell nobody knows beforehand.  Decision: a measure is a function of
+what the store keeps (the cell's histogram in a channel) or of what only the image has (its mask and its
+pixels), with a name and a version of its own.  Consequence: those of histograms are learnt by a whole
+store without reading a pixel; and as the functions are foreign, what they raise or return is examined.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hpastore.errors import MeasureError, UsageError
+from hpastore.kernels.labels import LabelImage
+from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.kernels.shape import Boxes
+from hpastore.model import CHANNELS, printable
+
+Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
+"""(K,) float64 by the measure's name and the channel; the channel is None for the cell as a whole."""
+
+NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+_OURS: Final = frozenset(measure.name for measure in (*SHAPE_MEASURES, *CHANNEL_MEASURES))
+_MOST_VERSIONS: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class UserMeasure:
+    """A measure of your own, to be named by an entry point of the group ``hpastore.measures``.
+
+    It has exactly one function, which gives one number; NaN where it is not defined.
+
+    Parameters
+    ----------
+    name
+        1 to 63 small letters, digits and ``_``, a letter first; not that of a measure of hpastore.
+    version
+        1 or more; another one says that stored numbers are outdated.
+    unit
+        Such as ``px``; empty for a count.
+    sentence
+        What it is.
+    source
+        Who defined it; may be empty.
+    of_histogram
+        Function of a cell's histogram in one channel: (256,) int64, pixels at each grey level.
+    of_crops
+        Function of a cell's mask in its box, (h, w) bool, and of the channels there, (h, w) uint8 by name;
+        other cells may be in the box.  Neither can be written to.
+    channels
+        Those that the function of a histogram is asked for.
+
+    Raises
+    ------
+    UsageError
+        If any of this is not so.
+
+    Examples
+    --------
+    >>> brightness = UserMeasure("p99", 1, "grey level", "Bright", of_histogram=lambda counts: 7.0)
+    >>> brightness.kind, brightness.channels
+    ('histogram', ('red', 'green', 'blue', 'yellow'))
+    """
+
+    name: str
+    version: int
+    unit: str
+    sentence: str
+    source: str = ""
+    of_histogram: Callable[[npt.NDArray[np.int64]], float] | None = None
+    of_crops: Callable[[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.uint8]]], float] | None = None
+    channels: tuple[str, ...] = CHANNELS
+
+    def __post_init__(self) -> None:
+        for fault in _faults(self):
+            raise UsageError(f"measure {printable(repr(self.name))}: {fault}")
+
+    @property
+    def kind(self) -> str:
+        """``histogram`` or ``crops``: what it is a function of."""
+        return "histogram" if self.of_histogram else "crops"
+
+
+def of_histograms(
+    measures: Sequence[UserMeasure], channel: str, mask_ids: Sequence[int], counts: npt.NDArray[np.int64]
+) -> Values:
+    """Ask the measures of histograms about the cells of an image in one channel.
+
+    Parameters
+    ----------
+    measures
+        Those of crops are left out, and those that are not for this channel.
+    channel : str
+    mask_ids : K int
+        For messages.
+    counts : (K, 256) int64
+        Histograms of the cells; without the background.
+
+    Raises
+    ------
+    MeasureError
+        If one fails on a cell, or gives no number.
+    """
+    rows = _locked(counts)
+    found: Values = {}
+    for measure in measures:
+        if measure.of_histogram and channel in measure.channels:
+            values = [
+                _ask(measure, channel, mask_id, row) for mask_id, row in zip(mask_ids, rows, strict=True)
+            ]
+            found[measure.name, channel] = np.array(values, np.float64)
+    return found
+
+
+def of_crops(
+    measures: Sequence[UserMeasure],
+    label: LabelImage,
+    box: Boxes,
+    channels: Mapping[str, npt.NDArray[np.uint8]],
+) -> Values:
+    """Ask the measures of crops about the cells of an image.
+
+    Parameters
+    ----------
+    measures
+        Those of histograms are left out.
+    label : LabelImage
+        Of K cells.
+    box : Boxes
+        Of the cells.
+    channels : (H, W) uint8 by name
+
+    Raises
+    ------
+    MeasureError
+        If one fails on a cell, or gives no number.
+    """
+    chosen = [measure for measure in measures if measure.of_crops]
+    found: Values = {(measure.name, None): np.zeros(len(label.ids)) for measure in chosen}
+    if chosen:
+        for k, (mask, crops) in enumerate(_crops(label, box, channels)):
+            for measure in chosen:
+                found[measure.name, None][k] = _ask(measure, None, int(label.ids[k]), mask, crops)
+    return found
+
+
+def _faults(measure: UserMeasure) -> Iterator[str]:
+    """What is wrong with it, the first of which counts: one may rest on another."""
+    name, version = measure.name, measure.version
+    if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
+        yield "a name has 1 to 63 small letters, digits and '_', a letter first"
+    if name in _OURS:
+        yield "hpastore has a measure of this name; choose another"
+    if type(version) is not int or not 1 <= version <= _MOST_VERSIONS:
+        yield f"its version is a whole number from 1 on, not {printable(repr(version))}"
+    for field in ("unit", "sentence", "source"):
+        text = getattr(measure, field)
+        if not (isinstance(text, str) and text.isprintable()):
+            yield f"its {field} is one line of text, not {printable(repr(text))}"
+    if not measure.sentence:
+        yield "its sentence is empty; say what it is"
+    functions = [f for f in (measure.of_histogram, measure.of_crops) if f is not None]
+    if len(functions) != 1 or not callable(functions[0]):
+        yield "it has one function, as of_histogram or as of_crops"
+    channels = measure.channels
+    if not (isinstance(channels, tuple) and channels and set(channels) <= set(CHANNELS)):
+        yield f"its channels are a tuple of some of {', '.join(CHANNELS)}, not {printable(repr(channels))}"
+    if len(set(channels)) < len(channels):
+        yield "it names a channel twice"
+    if measure.of_crops and channels != CHANNELS:
+        yield "a function of crops is given all channels; leave channels out"
+
+
+def _crops(
+    label: LabelImage, box: Boxes, channels: Mapping[str, npt.NDArray[np.uint8]]
+) -> Iterator[tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.uint8]]]]:
+    """Mask and channels of each cell in its box."""
+    for k, (x, y, width, height) in enumerate(zip(*(values.tolist() for values in box), strict=True)):
+        window = slice(y, y + height), slice(x, x + width)
+        crops = {name: _locked(channel[window]) for name, channel in channels.items()}
+        yield _locked(label.rows[window] == k + 1), MappingProxyType(crops)
+
+
+def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same numbers, not to be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
+    """Call a foreign function, and look at what comes back."""
+    function: Any = measure.of_histogram or measure.of_crops
+    try:
+        with np.errstate(all="ignore"):  # 0 / 0 is what a user means by NaN
+            value = function(*given)
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise MeasureError(measure.name, mask_id, channel, printable(reason)) from error
+    number = _number(value)
+    if number is None:
+        reason = (
+            f"gave {printable(repr(value))}; it must give a finite number, or NaN where it is not defined"
+        )
+        raise MeasureError(measure.name, mask_id, channel, reason)
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """Take a finite real number or NaN of any type; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return None if math.isinf(number) else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign
