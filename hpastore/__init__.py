@@ -26,9 +26,31 @@ import_module("hpastore.ingest")
 del globals()["ingest"]
 
 if TYPE_CHECKING:
-    from hpastore.clean.rules import CleanRecipe, Rule
-    from hpastore.clean.select import clean_set, clean_sets, create_clean_set, thresholds
-    from hpastore.errors import HpastoreError
+    from hpastore.clean.compare import CAUSES, clean_diff, summarise_diff
+    from hpastore.clean.drift import drift
+    from hpastore.clean.explain import explain
+    from hpastore.clean.override import (
+        Override,
+        export_overrides,
+        list_overrides,
+        override_cells,
+        read_overrides,
+        undo_overrides,
+    )
+    from hpastore.clean.recipe import load_recipe
+    from hpastore.clean.rules import Bound, CleanRecipe, Rule
+    from hpastore.clean.select import (
+        clean_set,
+        clean_set_recipe,
+        clean_sets,
+        create_clean_set,
+        drop_clean_set,
+        emptied_images,
+        freeze_clean_set,
+        refresh_clean_set,
+        thresholds,
+    )
+    from hpastore.errors import HpastoreError, UsageError
     from hpastore.export.choice import Choice
     from hpastore.export.coco import export_coco
     from hpastore.export.figure import save_figure
@@ -57,9 +79,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "clean.rules": ("CleanRecipe", "Rule"),
-    "clean.select": ("clean_set", "clean_sets", "create_clean_set", "thresholds"),
-    "errors": ("HpastoreError",),
+    "clean.compare": ("CAUSES", "clean_diff", "summarise_diff"),
+    "clean.drift": ("drift",),
+    "clean.explain": ("explain",),
+    "clean.override": (
+        *("Override", "override_cells", "undo_overrides", "list_overrides"),
+        *("read_overrides", "export_overrides"),
+    ),
+    "clean.recipe": ("load_recipe",),
+    "clean.rules": ("Bound", "CleanRecipe", "Rule"),
+    "clean.select": (
+        *("clean_set", "clean_set_recipe", "clean_sets", "create_clean_set", "drop_clean_set"),
+        *("emptied_images", "freeze_clean_set", "refresh_clean_set", "thresholds"),
+    ),
+    "errors": ("HpastoreError", "UsageError"),
     "export.choice": ("Choice",),
     "export.coco": ("export_coco",),
     "export.figure": ("save_figure",),
@@ -100,10 +133,28 @@ __all__ = [
     "failures",
     "thresholds",
     "Rule",
+    "Bound",
     "CleanRecipe",
+    "load_recipe",
     "create_clean_set",
+    "refresh_clean_set",
+    "freeze_clean_set",
+    "drop_clean_set",
     "clean_sets",
     "clean_set",
+    "clean_set_recipe",
+    "emptied_images",
+    "clean_diff",
+    "summarise_diff",
+    "CAUSES",
+    "drift",
+    "explain",
+    "Override",
+    "override_cells",
+    "undo_overrides",
+    "list_overrides",
+    "read_overrides",
+    "export_overrides",
     "Choice",
     "export_coco",
     "export_mmdet",
@@ -123,6 +174,7 @@ __all__ = [
     "doctor",
     "Finding",
     "HpastoreError",
+    "UsageError",
 ]
 
 

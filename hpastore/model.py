@@ -92,6 +92,19 @@ FAILURE_CODES: Final = {
 """Why an image can be rejected."""
 
 
+REASONS: Final = (
+    "override_keep",
+    "override_drop",
+    "no_background",
+    "no_value",
+    "dark",
+    "no_threshold",
+    "below_lower",
+    "above_upper",
+    "kept_best",
+)
+"""Why a verdict is as it is; others are names of rules."""
+
 ORPHANS: Final = {
     "mask_without_image": "a mask whose image is neither in the table nor in the folder",
     "image_without_label": "an image without a row in the table",

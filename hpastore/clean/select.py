@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
+from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.model import require_label
-from hpastore.store import read, write
+from hpastore.store import clean, read
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ class CleanSetSummary:
     cells, clean
         Number of verdicts, and of those that are clean; a cell has one for each label it is judged
         against.
+    emptied
+        Number of images that lost all their cells for a label; each label of an image counts.
     """
 
     name: str
     version: int
     cells: int
     clean: int
+    emptied: int = 0
 
 
 def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = None) -> pd.DataFrame:
@@ -66,15 +70,23 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
     -----
     Equal to ``numpy.quantile(values, q)`` to the last bit, on both databases.
     """
-    rule = (rule or Rule()).checked()
+    rule = rule or Rule()
     if label is not None:
         require_label(label)
     with store.reading() as connection:
-        rows = read.thresholds(connection, rule.measure, rule.channel, rule.lower, rule.upper, label)
+        rule = rule.checked(read.own_channels(connection))
+        shares = {side: number for side, (kind, number) in rule.sides.items() if kind == "percentile"}
+        if len(shares) < 2:
+            raise UsageError(
+                f"thresholds takes two percentiles of a measure; {rule.measure} was given others"
+            )
+        rows = read.thresholds(connection, rule.measure, rule.channel, shares, label)
     return _frame(rows, ["label_id", "label", "n", "lower", "upper"])
 
 
-def create_clean_set(store: Store, name: str, recipe: CleanRecipe | None = None) -> CleanSetSummary:
+def create_clean_set(
+    store: Store, name: str, recipe: CleanRecipe | None = None, *, frozen: bool = False
+) -> CleanSetSummary:
     """Judge all cells by a recipe, and keep the verdicts under a name.
 
     Parameters
@@ -84,6 +96,8 @@ def create_clean_set(store: Store, name: str, recipe: CleanRecipe | None = None)
         A name that exists gets its next version; older ones are kept.
     recipe : CleanRecipe, optional
         By default the notebook's.
+    frozen : bool
+        Whether later versions that `refresh_clean_set` makes keep its thresholds.
 
     Returns
     -------
@@ -95,41 +109,97 @@ def create_clean_set(store: Store, name: str, recipe: CleanRecipe | None = None)
         If the name or the recipe makes no sense, or the store has no labelled cell to judge.
     """
     check_name(name)
-    recipe = (recipe or CleanRecipe()).checked()
-    columns: dict[str, Any] = {
-        "name": name,
-        "scope": recipe.scope,
-        "min_green": recipe.min_green,
-        "recipe_toml": recipe.toml(),
-        "frozen": False,
-    }
+    recipe = recipe or CleanRecipe()
 
-    def create(connection: Connection) -> tuple[int, list[read.Row]]:
-        # The moment is taken by who may write: an image that was stored before it belongs to the set.
-        columns["created_at"] = datetime.now(UTC)
-        set_id, version = write.write_clean_set(connection, columns, [_rule_row(recipe.rule)])
-        rows = read.clean_set_labels(connection, set_id)
-        if not rows:
-            raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
-        return version, rows
+    def create(connection: Connection) -> CleanSetSummary:
+        return _create(connection, name, recipe, frozen=frozen)
 
-    version, rows = store.write(create)
-    return CleanSetSummary(name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows))
+    return store.write(create)
+
+
+def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
+    """Make a new version of a clean set by the same recipe, over the cells and overrides of now.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds; the
+        new version is frozen too.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+
+    def refresh(connection: Connection) -> CleanSetSummary:
+        set_id, stem, _ = read.find_clean_set(connection, name)
+        before = read.clean_set(connection, set_id)
+        kept = None
+        if before["frozen"]:
+            positions = {rule["id"]: rule["position"] for rule in read.clean_rules(connection, set_id)}
+            bounds = read.clean_bounds(connection, set_id)
+            kept = {(positions[bound["rule_id"]], bound["label_id"]): bound for bound in bounds}
+        recipe = parse_recipe(before["recipe_toml"], f"recipe of {name}")
+        return _create(connection, stem, recipe, frozen=before["frozen"], kept=kept)
+
+    return store.write(refresh)
+
+
+def freeze_clean_set(store: Store, name: str, *, frozen: bool = True) -> None:
+    """Have a version keep its thresholds when data arrive, or follow them again.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        ``NAME``, the newest version, or ``NAME@VERSION``.
+    frozen : bool
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+    store.write(
+        lambda connection: clean.freeze(connection, read.find_clean_set(connection, name)[0], frozen=frozen)
+    )
+
+
+def drop_clean_set(store: Store, name: str) -> int:
+    """Delete a clean set: ``NAME`` with all its versions, ``NAME@VERSION`` that one.
+
+    Returns
+    -------
+    int
+        Number of versions deleted.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+
+    def drop(connection: Connection) -> int:
+        set_id, stem, _ = read.find_clean_set(connection, name)
+        ids = [set_id] if "@" in name else [row["id"] for row in read.versions(connection, stem)]
+        clean.drop(connection, ids)
+        return len(ids)
+
+    return store.write(drop)
 
 
 def clean_sets(store: Store) -> pd.DataFrame:
     """List the clean sets, one row per version, with the numbers of their verdicts."""
     with store.reading() as connection:
         rows = read.clean_sets(connection)
-    columns = [
-        *("name", "version", "created_at", "scope", "min_green", "measure", "channel"),
-        *("lower_percentile", "upper_percentile", "cells", "clean"),
-    ]
+    columns = ("name", "version", "created_at", "scope", "min_green", "frozen", "rules", "cells", "clean")
     return _frame(rows, columns)
 
 
 def clean_set(store: Store, name: str) -> pd.DataFrame:
-    """Show a clean set: per label its thresholds, and its verdicts counted by reason.
+    """Show a clean set: per label its verdicts counted by reason, and the bounds of its first percentiles.
 
     Parameters
     ----------
@@ -140,7 +210,34 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``label_id, label, n, lower, upper, cells, clean`` and a count for each reason.
+        ``label_id, label, n, lower, upper, cells, clean`` and a count for each reason that occurs, in the
+        order in which they are asked; after them ``emptied``, the images that lost all cells for the label.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+    import pandas as pd
+
+    with store.reading() as connection:
+        set_id, _, _ = read.find_clean_set(connection, name)
+        rows = read.clean_set_labels(connection, set_id)
+        reasons = read.reasons(connection, set_id)
+        emptied = read.emptied(connection, set_id)
+    found = [
+        {
+            **{column: row[column] for column in _SHOWN},
+            **{reason: row["reasons"].get(reason, 0) for reason in reasons},
+            "emptied": sum(1 for other in emptied if other["label_id"] == row["label_id"]),
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(found, columns=[*_SHOWN, *reasons, "emptied"])
+
+
+def clean_set_recipe(store: Store, name: str) -> str:
+    """Read the recipe of a clean set as it was given: TOML.
 
     Raises
     ------
@@ -149,23 +246,56 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     """
     with store.reading() as connection:
         set_id, _, _ = read.find_clean_set(connection, name)
-        rows = read.clean_set_labels(connection, set_id)
-    return _frame(rows, [*_SHOWN, *read.REASONS])
+        return str(read.clean_set(connection, set_id)["recipe_toml"])
 
 
-def _rule_row(rule: Rule) -> dict[str, Any]:
-    return {
-        "label_id": None,
-        "measure": rule.measure,
-        "channel": rule.channel,
-        "lower_percentile": rule.lower,
-        "lower_value": None,
-        "upper_percentile": rule.upper,
-        "upper_value": None,
+def emptied_images(store: Store, name: str) -> pd.DataFrame:
+    """List the images that lost all their cells for a label: ``image_name, label_id, label, cells``.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+    with store.reading() as connection:
+        set_id, _, _ = read.find_clean_set(connection, name)
+        rows = read.emptied(connection, set_id)
+    return _frame(rows, ("image_name", "label_id", "label", "cells"))
+
+
+def _create(
+    connection: Connection,
+    name: str,
+    recipe: CleanRecipe,
+    *,
+    frozen: bool,
+    kept: Any = None,
+) -> CleanSetSummary:
+    checked = recipe.checked(read.own_channels(connection))
+    store_recipe = read.current_recipe(connection)
+    columns = {
+        "name": name,
+        "scope": checked.scope,
+        "min_green": checked.min_green,
+        "min_cells": checked.min_cells,
+        "guard": checked.guard,
+        "recipe_toml": recipe_toml(checked),
+        "frozen": frozen,
+        "background_percentile": store_recipe and store_recipe.background_percentile,
+        # The moment is taken by who may write: an image that was stored before it belongs to the set.
+        "created_at": datetime.now(UTC),
     }
+    set_id, version = clean.write_clean_set(connection, columns, checked.rows(), kept)
+    rows = read.clean_set_labels(connection, set_id)
+    if not rows:
+        raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
+    emptied = len(read.emptied(connection, set_id))
+    return CleanSetSummary(
+        name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows), emptied
+    )
 
 
-def _frame(rows: list[read.Row], columns: list[str]) -> pd.DataFrame:
+def _frame(rows: Any, columns: Any) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([tuple(row.values()) for row in rows], columns=columns)
+    return pd.DataFrame([tuple(row.values()) for row in rows], columns=list(columns))

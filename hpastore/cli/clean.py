@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from hpastore.cli import show
+
+if TYPE_CHECKING:
+    from hpastore.clean.select import CleanSetSummary
+
+DRIFTED: Final = 4
 
 app = typer.Typer(no_args_is_help=True, help="Make clean sets, and look at them.")
 
@@ -39,30 +45,116 @@ def thresholds(
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="A name; one that exists gets its next version.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Rules of their own: notebook, hpa, or a TOML file.", metavar="NAME|FILE.toml"),
+    ] = None,
     measure: Measure = "fraction",
     channel: Channel = "green",
     lower: Lower = 0.001,
     upper: Upper = 0.999,
     min_green: Annotated[
-        int, typer.Option(help="Cells whose brightest green pixel is below are dark; 0 turns this off.")
-    ] = 64,
+        int | None,
+        typer.Option(help="Cells whose brightest green pixel is below are dark; 0 turns this off. [64]"),
+    ] = None,
     scope: Annotated[
-        str, typer.Option(help="single: images with one label; all: each cell against each label.")
-    ] = "single",
+        str | None,
+        typer.Option(help="single: images with one label; all: each cell against each label. [single]"),
+    ] = None,
+    min_cells: Annotated[
+        int | None,
+        typer.Option(help="Where a label has fewer cells, its percentiles bound nothing. [1]", metavar="N"),
+    ] = None,
+    guard: Annotated[
+        str | None,
+        typer.Option(help="Of an image that would lose all cells: report, or keep its best. [report]"),
+    ] = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Later versions keep its thresholds when data arrive.")
+    ] = False,
 ) -> None:
-    """Judge all cells by their label's percentiles, and keep the verdicts under a name.
+    """Judge all cells by their label's percentiles or a recipe, and keep the verdicts under a name.
 
-    Example: hpastore clean create mine --lower 0.01 --upper 0.99
+    Example: hpastore clean create mine --recipe hpa
+    """
+    from dataclasses import replace
+
+    import hpastore
+
+    if recipe is None:
+        rules = hpastore.CleanRecipe((hpastore.Rule(measure, channel, lower, upper),))
+    elif (measure, channel, lower, upper) != ("fraction", "green", 0.001, 0.999):
+        raise hpastore.UsageError(
+            "a recipe has rules of its own; --measure, --channel, --lower and --upper have none"
+        )
+    else:
+        rules = hpastore.load_recipe(recipe)
+    options: dict[str, Any] = {"min_green": min_green, "scope": scope, "min_cells": min_cells, "guard": guard}
+    given = {key: value for key, value in options.items() if value is not None}
+    if given:  # the text would say otherwise
+        rules = replace(rules, text=None, **given)
+    with show.open_store() as store:
+        _made(hpastore.create_clean_set(store, name, rules, frozen=frozen))
+
+
+@app.command("recipe")
+def recipe_(
+    name: Annotated[str | None, typer.Argument(help="One of the shipped recipes; none lists them.")] = None,
+) -> None:
+    """Print a recipe that comes with hpastore, to begin one's own with.
+
+    Example: hpastore clean recipe hpa > mine.toml
+    """
+    import hpastore
+    from hpastore.clean.recipe import recipe_toml, shipped
+
+    if name is None:
+        show.document(shipped()) if show.settings.json else print("\n".join(shipped()))
+        return
+    text = recipe_toml(hpastore.load_recipe(name))
+    show.document({"recipe": text}) if show.settings.json else print(text, end="")
+
+
+@app.command("refresh")
+def refresh(name: Name) -> None:
+    """Make a new version by the same recipe over the cells and overrides of now; a frozen one's thresholds stay.
+
+    Example: hpastore clean refresh mine
     """
     import hpastore
 
-    recipe = hpastore.CleanRecipe(hpastore.Rule(measure, channel, lower, upper), min_green, scope)
     with show.open_store() as store:
-        made = hpastore.create_clean_set(store, name, recipe)
+        _made(hpastore.refresh_clean_set(store, name))
+
+
+@app.command("freeze")
+def freeze(
+    name: Name, undo: Annotated[bool, typer.Option("--undo", help="Have it follow new data again.")] = False
+) -> None:
+    """Have a version keep its thresholds when data arrive.
+
+    Example: hpastore clean freeze mine
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        hpastore.freeze_clean_set(store, name, frozen=not undo)
+
+
+@app.command("drop")
+def drop(name: Annotated[str, typer.Argument(help="NAME, all its versions, or NAME@VERSION.")]) -> None:
+    """Delete a clean set, all its versions or one.
+
+    Example: hpastore clean drop mine@1
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        dropped = hpastore.drop_clean_set(store, name)
     if show.settings.json:
-        show.document(asdict(made))
+        show.document({"dropped": dropped})
     else:
-        print(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
+        print(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
 
 
 @app.command("list")
@@ -78,12 +170,203 @@ def list_() -> None:
 
 
 @app.command("show")
-def show_(name: Name) -> None:
-    """Show a clean set: per label its thresholds, and its verdicts counted by reason.
+def show_(
+    name: Name,
+    recipe: Annotated[bool, typer.Option("--recipe", help="Its recipe as TOML instead.")] = False,
+    emptied: Annotated[
+        bool, typer.Option("--emptied", help="The images that lost all their cells instead.")
+    ] = False,
+) -> None:
+    """Show a clean set: per label its verdicts counted by reason, and the bounds of its first percentiles.
 
     Example: hpastore clean show mine@1
     """
     import hpastore
 
     with show.open_store() as store:
-        show.frame(hpastore.clean_set(store, name))
+        if recipe:
+            text = hpastore.clean_set_recipe(store, name)
+            show.document({"recipe": text}) if show.settings.json else print(text, end="")
+        else:
+            show.frame((hpastore.emptied_images if emptied else hpastore.clean_set)(store, name))
+
+
+@app.command("diff")
+def diff(
+    a: Annotated[str, typer.Argument(help="NAME, the newest version, or NAME@VERSION.")],
+    b: Annotated[str, typer.Argument(help="What it is compared with.")],
+    summary: Annotated[bool, typer.Option("--summary", help="Only the number of cells by cause.")] = False,
+) -> None:
+    """List the cells that are clean in one set and not in the other, by cause.
+
+    Example: hpastore clean diff mine@1 mine@2
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        found = hpastore.clean_diff(store, a, b)
+    counted = hpastore.summarise_diff(found)
+    if summary:
+        show.frame(counted)
+        return
+    show.frame(found)
+    for change, cause, cells in counted.itertuples(index=False, name=None):
+        show.message(f"{cells:,} {change}: {cause}, {hpastore.CAUSES[cause]}")
+
+
+@app.command("drift")
+def drift(
+    name: Annotated[
+        str | None, typer.Argument(help="NAME or NAME@VERSION; else the newest version of each.")
+    ] = None,
+) -> None:
+    """Say what a refresh would change; exit code 4 if that is anything.
+
+    Example: hpastore clean drift
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        found = hpastore.drift(store, name)
+    if show.settings.json:
+        show.document([asdict(one) for one in found])
+    else:
+        for one in found:
+            print(one)
+    if any(one.any for one in found):
+        raise typer.Exit(DRIFTED)
+
+
+@app.command("override")
+def override(
+    cells: Annotated[list[str], typer.Argument(help="NAME:ID of each.", metavar="CELL...")],
+    keep: Annotated[
+        bool | None, typer.Option("--keep/--drop", help="Clean or not, whatever the rules say.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Forget what was decided about them.")] = False,
+    label: Annotated[int | None, typer.Option(help="Only for this label, 0..18.", metavar="L")] = None,
+    score: Annotated[float | None, typer.Option(help="How sure, 0..1.", metavar="S")] = None,
+    comment: Annotated[str | None, typer.Option(help="Why.", metavar="TEXT")] = None,
+    author: Annotated[str | None, typer.Option(help="Who decides.", metavar="NAME")] = None,
+) -> None:
+    """Decide about cells; sets follow with 'clean refresh'.
+
+    Example: hpastore clean override sample-0003:7 --drop --comment "two cells"
+    """
+    import hpastore
+
+    if undo == (keep is not None):
+        raise hpastore.UsageError("say one of --keep, --drop and --undo")
+    with show.open_store() as store:
+        if keep is None:
+            n = hpastore.undo_overrides(store, cells, label=label, every=label is None)
+        else:
+            decided = (hpastore.Override(c, keep, label, score, author, comment) for c in cells)
+            n = hpastore.override_cells(store, decided)
+    _overridden(n, "undone" if keep is None else "written")
+
+
+@app.command("overrides")
+def overrides(
+    lost: Annotated[bool, typer.Option("--lost", help="Only those without a cell.")] = False,
+) -> None:
+    """List what was decided about cells.
+
+    Example: hpastore clean overrides --lost
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        show.frame(hpastore.list_overrides(store, lost=lost))
+
+
+@app.command("override-import")
+def override_import(
+    path: Annotated[Path, typer.Argument(help="A CSV, or lines 'IMAGE_CELL SCORE'.", metavar="FILE")],
+    first_id: Annotated[
+        int, typer.Option(help="In lines: what an image's first cell is called.", min=0, max=1)
+    ] = 1,
+    keep_from: Annotated[
+        float, typer.Option(help="In lines: score from which on a cell is kept.", min=0, max=1)
+    ] = 0.5,
+) -> None:
+    """Read what was decided about cells from a file: all of it, or nothing.
+
+    Example: hpastore clean override-import scores.txt --first-id 0 --keep-from 0.8
+    """
+    import hpastore
+
+    decided = hpastore.read_overrides(path, first_id=first_id, keep_from=keep_from)
+    with show.open_store() as store:
+        _overridden(hpastore.override_cells(store, decided), "written")
+
+
+@app.command("override-export")
+def override_export(
+    path: Annotated[Path, typer.Argument(help="The CSV.", metavar="OUT.csv")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write what was decided about cells as a CSV that override-import reads.
+
+    Example: hpastore clean override-export decided.csv
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        _overridden(hpastore.export_overrides(store, path, force=force), "exported")
+
+
+def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]) -> None:
+    """Say why a cell is clean or not: every rule's verdict, in every clean set.
+
+    Example: hpastore explain sample-0003:7
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        found = hpastore.explain(store, cell)
+    if show.settings.json:
+        show.document([asdict(one) for one in found])
+        return
+    if not found:
+        show.message(f"no clean set has judged {cell}")
+    for one in found:
+        since = "" if one.since == one.version else f", since version {one.since}"
+        print(f"{one.clean_set}@{one.version}, {one.label}: {_verdict(one.clean, one.reason)}{since}")
+        told = {"value": one.value, "lower": one.lower, "upper": one.upper}
+        numbers = (f"{key} {value:.6g}" for key, value in told.items() if value is not None)
+        place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
+        print(f"  {' '.join(filter(None, (one.channel, one.measure)))}: {', '.join(numbers)}{place}")
+        if one.override:
+            print(f"  override: {one.override}")
+        rows = [
+            (c.reason, c.channel, c.measure, c.value, c.lower, c.upper, _PASSED[c.passed]) for c in one.checks
+        ]
+        show.text_table(["rule", "channel", "measure", "value", "lower", "upper", ""], rows)
+
+
+_PASSED = {True: "passes", False: "FAILS", None: "not asked"}
+
+
+def _verdict(clean: bool, reason: str | None) -> str:
+    return ("clean" if clean else "not clean") + (f", {reason}" if reason else "")
+
+
+def _made(made: CleanSetSummary) -> None:
+    if show.settings.json:
+        show.document(asdict(made))
+    else:
+        print(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
+    if made.emptied:
+        show.message(
+            f"{made.emptied} images lost all their cells for a label; "
+            f"'hpastore clean show {made.name}@{made.version} --emptied' lists them; "
+            "--guard keep keeps the best of each"
+        )
+
+
+def _overridden(n: int, done: str) -> None:
+    if show.settings.json:
+        show.document({done: n})
+    else:
+        print(f"{n} override{'' if n == 1 else 's'} {done}")

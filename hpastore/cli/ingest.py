@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpastore.cli import show
+
+if TYPE_CHECKING:
+    from hpastore.clean.drift import Drift
 
 REJECTED = 3
 WORK = 4
@@ -85,6 +89,7 @@ def ingest(
 
     Example: hpastore ingest /data/hpa -j 8
     """
+    import hpastore
     from hpastore.ingest.run import ingest as run
 
     layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
@@ -107,8 +112,9 @@ def ingest(
             stop=stop.is_set,
             progress=progress,
         )
+        drifted = [] if stop.is_set() or not summary.moved else hpastore.drift(store)
     counts = asdict(summary)
-    del counts["files"]
+    del counts["files"], counts["moved"]
     if show.settings.json:
         show.document(counts)
     else:
@@ -121,10 +127,17 @@ def ingest(
         )
     if summary.files.orphans:
         show.message("'hpastore plan' names the orphans: files that belong to no image")
+    _show_drift(drifted)
     stop.exit()
     if summary.rejected:
         show.message(f"{summary.rejected} images were rejected; 'hpastore failures' says why")
         raise typer.Exit(REJECTED)
+
+
+def _show_drift(drifted: Iterable[Drift]) -> None:
+    for one in drifted:
+        if one.any:
+            show.message(str(one))
 
 
 def plan(
@@ -164,10 +177,12 @@ def remeasure(background_percentile: BackgroundPercentile = None) -> None:
         show.progress("remeasuring") as progress,
     ):
         done = hpastore.remeasure(store, background_percentile, stop=stop.is_set, progress=progress)
+        drifted = [] if stop.is_set() or not done.remeasured else hpastore.drift(store)
     if show.settings.json:
         show.document(asdict(done))
     else:
         show.lines(asdict(done))
+    _show_drift(drifted)
     stop.exit()
 
 

@@ -55,13 +55,16 @@ Stop = Callable[[], bool]
 """Says whether to come to an end: what is in flight is finished, nothing is begun."""
 
 
+_MOVING: Final = ("new", "changed", "relabelled", "remeasured", "gone")
+
+
 @dataclass(frozen=True)
 class Summary:
-    """What an ingest did; all but `seconds` and `files` are numbers of images or cells.
+    """What an ingest did; all but `seconds`, `files` and `moved` are numbers of images or cells.
 
     `new` images were stored for the first time, `changed` ones replaced, `remeasured` ones had stale
     numbers, `gone` ones were marked as gone or pruned.  `seconds` is wall time from the start of
-    planning to the last commit.
+    planning to the last commit.  `moved` is whether the cells are others, that clean sets could follow.
     """
 
     new: int = 0
@@ -77,6 +80,7 @@ class Summary:
     files: Accounts = field(
         default=Accounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
     )
+    moved: bool = field(default=False, compare=False)
 
 
 def plan(
@@ -207,7 +211,8 @@ def ingest(
                 progress(done, len(work))
         counts += run.remeasure(stop)
         run.finish()
-    return Summary(**counts, seconds=time.monotonic() - began, files=ledger.close())
+    moved = bool(todo.returned) or any(counts[name] for name in _MOVING)
+    return Summary(**counts, seconds=time.monotonic() - began, files=ledger.close(), moved=moved)
 
 
 def check_arguments(
@@ -342,7 +347,7 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
     run, verdicts = store.write(begin)
     if verdicts:
         gone = len(todo.pruned)
-        logger.warning("%d gone images were pruned, and with them %d verdicts of clean sets", gone, verdicts)
+        logger.warning("%d gone images were pruned; clean sets remember %d verdicts on them", gone, verdicts)
     return run
 
 
@@ -463,7 +468,7 @@ def _warn(measured: Measured, dropped: int) -> None:
     elif cells.channels["green"].background_level is None:
         logger.warning("%s: its cells cover the whole image; stored without fractions", name)
     if dropped:
-        logger.warning("%s: changed, so that %d verdicts of clean sets on its old cells went", name, dropped)
+        logger.warning("%s: changed; clean sets remember %d verdicts on its old cells", name, dropped)
 
 
 def _layout(layout: Layout | Path | str) -> Layout:

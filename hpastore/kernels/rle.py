@@ -130,6 +130,29 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     return Extents(np.add.reduceat(lengths, first), x, y, x_end - x, y_end - y)
 
 
+def overlaps(some: Sequence[str], others: Sequence[str], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Intersection over union of each of some masks with each of others.
+
+    Parameters
+    ----------
+    some, others : N and M compressed counts strings
+    height, width : int
+        Size of the image, pixels.
+
+    Returns
+    -------
+    (N, M) float64
+        Shares 0..1.
+    """
+    from pycocotools import mask
+
+    if not some or not others:
+        return np.zeros((len(some), len(others)))
+    size = [height, width]
+    sides = [[{"size": size, "counts": c.encode("ascii")} for c in counts] for counts in (some, others)]
+    return np.asarray(mask.iou(*sides, [0] * len(others)), np.float64)
+
+
 def _all_lengths(counts: Sequence[str], pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Run lengths of all strings, one string after the other, and where each string's begin."""
     differences, ends = _numbers("".join(counts))

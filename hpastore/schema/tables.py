@@ -157,8 +157,10 @@ class Image(Base):
     relabelled_at: Mapped[datetime | None] = mapped_column(
         comment="When its labels last changed; NULL if they never did [UTC]"
     )
-    contents: Mapped[int | None] = _checksum("its rows of image_channel, cell and cell_channel")
-    checksum: Mapped[int | None] = _checksum("this row and its rows of image_file and image_label")
+    contents: Mapped[int | None] = _checksum("its rows of image_channel, cell, cell_channel and cell_measure")
+    checksum: Mapped[int | None] = _checksum(
+        "this row and its rows of image_file, image_label and image_measure"
+    )
 
 
 class ImageFile(Base):
@@ -342,7 +344,9 @@ class CleanSet(Base):
         comment="Of the store's recipe when it was made; NULL if not known [share 0..1]"
     )
     verdicts: Mapped[int | None] = _checksum("its rows of clean_set_cell")
-    checksum: Mapped[int | None] = _checksum("this row and its rows of clean_rule and clean_set_threshold")
+    checksum: Mapped[int | None] = _checksum(
+        "this row and its rows of clean_rule, clean_set_threshold and clean_set_former"
+    )
 
 
 class CleanRule(Base):
@@ -442,7 +446,6 @@ class CleanSetFormer(Base):
     )
     clean: Mapped[bool] = mapped_column(comment="Whether the cell was clean")
     reason: Mapped[str | None] = mapped_column(comment="As in clean_set_cell")
-    checksum: Mapped[int | None] = _checksum("this row")
 
 
 class CellOverride(Base):
@@ -494,14 +497,13 @@ class Measure(Base):
 
     __tablename__ = "measure"
     __table_args__ = _table(
-        UniqueConstraint("name", "version"),
         _one_of("kind", ("histogram", "crops")),
         comment="Measures that users added, as they were last computed",
     )
 
     id: Mapped[Key]
-    name: Mapped[str] = mapped_column(comment="Name of the measure")
-    version: Mapped[int] = mapped_column(comment="Version of its formula")
+    name: Mapped[str] = mapped_column(unique=True, comment="Name of the measure")
+    version: Mapped[int] = mapped_column(comment="Version of its formula; an image may have an older one")
     kind: Mapped[str] = mapped_column(comment="histogram or crops: what it is a function of")
     unit: Mapped[str] = mapped_column(comment="Unit; empty for a number without one")
     comment: Mapped[str] = mapped_column(comment="What it is")
@@ -515,8 +517,8 @@ class ImageMeasure(Base):
     __table_args__ = _table(comment="Which images have which of the users' measures", clustered=True)
 
     image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
-    measure_id: Mapped[int] = _child("measure.id", "The measure that its cells have", primary_key=True)
-    checksum: Mapped[int | None] = _checksum("its rows of cell_measure")
+    measure: Mapped[str] = mapped_column(primary_key=True, comment="The measure that its cells have")
+    version: Mapped[int] = mapped_column(comment="Version of the formula that they have it by")
 
 
 class CellMeasure(Base):

@@ -14,7 +14,6 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    null,
     or_,
     select,
 )
@@ -22,12 +21,14 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.ddl import CreateView
 
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, NEGATIVE
-from hpastore.schema.columns import BIGINT, REAL, TEXT
+from hpastore.model import CHANNELS, NEGATIVE, REASONS
+from hpastore.schema.columns import BIGINT, REAL
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
+    CellMeasure,
+    CellOverride,
     CleanRule,
     CleanSet,
     CleanSetCell,
@@ -35,6 +36,7 @@ from hpastore.schema.tables import (
     Image,
     ImageLabel,
     Label,
+    Measure,
 )
 
 SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
@@ -46,11 +48,30 @@ LIVE: Final = Image.gone_at.is_(None)
 """Whether an image is still in its inputs; all views leave out those that are gone."""
 
 
-def measure_value(name: InstrumentedAttribute[str]) -> Column:
+def shape_value(measure: str) -> Column:
+    """Value of a measure of a cell's mask, as a real number; 1 for a flag that is set."""
+    column = getattr(Cell, measure)
+    flag = next(m.kind == "flag" for m in SHAPE_MEASURES if m.name == measure)
+    return cast(case((column, 1), else_=0) if flag else column, REAL)
+
+
+def measure_value(name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]) -> Column:
     """Value of the measure with a name, as a real number; of a channel where it is of one."""
-    shape = {m.name: cast(getattr(Cell, m.name), REAL) for m in SHAPE_MEASURES if m.kind != "flag"}
+    shape = {m: shape_value(m) for m in SHAPE_NAMES}
     levels = {m: cast(getattr(CellChannel, m), REAL) for m in CHANNEL_NAMES}
-    return case({**shape, **levels}, value=name)
+    own = select(CellMeasure.value).join(Measure, Measure.id == CellMeasure.measure_id)
+    own = own.where(
+        CellMeasure.cell_id == Cell.id,
+        Measure.name == name,
+        CellMeasure.channel == func.coalesce(channel, ""),
+    )
+    own = own.correlate(Cell.__table__, CleanRule.__table__)
+    return case({**shape, **levels}, value=name, else_=own.scalar_subquery())
+
+
+def flag_value(flag: str) -> Column:
+    """Whether a cell has one of the flags that rules know."""
+    return Cell.nucleus_area == 0 if flag == "no_nucleus" else getattr(Cell, flag)
 
 
 def _cell_stats() -> AnySelect:
@@ -76,7 +97,7 @@ def _cell_stats() -> AnySelect:
 
 def _rule_value(*where: Column) -> AnySelect:
     """One row per rule, of those chosen, and cell of a single-label image that has a value for it."""
-    value = measure_value(CleanRule.measure)
+    value = measure_value(CleanRule.measure, CleanRule.channel)
     rows = (
         CleanRule.__table__.join(ImageLabel, _rule_holds(ImageLabel.label_id))
         .join(Image, and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE))
@@ -106,7 +127,7 @@ def _of_rule_channel() -> Column:
 
 
 def label_threshold(set_id: Any = None) -> AnySelect:
-    """Bounds of every rule for every label, from the cells of now.
+    """Bounds of every rule for every label, from the cells of now; of a frozen set those that it keeps.
 
     Parameters
     ----------
@@ -117,92 +138,207 @@ def label_threshold(set_id: Any = None) -> AnySelect:
     Returns
     -------
     Select
-        ``clean_set_id, rule_id, clean_set, version, label_id, label, measure, channel, n, lower, upper``.
+        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n, lower,
+        upper``; `rule` is the rule's place.
     """
     where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
     shares: dict[str, Column] = {
         n: literal_column(f"ranked.{n}_percentile", REAL) for n in ("lower", "upper")
     }
     values = _rule_value(*where).subquery("rule_value")
-    found = percentiles(values, ("rule_id", "label_id"), shares).subquery("found")
+    found = percentiles(values, ("rule_id", "label_id"), {**shares, "median": literal(0.5, REAL)})
+    of_now = found.subquery("found")
+    kept = aliased(CleanSetThreshold, name="kept")
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
         .join(Label, _rule_holds(Label.id))
-        .outerjoin(found, and_(found.c.rule_id == CleanRule.id, found.c.label_id == Label.id))
+        .outerjoin(of_now, and_(of_now.c.rule_id == CleanRule.id, of_now.c.label_id == Label.id))
+        .outerjoin(kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id))
     )
     columns = (
         CleanRule.clean_set_id,
         CleanRule.id.label("rule_id"),
         CleanSet.name.label("clean_set"),
         CleanSet.version,
+        CleanRule.position.label("rule"),
         Label.id.label("label_id"),
         Label.name.label("label"),
         CleanRule.measure,
         CleanRule.channel,
-        func.coalesce(found.c.n, 0).label("n"),
-        func.coalesce(found.c.lower, CleanRule.lower_value).label("lower"),
-        func.coalesce(found.c.upper, CleanRule.upper_value).label("upper"),
+        case((CleanSet.frozen, kept.n), else_=func.coalesce(of_now.c.n, 0)).label("n"),
+        *(
+            case((CleanSet.frozen, getattr(kept, side)), else_=_bound(of_now, side)).label(side)
+            for side in ("lower", "upper")
+        ),
     )
     return select(*columns).select_from(rows).where(*where)
 
 
-def verdict(thresholds: FromClause) -> AnySelect:
-    """Judge every cell in the scope of every clean set.
+def _bound(found: FromClause, side: str) -> Column:
+    """One side of a rule's bounds; what is taken from a label's cells asks for enough of them."""
+    taken = func.coalesce(found.c[side], getattr(CleanRule, f"{side}_median") * found.c.median)
+    enough = case((found.c.n >= CleanSet.min_cells, taken))
+    return func.coalesce(enough, getattr(CleanRule, f"{side}_value"))
+
+
+def verdict(thresholds: FromClause, *where: Column) -> AnySelect:
+    """Judge every cell in the scope of clean sets, rule by rule, for all sets in one statement.
 
     Parameters
     ----------
     thresholds
         Has the columns ``rule_id, label_id, n, lower, upper``: the live bounds or the kept ones.
+    where
+        Conditions on ``clean_set``.
 
     Returns
     -------
     Select
-        ``clean_set_id, cell_id, label_id, value, lower, upper, clean, reason``; `reason` is the
-        first that applies, NULL for a clean cell.
+        ``clean_set_id, cell_id, label_id, clean, reason``; `reason` is the first that applies, NULL
+        for a clean cell that no one had to keep.
 
     Notes
     -----
-    A clean set has one rule in this version, so that a cell has one row per label.
+    `hpastore.schema.verdict` says the same of one set, whose rules it knows: in one pass over the
+    cells.  This one is for the view ``clean_cell``.
     """
-    value = measure_value(CleanRule.measure)
-    green = aliased(CellChannel, name="green")
-    lower, upper = thresholds.c.lower, thresholds.c.upper
-    unbounded = or_(
-        and_(CleanRule.lower_percentile.is_not(None), lower.is_(None)),
-        and_(CleanRule.upper_percentile.is_not(None), upper.is_(None)),
-    )
-    reason = case(
-        (and_(value.is_(None), CleanRule.measure == "fraction"), "no_background"),
-        (value.is_(None), "no_value"),
-        (and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)), "dark"),
-        (unbounded, "no_threshold"),
-        (value < lower, "below_lower"),
-        (value > upper, "above_upper"),
-        else_=cast(null(), TEXT),
+    asked = _asked(thresholds, *where).subquery("asked")
+    named = aliased(CleanRule, name="named")
+    green, of_label, of_all = (
+        aliased(CellChannel, name="green"),
+        aliased(CellOverride, name="of_label"),
+        aliased(CellOverride, name="of_all"),
     )
     rows = (
-        CleanSet.__table__.join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
-        .join(Image, and_(LIVE, or_(CleanSet.scope == "all", Image.label_count == 1)))
-        .join(ImageLabel, and_(ImageLabel.image_id == Image.id, _rule_holds(ImageLabel.label_id)))
-        .join(Cell, Cell.image_id == Image.id)
+        asked.join(CleanSet, CleanSet.id == asked.c.clean_set_id)
+        .join(Cell, Cell.id == asked.c.cell_id)
+        .join(Image, Image.id == Cell.image_id)
         .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
+        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == asked.c.label_id))
+        .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
+        .outerjoin(
+            named,
+            and_(
+                named.clean_set_id == asked.c.clean_set_id,
+                or_(named.label_id.is_(None), named.label_id == asked.c.label_id),
+                or_(asked.c.failed == 2 * named.position, asked.c.failed == 2 * named.position + 1),
+            ),
+        )
+    )
+    by_rule = func.coalesce(
+        named.reason, case((asked.c.failed == 2 * named.position, "below_lower"), else_="above_upper")
+    )
+    steps = first_steps(
+        func.coalesce(of_label.keep, of_all.keep),
+        (asked.c.no_background == 1, asked.c.no_value == 1),
+        and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)),
+        asked.c.unbounded == 1,
+    )
+    failed: list[Any] = [(asked.c.failed.is_not(None), by_rule)]
+    judged = select(
+        asked.c.clean_set_id,
+        Cell.id.label("cell_id"),
+        asked.c.label_id,
+        Cell.image_id,
+        Cell.area,
+        Cell.mask_id,
+        case(*((when, reason) for when, reason, _ in steps), *failed).label("reason"),
+        case(*((when, place) for when, _, place in steps), else_=asked.c.failed).label("place"),
+        (CleanSet.guard == "keep").label("guarded"),
+    ).select_from(rows)
+    return guarded(judged.subquery("judged"), "clean_set_id")
+
+
+def first_steps(keep: Column, undefined: tuple[Column, Column], dark: Column, unbounded: Column) -> list[Any]:
+    """Order what is asked of a cell before its rules: condition, reason, and how far the cell came.
+
+    Where a cell came to is its rule's place; -1 for one that no guard may keep.
+    """
+    return [
+        (keep, "override_keep", -1),
+        (~keep, "override_drop", -1),
+        (undefined[0], "no_background", -1),
+        (undefined[1], "no_value", -1),
+        (dark, "dark", 0),
+        (unbounded, "no_threshold", 1),
+    ]
+
+
+def guarded(judged: FromClause, *sets: str) -> AnySelect:
+    """Let the guard keep the best cell of an image that would lose all for a label.
+
+    Parameters
+    ----------
+    judged
+        Has the columns ``cell_id, label_id, image_id, area, mask_id, reason, place, guarded``.
+    sets
+        The column that tells clean sets apart, if there are several.
+    """
+    kept = or_(judged.c.reason.is_(None), judged.c.reason == "override_keep")
+    owner = [judged.c[name] for name in (*sets, "image_id", "label_id")]
+    best = (judged.c.place.desc(), judged.c.area.desc(), judged.c.mask_id)
+    windows = select(
+        *judged.c,
+        kept.label("kept"),
+        func.count(case((kept, 1))).over(partition_by=owner).label("clean_cells"),
+        func.row_number()
+        .over(partition_by=owner, order_by=(case((kept, -2), else_=judged.c.place).desc(), *best[1:]))
+        .label("nth"),
+    ).subquery("windows")
+    w = windows.c
+    saved = and_(w.guarded, w.clean_cells == 0, w.nth == 1, w.place >= 0)
+    return select(
+        *(w[name] for name in sets),
+        w.cell_id,
+        w.label_id,
+        or_(w.kept, saved).label("clean"),
+        case((saved, "kept_best"), else_=w.reason).label("reason"),
+    )
+
+
+def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
+    """One row per clean set, cell in its scope and label: what its rules say of it together."""
+    value = measure_value(CleanRule.measure, CleanRule.channel)
+    lower, upper = thresholds.c.lower, thresholds.c.upper
+    by_percentile = or_(CleanRule.lower_percentile.is_not(None), CleanRule.upper_percentile.is_not(None))
+    asked = case(
+        *((CleanRule.condition == flag, flag_value(flag)) for flag in ("touches_border", "no_nucleus")),
+        else_=literal_column("1") == 1,
+    )
+    failed = case(
+        (and_(asked, value < lower), 2 * CleanRule.position),
+        (and_(asked, value > upper), 2 * CleanRule.position + 1),
+    )
+    shown = and_(CleanRule.shown, by_percentile)
+    rows = (
+        CleanSet.__table__.join(Image, and_(LIVE, or_(CleanSet.scope == "all", Image.label_count == 1)))
+        .join(ImageLabel, ImageLabel.image_id == Image.id)
+        .join(Cell, Cell.image_id == Image.id)
+        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _rule_holds(ImageLabel.label_id)))
         .outerjoin(CellChannel, _of_rule_channel())
-        .join(
+        .outerjoin(
             thresholds,
             and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == ImageLabel.label_id),
         )
     )
-    return select(
-        CleanSet.id.label("clean_set_id"),
-        CleanRule.id.label("rule_id"),
-        Cell.id.label("cell_id"),
-        ImageLabel.label_id,
-        value.label("value"),
-        lower,
-        upper,
-        reason.is_(None).label("clean"),
-        reason.label("reason"),
-    ).select_from(rows)
+
+    def any_rule(condition: Column) -> Column:
+        return func.max(case((condition, 1), else_=0))
+
+    return (
+        select(
+            CleanSet.id.label("clean_set_id"),
+            Cell.id.label("cell_id"),
+            ImageLabel.label_id,
+            func.min(failed).label("failed"),
+            any_rule(and_(CleanRule.measure == "fraction", value.is_(None))).label("no_background"),
+            any_rule(and_(shown, value.is_(None))).label("no_value"),
+            any_rule(and_(shown, thresholds.c.n == 0)).label("unbounded"),
+        )
+        .select_from(rows)
+        .where(*where)
+        .group_by(CleanSet.id, Cell.id, ImageLabel.label_id)
+    )
 
 
 def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
@@ -219,19 +355,19 @@ def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
     made = _rule_value(*([] if set_id is None else [CleanRule.clean_set_id == set_id])).subquery("made")
     rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
     ranks = select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank")).subquery("ranks")
-    now = verdict(thresholds).where(*mine).subquery("now")
+    now = verdict(thresholds, *mine).subquery("now")
     kept = CleanSetThreshold.__table__
     rows = (
         CleanSetCell.__table__.join(CleanSet)
-        .join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
         .join(Cell, Cell.id == CleanSetCell.cell_id)
         .join(Image, and_(Image.id == Cell.image_id, LIVE))
         .join(Label, Label.id == CleanSetCell.label_id)
+        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _told_by_rule()))
         .outerjoin(CellChannel, _of_rule_channel())
         .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
         .outerjoin(
             now,
-            and_(now.c.rule_id == CleanRule.id, now.c.cell_id == Cell.id, now.c.label_id == Label.id),
+            and_(now.c.clean_set_id == CleanSet.id, now.c.cell_id == Cell.id, now.c.label_id == Label.id),
         )
         .outerjoin(
             ranks,
@@ -249,7 +385,7 @@ def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
         Label.name.label("label"),
         CleanRule.measure,
         CleanRule.channel,
-        measure_value(CleanRule.measure).label("value"),
+        measure_value(CleanRule.measure, CleanRule.channel).label("value"),
         kept.c.lower,
         kept.c.upper,
         CleanSetCell.clean,
@@ -258,6 +394,21 @@ def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
         now.c.clean.label("live"),
     )
     return select(*columns).select_from(rows).where(*mine)
+
+
+def _told_by_rule() -> Column:
+    """Whether a rule is the one that a verdict's reason names, or else the one that is shown."""
+    sides = ("below_lower", "above_upper")
+    others = [reason for reason in REASONS if reason not in sides]
+    reason = CleanSetCell.reason
+    return and_(
+        _rule_holds(CleanSetCell.label_id),
+        or_(
+            CleanRule.reason == reason,
+            and_(CleanRule.reason.is_(None), reason.in_(sides)),
+            and_(CleanRule.shown, or_(reason.is_(None), reason.in_(others))),
+        ),
+    )
 
 
 def _share_clean(key: Any) -> FromClause:

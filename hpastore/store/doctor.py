@@ -22,6 +22,7 @@ from hpastore.schema.tables import (
     Base,
     Cell,
     CellChannel,
+    CellOverride,
     CleanSet,
     Failure,
     Image,
@@ -30,6 +31,7 @@ from hpastore.schema.tables import (
     ImageLabel,
     IngestRun,
     Label,
+    Measure,
     Recipe,
 )
 from hpastore.store import migrate, seal
@@ -58,6 +60,8 @@ _UNSEALED: Final[Mapping[tuple[seal.Table, str], tuple[str, str]]] = {
     (IngestRun, "checksum"): ("its row is", _RESTORE),
     (Failure, "checksum"): ("its row or its files are", "'hpastore retry' and ingest again"),
     (CleanSet, "checksum"): ("its row, rules or thresholds are", f"make it anew, or {_RESTORE}"),
+    (CellOverride, "checksum"): ("its row is", "decide again, or " + _RESTORE),
+    (Measure, "checksum"): ("its row is", _RESTORE),
     (CleanSet, "verdicts"): ("its verdicts are", f"make it anew, or {_RESTORE}"),
     (Image, "checksum"): ("its row, files or labels are", _AGAIN),
     (Image, "contents"): ("its cells, their measures or its histograms are", _AGAIN),

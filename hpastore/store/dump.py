@@ -15,9 +15,12 @@ from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
+    CellMeasure,
+    CellOverride,
     CleanRule,
     CleanSet,
     CleanSetCell,
+    CleanSetFormer,
     CleanSetThreshold,
     Failure,
     FailureFile,
@@ -25,7 +28,9 @@ from hpastore.schema.tables import (
     ImageChannel,
     ImageFile,
     ImageLabel,
+    ImageMeasure,
     Label,
+    Measure,
     Recipe,
 )
 from hpastore.schema.views import VIEWS
@@ -83,12 +88,13 @@ def _tables() -> Iterable[tuple[str, AnySelect, tuple[str, ...]]]:
     image, of_set = Image.name.label("image"), (CleanSet.name.label("clean_set"), CleanSet.version)
     shapes = [getattr(Cell, measure.name) for measure in SHAPE_MEASURES]
     levels = [getattr(CellChannel, measure.name) for measure in CHANNEL_MEASURES]
-    place = func.row_number().over(partition_by=CleanRule.clean_set_id, order_by=CleanRule.id)
-    rules = select(CleanRule.id, place.label("rule")).subquery("rules")
-    bounds = (
-        *(CleanRule.lower_percentile, CleanRule.lower_value),
-        *(CleanRule.upper_percentile, CleanRule.upper_value),
+    place = CleanRule.position.label("rule")
+    said = (
+        *(CleanRule.measure, CleanRule.channel, CleanRule.reason, CleanRule.condition, CleanRule.shown),
+        *(CleanRule.lower_percentile, CleanRule.lower_value, CleanRule.lower_median),
+        *(CleanRule.upper_percentile, CleanRule.upper_value, CleanRule.upper_median),
     )
+    decided = (CellOverride.keep, CellOverride.score, CellOverride.author, CellOverride.comment)
     yield "label", select(Label.id, Label.name), ("id",)
     yield (
         "image",
@@ -129,24 +135,30 @@ def _tables() -> Iterable[tuple[str, AnySelect, tuple[str, ...]]]:
     )
     yield (
         "clean_set",
-        select(*of_set, CleanSet.scope, CleanSet.min_green, CleanSet.recipe_toml, CleanSet.frozen),
+        select(
+            *of_set,
+            CleanSet.scope,
+            CleanSet.min_green,
+            CleanSet.recipe_toml,
+            CleanSet.frozen,
+            CleanSet.min_cells,
+            CleanSet.guard,
+            CleanSet.background_percentile,
+        ),
         ("clean_set", "version"),
     )
     yield (
         "clean_rule",
-        select(*of_set, rules.c.rule, CleanRule.label_id, CleanRule.measure, CleanRule.channel, *bounds)
-        .select_from(CleanRule)
-        .join(CleanSet)
-        .join(rules, rules.c.id == CleanRule.id),
-        ("clean_set", "version", "rule"),
+        select(*of_set, place, _every(CleanRule.label_id), *said).select_from(CleanRule).join(CleanSet),
+        ("clean_set", "version", "rule", "label_id"),
     )
     kept = CleanSetThreshold
     yield (
         "clean_set_threshold",
-        select(*of_set, rules.c.rule, kept.label_id, kept.n, kept.lower, kept.upper)
+        select(*of_set, place, kept.label_id, kept.n, kept.lower, kept.upper)
         .select_from(kept)
         .join(CleanSet)
-        .join(rules, rules.c.id == kept.rule_id),
+        .join(CleanRule, CleanRule.id == kept.rule_id),
         ("clean_set", "version", "rule", "label_id"),
     )
     yield (
@@ -158,13 +170,50 @@ def _tables() -> Iterable[tuple[str, AnySelect, tuple[str, ...]]]:
         .join(Image),
         ("clean_set", "version", "image", "mask_id", "label_id"),
     )
+    former = CleanSetFormer
+    yield (
+        "clean_set_former",
+        select(*of_set, former.image_name, former.mask_id, former.label_id, former.clean, former.reason).join(
+            CleanSet
+        ),
+        ("clean_set", "version", "image_name", "mask_id", "label_id"),
+    )
+    o = CellOverride
+    yield (
+        "cell_override",
+        select(
+            *(o.image_name, o.mask_id, _every(o.label_id), o.rle, *decided),
+            o.cell_id.is_not(None).label("attached"),
+        ),
+        ("image_name", "mask_id", "label_id", "rle"),
+    )
+    yield "measure", select(Measure.name, Measure.kind, Measure.unit, Measure.comment), ("name",)
+    yield (
+        "image_measure",
+        select(image, ImageMeasure.measure, ImageMeasure.version).join(Image),
+        ("image", "measure"),
+    )
+    yield (
+        "cell_measure",
+        select(image, Cell.mask_id, Measure.name, CellMeasure.channel, CellMeasure.value)
+        .select_from(CellMeasure)
+        .join(Cell)
+        .join(Image)
+        .join(Measure, Measure.id == CellMeasure.measure_id),
+        ("image", "mask_id", "name", "channel"),
+    )
+
+
+def _every(label_id: Any) -> Any:
+    """A label, or -1 for every label: databases differ on where NULL sorts."""
+    return func.coalesce(label_id, -1).label("label_id")
 
 
 _SURROGATES: Final = frozenset({"image_id", "cell_id", "clean_set_id", "rule_id"})
 
 _VIEW_KEYS: Final = {
     "cell_stats": ("image_name", "mask_id"),
-    "label_threshold": ("clean_set", "version", "label_id", "measure", "channel"),
+    "label_threshold": ("clean_set", "version", "rule", "label_id"),
     "clean_cell": ("clean_set", "version", "image_name", "mask_id", "label_id"),
     "label_summary": ("label_id",),
     "image_summary": ("image_name",),

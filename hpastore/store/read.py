@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -23,13 +24,14 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import NotFoundError, UsageError
-from hpastore.model import ROLES, Annotation, FileStamp, Known, Recipe
+from hpastore.model import LABEL_NAMES, REASONS, ROLES, Annotation, FileStamp, Known, Recipe
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
+    CellMeasure,
     CleanRule,
     CleanSet,
     CleanSetCell,
@@ -42,14 +44,20 @@ from hpastore.schema.tables import (
     ImageLabel,
     IngestRun,
     Label,
+    Measure,
 )
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.schema.views import CLEAN_CELL, LIVE, clean_cell, label_threshold
+from hpastore.schema.views import (
+    CHANNEL_NAMES,
+    CLEAN_CELL,
+    LIVE,
+    SHAPE_NAMES,
+    clean_cell,
+    label_threshold,
+    shape_value,
+)
 
 Row = RowMapping
-
-REASONS: Final = ("no_background", "no_value", "dark", "no_threshold", "below_lower", "above_upper")
-"""Why a cell is not clean, the first that applies."""
 
 _MOST_VARIABLES: Final = 10_000
 
@@ -88,7 +96,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
     )
     for image_id, name, root, split, labels, recipe_id, gone_at in connection.execute(images):
         known[name] = Known(
-            root, split, _ids(labels), stamps[image_id], recipes[recipe_id], gone_at is not None
+            root, split, ids(labels), stamps[image_id], recipes[recipe_id], gone_at is not None
         )
     return known
 
@@ -210,33 +218,48 @@ def names_of(connection: Connection, root: str, split: str | None) -> set[str]:
 
 
 def thresholds(
-    connection: Connection, measure: str, channel: str | None, lower: float, upper: float, label: int | None
+    connection: Connection,
+    measure: str,
+    channel: str | None,
+    shares: Mapping[str, float],
+    label: int | None = None,
 ) -> list[Row]:
-    """Take two percentiles of a measure for every label: ``label_id, label, n, lower, upper``.
+    """Take percentiles of a measure for every label: ``label_id, label, n`` and one for each of `shares`.
 
     Over all cells, dark ones too, of images whose only label it is; a label without a value is left
     out.
     """
-    single = select(ImageLabel.label_id).join(Image, Image.id == ImageLabel.image_id)
-    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
-    if channel is None:
-        value = cast(getattr(Cell, measure), REAL)
-    else:
-        value = cast(getattr(CellChannel, measure), REAL)
-        mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
-        # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
-        single = single.outerjoin(CellChannel, mine)
+    single = label_values(measure, channel)
     if label is not None:
         single = single.where(ImageLabel.label_id == label)
-    values = single.add_columns(value.label("value")).where(value.is_not(None)).subquery("single")
-    shares = {"lower": literal(lower, REAL), "upper": literal(upper, REAL)}
-    found = percentiles(values, ["label_id"], shares).subquery("found")
+    numbers: dict[str, Any] = {name: literal(share, REAL) for name, share in shares.items()}
+    found = percentiles(single.subquery("single"), ["label_id"], numbers).subquery("found")
     statement = (
-        select(found.c.label_id, Label.name.label("label"), found.c.n, found.c.lower, found.c.upper)
+        select(found.c.label_id, Label.name.label("label"), found.c.n, *(found.c[name] for name in shares))
         .join(Label, Label.id == found.c.label_id)
         .order_by(found.c.label_id)
     )
     return rows(connection, statement)
+
+
+def label_values(measure: str, channel: str | None) -> AnySelect:
+    """Select the values of a measure of images with one label: ``label_id, value``; NULLs are left out."""
+    single = select(ImageLabel.label_id).join(Image, Image.id == ImageLabel.image_id)
+    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
+    value: Any
+    # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
+    if measure in SHAPE_NAMES:
+        value = shape_value(measure)
+    elif measure in CHANNEL_NAMES:
+        value = cast(getattr(CellChannel, measure), REAL)
+        mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
+        single = single.outerjoin(CellChannel, mine)
+    else:
+        value = CellMeasure.value
+        named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name == measure))
+        of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.channel == (channel or ""))
+        single = single.outerjoin(CellMeasure, and_(of_cell, named))
+    return single.add_columns(value.label("value")).where(value.is_not(None))
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -275,27 +298,41 @@ def failures(connection: Connection) -> list[Row]:
 
 def clean_sets(connection: Connection) -> list[Row]:
     """Read all clean sets with the numbers of their verdicts, by name and version."""
-    clean = func.count(CleanSetCell.cell_id).filter(CleanSetCell.clean)
-    statement = (
-        select(
-            CleanSet.name,
-            CleanSet.version,
-            CleanSet.created_at,
-            CleanSet.scope,
-            CleanSet.min_green,
-            CleanRule.measure,
-            CleanRule.channel,
-            CleanRule.lower_percentile,
-            CleanRule.upper_percentile,
-            func.count(CleanSetCell.cell_id).label("cells"),
-            clean.label("clean"),
-        )
-        .join(CleanRule, CleanRule.clean_set_id == CleanSet.id)
-        .outerjoin(CleanSetCell, CleanSetCell.clean_set_id == CleanSet.id)
-        .group_by(CleanSet.id, CleanRule.id)
-        .order_by(CleanSet.name, CleanSet.version)
-    )
-    return rows(connection, statement)
+    count = {
+        "cells": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id),
+        "clean": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id, CleanSetCell.clean),
+        "rules": select(func.count(func.distinct(CleanRule.position))).where(
+            CleanRule.clean_set_id == CleanSet.id
+        ),
+    }
+    columns = (CleanSet.name, CleanSet.version, CleanSet.created_at, CleanSet.scope, CleanSet.min_green)
+    numbers = (count[name].scalar_subquery().label(name) for name in ("rules", "cells", "clean"))
+    statement = select(*columns, CleanSet.frozen, *numbers)
+    return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
+
+
+def clean_set(connection: Connection, set_id: int) -> Row:
+    """Read the row of a clean set."""
+    return rows(connection, select(CleanSet.__table__).where(CleanSet.id == set_id))[0]
+
+
+def versions(connection: Connection, name: str) -> list[Row]:
+    """Read the rows of all versions of a clean set, oldest first."""
+    statement = select(CleanSet.__table__).where(CleanSet.name == name)
+    return rows(connection, statement.order_by(CleanSet.version))
+
+
+def clean_rules(connection: Connection, set_id: int) -> list[Row]:
+    """Read a clean set's rules in their order."""
+    statement = select(CleanRule.__table__).where(CleanRule.clean_set_id == set_id)
+    return rows(connection, statement.order_by(CleanRule.position, CleanRule.label_id))
+
+
+def clean_bounds(connection: Connection, set_id: int) -> list[Row]:
+    """Read the bounds that a clean set was materialised with."""
+    kept = CleanSetThreshold
+    columns = (kept.rule_id, kept.label_id, kept.n, kept.lower, kept.upper)
+    return rows(connection, select(*columns).where(kept.clean_set_id == set_id))
 
 
 def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
@@ -322,35 +359,74 @@ def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
     return found[0], found[1], found[2]
 
 
-def clean_set_labels(connection: Connection, set_id: int) -> list[Row]:
-    """Read a clean set's thresholds, with the verdicts of each label counted by reason."""
-    judged = (
-        select(
-            CleanSetCell.label_id,
-            func.count().label("cells"),
-            func.count().filter(CleanSetCell.clean).label("clean"),
-            *(func.count().filter(CleanSetCell.reason == reason).label(reason) for reason in REASONS),
-        )
-        .where(CleanSetCell.clean_set_id == set_id)
-        .group_by(CleanSetCell.label_id)
-        .subquery("judged")
-    )
+def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]]:
+    """Read a clean set's verdicts counted by label, with the bounds of the rule that is shown.
+
+    ``label_id, label, n, lower, upper, cells, clean`` and ``reasons``, the counts by reason.
+    """
+    verdict = (CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason, func.count().label("cells"))
+    counted = select(*verdict).where(CleanSetCell.clean_set_id == set_id)
+    counted = counted.group_by(CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
     kept = CleanSetThreshold
-    statement = (
-        select(
-            kept.label_id,
-            Label.name.label("label"),
-            kept.n,
-            kept.lower,
-            kept.upper,
-            *(judged.c[name] for name in ("cells", "clean", *REASONS)),
-        )
-        .join(Label, Label.id == kept.label_id)
-        .join(judged, judged.c.label_id == kept.label_id)
-        .where(kept.clean_set_id == set_id)
-        .order_by(kept.label_id)
+    shown = select(kept.label_id, kept.n, kept.lower, kept.upper).join(
+        CleanRule, CleanRule.id == kept.rule_id
     )
-    return rows(connection, statement)
+    shown = shown.where(kept.clean_set_id == set_id, CleanRule.shown)
+    bounds = {row["label_id"]: row for row in rows(connection, shown)}
+    found: dict[int, dict[str, Any]] = {}
+    for label_id, clean, reason, cells in connection.execute(counted.order_by(CleanSetCell.label_id)):
+        bound: Any = bounds.get(label_id, {})
+        row = found.setdefault(
+            label_id,
+            {
+                "label_id": label_id,
+                "label": LABEL_NAMES[label_id],
+                **{name: bound.get(name) for name in ("n", "lower", "upper")},
+                "cells": 0,
+                "clean": 0,
+                "reasons": {},
+            },
+        )
+        row["cells"] += cells
+        row["clean"] += cells * clean
+        if reason is not None:
+            row["reasons"][reason] = cells
+    return list(found.values())
+
+
+def reasons(connection: Connection, set_id: int) -> list[str]:
+    """Read the reasons that a clean set's verdicts have, in the order in which they are asked."""
+    column = CleanSetCell.reason
+    statement = select(column).where(CleanSetCell.clean_set_id == set_id, column.is_not(None)).distinct()
+    found = {str(reason) for reason in connection.execute(statement).scalars()}
+    named = [rule["reason"] for rule in clean_rules(connection, set_id)]
+    order = list(dict.fromkeys([*REASONS[:-1], *(name for name in named if name), REASONS[-1]]))
+    return sorted(found, key=lambda reason: order.index(reason) if reason in order else len(order))
+
+
+def emptied(connection: Connection, set_id: int) -> list[Row]:
+    """Read the images that have verdicts for a label and none that is clean."""
+    cells = func.count().label("cells")
+    statement = (
+        select(Image.name.label("image_name"), CleanSetCell.label_id, Label.name.label("label"), cells)
+        .select_from(CleanSetCell)
+        .join(Cell, Cell.id == CleanSetCell.cell_id)
+        .join(Image)
+        .join(Label, Label.id == CleanSetCell.label_id)
+        .where(CleanSetCell.clean_set_id == set_id)
+        .group_by(Image.name, CleanSetCell.label_id, Label.name)
+        .having(func.count(case((CleanSetCell.clean, 1))) == 0)
+    )
+    return rows(connection, statement.order_by(Image.name, CleanSetCell.label_id))
+
+
+def own_channels(connection: Connection) -> dict[str, list[str | None]]:
+    """Read the channels that each measure which users added was taken in; None is the cell as a whole."""
+    statement = select(Measure.name, CellMeasure.channel).join(CellMeasure).distinct()
+    found: dict[str, list[str | None]] = {}
+    for name, channel in connection.execute(statement.order_by(Measure.name, CellMeasure.channel)):
+        found.setdefault(name, []).append(channel or None)
+    return found
 
 
 class Selection(NamedTuple):
@@ -524,5 +600,6 @@ def parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
     return (names[i : i + _MOST_VARIABLES] for i in range(0, len(names), _MOST_VARIABLES))
 
 
-def _ids(labels: str) -> tuple[int, ...]:
+def ids(labels: str) -> tuple[int, ...]:
+    """Take ``image.labels`` apart."""
     return tuple(map(int, labels.split("|"))) if labels else ()

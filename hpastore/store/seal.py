@@ -23,7 +23,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, case, cast, func, select, true, type_coerce
+from sqlalchemy import ColumnElement, Connection, Integer, and_, case, cast, func, select, true, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.types import NullType
 
@@ -33,9 +33,12 @@ from hpastore.schema.tables import (
     Base,
     Cell,
     CellChannel,
+    CellMeasure,
+    CellOverride,
     CleanRule,
     CleanSet,
     CleanSetCell,
+    CleanSetFormer,
     CleanSetThreshold,
     Failure,
     FailureFile,
@@ -43,7 +46,9 @@ from hpastore.schema.tables import (
     ImageChannel,
     ImageFile,
     ImageLabel,
+    ImageMeasure,
     IngestRun,
+    Measure,
     Recipe,
 )
 
@@ -57,9 +62,13 @@ REASONS: Final = {
     "no_threshold": 4,
     "below_lower": 5,
     "above_upper": 6,
+    "override_keep": 7,
+    "override_drop": 8,
+    "kept_best": 9,
 }
 """The number of each reason in the seals of verdicts, for ever; 0 is NULL."""
 
+_A_RULES: Final = 30
 _ANY_OTHER: Final = 31
 
 _MODULUS: Final = 2**63
@@ -77,8 +86,10 @@ _FAMILIES: Final[Mapping[Table, Mapping[Table, Any]]] = {
     Recipe: {},
     IngestRun: {},
     Failure: {FailureFile: FailureFile.image_name},
-    CleanSet: {CleanRule: CleanRule.clean_set_id, CleanSetThreshold: CleanSetThreshold.clean_set_id},
-    Image: {ImageFile: ImageFile.image_id, ImageLabel: ImageLabel.image_id},
+    CleanSet: {table: table.clean_set_id for table in (CleanRule, CleanSetThreshold, CleanSetFormer)},
+    CellOverride: {},
+    Measure: {},
+    Image: {table: table.image_id for table in (ImageFile, ImageLabel, ImageMeasure)},
 }
 """Tables with the column ``checksum``, and what it covers besides, by the columns that refer to the row."""
 
@@ -87,6 +98,8 @@ _NAMES: Final[Mapping[Table, str]] = {
     IngestRun: "run {id}",
     Failure: "failure of {image_name}",
     CleanSet: "clean set {name}@{version}",
+    CellOverride: "override {id} of {image_name}:{mask_id}",
+    Measure: "measure {name}",
     Image: "image {name}",
 }
 
@@ -151,6 +164,27 @@ def of_fractions(channel: str, background_level: float | None, measures: Columns
     return _of_columns("fraction", [channel, background_level], columns)
 
 
+def of_own(measures: Mapping[tuple[str, str], Columns]) -> int:
+    """Number of an image's values of measures that users added: ``mask_id`` and ``value`` of each channel."""
+    return sum(_of_columns("measure", list(key), columns) for key, columns in measures.items()) % _MODULUS
+
+
+def own_measures(
+    connection: Connection, where: ColumnElement[bool]
+) -> dict[int, dict[tuple[str, str], Columns]]:
+    """Read values of measures that users added, by the image's key, and by measure and channel."""
+    keys = (Cell.image_id, Measure.name, CellMeasure.channel)
+    statement = select(*keys, Cell.mask_id, CellMeasure.value).join(
+        CellMeasure, CellMeasure.cell_id == Cell.id
+    )
+    statement = statement.join(Measure, Measure.id == CellMeasure.measure_id).where(where)
+    found: dict[int, dict[tuple[str, str], Columns]] = defaultdict(dict)
+    grouped = _grouped(connection, statement.order_by(*keys, Cell.mask_id), 3)
+    for (image_id, measure, channel), columns in grouped.items():
+        found[image_id][measure, channel] = columns
+    return found
+
+
 def of_rows(connection: Connection, table: Table, where: ColumnElement[bool]) -> int:
     """Sum of the numbers of stored rows."""
     found = connection.execute(select(*columns(table)).where(where))
@@ -192,7 +226,7 @@ def key_of(table: Table) -> Any:
 
 def seals(connection: Connection) -> Generator[Seal]:
     """Take every seal of a store again."""
-    for table in (Recipe, IngestRun, Failure, CleanSet):
+    for table in (Recipe, IngestRun, Failure, CleanSet, CellOverride, Measure):
         yield from checksums(connection, table)
     yield from _verdicts(connection)
     for first, last in pages(connection):
@@ -239,8 +273,8 @@ def verdicts(connection: Connection, *where: ColumnElement[bool]) -> dict[int, i
     """Sum up chosen verdicts of each clean set, in the database; a set without one is left out.
 
     Each verdict gives a number from 1 below 2**31, which a change of any one of its values changes: the
-    label, whether it is clean and the reason make one factor, the cell the other, neither of them zero
-    modulo a prime.  Both databases are exact, up to four billion verdicts.
+    label, whether it is clean and the reason (a rule's by its place in the set) make one factor, the cell
+    the other, neither of them zero modulo a prime.  Both databases are exact, up to four billion verdicts.
     """
     return {key: int(total) for key, total in connection.execute(_sums().where(*where))}
 
@@ -248,10 +282,15 @@ def verdicts(connection: Connection, *where: ColumnElement[bool]) -> dict[int, i
 @cache
 def _sums() -> AnySelect:
     verdict = CleanSetCell
-    reason = case((verdict.reason.is_(None), 0), else_=case(REASONS, value=verdict.reason, else_=_ANY_OTHER))
+    rules = select(CleanRule.clean_set_id, CleanRule.reason, func.min(CleanRule.position).label("place"))
+    named = rules.group_by(CleanRule.clean_set_id, CleanRule.reason).subquery("named")
+    of_rule = and_(named.c.clean_set_id == verdict.clean_set_id, named.c.reason == verdict.reason)
+    other = case((named.c.place.is_(None), _ANY_OTHER), else_=_A_RULES + 2048 * named.c.place)
+    reason = case((verdict.reason.is_(None), 0), else_=case(REASONS, value=verdict.reason, else_=other))
     said = cast(verdict.label_id, BIGINT) * 64 + cast(verdict.clean, Integer) * 32 + reason + 1
     number = (cast(verdict.cell_id, BIGINT) % _SMALLER + 1) * said % _PRIME
-    return select(verdict.clean_set_id, func.sum(number)).group_by(verdict.clean_set_id)
+    sums = select(verdict.clean_set_id, func.sum(number)).outerjoin(named, of_rule)
+    return sums.group_by(verdict.clean_set_id)
 
 
 def _verdicts(connection: Connection) -> Generator[Seal]:
@@ -265,9 +304,11 @@ def _verdicts(connection: Connection) -> Generator[Seal]:
 def _contents(connection: Connection, first: int, last: int) -> Generator[Seal]:
     """Take the column ``contents`` of the images between two keys again."""
     of_cells, channels = cells(connection, first, last), _channels(connection, first, last)
+    own = own_measures(connection, Cell.image_id.between(first, last))
     images = select(Image.id, Image.name, Image.contents).where(Image.id.between(first, last))
     for row in connection.execute(images.order_by(Image.id)).mappings().all():
         now = of_contents(of_cells.get(row["id"], {}), channels.get(row["id"], {}))
+        now = (now + of_own(own.get(row["id"], {}))) % _MODULUS
         yield Seal(Image, row["id"], "contents", _NAMES[Image].format(**row), row["contents"], now)
 
 

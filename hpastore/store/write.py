@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from typing import Any, Final
@@ -36,9 +36,10 @@ from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
-    CleanRule,
+    CellOverride,
     CleanSet,
     CleanSetCell,
+    CleanSetFormer,
     CleanSetThreshold,
     FailureFile,
     Image,
@@ -49,8 +50,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.schema.views import label_threshold, verdict
-from hpastore.store import read, seal
+from hpastore.store import overrides, read, seal
 from hpastore.store.read import parts
 
 _Floats = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ def begin_run(connection: Connection, **columns: Any) -> int:
     """Record that a run begins, and return its id."""
     statement = insert(IngestRun).values(**dict.fromkeys(COUNTERS.values(), 0), **columns)
     run_id = int(connection.execute(statement.returning(IngestRun.id)).scalar_one())
-    _seal(connection, IngestRun, IngestRun.id == run_id)
+    seal_rows(connection, IngestRun, IngestRun.id == run_id)
     return run_id
 
 
@@ -85,7 +85,7 @@ def count_run(connection: Connection, run_id: int, counts: Mapping[str, int]) ->
     """Add to what a run did; in the transaction that does it."""
     added = {counter: counts[name] for name, counter in COUNTERS.items() if counts.get(name)}
     if added:
-        _change(
+        change(
             connection,
             IngestRun,
             IngestRun.id == run_id,
@@ -95,21 +95,21 @@ def count_run(connection: Connection, run_id: int, counts: Mapping[str, int]) ->
 
 def finish_run(connection: Connection, run_id: int, now: datetime) -> None:
     """Record that a run came to its end, and let PostgreSQL's planner know the new sizes."""
-    _change(connection, IngestRun, IngestRun.id == run_id, {"finished_at": now})
-    _analyze(connection)
+    change(connection, IngestRun, IngestRun.id == run_id, {"finished_at": now})
+    analyze(connection)
 
 
 def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
     """Make a recipe the store's current one, and return its id."""
     values = asdict(recipe)
     same = and_(*(getattr(RecipeRow, name) == value for name, value in values.items()))
-    _change(connection, RecipeRow, and_(RecipeRow.current, ~same), {"current": False})
-    _change(connection, RecipeRow, and_(~RecipeRow.current, same), {"current": True})
+    change(connection, RecipeRow, and_(RecipeRow.current, ~same), {"current": False})
+    change(connection, RecipeRow, and_(~RecipeRow.current, same), {"current": True})
     found = connection.execute(select(RecipeRow.id).where(same)).scalar()
     if found is None:
         statement = insert(RecipeRow).values(current=True, **values).returning(RecipeRow.id)
         found = connection.execute(statement).scalar_one()
-        _seal(connection, RecipeRow, RecipeRow.id == found)
+        seal_rows(connection, RecipeRow, RecipeRow.id == found)
     return int(found)
 
 
@@ -160,6 +160,7 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     reach("image.channels")
     if row["cell_count"]:
         _write_cells(connection, image_id, cells, channels)
+    _attach_overrides(connection, source.name, image_id)
     clear_failures(connection, [source.name])
     return len(measured.cells.mask_ids)
 
@@ -170,7 +171,8 @@ def relabel_image(connection: Connection, source: Source, root: str, split: str 
     image_id = connection.execute(select(Image.id).where(named)).scalar_one()
     mine = ImageLabel.image_id == image_id
     difference = _of_labels(source) - seal.of_rows(connection, ImageLabel, mine)
-    _change(connection, Image, named, _labels(source), checksum=difference)
+    values = {**_labels(source), "relabelled_at": datetime.now(UTC)}
+    change(connection, Image, named, values, checksum=difference)
     connection.execute(delete(ImageLabel).where(mine))
     _write_labels(connection, image_id, source)
     reach("image.relabelled")
@@ -192,7 +194,7 @@ def touch_image(
     image_id, labels = connection.execute(named).one()
     files, mine = list(files), ImageFile.image_id == image_id
     difference = _of_files(files) - seal.of_rows(connection, ImageFile, mine)
-    _change(connection, Image, Image.id == image_id, {}, checksum=difference)
+    change(connection, Image, Image.id == image_id, {}, checksum=difference)
     connection.execute(delete(ImageFile).where(mine))
     _write_files(connection, image_id, files)
     reach("image.touched")
@@ -210,19 +212,20 @@ def move_images(connection: Connection, names: Sequence[str], root: str, split: 
     if split is not None:
         values["split"] = split
     for part in parts(names):
-        _change(connection, Image, Image.name.in_(part), values)
+        change(connection, Image, Image.name.in_(part), values)
         reach("images.moved")
 
 
 def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
     """Record that stored images have left their inputs."""
     for part in parts(names):
-        _change(connection, Image, Image.name.in_(part), {"gone_at": now})
+        change(connection, Image, Image.name.in_(part), {"gone_at": now})
         reach("images.gone")
 
 
 def delete_images(connection: Connection, names: Sequence[str]) -> None:
-    """Delete images with all their rows."""
+    """Delete images with all their rows; what was decided about their cells stays."""
+    overrides.say_lost(connection, names)
     for part in parts(names):
         _delete(connection, part)
         reach("images.pruned")
@@ -245,7 +248,7 @@ def remeasure_images(
     before = seal.fractions(connection, list(images))
     now = {key: _now(before[key], channels) for key, channels in images.items()}
     contents = {key: _of_fractions(now[key]) - _of_fractions(before[key]) for key in images}
-    _change(connection, Image, Image.id.in_(images), {"recipe_id": recipe_id}, contents=contents)
+    change(connection, Image, Image.id.in_(images), {"recipe_id": recipe_id}, contents=contents)
     of_image = and_(ImageChannel.image_id == bindparam("image"), ImageChannel.channel == bindparam("of"))
     levels = [
         {"image": key, "of": name, "level": channel.background_level}
@@ -279,7 +282,7 @@ def forget_tries(connection: Connection, names: Sequence[str]) -> None:
     for name in names:
         mine = FailureFile.image_name == name
         files = seal.of_rows(connection, FailureFile, mine)
-        _change(connection, FailureRow, FailureRow.image_name == name, {}, checksum=-files)
+        change(connection, FailureRow, FailureRow.image_name == name, {}, checksum=-files)
         connection.execute(delete(FailureFile).where(mine))
 
 
@@ -312,33 +315,12 @@ def write_failures(
     if files:
         connection.execute(insert(FailureFile), files)
     for part in parts([failure.image_name for failure in failures]):
-        _seal(connection, FailureRow, FailureRow.image_name.in_(part))
+        seal_rows(connection, FailureRow, FailureRow.image_name.in_(part))
     reach("failures.written")
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
     return {name: getattr(failure, name) for name in ("image_name", "uri", "code", "message")}
-
-
-def write_clean_set(
-    connection: Connection, clean_set: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]
-) -> tuple[int, int]:
-    """Store a new version of a clean set, and materialise its thresholds and verdicts.
-
-    Returns
-    -------
-    id, version : int
-    """
-    taken = select(func.coalesce(func.max(CleanSet.version), 0) + 1).where(CleanSet.name == clean_set["name"])
-    version = connection.execute(taken).scalar_one()
-    made = insert(CleanSet).values(version=version, **clean_set).returning(CleanSet.id)
-    set_id = connection.execute(made).scalar_one()
-    connection.execute(insert(CleanRule), [{"clean_set_id": set_id, **rule} for rule in rules])
-    _materialise(connection, set_id)
-    _seal(connection, CleanSet, CleanSet.id == set_id)
-    verdicts = seal.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)
-    connection.execute(update(CleanSet).where(CleanSet.id == set_id).values(verdicts=verdicts))
-    return int(set_id), int(version)
 
 
 def take_missing_seals(connection: Connection) -> None:
@@ -350,21 +332,7 @@ def take_missing_seals(connection: Connection) -> None:
         _store_seals(connection, table, column, found)
 
 
-def _materialise(connection: Connection, set_id: int) -> None:
-    live, kept = label_threshold(set_id).subquery("live"), CleanSetThreshold.__table__
-    columns = ["clean_set_id", "rule_id", "label_id", "n", "lower", "upper"]
-    bounds = select(*(live.c[name] for name in columns))
-    connection.execute(insert(CleanSetThreshold).from_select(columns, bounds))
-    reach("clean_set.thresholds")
-    columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
-    judged = verdict(kept).where(CleanSet.id == set_id).subquery()
-    rows = select(*(judged.c[name] for name in columns))
-    connection.execute(insert(CleanSetCell).from_select(columns, rows))
-    reach("clean_set.cells")
-    _analyze(connection)
-
-
-def _analyze(connection: Connection) -> None:
+def analyze(connection: Connection) -> None:
     """Let PostgreSQL count: without statistics it plans for a few rows.
 
     60,000 cells: 81 s for an export of verdicts before, 3 s after.  SQLite's planner does well without.
@@ -493,7 +461,7 @@ def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
     return dialect.insert(table)
 
 
-def _change(
+def change(
     connection: Connection,
     table: seal.Table,
     where: ColumnElement[bool],
@@ -538,7 +506,7 @@ def _by_key(table: seal.Table) -> Update:
     return update(table).where(seal.key_of(table) == bindparam("key"))
 
 
-def _seal(connection: Connection, table: seal.Table, where: ColumnElement[bool]) -> None:
+def seal_rows(connection: Connection, table: seal.Table, where: ColumnElement[bool]) -> None:
     """Take the seals of rows that were just written."""
     _store_seals(connection, table, "checksum", seal.checksums(connection, table, where))
 
@@ -550,13 +518,44 @@ def _store_seals(connection: Connection, table: seal.Table, column: str, seals: 
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> None:
-    """Delete images, and take the verdicts that go with their cells out of the seals of clean sets."""
+    """Delete images; the verdicts on their cells are kept as former ones of their clean sets."""
     chosen = Image.name.in_(names)
     cells = select(Cell.id).join(Image).where(chosen)
-    for set_id, total in seal.verdicts(connection, CleanSetCell.cell_id.in_(cells)).items():
-        statement = update(CleanSet).where(CleanSet.id == set_id)
-        connection.execute(statement.values(verdicts=CleanSet.verdicts - total))
+    totals = seal.verdicts(connection, CleanSetCell.cell_id.in_(cells))
+    if totals:
+        former = _former(connection, chosen)
+        for set_id, total in totals.items():
+            change(connection, CleanSet, CleanSet.id == set_id, {}, checksum=former[set_id], verdicts=-total)
     connection.execute(delete(Image).where(chosen))
+
+
+def _former(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]:
+    """Copy the verdicts on cells of images to where they outlive them, and sum up their seals by set."""
+    verdict = CleanSetCell
+    columns = (
+        verdict.clean_set_id,
+        Image.name,
+        Cell.mask_id,
+        verdict.label_id,
+        verdict.clean,
+        verdict.reason,
+    )
+    statement = select(*columns).join(Cell, Cell.id == verdict.cell_id).join(Image).where(chosen)
+    names = ("clean_set_id", "image_name", "mask_id", "label_id", "clean", "reason")
+    found = connection.execute(statement).all()
+    rows: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in found]
+    connection.execute(insert(CleanSetFormer), rows)
+    seals = Counter[int]()
+    for row in rows:
+        seals[row["clean_set_id"]] += seal.of_row(CleanSetFormer, row)
+    return seals
+
+
+def _attach_overrides(connection: Connection, name: str, image_id: int) -> None:
+    """Give what was decided about cells of an image's former mask to the cells that are still the same."""
+    for key, values in overrides.attach_again(connection, name, image_id).items():
+        change(connection, CellOverride, CellOverride.id == key, values)
+    reach("image.overrides")
 
 
 def _replace_fractions(connection: Connection, rows: Sequence[tuple[float | None, int, str]]) -> None:

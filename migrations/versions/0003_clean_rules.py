@@ -128,6 +128,30 @@ def clean_set() -> tuple[sa.Column[Any], ...]:
     )
 
 
+CHECKSUM = "Checksum of {}, see store/seal.py; NULL if it was never taken"
+CHECKSUMS = (
+    ("image", "contents", "its rows of image_channel, cell, cell_channel and cell_measure"),
+    ("image", "checksum", "this row and its rows of image_file, image_label and image_measure"),
+    (
+        "clean_set",
+        "checksum",
+        "this row and its rows of clean_rule, clean_set_threshold and clean_set_former",
+    ),
+)
+CHECKSUMS_BEFORE = (
+    ("image", "contents", "its rows of image_channel, cell and cell_channel"),
+    ("image", "checksum", "this row and its rows of image_file and image_label"),
+    ("clean_set", "checksum", "this row and its rows of clean_rule and clean_set_threshold"),
+)
+
+
+def cover(checksums: tuple[tuple[str, str, str], ...]) -> None:
+    """Say what checksums cover; SQLite has no comments."""
+    if op.get_context().dialect.name == "postgresql":
+        for table, column, what in checksums:
+            op.alter_column(table, column, existing_type=BIGINT, comment=CHECKSUM.format(what))
+
+
 def upgrade() -> None:
     for columns in (cell_channel, clean_rule, clean_set):
         for column in columns():
@@ -143,6 +167,7 @@ def upgrade() -> None:
             comment="When its labels last changed; NULL if they never did [UTC]",
         ),
     )
+    cover(CHECKSUMS)
     op.create_table(
         "clean_set_former",
         sa.Column("clean_set_id", BIGINT, nullable=False, comment="The clean set"),
@@ -151,12 +176,6 @@ def upgrade() -> None:
         sa.Column("label_id", sa.Integer(), nullable=False, comment="The label, 0..18"),
         sa.Column("clean", FLAG, nullable=False, comment="Whether the cell was clean"),
         sa.Column("reason", TEXT, nullable=True, comment="As in clean_set_cell"),
-        sa.Column(
-            "checksum",
-            BIGINT,
-            nullable=True,
-            comment="Checksum of this row, see store/seal.py; NULL if it was never taken",
-        ),
         sa.ForeignKeyConstraint(
             ["clean_set_id"], ["clean_set.id"], name="fk_clean_set_former_clean_set_id", ondelete="CASCADE"
         ),
@@ -228,7 +247,12 @@ def upgrade() -> None:
         "measure",
         sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("name", TEXT, nullable=False, comment="Name of the measure"),
-        sa.Column("version", sa.Integer(), nullable=False, comment="Version of its formula"),
+        sa.Column(
+            "version",
+            sa.Integer(),
+            nullable=False,
+            comment="Version of its formula; an image may have an older one",
+        ),
         sa.Column("kind", TEXT, nullable=False, comment="histogram or crops: what it is a function of"),
         sa.Column("unit", TEXT, nullable=False, comment="Unit; empty for a number without one"),
         sa.Column("comment", TEXT, nullable=False, comment="What it is"),
@@ -240,27 +264,21 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("kind IN ('histogram', 'crops')", name=op.f("ck_measure_kind")),
         sa.PrimaryKeyConstraint("id", name="pk_measure"),
-        sa.UniqueConstraint("name", "version", name="uq_measure_name_version"),
+        sa.UniqueConstraint("name", name="uq_measure_name"),
         comment="Measures that users added, as they were last computed",
         sqlite_strict=True,
     )
     op.create_table(
         "image_measure",
         sa.Column("image_id", BIGINT, nullable=False, comment="The image"),
-        sa.Column("measure_id", BIGINT, nullable=False, comment="The measure that its cells have"),
+        sa.Column("measure", TEXT, nullable=False, comment="The measure that its cells have"),
         sa.Column(
-            "checksum",
-            BIGINT,
-            nullable=True,
-            comment="Checksum of its rows of cell_measure, see store/seal.py; NULL if it was never taken",
+            "version", sa.Integer(), nullable=False, comment="Version of the formula that they have it by"
         ),
         sa.ForeignKeyConstraint(
             ["image_id"], ["image.id"], name="fk_image_measure_image_id", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["measure_id"], ["measure.id"], name="fk_image_measure_measure_id", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("image_id", "measure_id", name="pk_image_measure"),
+        sa.PrimaryKeyConstraint("image_id", "measure", name="pk_image_measure"),
         comment="Which images have which of the users' measures",
         sqlite_strict=True,
         sqlite_with_rowid=False,
@@ -283,6 +301,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    cover(CHECKSUMS_BEFORE)
     for table in ("cell_measure", "image_measure", "measure", "cell_override", "clean_set_former"):
         op.drop_table(table)
     op.drop_column("image", "relabelled_at")

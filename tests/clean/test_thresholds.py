@@ -69,7 +69,7 @@ def test_the_view_equals_the_function(store: Store) -> None:
     fill(store)
     rules = [Rule(), Rule("brenner", "blue", 0.1, 0.9), Rule("area", None, 0.5, 0.5), Rule(upper=1.0)]
     for i, rule in enumerate(rules):
-        create_clean_set(store, f"set-{i}", CleanRecipe(rule))
+        create_clean_set(store, f"set-{i}", CleanRecipe((rule,)))
     for i, rule in enumerate(rules):
         live = rows(
             store, "SELECT * FROM label_threshold WHERE clean_set = :name ORDER BY label_id", name=f"set-{i}"

@@ -195,7 +195,7 @@ def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
     assert run("--json", "status").json["gone"] == 4
     pruned = run("--json", "ingest", root, "--prune")
     assert (pruned.code, pruned.json["gone"]) == (0, 4)
-    assert "warning: 4 gone images were pruned, and with them" in pruned.err
+    assert "warning: 4 gone images were pruned; clean sets remember" in pruned.err
     status = run("--json", "status").json
     assert (status["images"], status["gone"], status["cells"]) == (1, 0, 3)
 

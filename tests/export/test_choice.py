@@ -69,7 +69,7 @@ def world(store: Store, tmp_path: Path) -> World:
     for name, labels in LABELS.items():
         made.add(name, labels, 0 if "none" in name else 3)
     for scope in ("single", "all"):
-        recipe = hpastore.CleanRecipe(hpastore.Rule(lower=0, upper=1), min_green=0, scope=scope)
+        recipe = hpastore.CleanRecipe((hpastore.Rule(lower=0, upper=1),), min_green=0, scope=scope)
         hpastore.create_clean_set(store, scope, recipe)
     return made
 
@@ -132,7 +132,7 @@ def test_skip_leaves_out_images_with_several_labels_in_the_set_or_now(world: Wor
 
 def test_a_set_knows_its_own_images_from_those_of_another(world: World) -> None:
     world.add("later", "7")
-    recipe = hpastore.CleanRecipe(hpastore.Rule(lower=0, upper=1), min_green=0)
+    recipe = hpastore.CleanRecipe((hpastore.Rule(lower=0, upper=1),), min_green=0)
     hpastore.create_clean_set(world.store, "single", recipe)
     assert world.images("single@1") == JUDGED["single"]
     assert world.images("single") == JUDGED["single"] | {"later"}

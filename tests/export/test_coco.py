@@ -125,7 +125,7 @@ def test_a_clean_set_gives_its_clean_cells_and_all_images_in_its_scope(store: St
         measured("b", (5,), green_fraction=[0.1, 0.2, 0.3], green_intensity_max=[1.0, 2.0, 3.0]),
         measured("c", (0, 5), green_fraction=[0.5] * 3, **bright),
     )
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(hpastore.Rule(lower=0.1, upper=0.9)))
+    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),)))
     found = document(store, tmp_path, Choice(clean="mine"))
     assert names(found) == ["a.png", "b.png"]
     assert cells(found) == [("a:2", 0)]

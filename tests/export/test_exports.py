@@ -49,7 +49,7 @@ def filled(store: Store, root: Path) -> Store:
 
 def fill(store: Store, root: Path) -> None:
     hpastore.ingest(store, root, executor="serial")
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(hpastore.Rule(lower=0.1, upper=0.9)))
+    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),)))
     hpastore.create_clean_set(store, "all", hpastore.CleanRecipe(min_green=0, scope="all"))
 
 

@@ -36,7 +36,7 @@ def test_the_same_store_gives_the_same_bytes_whatever_the_users_settings(
     filled: Store, tmp_path: Path, suffix: str, begins: bytes
 ) -> None:
     first = hpastore.save_figure(hpastore.plot_hist(filled, label=0), tmp_path / f"a{suffix}").read_bytes()
-    changed = {
+    changed: Any = {
         "font.size": 20,
         "figure.dpi": 30,
         "savefig.dpi": 40,

@@ -524,7 +524,7 @@ def test_prune_deletes_what_is_gone_of_this_root_and_split(
     assert (todo.gone, todo.pruned, todo.work) == ((C,), (C, name_of(3)), 2)
     caplog.clear()
     assert take(store, root, prune=True) == Summary(gone=2, unchanged=2)
-    assert caplog.messages == ["2 gone images were pruned, and with them 3 verdicts of clean sets"]
+    assert caplog.messages == ["2 gone images were pruned; clean sets remember 3 verdicts on them"]
     found = rows(store, "SELECT name FROM image ORDER BY name")
     assert [row["name"] for row in found] == [A, B, "y", "z"]
     assert (
@@ -695,7 +695,7 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     assert (changed(todo), todo.work) == (dict.fromkeys((A, B, C), ()), 3)
     caplog.clear()
     assert take(store, root) == Summary(changed=3, cells=6, images_decoded=3)
-    assert caplog.messages[0] == f"{A}: changed, so that 3 verdicts of clean sets on its old cells went"
+    assert caplog.messages[0] == f"{A}: changed; clean sets remember 3 verdicts on its old cells"
     assert rows(store, "SELECT DISTINCT version, root FROM image JOIN recipe ON recipe.id = recipe_id") == [
         {"version": VERSION + 1, "root": str(root)}
     ]

@@ -22,12 +22,12 @@ def live(store: Store, root: Path) -> None:
     """A store's life: images of all kinds, one without a background, one empty, a change, clean sets."""
     ingest(store, Layout(root, split="train"), executor="serial")
     create_clean_set(store, "notebook")
-    create_clean_set(store, "all", CleanRecipe(Rule("intensity_mean", "red", 0.1, 0.9), 0, "all"))
-    create_clean_set(store, "shape", CleanRecipe(Rule("nucleus_area", None, 0.25, 1.0)))
+    create_clean_set(store, "all", CleanRecipe((Rule("intensity_mean", "red", 0.1, 0.9),), 0, "all"))
+    create_clean_set(store, "shape", CleanRecipe((Rule("nucleus_area", None, 0.25, 1.0),)))
     with replaced(root / "train" / f"{name_of(1)}_red.png") as path:
         path.write_bytes(b"broken")
     ingest(store, root, executor="serial")
-    create_clean_set(store, "notebook", CleanRecipe(Rule(lower=1 / 3, upper=2 / 3)))
+    create_clean_set(store, "notebook", CleanRecipe((Rule(lower=1 / 3, upper=2 / 3),)))
 
 
 def world(root: Path) -> Path:

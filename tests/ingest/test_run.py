@@ -477,7 +477,7 @@ def test_verdicts_that_go_with_a_changed_image_are_said(
     write_image(root, A, seed=9, mask=draw_mask(3))
     caplog.clear()
     assert ingest(store, root, executor="serial").changed == 1
-    assert caplog.messages == [f"{A}: changed, so that 3 verdicts of clean sets on its old cells went"]
+    assert caplog.messages == [f"{A}: changed; clean sets remember 3 verdicts on its old cells"]
 
 
 def test_a_failure_goes_when_its_row_leaves_the_table(store: Store, tmp_path: Path) -> None:

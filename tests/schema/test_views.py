@@ -108,7 +108,7 @@ def test_cell_stats_reads_flags_and_labels(full: Store) -> None:
 
 
 def test_label_summary_counts_and_takes_medians(full: Store) -> None:
-    create_clean_set(full, "old", CleanRecipe(Rule(lower=0.5, upper=0.5)))
+    create_clean_set(full, "old", CleanRecipe((Rule(lower=0.5, upper=0.5),)))
     create_clean_set(full, "new", CleanRecipe(scope="all"))
     images = rows(full, "SELECT labels, cell_count FROM image")
     cells = rows(full, "SELECT label_id, green_fraction FROM cell_stats")
@@ -188,7 +188,7 @@ def test_rank_is_the_place_among_the_cells_that_made_the_threshold(full: Store, 
 
 
 def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
-    create_clean_set(full, "a", CleanRecipe(Rule(lower=0.25, upper=0.75)))
+    create_clean_set(full, "a", CleanRecipe((Rule(lower=0.25, upper=0.75),)))
     found = {(row["image_name"], row["mask_id"]): row for row in table(full, CLEAN_CELL)}
     assert len(found) == 9
     row = found["b", 1]
@@ -213,7 +213,7 @@ def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
 
 
 def test_verdicts_read_alike(full: Store) -> None:
-    create_clean_set(full, "a", CleanRecipe(Rule(lower=0.25, upper=0.75)))
+    create_clean_set(full, "a", CleanRecipe((Rule(lower=0.25, upper=0.75),)))
     clean = rows(
         full, "SELECT image_name, mask_id FROM clean_cell WHERE clean AND live ORDER BY image_name, mask_id"
     )
@@ -226,9 +226,9 @@ def test_verdicts_read_alike(full: Store) -> None:
 def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
     full: Store, set_id: int
 ) -> None:
-    create_clean_set(full, "mine", CleanRecipe(Rule(lower=0.3, upper=0.6), scope="all"))
-    create_clean_set(full, "areas", CleanRecipe(Rule("area", None, 0.2, 0.9)))
-    create_clean_set(full, "mine", CleanRecipe(Rule("intensity_mean", "blue", 0.0, 0.4)))
+    create_clean_set(full, "mine", CleanRecipe((Rule(lower=0.3, upper=0.6),), scope="all"))
+    create_clean_set(full, "areas", CleanRecipe((Rule("area", None, 0.2, 0.9),)))
+    create_clean_set(full, "mine", CleanRecipe((Rule("intensity_mean", "blue", 0.0, 0.4),)))
     bounds = label_threshold(set_id)
     for view, one in (
         (LABEL_THRESHOLD, bounds),

@@ -124,7 +124,7 @@ def fill(store: Store) -> None:
         measured("c", (16,), seed=2, n=4),
         measured("d", (0,), seed=3, green_fraction=[0.25, 0.5, math.nan]),
     )
-    create_clean_set(store, "mine", CleanRecipe(Rule(lower=0.25, upper=0.75)))
+    create_clean_set(store, "mine", CleanRecipe((Rule(lower=0.25, upper=0.75),)))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,81 @@
+"""How far clean sets are from what they would be, were they made now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpastore.store import clean, read
+from hpastore.store.engine import Store
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What a refresh of a clean set would change.
+
+    Parameters
+    ----------
+    clean_set, version
+        The newest version of its name.
+    frozen
+        Whether its thresholds stay as they are.
+    labels
+        Labels of which a bound would move, ascending.
+    flips
+        Verdicts that would turn, from clean to not clean or back.
+    unjudged
+        Cells, for each label, that are in its scope and that it has no verdict on.
+    cells
+        Verdicts that it has on cells of now.
+    """
+
+    clean_set: str
+    version: int
+    frozen: bool
+    labels: tuple[int, ...]
+    flips: int
+    unjudged: int
+    cells: int
+
+    @property
+    def any(self) -> bool:
+        """Whether a refresh would change anything."""
+        return bool(self.labels or self.flips or self.unjudged)
+
+    def __str__(self) -> str:
+        name = f"clean set {self.clean_set}@{self.version}"
+        if not self.any:
+            return f"{name}: nothing would change"
+        labels = f" ({', '.join(map(str, self.labels))})" if self.labels else ""
+        return (
+            f"{name}: thresholds of {len(self.labels)} labels{labels} would move, {self.flips:,} of "
+            f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet; "
+            f"'hpastore clean refresh {self.clean_set}' makes a version of now"
+        )
+
+
+def drift(store: Store, name: str | None = None) -> list[Drift]:
+    """Say what a refresh of clean sets would change; nothing is written.
+
+    Parameters
+    ----------
+    store : Store
+    name : str, optional
+        Only this clean set, ``NAME`` or ``NAME@VERSION``; else the newest version of each name.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+    with store.reading() as connection:
+        named = None if name is None else read.find_clean_set(connection, name)[0]
+        ids = clean.newest(connection) if named is None else [named]
+        found = []
+        for set_id in ids:
+            row, rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
+            kept = read.clean_bounds(connection, set_id)
+            now = kept if row["frozen"] else clean.bounds_of_now(connection, row, rules)
+            labels = clean.moved(kept, now)
+            counts = clean.compare_verdicts(connection, row, rules, now)
+            found.append(Drift(row["name"], row["version"], bool(row["frozen"]), labels, *counts))
+    return found

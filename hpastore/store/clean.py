@@ -1,0 +1,328 @@
+"""Clean sets: their bounds and verdicts, taken by the database; written, and taken again to compare."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
+
+from hpastore.failpoints import reach
+from hpastore.model import LABEL_NAMES
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CellMeasure,
+    CellOverride,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
+    CleanSetFormer,
+    CleanSetThreshold,
+    Image,
+    ImageLabel,
+    Measure,
+)
+from hpastore.schema.verdict import verdicts
+from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES
+from hpastore.store import read, seal, write
+
+Row = Mapping[str, Any] | read.Row
+
+_SIDES = ("lower", "upper")
+
+
+def write_clean_set(
+    connection: Connection,
+    clean_set: Row,
+    rules: Iterable[Row],
+    kept: Mapping[tuple[int, int], Row] | None = None,
+) -> tuple[int, int]:
+    """Store a new version of a clean set, and materialise its thresholds and verdicts.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    clean_set
+        Its columns but the version.
+    rules
+        Their columns.
+    kept
+        Bounds to judge by, by the rule's position and the label: those of a frozen version; else they are
+        taken from the cells of now.
+
+    Returns
+    -------
+    id, version : int
+    """
+    taken = select(func.coalesce(func.max(CleanSet.version), 0) + 1).where(CleanSet.name == clean_set["name"])
+    version = connection.execute(taken).scalar_one()
+    made = insert(CleanSet).values(version=version, **clean_set).returning(CleanSet.id)
+    set_id = connection.execute(made).scalar_one()
+    rows = [{"clean_set_id": set_id, **rule} for rule in rules]
+    if rows:
+        connection.execute(insert(CleanRule), rows)
+    stored, stored_rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
+    bounds = (
+        bounds_of_now(connection, stored, stored_rules) if kept is None else _kept_bounds(stored_rules, kept)
+    )
+    if bounds:
+        connection.execute(insert(CleanSetThreshold), [{"clean_set_id": set_id, **b} for b in bounds])
+    reach("clean_set.thresholds")
+    judged = verdicts(stored, stored_rules, bounds).subquery("verdicts")
+    columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
+    values = select(CleanSet.id, *(judged.c[name] for name in columns[1:]))
+    values = values.join_from(CleanSet, judged, CleanSet.id == set_id)
+    connection.execute(insert(CleanSetCell).from_select(columns, values))
+    reach("clean_set.cells")
+    write.analyze(connection)
+    write.seal_rows(connection, CleanSet, CleanSet.id == set_id)
+    total = seal.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)
+    connection.execute(update(CleanSet).where(CleanSet.id == set_id).values(verdicts=total))
+    return int(set_id), int(version)
+
+
+def bounds_of_now(connection: Connection, clean_set: Row, rules: Sequence[Row]) -> list[dict[str, Any]]:
+    """Take the bounds of rules for all their labels from the cells of now.
+
+    Returns
+    -------
+    list of dict
+        ``rule_id, label_id, n, lower, upper``, as the view ``label_threshold`` has them.
+    """
+    wanted = defaultdict[tuple[str, str | None], set[float]](set)
+    for rule in rules:
+        shares = wanted[rule["measure"], rule["channel"]]
+        shares.update(rule[f"{side}_percentile"] for side in _SIDES)
+        shares.update(0.5 for side in _SIDES if rule[f"{side}_median"] is not None)
+    found = {key: _shares(connection, key, shares - {None}) for key, shares in wanted.items()}
+    bounds = []
+    for rule in rules:
+        of_label = found[rule["measure"], rule["channel"]]
+        for label in _labels(rule):
+            n, values = of_label.get(label, (0, {}))
+            taken = values if n >= clean_set["min_cells"] else {}
+            sides = {side: _bound(rule, side, taken) for side in _SIDES}
+            bounds.append({"rule_id": rule["id"], "label_id": label, "n": n, **sides})
+    return bounds
+
+
+def freeze(connection: Connection, set_id: int, *, frozen: bool) -> None:
+    """Have a clean set keep its thresholds, or not."""
+    write.change(connection, CleanSet, CleanSet.id == set_id, {"frozen": frozen})
+
+
+def drop(connection: Connection, set_ids: Sequence[int]) -> None:
+    """Delete clean sets with all their rows."""
+    connection.execute(delete(CleanSet).where(CleanSet.id.in_(set_ids)))
+
+
+MEANING: Final = (
+    *("measure", "channel", "condition"),
+    *(f"{side}_{kind}" for side in _SIDES for kind in ("percentile", "value", "median")),
+)
+"""Columns of a rule that decide what it drops; the measure first."""
+
+Verdicts = dict[tuple[str, int, int], tuple[bool, str | None, bool]]
+"""Whether a cell is clean, why, and whether its row is a former one: by image's name, mask id and label."""
+
+
+def newest(connection: Connection) -> list[int]:
+    """Read the keys of the newest versions of all clean sets, by name."""
+    last = select(CleanSet.name, func.max(CleanSet.version).label("version")).group_by(CleanSet.name)
+    of_name = last.subquery("last")
+    same = and_(of_name.c.name == CleanSet.name, of_name.c.version == CleanSet.version)
+    return list(connection.execute(select(CleanSet.id).join(of_name, same).order_by(CleanSet.name)).scalars())
+
+
+def moved(kept: Iterable[Row], now: Iterable[Row]) -> tuple[int, ...]:
+    """Name the labels of which a bound differs, ascending."""
+    sides = [
+        {(b["rule_id"], b["label_id"]): (b["lower"], b["upper"]) for b in bounds} for bounds in (kept, now)
+    ]
+    return tuple(sorted({key[1] for key in sides[1] if sides[0].get(key) != sides[1][key]}))
+
+
+def compare_verdicts(
+    connection: Connection, clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row]
+) -> tuple[int, int, int]:
+    """Judge the cells of now by other bounds, and compare with what a clean set keeps.
+
+    Returns
+    -------
+    flips, unjudged, cells : int
+        Verdicts that turn, verdicts that it has not, and verdicts that it has on cells of now.
+    """
+    now = verdicts(clean_set, rules, bounds).subquery("now")
+    kept = aliased(CleanSetCell, name="kept")
+    same = and_(
+        kept.clean_set_id == clean_set["id"], kept.cell_id == now.c.cell_id, kept.label_id == now.c.label_id
+    )
+    turned = or_(and_(kept.clean, ~now.c.clean), and_(~kept.clean, now.c.clean))
+    counts = select(
+        func.count(case((turned, 1))), func.count().filter(kept.cell_id.is_(None)), func.count(kept.cell_id)
+    )
+    return tuple(connection.execute(counts.select_from(now).outerjoin(kept, same)).one())  # type: ignore[return-value]
+
+
+def differing(connection: Connection, a: int, b: int) -> tuple[Verdicts, Verdicts]:
+    """Read the verdicts of two clean sets that may differ: all but those on one row of a cell that agree."""
+    found: tuple[Verdicts, Verdicts] = (_former(connection, a), _former(connection, b))
+    for mine, other, into in ((a, b, 0), (b, a, 1)):
+        own, its = aliased(CleanSetCell, name="own"), aliased(CleanSetCell, name="its")
+        same = and_(its.clean_set_id == other, its.cell_id == own.cell_id, its.label_id == own.label_id)
+        differs = or_(its.cell_id.is_(None), and_(own.clean, ~its.clean), and_(~own.clean, its.clean))
+        statement = (
+            select(Image.name, Cell.mask_id, own.label_id, own.clean, own.reason)
+            .select_from(own)
+            .join(Cell, Cell.id == own.cell_id)
+            .join(Image)
+            .outerjoin(its, same)
+            .where(own.clean_set_id == mine, differs)
+        )
+        for name, mask_id, label_id, clean, reason in connection.execute(statement):
+            found[into][name, mask_id, label_id] = (clean, reason, False)
+    return found
+
+
+def _former(connection: Connection, set_id: int) -> Verdicts:
+    former = CleanSetFormer
+    statement = select(former.image_name, former.mask_id, former.label_id, former.clean, former.reason)
+    rows = connection.execute(statement.where(former.clean_set_id == set_id))
+    return {(name, mask_id, label): (clean, reason, True) for name, mask_id, label, clean, reason in rows}
+
+
+def replaced_images(connection: Connection, set_id: int) -> list[str]:
+    """Read the images of which a clean set has former verdicts."""
+    statement = select(CleanSetFormer.image_name).where(CleanSetFormer.clean_set_id == set_id).distinct()
+    return list(connection.execute(statement).scalars())
+
+
+def image_facts(connection: Connection, names: Iterable[str]) -> dict[str, read.Row]:
+    """Read when images came, changed and went, by name."""
+    columns = (Image.name, Image.label_count, Image.ingested_at, Image.relabelled_at, Image.gone_at)
+    return {
+        row["name"]: row
+        for part in read.parts(sorted(names))
+        for row in read.rows(connection, select(*columns).where(Image.name.in_(part)))
+    }
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """One cell with all its measures and what was decided about it."""
+
+    cell_id: int
+    labels: tuple[int, ...]
+    measures: Mapping[tuple[str, str | None], float | None]
+    decided: Mapping[int | None, str]
+    """``keep`` or ``drop``, with the comment, by label; None is every label."""
+
+    def value(self, measure: str, channel: str | None) -> float | None:
+        """Value of a measure; None where the cell has none."""
+        return self.measures.get((measure, channel))
+
+    def flag(self, name: str) -> bool:
+        """Whether the cell has one of the flags that rules know."""
+        if name == "no_nucleus":
+            return self.value("nucleus_area", None) == 0
+        return bool(self.value(name, None))
+
+    def override(self, label: int) -> str | None:
+        """What was decided about the cell for a label."""
+        return self.decided.get(label, self.decided.get(None))
+
+
+def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | None:
+    """Read one cell; None if the store has none of this name."""
+    statement = select(Cell.__table__, Image.labels).join(Image)
+    found = read.rows(connection, statement.where(Image.name == name, Cell.mask_id == mask_id))
+    if not found:
+        return None
+    cell = found[0]
+    measures: dict[tuple[str, str | None], float | None] = {
+        (measure, None): _number(cell[measure]) for measure in SHAPE_NAMES
+    }
+    of_cell = select(CellChannel.__table__).where(CellChannel.cell_id == cell["id"])
+    for row in read.rows(connection, of_cell):
+        measures |= {(measure, row["channel"]): _number(row[measure]) for measure in CHANNEL_NAMES}
+    own = select(Measure.name, CellMeasure.channel, CellMeasure.value).join(CellMeasure)
+    for measure, channel, value in connection.execute(own.where(CellMeasure.cell_id == cell["id"])):
+        measures[measure, channel or None] = value
+    o = CellOverride
+    decided = {
+        label: ("keep" if keep else "drop") + (f": {comment}" if comment else "")
+        for label, keep, comment in connection.execute(
+            select(o.label_id, o.keep, o.comment).where(o.cell_id == cell["id"])
+        )
+    }
+    return CellFacts(cell["id"], read.ids(cell["labels"]), measures, decided)
+
+
+def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
+    """Read all verdicts on a cell by clean set, version and label, with the sets' dark limits."""
+    verdict = CleanSetCell
+    statement = (
+        select(
+            *(verdict.clean_set_id, CleanSet.name, CleanSet.version, CleanSet.min_green),
+            *(verdict.label_id, verdict.clean, verdict.reason),
+        )
+        .join(CleanSet, CleanSet.id == verdict.clean_set_id)
+        .where(verdict.cell_id == cell_id)
+    )
+    return read.rows(connection, statement.order_by(CleanSet.name, CleanSet.version, verdict.label_id))
+
+
+def rank(
+    connection: Connection, measure: str, channel: str | None, label: int, value: float
+) -> tuple[int, int]:
+    """Place of a value among those of the cells of now of images whose only label it is, and their number."""
+    values = read.label_values(measure, channel).where(ImageLabel.label_id == label).subquery("single")
+    below = func.count(case((values.c.value < value, 1)))
+    place, n = connection.execute(select(below + 1, func.count(values.c.value))).one()
+    return place, n
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _labels(rule: Row) -> Sequence[int]:
+    return range(len(LABEL_NAMES)) if rule["label_id"] is None else (rule["label_id"],)
+
+
+def _shares(
+    connection: Connection, measure: tuple[str, str | None], shares: set[float]
+) -> dict[int, tuple[int, dict[float, float]]]:
+    """Number of values, and percentiles of them, by label."""
+    names = {f"share_{i}": share for i, share in enumerate(sorted(shares))}
+    return {
+        row["label_id"]: (row["n"], {share: row[name] for name, share in names.items()})
+        for row in read.thresholds(connection, *measure, names)
+    }
+
+
+def _bound(rule: Row, side: str, values: Mapping[float, float]) -> float | None:
+    """One side of a rule's bounds, from a label's percentiles; none where there are none."""
+    share, value, median = (rule[f"{side}_{kind}"] for kind in ("percentile", "value", "median"))
+    if share is not None:
+        return values.get(share)
+    if median is not None:
+        return None if 0.5 not in values else median * values[0.5]
+    return None if value is None else float(value)
+
+
+def _kept_bounds(rules: Sequence[Row], kept: Mapping[tuple[int, int], Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule_id": rule["id"],
+            "label_id": label,
+            **{name: kept[rule["position"], label][name] for name in ("n", "lower", "upper")},
+        }
+        for rule in rules
+        for label in _labels(rule)
+    ]

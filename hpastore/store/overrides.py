@@ -1,0 +1,176 @@
+"""What people decided about cells: kept by the cell's mask, so that it outlives the cell's row."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select
+
+from hpastore.errors import NotFoundError
+from hpastore.failpoints import reach
+from hpastore.kernels.rle import overlaps
+from hpastore.schema.tables import Cell, CellOverride, Image
+from hpastore.store import read, seal
+from hpastore.store.read import parts
+
+logger = logging.getLogger(__name__)
+
+SAME_CELL: Final = 0.7
+"""Intersection over union from which on two masks are of one cell; above a half, a cell has one such."""
+
+
+class Decision(NamedTuple):
+    """An override to be written."""
+
+    image_name: str
+    mask_id: int
+    label_id: int | None
+    """None is every label."""
+    keep: bool
+    score: float | None
+    author: str | None
+    comment: str | None
+
+
+def write_overrides(connection: Connection, decisions: Sequence[Decision], now: Any) -> int:
+    """Record decisions, each in place of what was decided before about its cell and label.
+
+    Returns
+    -------
+    int
+        Number of rows written: of two decisions on one cell and label, the last counts.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has no such cell; nothing is written.
+    """
+    cells = _cells(connection, {d.image_name for d in decisions})
+    rows = {}
+    for d in decisions:
+        cell = cells.get((d.image_name, d.mask_id))
+        if cell is None:
+            raise NotFoundError(f"no cell {d.image_name}:{d.mask_id}; cells are named NAME:ID")
+        columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
+        row = {**d._asdict(), **columns, "cell_id": cell.id}
+        rows[cell.id, d.label_id] = {**row, "checksum": seal.of_row(CellOverride, row)}
+    for cell_id, label_id in rows:
+        connection.execute(delete(CellOverride).where(*_of(cell_id, label_id)))
+    if rows:
+        connection.execute(insert(CellOverride), list(rows.values()))
+    reach("overrides.written")
+    return len(rows)
+
+
+def delete_overrides(
+    connection: Connection, cells: Iterable[tuple[str, int]], label_id: int | None, *, every: bool
+) -> int:
+    """Forget what was decided about cells, whether they are there or not.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    cells
+        Image's name and mask id.
+    label_id, every
+        What was decided for this label, or for every label if None; all that was if `every`.
+
+    Returns
+    -------
+    int
+        Number of rows deleted.
+    """
+    deleted = 0
+    for image_name, mask_id in cells:
+        of_cell = [CellOverride.image_name == image_name, CellOverride.mask_id == mask_id]
+        of_label = [] if every else [CellOverride.label_id.is_not_distinct_from(label_id)]
+        deleted += connection.execute(delete(CellOverride).where(*of_cell, *of_label)).rowcount
+    return deleted
+
+
+def overrides(connection: Connection) -> list[read.Row]:
+    """Read all overrides by image, mask id and label; ``attached`` is whether the store has the cell."""
+    o = CellOverride
+    columns = (o.image_name, o.mask_id, o.label_id, o.keep, o.score, o.author, o.comment, o.created_at)
+    statement = select(*columns, o.cell_id.is_not(None).label("attached"))
+    order = (o.image_name, o.mask_id, func.coalesce(o.label_id, -1), o.id)
+    return read.rows(connection, statement.order_by(*order))
+
+
+def count_lost(connection: Connection) -> int:
+    """Count the overrides without a cell."""
+    statement = select(func.count()).select_from(CellOverride).where(CellOverride.cell_id.is_(None))
+    return int(connection.execute(statement).scalar_one())
+
+
+def say_lost(connection: Connection, names: Sequence[str]) -> None:
+    """Say which images, that are about to be deleted, have overrides."""
+    for part in parts(names):
+        statement = select(CellOverride.image_name, func.count()).where(
+            CellOverride.cell_id.is_not(None), CellOverride.image_name.in_(part)
+        )
+        for name, n in connection.execute(statement.group_by(CellOverride.image_name)):
+            _say(name, n)
+
+
+_DETACHED: Final = (
+    select(CellOverride.id, CellOverride.label_id, CellOverride.height, CellOverride.width, CellOverride.rle)
+    .where(CellOverride.image_name == bindparam("name"), CellOverride.cell_id.is_(None))
+    .order_by(CellOverride.created_at.desc(), CellOverride.id.desc())
+)
+"""The newest first: of two that would fit one cell and label, it is the one that counts."""
+
+
+def attach_again(connection: Connection, name: str, image_id: int) -> dict[int, Mapping[str, Any]]:
+    """Find the cells of an image, whose rows are new, that were decided about.
+
+    Returns
+    -------
+    dict of dict
+        What to change in each override that fits a cell by `SAME_CELL`, by its key.  The others stay,
+        without a cell, and a warning counts them.
+    """
+    lost = connection.execute(_DETACHED, {"name": name}).all()
+    if not lost:
+        return {}
+    size = connection.execute(select(Image.height, Image.width).where(Image.id == image_id)).one()
+    columns = (Cell.id, Cell.mask_id, Cell.rle)
+    cells = connection.execute(select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)).all()
+    of_size = [override for override in lost if (override.height, override.width) == tuple(size)]
+    shares = overlaps([o.rle for o in of_size], [c.rle for c in cells], *size)
+    found: dict[int, Mapping[str, Any]] = {}
+    taken = set()
+    for override, row in zip(of_size, shares, strict=True):
+        best = int(row.argmax()) if len(row) else 0
+        if len(row) and row[best] >= SAME_CELL and (best, override.label_id) not in taken:
+            taken.add((best, override.label_id))
+            found[override.id] = {"cell_id": cells[best].id, "mask_id": cells[best].mask_id}
+    if len(found) < len(lost):
+        _say(name, len(lost) - len(found))
+    return found
+
+
+def _say(name: str, n: int) -> None:
+    logger.warning(
+        "%s: %d override%s no cell any more; 'hpastore clean overrides --lost' lists them",
+        name,
+        n,
+        " has" if n == 1 else "s have",
+    )
+
+
+def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:
+    columns = (Image.name, Cell.mask_id, Cell.id, Cell.rle, Image.width, Image.height)
+    statement = select(*columns).join(Image, Image.id == Cell.image_id)
+    return {
+        (row.name, row.mask_id): row
+        for part in parts(sorted(names))
+        for row in connection.execute(statement.where(Image.name.in_(part)))
+    }
+
+
+def _of(cell_id: int, label_id: int | None) -> list[ColumnElement[bool]]:
+    return [CellOverride.cell_id == cell_id, CellOverride.label_id.is_not_distinct_from(label_id)]
