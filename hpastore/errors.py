@@ -16,7 +16,7 @@
     │   └── UnavailableError     cannot be reached, or its disk is full
     │       └── DisconnectedError   the connection was lost, or the database asks to try again
     ├── WorkerError              a worker process died
-    ├── MeasureError             a measure that a user added fails on a cell
+    ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
     ├── NotFoundError            a name that the store does not hold
     └── QueryError               the user's SQL was refused or failed
 
@@ -128,30 +128,23 @@ class WorkerError(HpastoreError):
 
 
 class MeasureError(HpastoreError):
-    """A measure that a user added fails on a cell.
+    """A measure that a user added cannot be used, or fails on a cell.
 
     Parameters
     ----------
     measure : str
-        Its name.
-    mask_id : int
-        Of the cell.
-    channel : str or None
-        None where it is of the cell as a whole.
+        Its name, or where it was to be found.
     reason : str
-        What it raised, or why what it gave is no number.
+        What is wrong with it, and on which cell.
     """
 
-    def __init__(self, measure: str, mask_id: int, channel: str | None, reason: str) -> None:
-        super().__init__(measure, mask_id, channel, reason)
+    def __init__(self, measure: str, reason: str) -> None:
+        super().__init__(measure, reason)
         self.measure = measure
-        self.mask_id = mask_id
-        self.channel = channel
         self.reason = reason
 
     def __str__(self) -> str:
-        where = f"cell {self.mask_id}" + (f" in {self.channel}" if self.channel else "")
-        return f"your measure {self.measure}: {where}: {self.reason}"
+        return f"measure {self.measure}: {self.reason}"
 
 
 class NotFoundError(HpastoreError):

@@ -18,7 +18,7 @@ EVERY = [
     errors.UnavailableError("cells.db", "said"),
     errors.DisconnectedError("cells.db", "said"),
     errors.WorkerError("said"),
-    errors.MeasureError("blob", 7, "green", "said"),
+    errors.MeasureError("blob", "said"),
     errors.NotFoundError("said"),
     errors.QueryError("said"),
 ]

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from hpastore.errors import UsageError
+from hpastore.errors import MeasureError
 from hpastore.kernels.custom import UserMeasure
 from hpastore.model import printable
 
@@ -24,7 +24,7 @@ def load_measures() -> tuple[UserMeasure, ...]:
 
     Raises
     ------
-    UsageError
+    MeasureError
         If one cannot be loaded or is no `UserMeasure`, or two have one name; says of which package.
     """
     homes: dict[str, EntryPoint] = {}
@@ -33,7 +33,7 @@ def load_measures() -> tuple[UserMeasure, ...]:
         measure = _load(entry)
         if measure.name in found:
             both = f"{_said(homes[measure.name])} and {_said(entry)}"
-            raise UsageError(f"two measures are called {measure.name}: {both}; uninstall one, or rename it")
+            raise MeasureError(measure.name, f"{both} are both called so; rename one, or uninstall it")
         homes[measure.name], found[measure.name] = entry, measure
     return tuple(found[name] for name in sorted(found))
 
@@ -43,13 +43,13 @@ def _load(entry: EntryPoint) -> UserMeasure:
         value = entry.load()
     except Exception as error:  # whatever a foreign module raises
         reason = printable(f"{type(error).__name__}: {error}", 300)
-        raise UsageError(f"{_said(entry)} cannot be loaded ({reason}); mend it, or uninstall it") from error
+        raise MeasureError(_said(entry), f"cannot be loaded ({reason}); mend it, or uninstall it") from error
     if not isinstance(value, UserMeasure):
         kind = type(value).__name__
-        raise UsageError(f"{_said(entry)} is of type {kind}; it must be an hpastore.UserMeasure")
+        raise MeasureError(_said(entry), f"it is of type {kind}, and must be an hpastore.UserMeasure")
     return value
 
 
 def _said(entry: EntryPoint) -> str:
     package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
-    return f"measure {entry.name} = {entry.value}{package}"
+    return f"{entry.name} = {entry.value}{package}"

@@ -49,6 +49,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         A file that cannot be taken is a value; an error of the program is raised.
     """
     source = task.source
+    users = load_measures()  # what is wrong with them is not the image's fault
     reach(f"measure.{source.name}")
     try:
         files, differing = compare(source, task.stored, root)
@@ -57,7 +58,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         if differing and task.elsewhere is not None:
             return conflict(source, task.elsewhere)
         decoded = decode(source, root)
-        cells = measure(decoded, background_percentile, load_measures())
+        cells = measure(decoded, background_percentile, users)
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
     except MeasureError as error:

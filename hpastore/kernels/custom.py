@@ -200,6 +200,7 @@ def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
     """Call a foreign function, and look at what comes back."""
+    where = f"cell {mask_id}" + (f" in {channel}" if channel else "")
     function: Any = measure.of_histogram or measure.of_crops
     try:
         with np.errstate(all="ignore"):  # 0 / 0 is what a user means by NaN
@@ -208,14 +209,19 @@ def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise MeasureError(measure.name, mask_id, channel, printable(reason)) from error
+        raise MeasureError(measure.name, f"{where}: {printable(reason)}") from error
     number = _number(value)
     if number is None:
-        reason = (
-            f"gave {printable(repr(value))}; it must give a finite number, or NaN where it is not defined"
-        )
-        raise MeasureError(measure.name, mask_id, channel, reason)
+        gave = f"{where}: gave {_shown(value)}"
+        raise MeasureError(measure.name, f"{gave}; it must give a finite number, or NaN where it has none")
     return number
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(repr(value))
+    except Exception:  # foreign too, and Python's own of a number of thousands of digits
+        return f"a value of type {type(value).__name__}"
 
 
 def _number(value: Any) -> float | None:

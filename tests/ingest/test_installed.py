@@ -4,11 +4,12 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import hpastore
-from hpastore.errors import UsageError
+from hpastore.errors import MeasureError
 from hpastore.ingest.installed import load_measures
 from hpastore.store.engine import Store
 from tests.world import dataset, name_of, rows
@@ -67,11 +68,12 @@ def test_measures_of_all_packages_are_loaded_once_by_name(packages: Packages) ->
 def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packages) -> None:
     packages.install("abc")
     packages.install("zoo")
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(MeasureError) as refusal:
         load_measures()
-    assert str(refusal.value).startswith("two measures are called own: ")
-    assert "measure mine = abc_code:measure of abc 2.0" in str(refusal.value)
-    assert "measure mine = zoo_code:measure of zoo 2.0" in str(refusal.value)
+    both = {f"mine = {package}_code:measure of {package} 2.0" for package in ("abc", "zoo")}
+    found, fault = str(refusal.value).removeprefix("measure own: ").split(" are both called so; ")
+    assert set(found.split(" and ")) == both
+    assert fault == "rename one, or uninstall it"
 
 
 @pytest.mark.parametrize(
@@ -80,16 +82,16 @@ def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packa
         ("", "cannot be loaded (AttributeError: module 'abc_code' has no attribute 'measure')"),
         ("import nothing_such", "cannot be loaded (ModuleNotFoundError: No module named 'nothing_such')"),
         ("1 / 0", "cannot be loaded (ZeroDivisionError: division by zero)"),
-        ("measure = 7", "is of type int; it must be an hpastore.UserMeasure"),
-        ("measure = len", "is of type builtin_function_or_method; it must be an hpastore.UserMeasure"),
+        ("measure = 7", "it is of type int, and must be an hpastore.UserMeasure"),
+        ("measure = len", "it is of type builtin_function_or_method, and must be an hpastore.UserMeasure"),
         (MODULE.format(function="f", name="area", body="return 0"), "hpastore has a measure of this name"),
     ],
 )
 def test_a_package_without_a_measure_is_refused_by_its_name(packages: Packages, code: str, said: str) -> None:
     packages.install("abc", code=code)
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(MeasureError) as refusal:
         load_measures()
-    assert str(refusal.value).startswith("measure mine = abc_code:measure of abc 2.0 ")
+    assert str(refusal.value).startswith("measure mine = abc_code:measure of abc 2.0: ")
     assert said in str(refusal.value)
 
 
@@ -105,7 +107,7 @@ def test_an_image_that_a_measure_fails_on_is_rejected_and_the_others_are_stored(
     (failure,) = rows(store, "SELECT image_name, code, message FROM failure")
     assert (failure["image_name"], failure["code"]) == (name_of(0), "measure")
     assert failure["message"] == (
-        f"{name_of(0)}: your measure own: cell 5 in red: ZeroDivisionError: division by zero; "
+        f"{name_of(0)}: measure own: cell 5 in red: ZeroDivisionError: division by zero; "
         "mend the measure, then hpastore retry"
     )
     packages.install("abc")
@@ -114,3 +116,16 @@ def test_an_image_that_a_measure_fails_on_is_rejected_and_the_others_are_stored(
     hpastore.retry(store)
     done = hpastore.ingest(store, root, executor="serial")
     assert (done.new, done.rejected) == (1, 0)
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_a_package_that_cannot_be_loaded_stops_the_run_and_rejects_no_image(
+    packages: Packages, tmp_path: Path, executor: Literal["serial", "process"]
+) -> None:
+    packages.install("abc", code="1 / 0")
+    with hpastore.open_store(tmp_path / "cells.db", create=True) as store:
+        with pytest.raises(
+            MeasureError, match=r"^measure mine = abc_code:measure of abc 2.0: cannot be loaded"
+        ):
+            hpastore.ingest(store, dataset(tmp_path / "data", 1), executor=executor, jobs=1)
+        assert rows(store, "SELECT image_name FROM failure") == []
