@@ -105,14 +105,13 @@ def plot_hist(
     if label is not None:
         require_label(label)
     with store.reading() as connection:
-        channel = _channel(connection, measure, channel)
+        channel, unit = _channel(connection, measure, channel)
         chosen = pictures.clean_set_or_newest(connection, clean)
         rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key)
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else None
     what = f"{channel} {measure}" if channel else measure
     labels = range(len(LABEL_NAMES)) if label is None else [label]
     panels = _panels(labels, rows, _bounds(rules, measure, channel))
-    unit = next((m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure), "")
     axis = _Axis.of(panels, unit)
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
@@ -121,17 +120,19 @@ def plot_hist(
     return figure
 
 
-def _channel(connection: Connection, measure: str, channel: str | None) -> str | None:
-    own = pictures.own_channels(connection, measure)
+def _channel(connection: Connection, measure: str, channel: str | None) -> tuple[str | None, str]:
+    """Say which channel a measure is of, and its unit."""
+    own = pictures.own_units(connection, measure)
     if not own:
-        return channel_of(measure, channel)
+        checked = channel_of(measure, channel)
+        return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
     if None in own:
-        return None
+        return None, own[None]
     if channel not in own:
         raise UsageError(
             f"no channel {channel!r} for {measure}; there are {', '.join(sorted(map(str, own)))}"
         )
-    return channel
+    return channel, own[channel]
 
 
 def _bounds(

@@ -20,6 +20,7 @@ from hpastore.schema.tables import (
     CleanRule,
     CleanSet,
     CleanSetCell,
+    CleanSetFormer,
     CleanSetThreshold,
     Image,
     ImageFile,
@@ -163,18 +164,23 @@ def versions(connection: Connection, name: str) -> list[tuple[int, int]]:
 
 
 def counts_by_label(connection: Connection, set_id: int) -> dict[int, tuple[int, int]]:
-    """Count a clean set's verdicts by label, and those that are clean."""
-    clean = func.count().filter(CleanSetCell.clean)
-    statement = select(CleanSetCell.label_id, func.count(), clean).where(CleanSetCell.clean_set_id == set_id)
-    found = connection.execute(statement.group_by(CleanSetCell.label_id))
-    return {label: (cells, kept) for label, cells, kept in found}
+    """Count a clean set's verdicts by label, on cells that are no more too, and those that are clean."""
+    counts: dict[int, tuple[int, int]] = {}
+    tables: tuple[Any, ...] = (CleanSetCell, CleanSetFormer)
+    for table in tables:
+        statement = select(table.label_id, func.count(), func.count().filter(table.clean))
+        statement = statement.where(table.clean_set_id == set_id).group_by(table.label_id)
+        for label, cells, clean in connection.execute(statement):
+            before = counts.get(label, (0, 0))
+            counts[label] = (before[0] + cells, before[1] + clean)
+    return counts
 
 
-def own_channels(connection: Connection, measure: str) -> set[str | None]:
-    """Read the channels of a measure that a user added, none of another; None is the cell as a whole."""
-    statement = select(CellMeasure.channel).join(Measure, Measure.id == CellMeasure.measure_id)
+def own_units(connection: Connection, measure: str) -> dict[str | None, str]:
+    """Read a user's measure's unit by channel, None for the cell as a whole; of another measure nothing."""
+    statement = select(CellMeasure.channel, Measure.unit).join(Measure, Measure.id == CellMeasure.measure_id)
     found = connection.execute(statement.where(Measure.name == measure).distinct())
-    return {channel or None for channel in found.scalars()}
+    return {channel or None: unit for channel, unit in found}
 
 
 def values_by_label(

@@ -76,3 +76,12 @@ def test_what_makes_no_sense_is_refused(store: Store) -> None:
         hpastore.plot_drift(store, "mine")
     with pytest.raises(UsageError, match="drift is about all versions; leave out @2"):
         hpastore.plot_drift(store, "mine@2")
+
+
+def test_a_share_stays_as_it_was_when_an_image_is_replaced(store: Store) -> None:
+    put(store, measured("a", (3,), green_fraction=[0.1, 0.2, 0.3, 0.4]))
+    put(store, measured("b", (3,), green_fraction=[0.1]))
+    hpastore.create_clean_set(store, "mine", RECIPE)
+    before = points(hpastore.plot_drift(store, "mine").axes[2])
+    put(store, measured("a", (3,), green_fraction=[0.9]))
+    assert points(hpastore.plot_drift(store, "mine").axes[2]) == before == [4 / 5, None]

@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import insert, select
 
 import hpastore
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.plot.canvas import DROPPED, KEPT
+from hpastore.schema.tables import Cell, CellMeasure, Measure
 from hpastore.store.engine import Store
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import measured, put, rows
@@ -101,6 +103,26 @@ def test_one_value_and_no_value_at_all_can_be_drawn(store: Store) -> None:
     put(store, measured("a", (1,), green_fraction=[0.0]), measured("b", (2,), green_fraction=[NAN]))
     assert bars(hpastore.plot_hist(store, label=1).axes[0], KEPT) == 1
     assert hpastore.plot_hist(store, label=2).axes[0].get_title("left").endswith("1 without a value")
+
+
+def test_a_measure_of_a_users_own_is_drawn_like_any_other(store: Store) -> None:
+    put(store, measured("a", (2,), n=3))
+    with store.writing() as connection:
+        keys = connection.execute(select(Cell.id)).scalars().all()
+        own = {"name": "glow", "version": 1, "kind": "crops", "unit": "lumen", "comment": "How it glows"}
+        key = connection.execute(insert(Measure).values(own).returning(Measure.id)).scalar_one()
+        values = [
+            {"cell_id": cell, "measure_id": key, "channel": channel, "value": float(value)}
+            for value, cell in enumerate(keys)
+            for channel in ("green", "red")
+        ]
+        connection.execute(insert(CellMeasure), values)
+    figure = hpastore.plot_hist(store, measure="glow", channel="red", label=2)
+    assert figure.get_suptitle().startswith("red glow:")
+    assert figure.get_supxlabel() == "red glow [lumen]"
+    assert figure.axes[0].get_title("left").endswith("n = 3, 33.3% kept")
+    with pytest.raises(UsageError, match="no channel 'blue' for glow; there are green, red"):
+        hpastore.plot_hist(store, measure="glow", channel="blue")
 
 
 @one_database
