@@ -218,7 +218,7 @@ def _grid(n: int) -> tuple[Figure, list[Axes], Axes]:
     rows = ceil((n + 1) / _COLUMNS)
     figure = blank(11, 1.75 * rows + 0.8)
     grid = figure.add_gridspec(
-        rows, _COLUMNS, left=0.05, right=0.985, bottom=0.065, top=0.915, hspace=0.62, wspace=0.22
+        rows, _COLUMNS, left=0.065, right=0.985, bottom=0.065, top=0.915, hspace=0.62, wspace=0.22
     )
     places = [figure.add_subplot(grid[divmod(i, _COLUMNS)]) for i in range(n + 1)]
     places[-1].set_frame_on(False)
@@ -276,7 +276,7 @@ def _say(
     note.legend(handles=handles, loc="center left", frameon=False, ncols=3 if one else 1, borderaxespad=0)
     judged = f"as judged by {clean}" if clean else "of images with one label, no clean set"
     judged += "" if bounded or not clean else f", which has no bound on {what}"
-    figure.suptitle(f"{what}: cells {judged}", x=0.1 if one else 0.05, ha="left", fontsize=10, color=INK)
+    figure.suptitle(f"{what}: cells {judged}", x=0.1 if one else 0.065, ha="left", fontsize=10, color=INK)
     scale = " (log scale)" if axis.log else ""
     figure.supxlabel(f"{what} [{unit}]{scale}" if unit else f"{what}{scale}", fontsize=8, color=INK)
     figure.supylabel("cells", fontsize=8, color=INK)
