@@ -48,7 +48,6 @@ _STYLE: Final = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.parse_math": False,  # a name is a name
-    "svg.hashsalt": "hpastore",
 }
 
 
