@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import hpastore
 from hpastore.plot import canvas
 from tests.cli.conftest import Run
 from tests.world import dataset, is_a_file, name_of
@@ -39,7 +40,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_drawn(
     run: Run, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"mine")
-    monkeypatch.setattr(canvas, "blank", None)
+    monkeypatch.setattr(hpastore, "plot_hist", None)
     exists = run("plot", "hist", "--out", "a.png")
     assert (exists.code, exists.err) == (
         1,
