@@ -47,7 +47,7 @@ class Drift:
             return f"{name}: nothing would change"
         labels = f" ({', '.join(map(str, self.labels))})" if self.labels else ""
         return (
-            f"{name}: thresholds of {len(self.labels)} labels{labels} would move, {self.flips:,} of "
+            f"{name}: thresholds of {len(self.labels)} label(s){labels} would move, {self.flips:,} of "
             f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet; "
             f"'hpastore clean refresh {self.clean_set}' makes a version of now"
         )

@@ -8,6 +8,7 @@ listed, and finds its cell again should that come back.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -187,16 +188,16 @@ def read_overrides(path: Path, *, first_id: int = 1, keep_from: float = 0.5) -> 
         If the file cannot be read, with the line that is wrong and what it may be.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(path, f"cannot be read: {reason}") from error
-    header = next(csv.reader(lines[:1]), [])
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
     if "cell" in header:
-        return list(_from_csv(path, lines))
+        return list(_from_csv(path, text))
     return [
         _from_line(path, n, line, first_id, keep_from)
-        for n, line in enumerate(lines, start=1)
+        for n, line in enumerate(text.splitlines(), start=1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
 
@@ -226,8 +227,8 @@ def export_overrides(store: Store, path: Path, *, force: bool = False) -> int:
     return len(frame)
 
 
-def _from_csv(path: Path, lines: Sequence[str]) -> Iterable[Override]:
-    rows = csv.DictReader(lines)
+def _from_csv(path: Path, text: str) -> Iterable[Override]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     unknown = [name for name in rows.fieldnames or () if name not in (*COLUMNS, "created_at", "attached")]
     if unknown or "keep" not in (rows.fieldnames or ()):
         what = f"has no column {unknown[0]!r}" if unknown else "needs the column keep"

@@ -117,7 +117,9 @@ def recipe_(
 
 @app.command("refresh")
 def refresh(name: Name) -> None:
-    """Make a new version by the same recipe over the cells and overrides of now; a frozen one's thresholds stay.
+    """Make a new version by the same recipe, over the cells and overrides of now.
+
+    A frozen version's thresholds stay.
 
     Example: hpastore clean refresh mine
     """

@@ -80,7 +80,8 @@ def documents(values: Iterable[Any]) -> None:
 def frame(table: pd.DataFrame) -> None:
     """Print a table: of text, or a list of objects."""
     columns = list(table.columns)
-    rows = list(table.astype(object).itertuples(index=False, name=None))
+    plain = table.astype(object)
+    rows = list(plain.where(plain.notna(), None).itertuples(index=False, name=None))
     if settings.json:
         document(records(columns, rows))
     else:

@@ -130,27 +130,40 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     return Extents(np.add.reduceat(lengths, first), x, y, x_end - x, y_end - y)
 
 
-def overlaps(some: Sequence[str], others: Sequence[str], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Intersection over union of each of some masks with each of others.
+def overlaps(some: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Intersection over union of each of some masks with each of others, of images of one size.
 
     Parameters
     ----------
-    some, others : N and M compressed counts strings
-    height, width : int
-        Size of the image, pixels.
+    some, others : N and M strings
+        As of `encode_cells`; no mask is empty.
 
     Returns
     -------
     (N, M) float64
         Shares 0..1.
-    """
-    from pycocotools import mask
 
-    if not some or not others:
-        return np.zeros((len(some), len(others)))
-    size = [height, width]
-    sides = [[{"size": size, "counts": c.encode("ascii")} for c in counts] for counts in (some, others)]
-    return np.asarray(mask.iou(*sides, [0] * len(others)), np.float64)
+    Examples
+    --------
+    >>> overlaps(["13", "22"], ["13"])
+    array([[1.        ],
+           [0.66666667]])
+    """
+    shares = np.zeros((len(some), len(others)))
+    masks = [_covered(other) for other in others]
+    for i, (edges, covered) in enumerate(map(_covered, some)):
+        for j, (ends, sums) in enumerate(masks):
+            # Pixels of the one mask in the runs of the other: its running sum grows along a straight line.
+            common = np.diff(np.interp(ends, edges, covered))[1::2].sum()
+            shares[i, j] = common / (covered[-1] + sums[-1] - common)
+    return shares
+
+
+def _covered(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ends of the runs of zeros and ones, with 0 before them, and the pixels of ones up to each."""
+    lengths = _lengths(counts)
+    ones = np.where(np.arange(len(lengths)) % 2 == 1, lengths, 0)
+    return np.append(0, np.cumsum(lengths)), np.append(0, np.cumsum(ones))
 
 
 def _all_lengths(counts: Sequence[str], pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

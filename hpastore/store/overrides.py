@@ -140,7 +140,7 @@ def attach_again(connection: Connection, name: str, image_id: int) -> dict[int, 
     columns = (Cell.id, Cell.mask_id, Cell.rle)
     cells = connection.execute(select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)).all()
     of_size = [override for override in lost if (override.height, override.width) == tuple(size)]
-    shares = overlaps([o.rle for o in of_size], [c.rle for c in cells], *size)
+    shares = overlaps([o.rle for o in of_size], [c.rle for c in cells])
     found: dict[int, Mapping[str, Any]] = {}
     taken = set()
     for override, row in zip(of_size, shares, strict=True):

@@ -98,7 +98,7 @@ _NAMES: Final[Mapping[Table, str]] = {
     IngestRun: "run {id}",
     Failure: "failure of {image_name}",
     CleanSet: "clean set {name}@{version}",
-    CellOverride: "override {id} of {image_name}:{mask_id}",
+    CellOverride: "override of {image_name}:{mask_id}",
     Measure: "measure {name}",
     Image: "image {name}",
 }
@@ -282,15 +282,13 @@ def verdicts(connection: Connection, *where: ColumnElement[bool]) -> dict[int, i
 @cache
 def _sums() -> AnySelect:
     verdict = CleanSetCell
-    rules = select(CleanRule.clean_set_id, CleanRule.reason, func.min(CleanRule.position).label("place"))
-    named = rules.group_by(CleanRule.clean_set_id, CleanRule.reason).subquery("named")
-    of_rule = and_(named.c.clean_set_id == verdict.clean_set_id, named.c.reason == verdict.reason)
-    other = case((named.c.place.is_(None), _ANY_OTHER), else_=_A_RULES + 2048 * named.c.place)
+    named = and_(CleanRule.clean_set_id == verdict.clean_set_id, CleanRule.reason == verdict.reason)
+    place = select(func.min(CleanRule.position)).where(named).correlate(verdict).scalar_subquery()
+    other = func.coalesce(_A_RULES + 2048 * place, _ANY_OTHER)
     reason = case((verdict.reason.is_(None), 0), else_=case(REASONS, value=verdict.reason, else_=other))
     said = cast(verdict.label_id, BIGINT) * 64 + cast(verdict.clean, Integer) * 32 + reason + 1
     number = (cast(verdict.cell_id, BIGINT) % _SMALLER + 1) * said % _PRIME
-    sums = select(verdict.clean_set_id, func.sum(number)).outerjoin(named, of_rule)
-    return sums.group_by(verdict.clean_set_id)
+    return select(verdict.clean_set_id, func.sum(number)).group_by(verdict.clean_set_id)
 
 
 def _verdicts(connection: Connection) -> Generator[Seal]:
@@ -342,7 +340,7 @@ def _grouped(connection: Connection, statement: AnySelect, keys: int) -> dict[tu
 @cache
 def _names(table: Table) -> tuple[str, ...]:
     """The columns that are in a seal."""
-    left_out = _IN_NO_SEAL | {"id"} if table in (Image, Cell) else _IN_NO_SEAL
+    left_out = _IN_NO_SEAL | {"id"} if table in (Image, Cell, CellOverride) else _IN_NO_SEAL
     return tuple(column.name for column in table.__table__.c if column.name not in left_out)
 
 

@@ -23,6 +23,8 @@ from tests.world import NOW, cells, exact, measured, put, rows
 LABELS = ((0,), (0,), (16,), (18,), (0, 16), (7,), ())
 """Of the images a, b, ...; no image has 5 alone or with others."""
 
+NAMED = tuple(zip("abcdefg", LABELS, strict=True))
+
 NAN = float("nan")
 
 VALUES: Mapping[str, Sequence[float]] = {
@@ -203,13 +205,8 @@ def fill(store: Store, images: list[dict[str, list[Any]]], decided: Decided) -> 
     with store.writing() as connection:
         for name in ("cell_override", "clean_set", "image"):
             connection.execute(delete(Base.metadata.tables[name]))
-    put(
-        store,
-        *(
-            measured(name, labels, cells(len(measures["area"]), **(measures if measures["area"] else {})))
-            for name, labels, measures in zip("abcdefg", LABELS, images, strict=True)
-        ),
-    )
+    worlds: list[Any] = [measures if measures["area"] else {"n": 0} for measures in images]
+    put(store, *(measured(*one, cells(**of)) for one, of in zip(NAMED, worlds, strict=True)))
     known = [d for d in decided if d[1] <= len(images["abcdefg".index(d[0])]["area"])]
     with store.writing() as connection:
         decisions = [overrides.Decision(*one, None, None, None) for one in known]

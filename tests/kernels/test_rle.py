@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 
 import hpastore
 from hpastore.kernels.labels import label_image
-from hpastore.kernels.rle import decode, encode_cells
+from hpastore.kernels.rle import decode, encode_cells, overlaps
 from tests.conftest import Figure, Trials
 from tests.gallery import Mask, Picture, checkerboard, every_picture, many, masks, single_pixels, spiral
 
@@ -254,6 +254,18 @@ def test_strings_damaged_at_random_are_refused_or_fill_the_image(trials: Trials,
     figure(
         f"rle: {n} damaged strings: {n - filled} refused, {filled} decoded as the plain way does, 0 crashes"
     )
+
+
+@given(masks(), st.integers(0, 8), st.integers(0, 8))
+def test_overlaps_are_those_of_the_coco_api(mask: Mask, down: int, across: int) -> None:
+    moved = np.roll(mask, (down, across), (0, 1))
+    some, others = reference(mask), reference(moved)
+    found = overlaps(some, others)
+    assert found.shape == (len(some), len(others))
+    if some:
+        size = list(mask.shape)
+        sides = [[{"size": size, "counts": text.encode()} for text in side] for side in (some, others)]
+        assert found.tolist() == coco.iou(*sides, [0] * len(others)).tolist()
 
 
 def test_no_module_hands_anything_to_pycocotools() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +13,19 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from hpastore.clean.rules import CleanRecipe
+from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.select import create_clean_set
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import measure, remeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import REASONS, Failure, FileRecord, Measured, Recipe
-from hpastore.schema.tables import Base, CleanSetCell, Image
+from hpastore.schema.tables import Base, Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
 from hpastore.store import clean as clean_sets
-from hpastore.store import migrate, seal, write
+from hpastore.store import migrate, overrides, read, seal, write
 from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
+from hpastore.store.overrides import Decision, delete_overrides, write_overrides
 from tests.conftest import Figure, MakeStore, Trials
 from tests.store.test_stored import load
 from tests.world import NOW, begin_run, cells, decoded, draw_mask, is_a_file, measured, put, scalar
@@ -54,6 +56,7 @@ def everything(store: Store) -> None:
         drawn("full", (0,), n=-1),
         drawn("unlabelled", ()),
         drawn("gone", (18,), n=1),
+        drawn("replaced", (0,), seed=3),
     )
     with store.writing() as connection:
         first, second = begin_run(connection), begin_run(connection)
@@ -64,6 +67,25 @@ def everything(store: Store) -> None:
         write.write_failures(connection, [failure("bad"), failure("lost", files=0)], run_id=second, now=NOW)
     for scope in ("single", "all"):
         create_clean_set(store, "mine", CleanRecipe(scope=scope, min_green=128))
+    decide(store, ("a", 1, None, True, 0.5, "x", "fine"), ("a", 3, 16, False, None, None, None))
+    decide(store, ("replaced", 1, 0, True, 0.25, "y", "gone"))
+    create_clean_set(store, "rules", RULES)
+    put(store, drawn("replaced", (0,), n=-1))
+
+
+RULES = CleanRecipe(
+    (Rule(), Rule("touches_border"), Rule("area", None, Bound(median=0.9), Bound(median=2))),
+    labels={16: (Rule("fraction", "green", None, Bound(value=0.5), name="bright", where="no_nucleus"),)},
+    scope="all",
+    min_cells=2,
+    guard="keep",
+)
+"""Each kind of bound, a condition, and reasons that are rules' names."""
+
+
+def decide(store: Store, *decided: Any) -> None:
+    with store.writing() as connection:
+        write_overrides(connection, [Decision(*one) for one in decided], NOW)
 
 
 def numbers(connection: Connection, images: Sequence[int], share: float) -> dict[int, dict[str, Any]]:
@@ -133,6 +155,11 @@ class World:
             "forget": lambda: write.forget_tries(self.connection, self.failed()),
             "clear": lambda: write.clear_failures(self.connection, self.failed()),
             "clean": self.clean,
+            "rules": self.rules,
+            "freeze": lambda: clean_sets.freeze(self.connection, self.a_set(), frozen=True),
+            "drop": lambda: clean_sets.drop(self.connection, [self.a_set()]),
+            "decide": self.decide,
+            "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)], None, every=True),
         }
 
     def now(self) -> Any:
@@ -211,6 +238,20 @@ class World:
             self.connection, {**columns, "scope": scope, "created_at": self.now()}, [{**rule, **values}]
         )
 
+    def rules(self) -> None:
+        columns = {"name": "rules", "min_green": 3, "recipe_toml": "", "frozen": False, "scope": "all"}
+        columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
+        clean_sets.write_clean_set(self.connection, columns, RULES.rows())
+
+    def a_set(self) -> int:
+        return int(self.rng.choice([*self.connection.execute(select(CleanSet.id)).scalars(), -1]))
+
+    def decide(self) -> None:
+        cells = self.connection.execute(select(Image.name, Cell.mask_id).join(Cell)).all()
+        some = self.rng.sample(cells, min(len(cells), 2))
+        decided = [Decision(*cell, self.rng.choice([None, 7]), True, 0.5, None, "ä") for cell in some]
+        write_overrides(self.connection, decided, self.now())
+
 
 def test_after_every_write_all_seals_are_right(store: Store) -> None:
     with store.writing() as connection:
@@ -267,8 +308,21 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
     assert own == {
         *("begin_run", "count_run", "finish_run", "adopt_recipe", "write_image", "relabel_image"),
         *("touch_image", "move_images", "mark_gone", "delete_images", "remeasure_images", "clear_failures"),
-        *("forget_tries", "write_failures", "write_clean_set", "take_missing_seals"),
+        *("forget_tries", "write_failures", "take_missing_seals", "change", "seal_rows", "analyze"),
     }
+    elsewhere = {
+        name for module in (clean_sets, overrides) for name, value in vars(module).items() if writes(value)
+    }
+    assert elsewhere == {"write_clean_set", "freeze", "drop", "write_overrides", "delete_overrides"}
+
+
+def writes(value: object) -> bool:
+    """Whether it is a public function of the store's that changes rows."""
+    if not inspect.isfunction(value) or value.__name__[0] == "_":
+        return False
+    if value.__module__ not in (clean_sets.__name__, overrides.__name__):
+        return False
+    return re.search(r"(?<![.\w])(insert|update|delete)\(|write\.change\(", inspect.getsource(value)) is not None
 
 
 # What a seal says
@@ -282,7 +336,7 @@ def test_both_databases_have_the_same_seals(make_store: MakeStore) -> None:
         with unchecked(store) as connection:  # the moment is taken by the program
             connection.execute(text("UPDATE clean_set SET checksum = NULL"))
         found.append([taken for taken in stored(store) if taken[1:] != ("checksum", None)])
-    assert len(found[0]) == 2 + 2 + 2 + 2 + 2 * 7
+    assert len(found[0]) == 2 + 2 + 2 + 3 + 3 + 2 * 8
     assert found[0] == found[1]
 
 
@@ -300,7 +354,7 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         assert {name.rsplit(" ", 1)[0] for name in before} >= {"image a", "failure of bad", "run 1"}
         assert all(name.startswith(damaged) for name in before)
     with store.writing() as connection:
-        names = ["old", "a", "b", "none", "full", "unlabelled", "gone"]
+        names = ["old", "a", "b", "none", "full", "unlabelled", "gone", "replaced"]
         write.mark_gone(connection, names, NOW)
         write.move_images(connection, names, "/moved", "test")
         for name in names:
