@@ -100,11 +100,17 @@ def measured(
     return Measured(Source(name, labels, stamps), records, 2 * len(made.mask_ids) + 1, 1, 8, made)
 
 
-def put(store: Store, *images: Measured, background_percentile: float = 0.99, root: str = "/data") -> None:
+def put(
+    store: Store,
+    *images: Measured,
+    background_percentile: float = 0.99,
+    root: str = "/data",
+    now: datetime = NOW,
+) -> None:
     """Write images as ingest does, in one transaction."""
     with store.writing() as connection:
         recipe_id = write.adopt_recipe(connection, Recipe(background_percentile, VERSION))
-        columns = {"root": root, "split": "train", "recipe_id": recipe_id, "ingested_at": NOW}
+        columns = {"root": root, "split": "train", "recipe_id": recipe_id, "ingested_at": now}
         for image in images:
             write.write_image(connection, image, columns)
 
