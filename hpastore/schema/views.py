@@ -95,6 +95,28 @@ def _cell_stats() -> AnySelect:
     return select(*columns).select_from(rows).where(LIVE)
 
 
+def _cell_size() -> AnySelect:
+    """One row per cell and label of its image: its area as a multiple of the label's median."""
+    single = Cell.__table__.join(ImageLabel, ImageLabel.image_id == Cell.image_id)
+    single = single.join(Image, and_(Image.id == Cell.image_id, Image.label_count == 1, LIVE))
+    median = _median(single, ImageLabel.label_id, cast(Cell.area, REAL), "area_median")
+    rows = (
+        Cell.__table__.join(Image, Image.id == Cell.image_id)
+        .join(ImageLabel, ImageLabel.image_id == Image.id)
+        .outerjoin(median, median.c.key == ImageLabel.label_id)
+    )
+    columns = (
+        Cell.id.label("cell_id"),
+        Image.name.label("image_name"),
+        Cell.mask_id,
+        ImageLabel.label_id,
+        Cell.area,
+        median.c.area_median,
+        (cast(Cell.area, REAL) / median.c.area_median).label("area_relative"),
+    )
+    return select(*columns).select_from(rows).where(LIVE)
+
+
 def _rule_value(*where: Column) -> AnySelect:
     """One row per rule, of those chosen, and cell of a single-label image that has a value for it."""
     value = measure_value(CleanRule.measure, CleanRule.channel)
@@ -500,10 +522,11 @@ METADATA: Final = MetaData()
 """The views as tables, for queries; apart from the tables' metadata, which migrations compare."""
 
 CELL_STATS: Final = CreateView(_cell_stats(), "cell_stats", metadata=METADATA)
+CELL_SIZE: Final = CreateView(_cell_size(), "cell_size", metadata=METADATA)
 LABEL_THRESHOLD: Final = CreateView(label_threshold(), "label_threshold", metadata=METADATA)
 CLEAN_CELL: Final = CreateView(clean_cell(LABEL_THRESHOLD.table), "clean_cell", metadata=METADATA)
 LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=METADATA)
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 
-VIEWS: Final = (CELL_STATS, LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMARY, IMAGE_SUMMARY)
+VIEWS: Final = (CELL_STATS, CELL_SIZE, LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMARY, IMAGE_SUMMARY)
 """In the order of their making; each uses only those before it."""

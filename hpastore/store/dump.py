@@ -213,6 +213,7 @@ _SURROGATES: Final = frozenset({"image_id", "cell_id", "clean_set_id", "rule_id"
 
 _VIEW_KEYS: Final = {
     "cell_stats": ("image_name", "mask_id"),
+    "cell_size": ("image_name", "mask_id", "label_id"),
     "label_threshold": ("clean_set", "version", "rule", "label_id"),
     "clean_cell": ("clean_set", "version", "image_name", "mask_id", "label_id"),
     "label_summary": ("label_id",),

@@ -14,6 +14,7 @@ from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, LABEL_NAMES
 from hpastore.schema.tables import Cell, CellChannel, Image
 from hpastore.schema.views import (
+    CELL_SIZE,
     CELL_STATS,
     CLEAN_CELL,
     IMAGE_SUMMARY,
@@ -105,6 +106,18 @@ def test_cell_stats_reads_flags_and_labels(full: Store) -> None:
         full, "SELECT DISTINCT image_name, labels FROM cell_stats WHERE label_id IS NULL ORDER BY image_name"
     )
     assert several == [{"image_name": "c", "labels": "0|16"}, {"image_name": "e", "labels": ""}]
+
+
+def test_cell_size_is_the_area_by_the_labels_median(full: Store) -> None:
+    cells = rows(full, "SELECT label_id, area FROM cell_stats")
+    found = table(full, CELL_SIZE)
+    assert {row["label_id"] for row in found} == {0, 16, 18}
+    for row in found:
+        expected = median([c["area"] for c in cells if c["label_id"] == row["label_id"]])
+        assert expected is not None
+        assert (row["area_median"], row["area_relative"]) == (expected, row["area"] / expected)
+    of_c = [row["label_id"] for row in found if row["image_name"] == "c"]
+    assert sorted(of_c) == [0, 0, 0, 16, 16, 16]
 
 
 def test_label_summary_counts_and_takes_medians(full: Store) -> None:
