@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import typer
 
+from hpastore.clean.compare import CAUSES
+from hpastore.clean.recipe import parse_recipe
 from hpastore.cli import app
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.views import LABEL_THRESHOLD, VIEWS, verdict
@@ -89,3 +91,11 @@ def test_every_view_and_reason_has_a_line_in_it() -> None:
     assert {"no_background", "dark", "below_lower"} < reasons
     for reason in reasons:
         assert f"`{reason}`" in README
+
+
+def test_its_recipe_is_one_and_every_cause_has_a_line() -> None:
+    (text,) = [block for block in blocks("toml") if "[[rule]]" in block]
+    recipe = parse_recipe(text).checked()
+    assert (len(recipe.rules), len(recipe.labels[18])) == (4, 1)
+    for cause in CAUSES:
+        assert f"`{cause}`" in README

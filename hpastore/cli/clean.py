@@ -85,7 +85,7 @@ def create(
         rules = hpastore.CleanRecipe((hpastore.Rule(measure, channel, lower, upper),))
     elif (measure, channel, lower, upper) != ("fraction", "green", 0.001, 0.999):
         raise hpastore.UsageError(
-            "a recipe has rules of its own; --measure, --channel, --lower and --upper have none"
+            "a recipe has rules of its own: leave out --measure, --channel, --lower and --upper"
         )
     else:
         rules = hpastore.load_recipe(recipe)

@@ -1,0 +1,221 @@
+"""Clean sets from the user's chair: recipes in files, versions, decisions, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpastore.clean.recipe import load_recipe, shipped
+from hpastore.clean.rules import CleanRecipe
+from tests.cli.conftest import Run
+from tests.world import dataset, name_of
+
+RECIPE = """
+guard = "keep"
+min_cells = 2
+[[rule]]  # as in the notebook
+measure = "fraction"
+channel = "green"
+lower = {percentile = 0.1}
+upper = {percentile = 0.9}
+[[rule]]
+measure = "touches_border"
+[label.Cytosol]
+[[label.Cytosol.rule]]
+name = "small"
+measure = "area"
+lower = {median = 0.9}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return dataset(tmp_path / "data", 5)
+
+
+def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    run("ingest", root, "-j", 1)
+    made = run("--json", "clean", "create", "mine", "--recipe", path)
+    assert (made.code, made.json["version"]) == (0, 1)
+    assert run("clean", "show", "mine", "--recipe").out == RECIPE
+    rules = run("--json", "sql", "SELECT DISTINCT position, measure, reason, shown FROM clean_rule").json
+    assert sorted((r["position"], r["measure"], r["reason"]) for r in rules) == [
+        (1, "fraction", None),
+        (2, "touches_border", "touches_border"),
+        (3, "area", "small"),
+    ]
+    again = run("clean", "create", "mine", "--recipe", path, "--scope", "all", "--min-green", 0, "--frozen")
+    assert again.code == 0
+    said = load_recipe_from(run, tmp_path)
+    assert (said.scope, said.min_green, said.min_cells, said.guard) == ("all", 0, 2, "keep")
+    assert run("--json", "clean", "list").json[1]["frozen"] is True
+
+
+def load_recipe_from(run: Run, folder: Path) -> CleanRecipe:
+    path = folder / "said.toml"
+    path.write_text(run("clean", "show", "mine", "--recipe").out, encoding="utf-8")
+    return load_recipe(path)
+
+
+def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path) -> None:
+    assert run("--json", "clean", "recipe").json == shipped() == ["hpa", "notebook"]
+    run("ingest", root, "-j", 1)
+    for name in shipped():
+        load_recipe(name).checked()
+        assert run("clean", "recipe", name).out == load_recipe(name).text
+        assert run("clean", "create", name, "--recipe", name).code == 0
+    counts = [(row["name"], row["rules"]) for row in run("--json", "clean", "list").json]
+    assert counts[0][1] > 5
+    assert counts[1] == ("notebook", 1)
+    plain = run("--json", "clean", "create", "plain").json
+    assert plain == run("--json", "clean", "create", "notebook", "--recipe", "notebook").json | {
+        "name": "plain",
+        "version": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("scop = 1", 2, "no key 'scop'; there are scope, min_green, min_cells, guard, rule, label"),
+        ('scope = "some"', 2, "no scope 'some'; there are single and all"),
+        ("min_green = 1.5", 2, "min_green takes a whole number, not 1.5"),
+        ("min_green = true", 2, "min_green takes a whole number, not True"),
+        ("min_green = 300", 2, "min green takes a grey level from 0 to 256, not 300"),
+        ('guard = "drop"', 2, "no guard 'drop'; there are report and keep"),
+        ("rule = 1", 2, "rule takes a list, not 1"),
+        ("[[rule]]", 2, "a rule has no measure"),
+        ('[[rule]]\nmeasure = "size"\nlower = {value = 1}', 2, "no measure 'size'; there are "),
+        ('[[rule]]\nmeasure = "area"', 2, "the rule on area has neither a lower nor an upper bound"),
+        ('[[rule]]\nmeasure = "area"\nlower = 3', 2, "lower takes a table, not 3"),
+        ('[[rule]]\nmeasure = "area"\nlower = {percent = 3}', 2, "no kind of lower bound 'percent'"),
+        ('[[rule]]\nmeasure = "area"\nlower = {value = 3, median = 1}', 2, "a bound is one of"),
+        ('[[rule]]\nmeasure = "area"\nlower = {value = "3"}', 2, "a bound's value takes a number, not '3'"),
+        ('[[rule]]\nmeasure = "area"\nlower = {percentile = 98}', 2, "for 98 % say 0.98"),
+        (
+            '[[rule]]\nmeasure = "area"\nlower = {value = 3}\nupper = {value = 2}',
+            2,
+            "lower 3 is above upper 2",
+        ),
+        (
+            '[[rule]]\nmeasure = "touches_border"\nwhere = "dark"',
+            2,
+            "no flag 'dark'; there are touches_border",
+        ),
+        ('[[rule]]\nmeasure = "touches_border"\nname = "Border"', 2, "'Border' cannot be a rule's name"),
+        ('[[rule]]\nmeasure = "touches_border"\nname = "dark"', 2, "'dark' cannot be a rule's name"),
+        (2 * '[[rule]]\nmeasure = "touches_border"\n', 2, "would both give the reason 'touches_border'"),
+        (
+            '[label.19]\n[[label.19.rule]]\nmeasure = "touches_border"',
+            2,
+            "no label '19'; there are 0 to 18, or",
+        ),
+        ("[label.0]\nrules = []", 2, "no key of label 0 'rules'; there are rule"),
+        ("[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []", 2, "label 0 has two lists of rules"),
+        ("[[rule", 1, "is not TOML: "),
+    ],
+)
+def test_what_a_recipe_cannot_say_is_refused_with_what_it_can(
+    run: Run, root: Path, tmp_path: Path, database: str, text: str, code: int, message: str
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    run("ingest", root, "-j", 1, "--limit", 1)
+    done = run("clean", "create", "mine", "--recipe", path)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert run("--json", "clean", "list").json == []
+
+
+def test_a_recipe_that_is_none_is_said(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1, "--limit", 1)
+    assert (
+        "no recipe 'other'; there are hpa, notebook, or a path of a .toml"
+        in run("clean", "create", "x", "--recipe", "other").err
+    )
+    assert run("clean", "create", "x", "--recipe", "none.toml").err.endswith(
+        "none.toml: cannot be read: No such file or directory\n"
+    )
+    mixed = run("clean", "create", "x", "--recipe", "hpa", "--lower", 0.5)
+    assert (mixed.code, "leave out --measure" in mixed.err) == (2, True)
+
+
+def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path: Path) -> None:
+    run("ingest", root, "-j", 1, "--limit", 4)
+    run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
+    later = run("ingest", root, "-j", 1)
+    assert (
+        "clean set mine@1: thresholds of 1 label(s) (7) would move, 0 of 7 verdicts flip, 3 cells"
+        in later.err
+    )
+    assert run("clean", "drift").code == 4
+    assert run("--json", "clean", "drift", "mine").json[0]["unjudged"] == 3
+    cell = f"{name_of(0)}:3"
+    decided = run("clean", "override", cell, "--drop", "--comment", "two cells", "--score", 0.1)
+    assert decided.out == "1 override written\n"
+    assert "mine@2: " in run("clean", "refresh", "mine").out
+    assert run("clean", "drift").code == 0
+    found = run("--json", "clean", "diff", "mine@1", "mine@2").json
+    assert {(row["cell"], row["change"], row["cause"]) for row in found} == {
+        (cell, "out", "override"),
+        *((f"{name_of(4)}:{k}", "in", "new_image") for k in (1, 3, 5)),
+    }
+    assert "1 out: override, somebody decided" in run("clean", "diff", "mine@1", "mine@2").err
+    assert len(run("--json", "clean", "diff", "mine@1", "mine", "--summary").json) == 2
+    (told,) = [one for one in run("--json", "explain", cell).json if one["version"] == 2]
+    assert (told["clean"], told["reason"], told["override"]) == (False, "override_drop", "drop: two cells")
+    assert [check["reason"] for check in told["checks"]] == ["dark", "below_lower / above_upper"]
+    text = run("explain", cell).out
+    assert "mine@2, Nucleoplasm: not clean, override_drop" in text
+    assert "override: drop: two cells" in text
+
+    out = tmp_path / "decided.csv"
+    assert run("clean", "override-export", out).out == "1 override exported\n"
+    assert run("clean", "override", cell, "--undo").out == "1 override undone\n"
+    assert run("--json", "clean", "overrides").json == []
+    assert run("clean", "override-import", out).out == "1 override written\n"
+    (row,) = run("--json", "clean", "overrides").json
+    assert (row["cell"], row["keep"], row["score"], row["label_id"]) == (cell, False, 0.1, None)
+    (tmp_path / "scores").write_text(f"{name_of(2)}_0 0.9\n{name_of(3)}_2 0.1\n")
+    assert run("--json", "clean", "override-import", "scores", "--first-id", 0).json == {"written": 2}
+    assert [row["keep"] for row in run("--json", "clean", "overrides").json] == [False, True, False]
+    assert run("--json", "clean", "overrides", "--lost").json == []
+    assert "keep" in run("clean", "overrides").out
+
+    assert run("clean", "freeze", "mine").code == 0
+    assert [row["frozen"] for row in run("--json", "clean", "list").json] == [False, True]
+    run("clean", "freeze", "mine", "--undo")
+    assert run("clean", "drop", "mine@1").out == "1 version of mine dropped\n"
+    assert run("--json", "clean", "drop", "mine").json == {"dropped": 1}
+
+
+@pytest.mark.parametrize("options", [(), ("--keep", "--undo")])
+def test_one_of_keep_drop_and_undo_must_be_said(run: Run, root: Path, options: tuple[str, ...]) -> None:
+    run("ingest", root, "-j", 1, "--limit", 1)
+    done = run("clean", "override", f"{name_of(0)}:1", *options)
+    assert (done.code, done.err) == (2, "hpastore: say one of --keep, --drop and --undo\n")
+
+
+def test_a_cell_that_no_set_judged_is_said(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1, "--limit", 1)
+    done = run("explain", f"{name_of(0)}:1")
+    assert (done.code, done.out, done.err) == (0, "", f"no clean set has judged {name_of(0)}:1\n")
+    assert run("explain", f"{name_of(0)}:2").code == 1
+
+
+def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    made = run("clean", "create", "mine", "--min-green", 256)
+    assert "3 images lost all their cells for a label; 'hpastore clean show mine@1 --emptied'" in made.err
+    shown = run("--json", "clean", "show", "mine", "--emptied").json
+    assert [(row["image_name"], row["label_id"]) for row in shown] == [
+        (name_of(0), 0),
+        (name_of(1), 16),
+        (name_of(4), 7),
+    ]
