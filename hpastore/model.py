@@ -178,6 +178,17 @@ class Known(NamedTuple):
     """What its numbers were computed with."""
     gone: bool = False
     """Whether it is marked as gone."""
+    measures: frozenset[tuple[str, int]] = frozenset()
+    """Names and versions of the measures that users added and that its cells have."""
+
+
+class Wanted(NamedTuple):
+    """Names and versions of the measures that users added and that all images shall have."""
+
+    of_histograms: frozenset[tuple[str, int]] = frozenset()
+    """Functions of what is stored."""
+    of_crops: frozenset[tuple[str, int]] = frozenset()
+    """Functions of pixels."""
 
 
 class Change(NamedTuple):
@@ -253,8 +264,8 @@ class Found:
 class Plan:
     """What ingest will do.
 
-    Each image that is found stands in one of `new`, `changed`, `doubtful`, `relabelled`, `unchanged`,
-    `rejected` and `orphans`; one that is stored may besides be `moved`, `returned` or `stale`.
+    Each image that is found stands in one of `new`, `changed`, `doubtful`, `unmeasured`, `relabelled`,
+    `unchanged`, `rejected` and `orphans`; one that is stored may besides be `moved`, `returned` or `stale`.
 
     Parameters
     ----------
@@ -265,6 +276,9 @@ class Plan:
     doubtful
         In the store with files of other times, or from another root: only their bytes tell whether
         they changed.  `hpastore.plan` has looked at them and leaves none.
+    unmeasured
+        In the store as they are, but for a measure of pixels that a user added; to be decoded, and given
+        that.
     relabelled
         In the store with other labels; no pixel is read.
     unchanged
@@ -279,8 +293,8 @@ class Plan:
         If that was asked for, names of those to be deleted: what is gone, and what was before and is
         not back.
     stale
-        Names of stored images whose numbers are of another recipe; to be computed again from the
-        stored histograms.
+        Names of stored images whose numbers are of another recipe, or that lack a measure of histograms
+        that a user added; to be computed from the stored histograms.
     returned
         Names of images that are marked as gone, and are back as they were.
     moved
@@ -296,6 +310,7 @@ class Plan:
     new: tuple[Source, ...] = ()
     changed: tuple[Change, ...] = ()
     doubtful: tuple[Change, ...] = ()
+    unmeasured: tuple[Source, ...] = ()
     relabelled: tuple[Source, ...] = ()
     unchanged: int = 0
     unchanged_files: int = 0
@@ -311,7 +326,8 @@ class Plan:
     @property
     def work(self) -> int:
         """Number of images to do something about; other times, roots and known rejects are none."""
-        sources = (*self.new, *self.relabelled, *(c.source for c in (*self.changed, *self.doubtful)))
+        changes = (*self.changed, *self.doubtful)
+        sources = (*self.new, *self.relabelled, *self.unmeasured, *(c.source for c in changes))
         names = (source.name for source in sources)
         return len({*names, *self.gone, *self.pruned, *self.stale, *self.returned})
 

@@ -52,7 +52,6 @@ def test_the_worked_example_is_found_once_it_is_installed(site: Path, tmp_path: 
     assert run(sys.executable, "-c", code, cwd=tmp_path) == "[]\n"
 
 
-@pytest.mark.xfail(strict=True, reason="the store does not write the measures of users yet")
 def test_the_worked_example_is_taken_of_each_cell_and_answers_in_sql(site: Path, tmp_path: Path) -> None:
     program = Path(sysconfig.get_path("scripts")) / "hpastore"
     run(program, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)

@@ -114,7 +114,7 @@ def ingest(
         )
         drifted = [] if stop.is_set() or not summary.moved else hpastore.drift(store)
     counts = asdict(summary)
-    del counts["files"], counts["moved"]
+    del counts["files"], counts["moved"], counts["failed"]
     if show.settings.json:
         show.document(counts)
     else:
@@ -131,6 +131,7 @@ def ingest(
     stop.exit()
     if summary.rejected:
         show.message(f"{summary.rejected} images were rejected; 'hpastore failures' says why")
+    if summary.rejected or summary.failed:
         raise typer.Exit(REJECTED)
 
 
@@ -165,7 +166,10 @@ def plan(
 
 
 def remeasure(background_percentile: BackgroundPercentile = None) -> None:
-    """Compute background levels and fractions again from the stored histograms; no pixel is read.
+    """Compute from the stored histograms what is outdated or missing; no pixel is read.
+
+    That are background levels and fractions at another percentile, and measures of histograms that were
+    installed since; exit code 3 if one fails on some images.
 
     Example: hpastore remeasure --background-percentile 0.98
     """
@@ -181,9 +185,13 @@ def remeasure(background_percentile: BackgroundPercentile = None) -> None:
     if show.settings.json:
         show.document(asdict(done))
     else:
-        show.lines(asdict(done))
+        counts = asdict(done)
+        measures = counts.pop("measures")
+        show.lines({**counts, **{f"measure {name}": images for name, images in measures.items()}})
     _show_drift(drifted)
     stop.exit()
+    if done.failed:
+        raise typer.Exit(REJECTED)
 
 
 def status() -> None:
@@ -261,12 +269,14 @@ def _refuse_unusable(
     """Look at all arguments before a store is made: a mistyped one shall leave no empty file."""
     from hpastore.errors import SchemaMissingError
     from hpastore.ingest.discover import discover
+    from hpastore.ingest.installed import load_measures
     from hpastore.ingest.run import check_arguments
 
     try:
         show.open_store().close()
     except SchemaMissingError:
         check_arguments(executor, jobs, background_percentile)
+        load_measures()
         discover(layout)
 
 
@@ -276,16 +286,18 @@ def _show_plan(plan: Any) -> None:
         return
     rows = [(source.name, "new", "") for source in plan.new]
     rows += [(change.source.name, "changed", _why(change)) for change in plan.changed]
+    rows += [(s.name, "unmeasured", "it lacks a measure that takes pixels") for s in plan.unmeasured]
     rows += [(source.name, "relabelled", _labels(source)) for source in plan.relabelled]
     rows += [(name, "gone", "it has left the inputs") for name in plan.gone]
     rows += [(name, "pruned", "it is gone, and is deleted") for name in plan.pruned]
     rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
-    rows += [(name, "stale", "its numbers are of another recipe") for name in plan.stale]
+    rows += [(name, "stale", "its numbers are of another recipe, or lack a measure") for name in plan.stale]
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
     rows += [(orphan.name, "orphan", _lacks(orphan)) for orphan in plan.orphans]
     if rows:
         show.text_table(["image", "what", "why"], sorted(rows))
-    kinds = ("new", "changed", "relabelled", "gone", "pruned", "returned", "stale", "rejected", "orphans")
+    of_stored = ("changed", "unmeasured", "relabelled", "gone", "pruned", "returned", "stale")
+    kinds = ("new", *of_stored, "rejected", "orphans")
     show.lines({**{kind: len(getattr(plan, kind)) for kind in kinds}, "unchanged": plan.unchanged})
     if any(failure.files for failure in plan.rejected):
         show.message(
@@ -313,6 +325,7 @@ def _as_document(plan: Any) -> dict[str, Any]:
         "new": [source.name for source in plan.new],
         "changed": [change.source.name for change in plan.changed],
         "changed_files": {change.source.name: change.roles for change in plan.changed},
+        "unmeasured": [source.name for source in plan.unmeasured],
         "relabelled": [source.name for source in plan.relabelled],
         **{kind: getattr(plan, kind) for kind in ("gone", "pruned", "returned", "stale", "unchanged")},
         "rejected": [

@@ -73,7 +73,7 @@ class Ledger:
         self._rejected = Counter[str]()
         self._orphans = Counter[str]()
         self._rows = sum(orphan.kind == "label_without_image" for orphan in todo.orphans)
-        self._waiting = {source.name for source in todo.new}
+        self._waiting = {source.name for source in (*todo.new, *todo.unmeasured)}
         self._waiting |= {change.source.name for change in (*todo.changed, *todo.doubtful)}
         for orphan in todo.orphans:
             if orphan.files:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from hpastore.errors import MeasureError
 from hpastore.kernels.custom import UserMeasure
-from hpastore.model import printable
+from hpastore.model import Wanted, printable
 
 GROUP: Final = "hpastore.measures"
+
+KINDS: Final = ("histogram", "crops")
 
 
 @cache
@@ -36,6 +39,12 @@ def load_measures() -> tuple[UserMeasure, ...]:
             raise MeasureError(measure.name, f"{both} are both called so; rename one, or uninstall it")
         homes[measure.name], found[measure.name] = entry, measure
     return tuple(found[name] for name in sorted(found))
+
+
+def wanted(users: Sequence[UserMeasure]) -> Wanted:
+    """Give the names and versions of measures, apart by what they are a function of."""
+    of = {kind: frozenset((u.name, u.version) for u in users if u.kind == kind) for kind in KINDS}
+    return Wanted(of["histogram"], of["crops"])
 
 
 def _load(entry: EntryPoint) -> UserMeasure:

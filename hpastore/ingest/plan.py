@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from hpastore.model import Change, Failure, FileStamp, Found, Known, Orphan, Plan, Recipe, Source
+from hpastore.model import Change, Failure, FileStamp, Found, Known, Orphan, Plan, Recipe, Source, Wanted
 
 
 def plan(
@@ -17,6 +17,7 @@ def plan(
     compared: Mapping[str, tuple[str, ...]] | None = None,
     *,
     prune: bool = False,
+    wanted: Wanted | None = None,
 ) -> Plan:
     """Compare what is found with what is stored.
 
@@ -37,13 +38,15 @@ def plan(
         same.  Without it, images that only their bytes tell about are `Plan.doubtful`.
     prune : bool
         Whether images that are gone shall be deleted.
+    wanted : Wanted, optional
+        Measures that users added; images that lack one are stale or unmeasured.
 
     Returns
     -------
     Plan
         A pure function of its arguments; planning again after doing it finds no work.
     """
-    draft = _Draft(found, known, failed or {}, recipe, compared or {})
+    draft = _Draft(found, known, failed or {}, recipe, compared or {}, wanted or Wanted())
     for source in found.sources:
         draft.place(source)
     return draft.plan(mine, prune=prune)
@@ -73,9 +76,11 @@ class _Draft:
     failed: Mapping[str, Failure]
     recipe: Recipe | None
     compared: Mapping[str, tuple[str, ...]]
+    wanted: Wanted
     new: list[Source] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     doubtful: list[Change] = field(default_factory=list)
+    unmeasured: list[Source] = field(default_factory=list)
     relabelled: list[Source] = field(default_factory=list)
     rejected: dict[str, Failure] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
@@ -118,6 +123,9 @@ class _Draft:
         if self._outdated(stored):
             self.changed.append(Change(source, ()))
             return
+        if not self.wanted.of_crops <= stored.measures:
+            self._unmeasured(source, stored)
+            return
         self.unchanged_files += len(source.files)
         if stored.labels != source.labels:
             self.relabelled.append(source)
@@ -127,6 +135,13 @@ class _Draft:
                 self.returned.append(source.name)
             if self._elsewhere(stored) or self.found.split not in (None, stored.split):
                 self.moved.append(source.name)
+
+    def _unmeasured(self, source: Source, stored: Known) -> None:
+        tried = self.failed.get(source.name)
+        if tried and self._in_vain(source, tried):
+            self._reject(tried, source, stored)
+        else:
+            self.unmeasured.append(source)
 
     def _other_files(self, source: Source, stored: Known) -> None:
         roles = self.compared.get(source.name) or _differing(source.files, stored.files)
@@ -150,24 +165,33 @@ class _Draft:
         gone = self._gone(here)
         self._refuse_alike(set(gone))
         rejected = {failure.image_name: failure for failure in self.found.failures} | self.rejected
-        pending = {*rejected, *(source.name for source in (*self.new, *self.relabelled))}
+        sources = (*self.new, *self.relabelled, *self.unmeasured)
+        pending = {*rejected, *(source.name for source in sources)}
         pending |= {change.source.name for change in (*self.changed, *self.doubtful)}
         recovered = set(mine) - pending
         if not self.found.complete:
             recovered &= {source.name for source in self.found.sources}
         pruned = self._gone(here, again=True) if prune else []
         fresh = {*pruned, *(change.source.name for change in self.changed)}
+        unmeasured = {source.name for source in self.unmeasured}
         return Plan(
             new=tuple(self.new),
             changed=tuple(self.changed),
             doubtful=tuple(self.doubtful),
+            unmeasured=tuple(self.unmeasured),
             relabelled=tuple(self.relabelled),
             unchanged=self.unchanged,
             unchanged_files=self.unchanged_files,
             rejected=tuple(rejected.values()),
             gone=tuple(gone),
             pruned=tuple(pruned),
-            stale=tuple(sorted(name for name in self.known if name not in fresh and self._stale(name))),
+            stale=tuple(
+                sorted(
+                    name
+                    for name, stored in self.known.items()
+                    if name not in fresh and self._stale(stored, measured=name in unmeasured)
+                )
+            ),
             returned=tuple(self.returned),
             moved=tuple(self.moved),
             recovered=tuple(sorted(recovered)),
@@ -194,9 +218,11 @@ class _Draft:
         self.rejected |= {source.name: _alike(source, taken[source.name.casefold()]) for source in alike}
         self.new = [source for source in self.new if source.name not in self.rejected]
 
-    def _stale(self, name: str) -> bool:
-        stored = self.known[name].recipe
-        return self.recipe is not None and stored != self.recipe and not self._outdated(self.known[name])
+    def _stale(self, stored: Known, *, measured: bool) -> bool:
+        """Whether numbers are to be computed from histograms; those of users are not where it is measured."""
+        if not measured and not self.wanted.of_histograms <= stored.measures:
+            return True
+        return self.recipe is not None and stored.recipe != self.recipe and not self._outdated(stored)
 
 
 def _differing(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> tuple[str, ...]:

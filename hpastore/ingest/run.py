@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,12 +22,14 @@ from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.failpoints import reach
 from hpastore.ingest.accounts import Accounts, Ledger
 from hpastore.ingest.discover import Layout, discover
+from hpastore.ingest.installed import load_measures, wanted
 from hpastore.ingest.plan import conflict, unsure
 from hpastore.ingest.plan import plan as make_plan
 from hpastore.ingest.pool import each, workers
 from hpastore.ingest.process import Limits, Lost
-from hpastore.ingest.remeasure import choose_recipe, remeasure_batch, warn_outdated
+from hpastore.ingest.remeasure import Batch, Tally, batches, choose_recipe, remeasure_batch, warn_outdated
 from hpastore.ingest.worker import Task, compare, measure_source
+from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import (
     Change,
@@ -39,9 +41,10 @@ from hpastore.model import (
     Plan,
     Recipe,
     Touched,
+    Wanted,
     require_share,
 )
-from hpastore.store import read, write
+from hpastore.store import own, read, write
 from hpastore.store.engine import Store
 
 logger = logging.getLogger(__name__)
@@ -63,8 +66,9 @@ class Summary:
     """What an ingest did; all but `seconds`, `files` and `moved` are numbers of images or cells.
 
     `new` images were stored for the first time, `changed` ones replaced, `remeasured` ones had stale
-    numbers, `gone` ones were marked as gone or pruned.  `seconds` is wall time from the start of
-    planning to the last commit.  `moved` is whether the cells are others, that clean sets could follow.
+    numbers or lacked a measure that a user added, `gone` ones were marked as gone or pruned.  `seconds`
+    is wall time from the start of planning to the last commit.  `moved` is whether the cells are others,
+    that clean sets could follow; `failed` ones lack such a measure still, since it fails on them.
     """
 
     new: int = 0
@@ -81,6 +85,7 @@ class Summary:
         default=Accounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
     )
     moved: bool = field(default=False, compare=False)
+    failed: int = field(default=0, compare=False)
 
 
 def plan(
@@ -109,8 +114,11 @@ def plan(
         If the root, the table or a folder cannot be used.
     UsageError
         If the percentile is no share.
+    MeasureError
+        If a measure that a user added cannot be loaded.
     """
     check_arguments(background_percentile=background_percentile)
+    load_measures()
     with resting():
         found = discover(_layout(layout))
         if store is None:
@@ -177,6 +185,8 @@ def ingest(
         If the root, the table or a folder cannot be used.
     UsageError
         If an argument makes no sense.
+    MeasureError
+        If a measure that a user added cannot be loaded.
 
     Notes
     -----
@@ -184,7 +194,7 @@ def ingest(
     """
     began = time.monotonic()
     processes = check_arguments(executor, jobs, background_percentile)
-    layout, stop = _layout(layout), stop or _never
+    layout, stop, users = _layout(layout), stop or _never, load_measures()
     with resting():
         found = discover(layout)
         reach("ingest.discovered")
@@ -195,13 +205,13 @@ def ingest(
         logger.warning("nothing is pruned: with a limit, no image is called gone")
     if found.repeated:
         logger.info("%d rows name a label twice, which counts once", found.repeated)
-    ledger = Ledger(found, todo)
+    ledger, failed = Ledger(found, todo), 0
     counts = Counter(unchanged=todo.unchanged)
     counts += Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
     counts += Counter(gone=len(todo.pruned if prune else todo.gone))
     if todo.work or todo.rejected or todo.moved or todo.recovered:
-        run = _begin(store, found, todo, background_percentile)
-        work = _tasks(store, todo, memory.known, str(found.root))
+        run = _begin(store, found, todo, background_percentile, users)
+        work = _tasks(store, todo, memory, str(found.root))
         measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
         results = each(measure, work, min(processes, len(work)), limits=limits or Limits(), stop=stop)
         for done, (task, result) in enumerate(results, 1):
@@ -209,10 +219,12 @@ def ingest(
             counts += run.write(_failed(task, result) if isinstance(result, Lost) else result, ledger)
             if progress:
                 progress(done, len(work))
-        counts += run.remeasure(stop)
+        tally = run.remeasure(stop)
+        counts, failed = counts + Counter(remeasured=tally.done), len(tally.failed)
         run.finish()
     moved = bool(todo.returned) or any(counts[name] for name in _MOVING)
-    return Summary(**counts, seconds=time.monotonic() - began, files=ledger.close(), moved=moved)
+    seconds = time.monotonic() - began
+    return Summary(**counts, seconds=seconds, files=ledger.close(), moved=moved, failed=failed)
 
 
 def check_arguments(
@@ -267,11 +279,12 @@ def retry(store: Store, names: list[str] | None = None) -> list[str]:
 
 @dataclass(frozen=True)
 class _Memory:
-    """What the store remembers, and the recipe that numbers shall be of."""
+    """What the store remembers, and what its numbers shall be."""
 
     known: Mapping[str, Known]
     rejected: Mapping[str, read.Rejection]
     recipe: Recipe
+    wanted: Wanted
 
     def plan(
         self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None, *, prune: bool = False
@@ -285,13 +298,20 @@ class _Memory:
             if rejection.root == root and (rejection.split == found.split or name in named)
         ]
         failed = {name: r.failure for name, r in self.rejected.items() if not _readable_now(r)}
-        return make_plan(found, self.known, failed, mine, self.recipe, compared, prune=prune)
+        return make_plan(
+            found, self.known, failed, mine, self.recipe, compared, prune=prune, wanted=self.wanted
+        )
 
 
 def _remember(store: Store, background_percentile: float | None) -> _Memory:
+    users = load_measures()
+
     def remember(connection: Connection) -> _Memory:
         recipe = choose_recipe(read.current_recipe(connection), background_percentile)
-        return _Memory(read.known_images(connection), read.rejected(connection), recipe)
+        known = read.known_images(connection)
+        if users:
+            known = own.with_measures(connection, known)
+        return _Memory(known, read.rejected(connection), recipe, wanted(users))
 
     return store.read(remember)
 
@@ -316,7 +336,13 @@ def _compare(
     return tuple(role for role in change.roles if role not in doubted or role in differing)
 
 
-def _begin(store: Store, found: Found, todo: Plan, background_percentile: float | None) -> _Run:
+def _begin(
+    store: Store,
+    found: Found,
+    todo: Plan,
+    background_percentile: float | None,
+    users: Sequence[UserMeasure],
+) -> _Run:
     """Record the run, and all that needs no pixel."""
     now, root = datetime.now(UTC), str(found.root)
 
@@ -341,7 +367,7 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
         counts = Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
         counts += Counter(gone=len({*todo.gone, *todo.pruned}))
         write.count_run(connection, run_id, counts)
-        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split)
+        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split, users)
         return run, verdicts
 
     run, verdicts = store.write(begin)
@@ -351,16 +377,17 @@ def _begin(store: Store, found: Found, todo: Plan, background_percentile: float 
     return run
 
 
-def _tasks(store: Store, todo: Plan, known: Mapping[str, Known], root: str) -> list[Task]:
+def _tasks(store: Store, todo: Plan, memory: _Memory, root: str) -> list[Task]:
     """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
     doubtful = [change.source for change in todo.doubtful]
     names = [source.name for source in doubtful]
     hashes = store.read(lambda connection: read.file_hashes(connection, names))
-    tasks = [Task(source, {}) for source in (*todo.new, *(change.source for change in todo.changed))]
+    anyway = (*todo.new, *todo.unmeasured, *(change.source for change in todo.changed))
+    tasks = [Task(source, {}) for source in anyway]
     for source in doubtful:
-        stored = known[source.name]
+        stored = memory.known[source.name]
         elsewhere = stored.root if stored.root != root else None
-        outdated = stored.recipe.version != VERSION
+        outdated = stored.recipe.version != VERSION or not memory.wanted.of_crops <= stored.measures
         tasks.append(Task(source, hashes.get(source.name, {}), elsewhere, outdated))
     return sorted(tasks, key=lambda task: task.source.name)
 
@@ -377,6 +404,8 @@ class _Written(NamedTuple):
 
     counts: Counter[str]
     failure: Failure | None = None
+    stored: bool = False
+    """Whether cells were stored, and not only what else is known of them."""
     dropped: int = 0
     """Verdicts of clean sets that went with the cells that were replaced."""
 
@@ -391,6 +420,7 @@ class _Run:
     background_percentile: float
     root: str
     split: str | None
+    users: Sequence[UserMeasure]
 
     def write(self, result: Measured | Touched | Failure, ledger: Ledger) -> Counter[str]:
         """Store one result in one transaction with the record of it, and count it."""
@@ -405,25 +435,23 @@ class _Run:
         if written.failure is not None:
             ledger.reject(written.failure)
         elif not isinstance(result, Failure):
-            ledger.take(result.source.name, stored=bool(written.counts["images_decoded"]))
-        if isinstance(result, Measured) and written.counts["images_decoded"]:
+            ledger.take(result.source.name, stored=written.stored)
+        if isinstance(result, Measured) and written.stored:
             _warn(result, written.dropped)
         return written.counts
 
-    def remeasure(self, stop: Stop) -> Counter[str]:
-        """Compute stale numbers again from the stored histograms."""
-        counts = Counter[str]()
-        while not stop():
-            done = self.store.write(self._remeasure)
-            if not done:
-                break
-            counts += Counter(remeasured=done)
-        return counts
+    def remeasure(self, stop: Stop) -> Tally:
+        """Compute stale numbers from the stored histograms."""
+        tally = Tally()
+        for batch in batches(lambda after: self.store.write(partial(self._remeasure, after=after)), stop):
+            tally.add(batch)
+        tally.warn()
+        return tally
 
     def finish(self) -> None:
         """Record that the run came to its end."""
         self.store.write(self._finish)
-        warn_outdated(self.store)
+        warn_outdated(self.store, self.users)
 
     def _finish(self, connection: Connection) -> None:
         write.finish_run(connection, self.run_id, datetime.now(UTC))
@@ -438,9 +466,12 @@ class _Run:
         hashes = read.file_hashes(connection, [source.name]).get(source.name) if place else {}
         same = hashes == {file.role: file.sha256 for file in result.files}
         if place and same and (place.version == VERSION or isinstance(result, Touched)):
-            # Touched, or stored by another process since this run began.
+            # Touched, unmeasured, or stored by another process since this run began.
             relabelled = write.touch_image(connection, source, result.files, self.root, self.split)
-            return _Written(Counter({"relabelled" if relabelled else "unchanged": 1}))
+            counts = Counter({"relabelled" if relabelled else "unchanged": 1})
+            if isinstance(result, Measured):
+                counts += self._add_measures(connection, place, result)
+            return _Written(counts)
         if isinstance(result, Touched):  # replaced by another process meanwhile; the next run looks again
             return _Written(Counter(unchanged=1))
         if place and not same and place.root != self.root:  # of another process, stored since this run began
@@ -450,14 +481,27 @@ class _Run:
         dropped = read.count_verdicts(connection, source.name) if place else 0
         split = self.split if self.split is not None or place is None else place.split
         columns = {"root": self.root, "split": split, "recipe_id": self.recipe_id, "ingested_at": now}
-        cells = write.write_image(connection, result, columns)
+        cells = write.write_image(connection, result, columns, self.users)
         counts = Counter({"changed" if place else "new": 1, "images_decoded": 1, "cells": cells})
-        return _Written(counts, dropped=dropped)
+        return _Written(counts, stored=True, dropped=dropped)
 
-    def _remeasure(self, connection: Connection) -> int:
-        done = remeasure_batch(connection)
-        write.count_run(connection, self.run_id, Counter(remeasured=done))
-        return done
+    def _add_measures(self, connection: Connection, place: read.Place, measured: Measured) -> Counter[str]:
+        """Give an image that is stored as it is the measures of users that it lacks."""
+        has = own.versions(connection, [place.image_id]).get(place.image_id, ())
+        taken = measured.cells.custom_versions.items() - has
+        lacking = [user for user in self.users if (user.name, user.version) in taken]
+        if not lacking:
+            return Counter()
+        names = {user.name for user in lacking}
+        values = {key: of for key, of in measured.cells.custom.items() if key[0] in names}
+        write.add_measures(connection, lacking, {place.image_id: values})
+        # One of another recipe is counted when that is mended.
+        return Counter(images_decoded=1, remeasured=int(place.recipe_id == self.recipe_id))
+
+    def _remeasure(self, connection: Connection, after: int) -> Batch:
+        batch = remeasure_batch(connection, self.users, after)
+        write.count_run(connection, self.run_id, Counter(remeasured=batch.done))
+        return batch
 
 
 def _warn(measured: Measured, dropped: int) -> None:

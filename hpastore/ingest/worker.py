@@ -27,7 +27,7 @@ class Task(NamedTuple):
     elsewhere: str | None = None
     """The root that the store has the image from, if that is another one."""
     outdated: bool = False
-    """Whether its stored measures are of another version: it is measured again, whatever its bytes."""
+    """Whether its stored measures are of another version, or not all: it is measured, whatever its bytes."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:

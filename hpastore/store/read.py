@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    false,
     func,
     literal,
     null,
@@ -42,6 +43,7 @@ from hpastore.schema.tables import (
     ImageChannel,
     ImageFile,
     ImageLabel,
+    ImageMeasure,
     IngestRun,
     Label,
     Measure,
@@ -147,10 +149,12 @@ class Rejection(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an image was stored from, and the version of its measures."""
+    """Where an image was stored from, and what its numbers were computed with."""
 
+    image_id: int
     root: str
     split: str | None
+    recipe_id: int
     version: int
 
 
@@ -161,27 +165,26 @@ def stored_place(connection: Connection, name: str) -> Place | None:
 
 
 _PLACE: Final = (
-    select(Image.root, Image.split, RecipeRow.version)
+    select(Image.id, Image.root, Image.split, Image.recipe_id, RecipeRow.version)
     .join(RecipeRow, RecipeRow.id == Image.recipe_id)
     .where(Image.name == bindparam("name"))
 )
 
 
-def stale_images(connection: Connection, most: int, most_cells: int) -> list[int]:
-    """Read keys of images whose numbers are not of the current recipe but of its version.
+def stale_images(
+    connection: Connection,
+    most: int,
+    most_cells: int,
+    measures: Iterable[tuple[str, int]] = (),
+    after: int = 0,
+) -> list[int]:
+    """Read keys of images whose numbers are not of the current recipe but of its version, or lack a measure.
 
-    So many that they have `most_cells` in sum, and at least one.
+    So many that they have `most_cells` in sum, and at least one; those with the next keys.
     """
-    used, now = aliased(RecipeRow), aliased(RecipeRow)
-    statement = (
-        select(Image.id, Image.cell_count)
-        .join(used, used.id == Image.recipe_id)
-        .join(now, now.current & (now.version == used.version) & (now.id != used.id))
-        .order_by(Image.id)
-        .limit(most)
-    )
+    statement = select(Image.id, Image.cell_count).where(_stale_or(measures), Image.id > after)
     chosen: list[int] = []
-    for image_id, cells in connection.execute(statement):
+    for image_id, cells in connection.execute(statement.order_by(Image.id).limit(most)):
         most_cells -= cells
         if most_cells < 0 and chosen:
             break
@@ -189,9 +192,33 @@ def stale_images(connection: Connection, most: int, most_cells: int) -> list[int
     return chosen
 
 
-def count_stale(connection: Connection) -> int:
-    """Count the images whose numbers are not of the current recipe."""
-    return int(connection.execute(_stale()).scalar_one())
+def count_stale(connection: Connection, measures: Iterable[tuple[str, int]] = ()) -> int:
+    """Count the images of `stale_images`."""
+    return int(connection.execute(select(func.count(Image.id)).where(_stale_or(measures))).scalar_one())
+
+
+def of_other_recipe(connection: Connection, images: Sequence[int]) -> list[int]:
+    """Read which of some images have numbers that are not of the current recipe but of its version."""
+    chosen = select(Image.id).where(Image.id.in_(images), _stale_or(()))
+    return list(connection.execute(chosen).scalars())
+
+
+def _stale_or(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
+    used, now = aliased(RecipeRow), aliased(RecipeRow)
+    others = select(used.id).join(now, now.current & (now.version == used.version) & (now.id != used.id))
+    return or_(Image.recipe_id.in_(others), lacking(measures))
+
+
+def lacking(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
+    """Whether an image lacks one of the measures that users added, each by its name and version."""
+    of_image = ImageMeasure.image_id == Image.id
+    return or_(
+        false(),
+        *(
+            ~exists().where(of_image, ImageMeasure.measure == name, ImageMeasure.version == version)
+            for name, version in sorted(measures)
+        ),
+    )
 
 
 def outdated(connection: Connection) -> int:

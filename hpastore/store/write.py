@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from hpastore.failpoints import reach
+from hpastore.kernels.custom import UserMeasure, Values
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, Cells, Failure, FileRecord, Measured, Recipe, Source
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
+    CellMeasure,
     CellOverride,
     CleanSet,
     CleanSetCell,
@@ -46,11 +48,13 @@ from hpastore.schema.tables import (
     ImageChannel,
     ImageFile,
     ImageLabel,
+    ImageMeasure,
     IngestRun,
+    Measure,
 )
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.store import overrides, read, seal
+from hpastore.store import overrides, own, read, seal
 from hpastore.store.read import parts
 
 _Floats = npt.NDArray[np.float64]
@@ -70,6 +74,7 @@ COUNTERS: Final = {
 _ID_BY_NAME: Final = select(Image.id).where(Image.name == bindparam("name"))
 _NEW_IMAGE: Final = insert(Image).returning(Image.id)
 _FORGET: Final = delete(FailureRow).where(FailureRow.image_name == bindparam("name"))
+_MEASURES: Final = select(Measure.__table__)
 """Made once: to build a statement takes longer than to run it."""
 
 
@@ -113,7 +118,12 @@ def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
     return int(found)
 
 
-def write_image(connection: Connection, measured: Measured, columns: Mapping[str, Any]) -> int:
+def write_image(
+    connection: Connection,
+    measured: Measured,
+    columns: Mapping[str, Any],
+    users: Sequence[UserMeasure] = (),
+) -> int:
     """Store one image with all its rows, in place of what the store has under its name.
 
     Parameters
@@ -123,6 +133,8 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     measured : Measured
     columns
         What the run gives to ``image``: root, split, recipe_id, ingested_at.
+    users
+        What is known of the measures that users added; of others nothing is written.
 
     Returns
     -------
@@ -131,6 +143,7 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     """
     source = measured.source
     cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
+    theirs = _own_of(measured.cells, users)
     row = {
         "name": source.name,
         "width": measured.width,
@@ -141,8 +154,13 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
         **columns,
     }
     seals = {
-        "contents": seal.of_contents(cells, channels),
-        "checksum": seal.add(seal.of_row(Image, row), _of_files(measured.files), _of_labels(source)),
+        "contents": seal.add(seal.of_contents(cells, channels), _of_own(cells["mask_id"], theirs.values)),
+        "checksum": seal.add(
+            seal.of_row(Image, row),
+            _of_files(measured.files),
+            _of_labels(source),
+            _of_versions(theirs.versions),
+        ),
     }
     if connection.execute(_ID_BY_NAME, {"name": source.name}).scalar() is not None:
         _delete(connection, [source.name])
@@ -158,8 +176,9 @@ def write_image(connection: Connection, measured: Measured, columns: Mapping[str
     ]
     _insert(connection, ImageChannel, ("image_id", "channel", "background_level", "histogram"), of_channels)
     reach("image.channels")
-    if row["cell_count"]:
-        _write_cells(connection, image_id, cells, channels)
+    ids = _write_cells(connection, image_id, cells, channels) if row["cell_count"] else ()
+    if theirs.versions:
+        _write_own(connection, users, {image_id: (ids, theirs)})
     _attach_overrides(connection, source.name, image_id)
     clear_failures(connection, [source.name])
     return len(measured.cells.mask_ids)
@@ -269,6 +288,29 @@ def remeasure_images(
         ],
     )
     reach("image.fractions")
+
+
+def add_measures(connection: Connection, users: Sequence[UserMeasure], images: Mapping[int, Values]) -> None:
+    """Give stored images measures that users added, in place of what they have of these names.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    users
+        The measures.
+    images
+        By an image's key: the (K,) values of its cells, in ascending mask id.
+    """
+    chosen, names = list(images), [user.name for user in users]
+    cells = own.cells(connection, chosen)
+    now = {key: _own_of_values(values, users) for key, values in images.items()}
+    contents, checksum = _without_own(connection, names, chosen)
+    for key, one in now.items():
+        contents[key] += _of_own([mask_id for _, mask_id in cells[key]], one.values)
+        checksum[key] += _of_versions(one.versions)
+    change(connection, Image, Image.id.in_(chosen), {}, contents=contents, checksum=checksum)
+    _write_own(connection, users, {key: ([i for i, _ in cells[key]], one) for key, one in now.items()})
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
@@ -384,7 +426,8 @@ def _write_cells(
     image_id: int,
     columns: Mapping[str, Sequence[Any]],
     channels: Mapping[str, seal.Channel],
-) -> None:
+) -> Sequence[int]:
+    """Write an image's cells, and give their keys."""
     ids = _new_cell_ids(connection, len(columns["mask_id"]))
     _insert(connection, Cell, ("id", "image_id", *columns), _rows(ids, image_id, *columns.values()))
     reach("image.cells")
@@ -400,6 +443,97 @@ def _write_cells(
         ],
     )
     reach("image.cell_channels")
+    return ids
+
+
+class _Own(NamedTuple):
+    """Measures that users added, of an image."""
+
+    versions: Mapping[str, int]
+    values: Mapping[tuple[str, str], Sequence[float | None]]
+    """Of its cells in ascending mask id, by measure and channel as they are stored."""
+
+
+def _own_of(cells: Cells, users: Iterable[UserMeasure]) -> _Own:
+    """Choose the measures that are known here: a worker may have met a package that came just now."""
+    known = {user.name for user in users}
+    versions = {name: version for name, version in cells.custom_versions.items() if name in known}
+    return _Own(versions, _own_values({key: v for key, v in cells.custom.items() if key[0] in known}))
+
+
+def _own_of_values(values: Values, users: Iterable[UserMeasure]) -> _Own:
+    return _Own({user.name: user.version for user in users}, _own_values(values))
+
+
+def _own_values(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, str], list[Any]]:
+    return {(name, channel or ""): _values(column, "real") for (name, channel), column in values.items()}
+
+
+def _of_own(mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]) -> int:
+    """Sum of the numbers of an image's rows of ``cell_measure``; none without a cell."""
+    columns = {key: {"mask_id": mask_ids, "value": column} for key, column in values.items()}
+    return seal.of_own(columns) if mask_ids else 0
+
+
+def _of_versions(versions: Mapping[str, int]) -> int:
+    return sum(seal.of_row(ImageMeasure, {"measure": n, "version": v}) for n, v in versions.items())
+
+
+def _without_own(
+    connection: Connection, names: Sequence[str], images: Sequence[int]
+) -> tuple[Counter[int], Counter[int]]:
+    """Delete measures that users added, of images; give what that makes of their contents and checksums."""
+    contents, checksum = Counter[int](), Counter[int]()
+    of_cells = seal.own_measures(connection, and_(Cell.image_id.in_(images), Measure.name.in_(names)))
+    for key, columns in of_cells.items():
+        contents[key] -= seal.of_own(columns)
+    of_images = and_(ImageMeasure.image_id.in_(images), ImageMeasure.measure.in_(names))
+    statement = select(ImageMeasure.image_id.label("key"), *seal.columns(ImageMeasure)).where(of_images)
+    for row in connection.execute(statement).mappings():
+        checksum[row["key"]] -= seal.of_row(ImageMeasure, row)
+    connection.execute(delete(ImageMeasure).where(of_images))
+    cells = CellMeasure.cell_id.in_(select(Cell.id).where(Cell.image_id.in_(images)))
+    named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name.in_(names)))
+    connection.execute(delete(CellMeasure).where(cells, named))
+    reach("image.measures_deleted")
+    return contents, checksum
+
+
+def _write_own(
+    connection: Connection,
+    users: Sequence[UserMeasure],
+    images: Mapping[int, tuple[Sequence[int], _Own]],
+) -> None:
+    """Write measures that users added, of images by their keys, with the keys of their cells."""
+    keys = _adopt_measures(connection, users)
+    versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
+    _insert(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
+    reach("image.measures")
+    rows = [
+        row
+        for ids, theirs in images.values()
+        for (name, channel), values in theirs.values.items()
+        for row in _rows(ids, keys[name], channel, values)
+    ]
+    _insert(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), rows)
+    reach("image.cell_measures")
+
+
+def _adopt_measures(connection: Connection, users: Iterable[UserMeasure]) -> dict[str, int]:
+    """Say what measures that users added are now, and give their keys by name."""
+    stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
+    keys = {name: int(row["id"]) for name, row in stored.items()}
+    for user in users:
+        now = {"version": user.version, "kind": user.kind, "unit": user.unit, "comment": user.sentence}
+        row = stored.get(user.name)
+        if row is None:
+            statement = insert(Measure).values(name=user.name, **now).returning(Measure.id)
+            keys[user.name] = int(connection.execute(statement).scalar_one())
+            seal_rows(connection, Measure, Measure.id == keys[user.name])
+        elif {name: row[name] for name in now} != now:
+            change(connection, Measure, Measure.id == row["id"], now)
+    reach("image.measure")
+    return keys
 
 
 def _rows(*columns: Any) -> list[tuple[Any, ...]]:
