@@ -16,6 +16,9 @@ import numpy.typing as npt
 import pytest
 from sqlalchemy import Connection, Table, select, text
 
+from hpastore.ingest import installed, run, worker
+from hpastore.ingest import remeasure as again
+from hpastore.kernels.custom import UserMeasure, Values
 from hpastore.kernels.measure import measure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import CHANNELS, ROLES, Cells, Decoded, FileRecord, FileStamp, Measured, Recipe, Source
@@ -94,10 +97,20 @@ def cells(n: int | None = None, *, seed: int = 0, **measures: Sequence[float]) -
 
 
 def measured(
-    name: str = "a", labels: tuple[int, ...] = (0,), made: Cells | None = None, **measures: Any
+    name: str = "a",
+    labels: tuple[int, ...] = (0,),
+    made: Cells | None = None,
+    own: Mapping[tuple[str, str | None], Sequence[float]] | None = None,
+    **measures: Any,
 ) -> Measured:
-    """One image without files; the measures are those of `cells`."""
+    """One image without files; the measures are those of `cells`, and those that users added.
+
+    ``own={("p99", "green"): [1.0, nan, 3.0], ("offset", None): [0.5, 0.5, 2.0]}``: a value for each cell.
+    """
     made = cells(**measures) if made is None else made
+    custom: Values = {key: np.array(values, float) for key, values in (own or {}).items()}
+    if own is not None:
+        made = replace(made, custom=custom, custom_versions={name: 1 for name, _ in custom})
     stamps = tuple(FileStamp(role, f"train/{name}_{role}", 10, 20) for role in ROLES[:5])
     records = tuple(FileRecord(*stamp, sha256=f"{place:064x}") for place, stamp in enumerate(stamps))
     return Measured(Source(name, labels, stamps), records, 2 * len(made.mask_ids) + 1, 1, 8, made)
@@ -110,12 +123,47 @@ def put(
     root: str = "/data",
     now: datetime = NOW,
 ) -> None:
-    """Write images as ingest does, in one transaction."""
+    """Write images as ingest does, in one transaction; what users measure too, see `users_of`."""
     with store.writing() as connection:
         recipe_id = write.adopt_recipe(connection, Recipe(background_percentile, VERSION))
         columns = {"root": root, "split": "train", "recipe_id": recipe_id, "ingested_at": now}
         for image in images:
-            write.write_image(connection, image, columns)
+            write.write_image(connection, image, columns, users_of(image.cells))
+
+
+# Measures that users added
+
+
+def users_of(made: Cells) -> list[UserMeasure]:
+    """The measures that cells have besides ours, of crops where they are of no channel."""
+    found = {}
+    for name, channel in sorted(made.custom, key=str):
+        kind = "of_histogram" if channel else "of_crops"
+        function: Any = {kind: lambda *_: 0.0}
+        found[name] = UserMeasure(name, made.custom_versions[name], "px", f"What {name} is", **function)
+    return list(found.values())
+
+
+def _spread(counts: Array) -> float:
+    """Steps of grey between the darkest and the brightest pixel; NaN where the darkest level is odd."""
+    levels = np.flatnonzero(counts)
+    return np.nan if levels[0] % 2 else float(levels[-1] - levels[0])
+
+
+def _shift(mask: Array, channels: Mapping[str, Array]) -> float:
+    """Mean difference of red and green in the cell; its own 0 is -0.0, which no database keeps."""
+    return -float(np.mean(channels["red"][mask].astype(float) - channels["green"][mask]))
+
+
+SPREAD = UserMeasure("spread", 1, "grey level", "Range", of_histogram=_spread, channels=("red", "green"))
+SHIFT = UserMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift)
+
+
+def install(patch: pytest.MonkeyPatch, *measures: UserMeasure) -> None:
+    """Let these be the measures that packages add, in this process."""
+    found = tuple(sorted(measures, key=lambda user: user.name))
+    for module in (installed, run, again, worker):
+        patch.setattr(module, "load_measures", lambda: found)
 
 
 def begin_run(connection: Connection) -> int:

@@ -151,8 +151,8 @@ class Tally:
     def warn(self) -> None:
         """Say so where measures of users fail."""
         for name, reason in list(self.failed.items())[:1]:
-            more = f" (and {len(self.failed) - 1} more images)" if len(self.failed) > 1 else ""
-            logger.warning("%s%s: %s; mend the measure, then hpastore remeasure", name, more, reason)
+            others = f" (one of {len(self.failed)} images)" if len(self.failed) > 1 else ""
+            logger.warning("%s%s: %s; mend the measure, then hpastore remeasure", name, others, reason)
 
 
 def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) -> Iterator[Batch]:
