@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hpastore
+from hpastore.kernels.measures import VERSION
 from hpastore.model import CHANNELS
 from hpastore.store import version
 from tests.cli.conftest import Run
@@ -73,8 +74,8 @@ def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path,
 
 
 PLAN = [
-    *("new", "changed", "changed_files", "relabelled", "gone", "pruned", "returned", "stale", "unchanged"),
-    *("rejected", "orphans"),
+    *("new", "changed", "changed_files", "unmeasured", "relabelled", "gone", "pruned", "returned", "stale"),
+    *("unchanged", "rejected", "orphans"),
 ]
 
 
@@ -92,6 +93,7 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
         "new": [],
         "changed": [name_of(1)],
         "changed_files": {name_of(1): [*CHANNELS, "cell_mask"]},
+        "unmeasured": [],
         "relabelled": [name_of(2)],
         "gone": [name_of(3), name_of(4)],
         "pruned": [name_of(3), name_of(4)],
@@ -212,7 +214,7 @@ def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
     status = run("--json", "status").json
     assert (status["images"], status["cells"], status["failures"]) == (5, 12, 0)
-    assert status["recipe"] == {"background_percentile": 0.99, "version": 1}
+    assert status["recipe"] == {"background_percentile": 0.99, "version": VERSION}
     assert status["roots"] == [{"root": str(root), "split": None, "images": 5}]
     text = run("status").out
     assert "cells" in text

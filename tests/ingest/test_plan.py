@@ -23,6 +23,7 @@ from hpastore.model import (
     Plan,
     Recipe,
     Source,
+    Wanted,
 )
 
 ROOT = Path("/data")
@@ -30,6 +31,9 @@ NEEDED = (*CHANNELS, CELL_MASK)
 NOW = Recipe(0.99, VERSION)
 OTHER_PERCENTILE = Recipe(0.5, VERSION)
 OTHER_VERSION = Recipe(0.99, VERSION - 1)
+OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
+WANTED = Wanted(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
+BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
 
 
 def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ...]:
@@ -57,8 +61,9 @@ def known(
     recipe: Recipe = NOW,
     *,
     gone: bool = False,
+    measures: frozenset[tuple[str, int]] = frozenset(),
 ) -> Known:
-    return Known(root, split, labels, files() if stamps is None else stamps, recipe, gone)
+    return Known(root, split, labels, files() if stamps is None else stamps, recipe, gone, measures)
 
 
 def planned(*sources: Source, **stored: Known) -> Plan:
@@ -223,6 +228,68 @@ def test_measures_of_another_version_need_the_pixels_again() -> None:
     assert planned(a=known("/other", recipe=OTHER_VERSION)) == Plan()
 
 
+# Measures that users added
+
+
+def lacking(*sources: Source, failed: dict[str, Failure] | None = None, **stored: Known) -> Plan:
+    return plan(Found(ROOT, sources, ()), stored, failed, failed or (), NOW, wanted=WANTED)
+
+
+def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_it_is_here() -> None:
+    for stored in (
+        known(),
+        known("/other"),
+        known(gone=True),
+        known(labels=(4,)),
+        known(measures=frozenset({OF_HISTOGRAMS})),
+        known(measures=frozenset({OF_HISTOGRAMS, ("offset", 2)})),
+        known(recipe=OTHER_PERCENTILE, measures=frozenset({OF_HISTOGRAMS})),
+    ):
+        stale = ("a",) if stored.recipe != NOW else ()
+        todo = lacking(source(), a=stored)
+        assert todo == Plan(unmeasured=(source(),), stale=stale)
+        assert todo.work == 1
+    assert lacking(source(), a=known(measures=BOTH)) == unchanged()
+    for elsewhere in (known("/other"), known(gone=True)):
+        assert lacking(a=elsewhere._replace(measures=frozenset({OF_HISTOGRAMS}))) == Plan()
+
+
+def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> None:
+    crops = frozenset({OF_CROPS})
+    for measures in (crops, crops | {("p99", 1)}):
+        here, there = known(measures=measures), known("/other", measures=measures, recipe=OTHER_VERSION)
+        todo = lacking(source(), a=here, b=there, c=known(gone=True, measures=measures))
+        assert todo == unchanged(stale=("a", "b", "c"))
+    relabelled = source(labels=(4,))
+    todo = lacking(relabelled, a=known(measures=crops))
+    assert todo == Plan(relabelled=(relabelled,), unchanged_files=5, stale=("a",))
+
+
+def test_what_is_measured_anyway_lacks_nothing() -> None:
+    changed = source(stamps=altered("red", size=11))
+    assert lacking(changed, a=known()) == Plan(changed=(Change(changed, ("red",)),))
+    assert lacking(source(), a=known(recipe=OTHER_VERSION)) == Plan(changed=(Change(source(), ()),))
+
+
+def test_a_touched_image_without_a_measure_is_doubtful_until_its_bytes_were_compared() -> None:
+    touched = Found(ROOT, (source(stamps=altered("red")),), ())
+    assert plan(touched, {"a": known(measures=BOTH)}, recipe=NOW, wanted=WANTED).doubtful
+    same = plan(touched, {"a": known()}, recipe=NOW, wanted=WANTED, compared={"a": ()})
+    assert same == Plan(unmeasured=touched.sources)
+
+
+def test_measures_that_nobody_has_installed_any_more_make_nothing_stale() -> None:
+    assert planned(source(), a=known(measures=BOTH)) == unchanged()
+
+
+def test_an_image_that_was_measured_in_vain_is_left_until_its_failure_is_forgotten() -> None:
+    failed = {"a": tried("measure")}
+    assert lacking(source(), failed=failed, a=known()) == Plan(rejected=(failed["a"],), stale=("a",))
+    assert lacking(source(), failed=failed, a=known(measures=BOTH)) == unchanged(recovered=("a",))
+    forgotten = {"a": tried("measure", stamps=())}
+    assert lacking(source(), failed=forgotten, a=known()) == Plan(unmeasured=(source(),))
+
+
 # Rejected
 
 
@@ -385,7 +452,8 @@ sources = st.lists(st.builds(source, names, labels, stamps | st.just(())), uniqu
 roots = st.sampled_from(["/data", "/other"])
 recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
 splits = st.sampled_from([None, "train"])
-images = st.builds(Known, roots, splits, labels, stamps, recipes, st.booleans())
+had = st.frozensets(st.sampled_from([OF_HISTOGRAMS, OF_CROPS, ("p99", 1), ("old", 1)]))
+images = st.builds(Known, roots, splits, labels, stamps, recipes, st.booleans(), had)
 stores = st.dictionaries(names, images)
 codes = st.sampled_from(["png", "conflict"])
 failed = st.dictionaries(names, st.builds(tried, codes, stamps)).map(
@@ -410,16 +478,17 @@ def compared(todo: Plan, differ: dict[str, bool]) -> dict[str, tuple[str, ...]]:
 def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]:
     """What a store knows after a plan was carried out."""
     after = dict(stored)
-    after |= {name: after[name]._replace(recipe=NOW) for name in todo.stale}
+    after |= {name: of_histograms(after[name]) for name in todo.stale}
     for name in (*todo.moved, *todo.returned):
         split = found.split or after[name].split
         after[name] = after[name]._replace(root=str(ROOT), split=split, gone=False)
-    for s in todo.relabelled:
+    for s in (*todo.relabelled, *todo.unmeasured):
         split = found.split or after[s.name].split
         after[s.name] = after[s.name]._replace(root=str(ROOT), split=split, gone=False, labels=s.labels)
+    after |= {s.name: measured(after[s.name]) for s in todo.unmeasured}
     for s in (*todo.new, *(c.source for c in todo.changed)):
         split = found.split or (after[s.name].split if s.name in after else None)
-        after[s.name] = Known(str(ROOT), split, s.labels, s.files, NOW)
+        after[s.name] = Known(str(ROOT), split, s.labels, s.files, NOW, measures=BOTH)
     by_name = {s.name: s for s in found.sources}
     kept = after.keys() & by_name.keys() - {f.image_name for f in todo.rejected}
     after |= {n: after[n]._replace(files=by_name[n].files) for n in kept if by_name[n].files}
@@ -427,16 +496,28 @@ def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]
     return {name: image for name, image in after.items() if name not in todo.pruned}
 
 
+def measured(stored: Known) -> Known:
+    return stored._replace(measures=stored.measures | BOTH)
+
+
+def of_histograms(stored: Known) -> Known:
+    """After what follows from histograms was computed; a version of ours does not."""
+    recipe = NOW if stored.recipe.version == VERSION else stored.recipe
+    return stored._replace(recipe=recipe, measures=stored.measures | {OF_HISTOGRAMS})
+
+
 @given(found(), stores, failed, bytes_differ, st.booleans())
 def test_after_a_plan_was_carried_out_there_is_no_work(
     found: Found, stored: dict[str, Known], failed: dict[str, Failure], differ: dict[str, bool], prune: bool
 ) -> None:
-    draft = plan(found, stored, failed, recipe=NOW, prune=prune)
-    first = plan(found, stored, failed, failed, NOW, compared(draft, differ), prune=prune)
-    written = {s.name for s in (*first.new, *first.relabelled, *(c.source for c in first.changed))}
+    draft = plan(found, stored, failed, recipe=NOW, prune=prune, wanted=WANTED)
+    differing = compared(draft, differ)
+    first = plan(found, stored, failed, failed, NOW, differing, prune=prune, wanted=WANTED)
+    sources = (*first.new, *first.relabelled, *first.unmeasured, *(c.source for c in first.changed))
+    written = {s.name for s in sources}
     left = {n: f for n, f in failed.items() if n not in {*first.recovered, *written}}
     left |= {failure.image_name: failure for failure in first.rejected}
-    again = plan(found, done(first, found, stored), left, left, NOW, prune=prune)
+    again = plan(found, done(first, found, stored), left, left, NOW, prune=prune, wanted=WANTED)
     assert again == Plan(
         unchanged=first.unchanged + len(written),
         unchanged_files=again.unchanged_files,
@@ -450,8 +531,8 @@ def test_after_a_plan_was_carried_out_there_is_no_work(
 def test_every_image_that_is_found_is_in_exactly_one_place(
     found: Found, stored: dict[str, Known], failed: dict[str, Failure]
 ) -> None:
-    todo = plan(found, stored, failed, recipe=NOW)
-    placed = [s.name for s in (*todo.new, *todo.relabelled)]
+    todo = plan(found, stored, failed, recipe=NOW, wanted=WANTED)
+    placed = [s.name for s in (*todo.new, *todo.relabelled, *todo.unmeasured)]
     placed += [c.source.name for c in (*todo.changed, *todo.doubtful)]
     placed += [failure.image_name for failure in todo.rejected]
     placed += [orphan.name for orphan in todo.orphans]
@@ -461,6 +542,7 @@ def test_every_image_that_is_found_is_in_exactly_one_place(
     assert len(placed) + todo.unchanged == len(there)
     assert not {s.name for s in todo.new} & set(stored)
     assert {c.source.name for c in (*todo.changed, *todo.doubtful)} <= set(stored)
+    assert {s.name for s in todo.unmeasured} <= set(stored)
     assert {*todo.gone, *todo.stale, *todo.returned, *todo.moved} <= set(stored)
     assert not set(todo.returned) & set(placed)
     assert set(todo.moved) & set(placed) <= {failure.image_name for failure in todo.rejected}

@@ -16,7 +16,7 @@ from hpastore.store.dump import dump
 from hpastore.store.engine import Store
 from hpastore.store.read import stale_images
 from tests.conftest import MakeStore
-from tests.world import dataset, draw_mask, measured, put, scalar, write_image
+from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, measured, put, scalar, write_image
 
 STALE = "SELECT count(*) FROM image WHERE recipe_id <> (SELECT id FROM recipe WHERE current)"
 
@@ -40,8 +40,10 @@ def after(calls: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("share", [0.98, 0.0, 1.0])
 def test_a_remeasured_store_is_as_a_fresh_one(
-    make_store: MakeStore, database: str, tmp_path: Path, share: float
+    make_store: MakeStore, database: str, tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With nuclei, and with measures that users added."""
+    install(monkeypatch, SPREAD, SHIFT)
     ours = make_store(database)
     before = filled(ours, tmp_path / "data")
     expected = filled(make_store(database), tmp_path / "data", share)

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from hpastore.clean.override import Override, override_cells
 from hpastore.clean.select import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
+from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import measure
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
@@ -18,6 +20,7 @@ from hpastore.model import CHANNELS, Cells, Failure, Known, Measured, Recipe, So
 from hpastore.schema.columns import Flag
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.store import read, write
+from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store
 from tests.world import (
     NOW,
@@ -33,6 +36,7 @@ from tests.world import (
     put,
     rows,
     scalar,
+    users_of,
 )
 
 TABLES = Base.metadata.sorted_tables
@@ -123,8 +127,11 @@ def test_an_image_without_cells_has_its_own_rows(store: Store) -> None:
 
 @has_strict_tables
 def test_every_value_has_the_type_of_its_column(store: Store) -> None:
-    put(store, drawn(), measured("b", n=1))
+    own = {("p99", "green"): [1.0], ("offset", None): [np.nan]}
+    put(store, drawn(), measured("b", n=1), measured("d", n=1, own=own))
     create_clean_set(store, "a")
+    override_cells(store, [Override("b:1", True, 0, 0.5, "me", "why")])
+    put(store, measured("b", n=1))
     with store.writing() as connection:
         failure = Failure("c", "", "png", "", measured().source.files)
         write.write_failures(connection, [failure], run_id=begin_run(connection), now=NOW)
@@ -193,6 +200,106 @@ def test_new_labels_replace_the_old_ones_and_nothing_else(store: Store) -> None:
         {"label_id": i} for i in (2, 5, 11)
     ]
     assert {name for name in after if after[name] != before[name]} == {"image", "image_label"}
+
+
+# Measures that users added
+
+OWN: dict[tuple[str, str | None], list[float]] = {
+    ("p99", "green"): [1.5, np.nan, -0.0],
+    ("p99", "red"): [np.nan] * 3,
+    ("offset", None): [0.1, 1 / 3, 7],
+}
+
+VALUES = """
+    SELECT image.name AS image, mask_id, measure.name AS measure, channel, value
+    FROM cell_measure JOIN measure ON measure.id = measure_id
+    JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id
+    ORDER BY image.name, measure.name, channel, mask_id
+"""
+
+
+def values(store: Store) -> dict[tuple[str, str, str], list[Any]]:
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    for row in rows(store, VALUES):
+        found.setdefault((row["image"], row["measure"], row["channel"]), []).append(exact(row["value"]))
+    return found
+
+
+def measures(store: Store) -> list[tuple[Any, ...]]:
+    found = rows(store, "SELECT name, version, kind, unit, comment FROM measure ORDER BY name")
+    return [tuple(row.values()) for row in found]
+
+
+def images(store: Store) -> list[tuple[Any, ...]]:
+    """Which images have which measure of which version."""
+    columns = "name, measure, version"
+    found = rows(store, f"SELECT {columns} FROM image_measure JOIN image ON id = image_id ORDER BY {columns}")
+    return [tuple(row.values()) for row in found]
+
+
+def test_measures_of_users_are_stored_with_their_image(store: Store) -> None:
+    none: dict[tuple[str, str | None], list[float]] = {key: [] for key in OWN}
+    put(store, measured("a", own=OWN), measured("b"), measured("c", n=0, own=none))
+    assert values(store) == {
+        ("a", "offset", ""): [(0.1).hex(), (1 / 3).hex(), (7.0).hex()],
+        ("a", "p99", "green"): [(1.5).hex(), None, (0.0).hex()],
+        ("a", "p99", "red"): [None] * 3,
+    }
+    assert measures(store) == [
+        ("offset", 1, "crops", "px", "What offset is"),
+        ("p99", 1, "histogram", "px", "What p99 is"),
+    ]
+    assert images(store) == [(name, measure, 1) for name in ("a", "c") for measure in ("offset", "p99")]
+    assert doctor(store, deep=True) == []
+    put(store, measured("a", own={("offset", None): [1, 2, 3]}))
+    assert images(store) == [("a", "offset", 1), ("c", "offset", 1), ("c", "p99", 1)]
+    assert list(values(store)) == [("a", "offset", "")]
+    put(store, measured("a"))
+    assert values(store) == {}
+    assert doctor(store, deep=True) == []
+
+
+def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> None:
+    image = measured("a", own=OWN)
+    known = [user for user in users_of(image.cells) if user.name == "offset"]
+    with store.writing() as connection:
+        columns = {"root": "/", "recipe_id": write.adopt_recipe(connection, Recipe(0.99, VERSION))}
+        write.write_image(connection, image, {**columns, "ingested_at": NOW}, known)
+    assert images(store) == [("a", "offset", 1)]
+    assert list(values(store)) == [("a", "offset", "")]
+    assert doctor(store, deep=True) == []
+
+
+def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(store: Store) -> None:
+    put(store, measured("a", own=OWN), measured("b", n=1, own={key: [5] for key in OWN}), measured("c", n=0))
+    before = values(store)
+    p99 = UserMeasure("p99", 3, "", "Another", of_crops=lambda *_: 0.0)
+    with store.writing() as connection:
+        keys = {name: key for key, name in connection.execute(text("SELECT id, name FROM image"))}
+        numbers: dict[tuple[str, str | None], Any] = {("p99", None): np.array([np.nan, 2, 3])}
+        write.add_measures(connection, [p99], {keys["a"]: numbers, keys["c"]: {("p99", None): np.zeros(0)}})
+        write.add_measures(connection, [], {keys["b"]: {}})
+    replaced = {("a", "p99", "green"), ("a", "p99", "red")}
+    assert values(store) == {
+        **{key: of for key, of in before.items() if key not in replaced},
+        ("a", "p99", ""): [None, (2.0).hex(), (3.0).hex()],
+    }
+    assert [image for image in images(store) if image[1] == "p99"] == [
+        ("a", "p99", 3),
+        ("b", "p99", 1),
+        ("c", "p99", 3),
+    ]
+    assert measures(store)[1] == ("p99", 3, "crops", "", "Another")
+    assert doctor(store, deep=True) == []
+
+
+@pytest.mark.parametrize("given", [2, 4])
+def test_an_image_with_other_cells_is_not_given_the_numbers_of_another(store: Store, given: int) -> None:
+    put(store, measured("a"))
+    p99 = UserMeasure("p99", 1, "", "It", of_crops=lambda *_: 0.0)
+    with pytest.raises(ValueError, match="zip"), store.writing() as connection:
+        write.add_measures(connection, [p99], {1: {("p99", None): np.zeros(given)}})
+    assert images(store) == []
 
 
 # Failures
