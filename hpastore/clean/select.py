@@ -76,6 +76,8 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
     with store.reading() as connection:
         rule = rule.checked(read.own_channels(connection))
         shares = {side: number for side, (kind, number) in rule.sides.items() if kind == "percentile"}
+        if rule.is_flag:
+            raise UsageError(f"{rule.measure} is a flag and has no percentiles")
         if len(shares) < 2:
             raise UsageError(
                 f"thresholds takes two percentiles of a measure; {rule.measure} was given others"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.select import create_clean_set, thresholds
 from hpastore.errors import UsageError
 from hpastore.model import LABEL_NAMES
@@ -133,7 +133,9 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
         (Rule(lower=NAN), "lower takes a share"),
         (Rule(lower=0.6, upper=0.4), r"lower 0\.6 is above upper 0\.4"),
         (Rule("brightness"), "no measure 'brightness'; there are .*fraction.*area"),
-        (Rule("touches_border"), "no measure 'touches_border'"),
+        (Rule("touches_border"), "touches_border is a flag and has no percentiles"),
+        (Rule(upper=Bound(value=3)), "takes two percentiles of a measure"),
+        (Rule("size"), "no measure 'size'"),
         (Rule(channel="purple"), "no channel 'purple' for fraction; there are red, green, blue, yellow"),
         (Rule(channel=None), "no channel None"),
     ],

@@ -214,6 +214,32 @@ def fill(store: Store, images: list[dict[str, list[Any]]], decided: Decided) -> 
     return known
 
 
+def limits(store: Store) -> dict[tuple[int, int], Any]:
+    """Number of cells and bounds that a set keeps, by the rule's place and the label, to the last bit."""
+    sql = "SELECT position, k.label_id, n, lower, upper FROM clean_set_threshold AS k "
+    sql += "JOIN clean_rule ON clean_rule.id = rule_id"
+    return {
+        (row["position"], row["label_id"]): (row["n"], exact(row["lower"]), exact(row["upper"]))
+        for row in rows(store, sql)
+    }
+
+
+def expected_limits(recipe: CleanRecipe, judge: Judge) -> dict[tuple[int, int], Any]:
+    """The same by NumPy; a flag is a bound like any other."""
+    place, expected = 0, {}
+    for labels, rules in recipe.lists():
+        for r in rules:
+            place += 1
+            flagged = Rule("nucleus_area", None) if r.measure == "no_nucleus" else r
+            for label in range(19) if labels is None else labels:
+                bounds = judge.bounds(label, r)
+                if r.is_flag:
+                    bounds = {"lower": 1.0} if r.measure == "no_nucleus" else {"upper": 0.0}
+                sides = (exact(bounds.get(side)) for side in ("lower", "upper"))
+                expected[place, label] = (len(judge.values(label, flagged)), *sides)
+    return expected
+
+
 def found(store: Store, column: str) -> dict[tuple[str, int, int], Any]:
     sql = f"SELECT image_name, mask_id, label_id, {column} FROM clean_cell"
     return {(r["image_name"], r["mask_id"], r["label_id"]): r[column] for r in rows(store, sql)}
@@ -255,6 +281,7 @@ def test_rules_mean_what_their_words_say_on_both_databases(
                 for table in ("clean_set_threshold", "label_threshold")
             ]
             assert tables[0] == tables[1]
+            assert limits(store) == expected_limits(recipe, Judge(recipe, images, known))
             thresholds.append(tables[0])
         assert thresholds[0] == thresholds[1]
 
