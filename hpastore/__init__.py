@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from hpastore.export.mmdet import export_mmdet
     from hpastore.export.sample import make_sample
     from hpastore.export.table import export_csv
+    from hpastore.ingest.catalogue import measures
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.remeasure import remeasure
     from hpastore.ingest.run import ingest, plan, retry
@@ -101,6 +102,7 @@ _HOMES = {
     "export.mmdet": ("export_mmdet",),
     "export.sample": ("make_sample",),
     "export.table": ("export_csv",),
+    "ingest.catalogue": ("measures",),
     "ingest.discover": ("Layout",),
     "ingest.remeasure": ("remeasure",),
     "ingest.run": ("ingest", "plan", "retry"),
@@ -128,6 +130,7 @@ __all__ = [
     "ingest",
     "remeasure",
     "UserMeasure",
+    "measures",
     "retry",
     "status",
     "failures",

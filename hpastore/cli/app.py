@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, doctor, export, ingest, plot, sql
+from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, sql
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
@@ -40,6 +40,7 @@ app.command("remeasure")(ingest.remeasure)
 app.command("status")(ingest.status)
 app.command("failures")(ingest.failures)
 app.command("retry")(ingest.retry)
+app.command("measures")(measures.measures)
 app.command("thresholds")(clean.thresholds)
 app.add_typer(clean.app, name="clean")
 app.command("explain")(clean.explain)

@@ -26,7 +26,10 @@ from hpastore.store.read import counts
 from tests.conftest import Server
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
-OF_IMAGE = ("image", "image_file", "image_label", "image_channel", "cell", "cell_channel")
+OF_IMAGE = (
+    *("image", "image_file", "image_label", "image_channel", "image_measure"),
+    *("cell", "cell_channel", "cell_measure"),
+)
 """Tables of the dump whose rows begin with an image's name."""
 
 
@@ -52,9 +55,17 @@ class Runner:
         )
 
     def __call__(
-        self, url: str, *arguments: object, failpoint: str | None = None, kill_after: float | None = None
+        self,
+        url: str,
+        *arguments: object,
+        failpoint: str | None = None,
+        kill_after: float | None = None,
+        site: Path | None = None,
     ) -> Outcome:
-        """Run a command on a store, with one failpoint armed or a kill after some seconds."""
+        """Run a command on a store, with one failpoint armed or a kill after some seconds.
+
+        The site is a folder with packages that are installed besides.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         environment = {failpoints.VARIABLE: failpoint} if failpoint else {}
@@ -62,6 +73,7 @@ class Runner:
             "arguments": ["--db", url, *map(str, arguments)],
             "environment": environment,
             "kill_after": kill_after,
+            "site": site and str(site),
         }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

@@ -1,8 +1,9 @@
 """A process that forks: every trial is a program that has imported everything and done nothing.
 
-Reads one JSON document per line: ``arguments`` of the command line, ``environment`` to add, and
-``kill_after`` seconds, if the trial is to be killed.  Writes one per trial: its exit code (negative: the
-signal that ended it), what it printed, and how often it reached each failpoint.
+Reads one JSON document per line: ``arguments`` of the command line, ``environment`` to add,
+``kill_after`` seconds, if the trial is to be killed, and ``site``, a folder of packages or null.  Writes one
+per trial: its exit code (negative: the signal that ended it), what it printed, and how often it reached each
+failpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def trial(arguments: list[str], environment: dict[str, str], kill_after: float | None) -> dict[str, Any]:
+def trial(
+    arguments: list[str], environment: dict[str, str], kill_after: float | None, site: str | None
+) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as places:
         pid = os.fork()
         if pid == 0:
@@ -45,6 +48,7 @@ def trial(arguments: list[str], environment: dict[str, str], kill_after: float |
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             os.environ.update(environment)
+            sys.path[:0] = [site] if site else []
             os._exit(run(arguments, places.fileno()))
         timer = threading.Timer(
             TIMEOUT_S if kill_after is None else kill_after, os.kill, (pid, signal.SIGKILL)

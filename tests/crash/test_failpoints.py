@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hpastore.errors import SchemaMissingError, SchemaOldError
 from tests.conftest import Figure, Trials
 from tests.crash.conftest import MakeTemplate
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial, today, yesterday
+from tests.ingest.test_installed import Packages
 from tests.store.test_stored import load
 from tests.world import dataset
 
@@ -47,6 +49,23 @@ class Scenario:
     """Whether a store may be so, by how it was before and how it shall be."""
     usual: tuple[str, ...] = ("",)
     """Beginnings of the places that are disturbed in a usual run too; another scenario has the others."""
+    own: bool = False
+    """Whether measures are installed that a user added."""
+
+    def site(self, folder: Path) -> Path | None:
+        """Give a folder of packages with measures, or None."""
+        if not self.own:
+            return None
+        folder.mkdir()
+        for kind in ("of_histogram", "of_crops"):
+            Packages(folder).install(kind, code=MEASURE.format(kind))
+        return folder
+
+
+MEASURE = """
+import hpastore
+measure = hpastore.UserMeasure("{0}", 1, "", "It", {0}=lambda *given: given[0].sum() / 3)
+"""
 
 
 def whole_images(now: list[str] | None, before: list[str] | None, after: list[str]) -> bool:
@@ -65,6 +84,11 @@ def three_images(url: str, database: str, folder: Path) -> None:
         hpastore.ingest(store, dataset(folder, 3), executor="serial")
 
 
+def three_images_and_one_more(url: str, database: str, folder: Path) -> None:
+    three_images(url, database, folder)
+    dataset(folder, 4)
+
+
 def an_empty_database(url: str, database: str, folder: Path) -> None:
     del url, database
     dataset(folder, 1)
@@ -80,6 +104,13 @@ SCENARIOS = {
     "ingest": Scenario(("ingest", "{}", *SERIAL, "--prune"), a_changed_root, ends=3, leaves=whole_images),
     "recipe": Scenario(
         ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"), three_images, leaves=whole_images
+    ),
+    "measures": Scenario(
+        ("ingest", "{}", *SERIAL),
+        three_images_and_one_more,
+        leaves=whole_images,
+        usual=("image.measures_deleted", "image.cell_measures"),
+        own=True,
     ),
     "retry": Scenario(("retry",), a_changed_root),
     "clean": Scenario(("clean", "create", "new"), a_changed_root, once=True),
@@ -130,9 +161,10 @@ def test_a_disturbed_command_leaves_the_state_before_or_after_and_goes_on(
     scenario, root = SCENARIOS[name], tmp_path / "data"
     made = template(lambda url: scenario.fill(url, database, root))
     arguments = [argument.format(root) for argument in scenario.arguments]
+    command = partial(run, site=scenario.site(tmp_path / "site"))
     with made.copy() as url:
         before = state(url)
-        undisturbed = run(url, *arguments, failpoint="none:1:raise")
+        undisturbed = command(url, *arguments, failpoint="none:1:raise")
         assert undisturbed.code == scenario.ends, undisturbed.err
         after = dump(url)
     tried = 0
@@ -144,7 +176,7 @@ def test_a_disturbed_command_leaves_the_state_before_or_after_and_goes_on(
     for order, (place, times) in enumerate(reached.items()):
         for n in chosen(order, times, action, trials):
             with made.copy() as url:
-                outcome = run(url, *arguments, failpoint=f"{place}:{n}:{action}")
+                outcome = command(url, *arguments, failpoint=f"{place}:{n}:{action}")
                 where = f"{place}:{n}:{action}\n{outcome.err}"
                 assert outcome.code == CODES.get(action, scenario.ends), where
                 if action == "full":
@@ -153,7 +185,7 @@ def test_a_disturbed_command_leaves_the_state_before_or_after_and_goes_on(
                 assert scenario.leaves(now, before, after), where
                 assert damage(url) == [], where
                 if not (scenario.once and now == after):
-                    again = run(url, *arguments)
+                    again = command(url, *arguments)
                     assert again.code == scenario.ends, where + again.err
                 assert dump(url) == after, where
             tried += 1
@@ -212,7 +244,8 @@ def test_each_place_is_reached_by_one_of_these_commands(
         root = tmp_path / name
         with template(lambda url: scenario.fill(url, database, root)).copy() as url:  # noqa: B023 called now
             arguments = [argument.format(root) for argument in scenario.arguments]
-            reached |= set(run(url, *arguments, failpoint="none:1:raise").reached)
+            site = scenario.site(tmp_path / f"{name}-site")
+            reached |= set(run(url, *arguments, failpoint="none:1:raise", site=site).reached)
     only = {"schema.copied", "schema.backed_up"} if database == "postgresql" else set()
     assert {place for place in places() - reached if not place.startswith(tuple(OTHERS))} == only
     assert len(places()) >= 20

@@ -1,0 +1,125 @@
+"""Measures that users add, from their user's chair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpastore.errors import MeasureError
+from hpastore.ingest import installed
+from tests.cli.conftest import Run
+from tests.world import SHIFT, SPREAD, dataset, install
+
+RECIPE = """
+min_green = 0
+
+[[rule]]
+measure = "spread"
+channel = "green"
+lower = {percentile = 0.25}
+
+[[rule]]
+name = "shifted"
+measure = "shift"
+upper = {percentile = 0.75}
+"""
+
+
+@pytest.fixture
+def root(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = dataset(tmp_path / "data", 8, labels=("0",))
+    install(monkeypatch, SPREAD, SHIFT)
+    assert run("ingest", root, "--executor", "serial").code == 0
+    return root
+
+
+def values(run: Run, measure: str, channel: str) -> dict[str, float]:
+    query = (
+        "SELECT image.name AS image, mask_id, value "
+        "FROM cell_measure JOIN measure ON measure.id = measure_id "
+        "JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id "
+        f"WHERE value IS NOT NULL AND measure.name = '{measure}' AND channel = '{channel}'"
+    )
+    found = run("sql", query, "--format", "json").json
+    return {f"{row['image']}:{row['mask_id']}": row["value"] for row in found}
+
+
+@pytest.mark.usefixtures("root")
+def test_thresholds_and_recipes_take_measures_of_users(run: Run, tmp_path: Path) -> None:
+    spread, shift = values(run, "spread", "green"), values(run, "shift", "")
+    for measure, of in (("spread", spread), ("shift", shift)):
+        found = run("--json", "thresholds", "--measure", measure, "--lower", 0.25, "--upper", 0.75).json
+        lower, upper = np.quantile(list(of.values()), [0.25, 0.75]).tolist()
+        assert found == [
+            {"label_id": 0, "label": "Nucleoplasm", "n": len(of), "lower": lower, "upper": upper}
+        ]
+    assert 5 < len(spread) < len(shift)
+    (tmp_path / "own.toml").write_text(RECIPE)
+    assert run("clean", "create", "own", "--recipe", "own.toml").code == 0
+    query = "SELECT image_name, mask_id, reason FROM clean_cell"
+    found = {
+        f"{row['image_name']}:{row['mask_id']}": row["reason"]
+        for row in run("sql", query, "--format", "json").json
+    }
+    lower = float(np.quantile(list(spread.values()), 0.25))
+    upper = float(np.quantile(list(shift.values()), 0.75))
+    expected = {
+        cell: "no_value"
+        if cell not in spread
+        else "below_lower"
+        if spread[cell] < lower
+        else "shifted"
+        if value > upper
+        else None
+        for cell, value in shift.items()
+    }
+    assert found == expected
+    assert set(expected.values()) == {"no_value", "below_lower", "shifted", None}
+
+
+def test_plan_says_which_images_lack_a_measure(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, replace(SPREAD, version=2), replace(SHIFT, name="other"))
+    plan = run("plan", root)
+    assert plan.code == 4
+    assert "it lacks a measure that takes pixels" in plan.out
+    install(monkeypatch, replace(SPREAD, version=2))
+    assert "its numbers are of another recipe, or lack a measure" in run("plan", root).out
+    done = run("remeasure")
+    assert (done.code, done.out.split()[-3:]) == (0, ["measure", "spread", "8"])
+    assert run("plan", root).code == 0
+
+
+def test_a_measure_that_fails_on_stored_images_ends_a_command_with_3(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, replace(SPREAD, version=2, of_histogram=lambda _: 1 / 0))
+    for command in (("--json", "remeasure"), ("ingest", root, "--executor", "serial")):
+        done = run(*command)
+        assert done.code == 3
+        assert "ZeroDivisionError: division by zero; mend the measure, then hpastore remeasure" in done.err
+    assert run("--json", "remeasure").json["failed"] == 8
+
+
+@pytest.mark.usefixtures("root")
+def test_measures_are_listed(run: Run) -> None:
+    listed = run("--json", "measures").json
+    assert listed[-1]["name"] == "spread"
+    assert (listed[-1]["installed"], listed[-1]["images"]) == (True, 8)
+    assert (listed[0]["name"], listed[0]["installed"]) == ("x", None)
+    assert "Green above red" in run("measures").out
+
+
+def test_a_package_that_cannot_be_loaded_leaves_no_store(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise MeasureError("mine = code:measure", "cannot be loaded")
+
+    monkeypatch.setattr(installed, "load_measures", broken)
+    path = tmp_path / "new.db"
+    refused = run("ingest", dataset(tmp_path / "data", 1), db=str(path))
+    assert (refused.code, path.exists()) == (1, False)
+    assert "cannot be loaded" in refused.err
