@@ -7,7 +7,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hpastore.ingest import remeasure as again
 from hpastore.ingest import run, worker
 from hpastore.ingest.discover import Layout
 from hpastore.ingest.run import Summary, ingest, plan, retry
+from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import CHANNELS, Plan
 from hpastore.reading import files
@@ -33,11 +34,14 @@ from hpastore.store import write
 from hpastore.store.engine import Store, connect
 from tests.conftest import Figure, MakeStore, Trials
 from tests.world import (
+    SHIFT,
+    SPREAD,
     TIMES,
     dataset,
     draw_channels,
     draw_mask,
     dump,
+    install,
     name_of,
     replaced,
     rows,
@@ -1094,23 +1098,28 @@ class World:
         (self.root / "train" / f"stranger-{self.drawn:02}_red.png").write_bytes(b"who?")
 
 
-def agrees(store: Store, world: World, layout: Layout, options: dict[str, Any]) -> tuple[int, int]:
+def agrees(
+    store: Store, world: World, layout: Layout, options: dict[str, Any], users: Sequence[UserMeasure]
+) -> tuple[int, int]:
     """Plan, ingest, and hold each against the other and the folder; give the numbers of work and rejects."""
     todo = plan(store, layout, **options)
     bad = {s.name for s in (*todo.new, *(c.source for c in todo.changed)) if not world.decodable(s.name)}
     good = [s for s in (*todo.new, *(c.source for c in todo.changed)) if s.name not in bad]
-    stale = {*todo.stale, *(bad & stale_unless_replaced(store, **options))}
+    unmeasured = {s.name: "|".join(map(str, s.labels)) for s in todo.unmeasured}
+    stale = {*todo.stale, *unmeasured, *(bad & stale_unless_replaced(store, users, **options))}
+    before = {row["name"]: row["labels"] for row in rows(store, "SELECT name, labels FROM image")}
+    relabelled = {name for name, labels in unmeasured.items() if labels != before[name]}
     done = take(store, layout, **options)
     assert done == Summary(
         new=len({s.name for s in todo.new} - bad),
         changed=len(changed(todo).keys() - bad),
-        relabelled=len(todo.relabelled),
+        relabelled=len(todo.relabelled) + len(relabelled),
         remeasured=len(stale),
         gone=len({*todo.gone, *todo.pruned}),
-        unchanged=todo.unchanged,
+        unchanged=todo.unchanged + len(unmeasured) - len(relabelled),
         rejected=len(todo.rejected) + len(bad),
         cells=done.cells,
-        images_decoded=len(good),
+        images_decoded=len(good) + len(unmeasured),
     )
     again = plan(store, layout)
     rejected = {failure.image_name for failure in todo.rejected} | bad
@@ -1118,16 +1127,30 @@ def agrees(store: Store, world: World, layout: Layout, options: dict[str, Any]) 
     assert {failure.image_name for failure in again.rejected} == rejected
     assert {name for name, _ in failures(store)} == rejected
     follows(store, world, rejected)
+    for user in users:
+        assert set(live(store)) - rejected <= having(store, user)
     return todo.work, done.rejected
 
 
 def stale_unless_replaced(
-    store: Store, background_percentile: float | None = None, *, prune: bool = False
+    store: Store,
+    users: Sequence[UserMeasure],
+    background_percentile: float | None = None,
+    *,
+    prune: bool = False,
 ) -> set[str]:
-    """Images whose numbers are not of the recipe that is asked for."""
+    """Images whose numbers are not of the recipe that is asked for, or that lack one of histograms."""
     other = "SELECT name FROM image JOIN recipe ON recipe.id = recipe_id WHERE background_percentile <> :q"
     found = rows(store, other, q=background_percentile) if background_percentile else []
-    return {row["name"] for row in found}
+    every = {row["name"] for row in rows(store, "SELECT name FROM image")}
+    lacking = {name for user in users if user.of_histogram for name in every - having(store, user)}
+    return {row["name"] for row in found} | lacking
+
+
+def having(store: Store, user: UserMeasure) -> set[str]:
+    """Images that have a measure as it is installed."""
+    query = "SELECT name FROM image JOIN image_measure ON id = image_id WHERE measure = :m AND version = :v"
+    return {row["name"] for row in rows(store, query, m=user.name, v=user.version)}
 
 
 def follows(store: Store, world: World, rejected: set[str]) -> None:
@@ -1147,12 +1170,23 @@ def follows(store: Store, world: World, rejected: set[str]) -> None:
     assert scalar(store, mixed) <= 1
 
 
+INSTALLED = ((), (SPREAD,), (SHIFT,), (SHIFT, SPREAD), (SHIFT, replace(SPREAD, version=2)))
+"""Measures of users that come, go and change from moment to moment."""
+
+
 @pytest.mark.soak
 def test_ingest_does_what_the_plan_said_whatever_happened(
-    make_store: MakeStore, database: str, tmp_path: Path, trials: Trials, figure: Figure
+    make_store: MakeStore,
+    database: str,
+    tmp_path: Path,
+    trials: Trials,
+    figure: Figure,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     histories, work, rejected = trials(8, 1000), 0, 0
     for seed in range(histories):
+        users: Sequence[UserMeasure] = ()
+        install(monkeypatch)
         store, world = make_store(database), World(tmp_path / f"history-{seed}", seed)
         for moment in range(8):
             if world.random.random() < 0.1 and not world.misspelt():
@@ -1162,7 +1196,10 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
             options: dict[str, Any] = {"prune": True} if world.random.random() < 0.2 else {}
             if world.random.random() < 0.2:
                 options["background_percentile"] = world.random.choice([0.5, 0.9, 0.99])
-            more = agrees(store, world, Layout(world.root), options)
+            if world.random.random() < 0.3:
+                users = world.random.choice(INSTALLED)
+                install(monkeypatch, *users)
+            more = agrees(store, world, Layout(world.root), options, users)
             work, rejected = work + more[0], rejected + more[1]
         shutil.rmtree(world.root)
     assert work > 5 * histories

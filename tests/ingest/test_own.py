@@ -144,7 +144,9 @@ def test_a_measure_of_pixels_is_planned_and_added_without_touching_the_cells(
     install(monkeypatch, SHIFT)
     todo = plan(store, root)
     assert ([s.name for s in todo.unmeasured], todo.unchanged, todo.work) == ([A, B, C], 0, 3)
-    assert take(store, root) == Summary(remeasured=3, unchanged=3, images_decoded=3)
+    done = take(store, root)
+    assert done == Summary(remeasured=3, unchanged=3, images_decoded=3)
+    assert (done.files.unchanged, done.files.stored) == (15, 0)
     assert {table: rows(store, f"SELECT * FROM {table}") for table in kept} == before
     assert scalar(store, "SELECT count(value) FROM cell_measure") == 6
     assert rows(store, "SELECT added, changed, remeasured, cells FROM ingest_run WHERE id = 2") == [
@@ -284,6 +286,19 @@ def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_i
     install(monkeypatch, SHIFT)
     assert take(store, root) == Summary(unchanged=3)
     assert failures(store) == []
+
+
+def test_an_image_that_lost_its_histograms_does_not_stay_stale_for_ever(
+    store: Store, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    root = dataset(tmp_path, 3)
+    take(store, root)
+    install(monkeypatch, SPREAD)
+    with store.writing() as connection:
+        connection.execute(text("DELETE FROM image_channel WHERE image_id = 1"))
+    assert remeasure(store, stop=after(5)).measures == {"spread": 3}
+    assert (remeasure(store).remeasured, plan(store, root).work) == (0, 0)
+    assert scalar(store, "SELECT count(DISTINCT image_id) FROM cell_measure JOIN cell ON id = cell_id") == 2
 
 
 def test_images_that_are_gone_learn_from_histograms_and_wait_for_their_pixels(
