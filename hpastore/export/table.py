@@ -13,7 +13,7 @@ from hpastore.errors import UsageError
 from hpastore.export.choice import Choice, look_up, refuse_empty
 from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_file
-from hpastore.store import read
+from hpastore.store import clean, read
 from hpastore.store.engine import Store
 
 LAYOUTS: Final = ("clean_cell", "notebook")
@@ -71,7 +71,7 @@ def export_csv(
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
             with (
-                closing(read.verdicts(connection, chosen.selection)) as rows,
+                closing(clean.verdict_rows(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,
             ):
                 counts = _write(file, rows, layout)

@@ -121,7 +121,7 @@ def _rule_value(*where: Column) -> AnySelect:
     """One row per rule, of those chosen, and cell of a single-label image that has a value for it."""
     value = measure_value(CleanRule.measure, CleanRule.channel)
     rows = (
-        CleanRule.__table__.join(ImageLabel, _rule_holds(ImageLabel.label_id))
+        CleanRule.__table__.join(ImageLabel, rule_holds(ImageLabel.label_id))
         .join(Image, and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE))
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CellChannel, _of_rule_channel())
@@ -140,7 +140,8 @@ def _rule_value(*where: Column) -> AnySelect:
     )
 
 
-def _rule_holds(label_id: Any) -> Column:
+def rule_holds(label_id: Any) -> Column:
+    """Whether a rule is one of a label's."""
     return or_(CleanRule.label_id.is_(None), CleanRule.label_id == label_id)
 
 
@@ -173,7 +174,7 @@ def label_threshold(set_id: Any = None) -> AnySelect:
     kept = aliased(CleanSetThreshold, name="kept")
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(Label, _rule_holds(Label.id))
+        .join(Label, rule_holds(Label.id))
         .outerjoin(of_now, and_(of_now.c.rule_id == CleanRule.id, of_now.c.label_id == Label.id))
         .outerjoin(kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id))
     )
@@ -336,7 +337,7 @@ def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
         CleanSet.__table__.join(Image, and_(LIVE, or_(CleanSet.scope == "all", Image.label_count == 1)))
         .join(ImageLabel, ImageLabel.image_id == Image.id)
         .join(Cell, Cell.image_id == Image.id)
-        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _rule_holds(ImageLabel.label_id)))
+        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, rule_holds(ImageLabel.label_id)))
         .outerjoin(CellChannel, _of_rule_channel())
         .outerjoin(
             thresholds,
@@ -363,21 +364,18 @@ def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
     )
 
 
-def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
+def clean_cell(now: FromClause, ranks: FromClause, *where: Column) -> AnySelect:
     """One row per clean set, cell and label: the verdict as stored, the bounds, and the verdict of now.
 
     Parameters
     ----------
-    thresholds
-        `label_threshold` of the same.
-    set_id
-        Only this clean set.  A condition on the view would not do: it judges by all sets first.
+    now
+        The verdicts of now: ``clean_set_id, cell_id, label_id, clean``.
+    ranks
+        ``rule_id, label_id, cell_id, rank``.
+    where
+        Conditions on ``clean_set``.
     """
-    mine = [] if set_id is None else [CleanSet.id == set_id]
-    made = _rule_value(*([] if set_id is None else [CleanRule.clean_set_id == set_id])).subquery("made")
-    rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
-    ranks = select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank")).subquery("ranks")
-    now = verdict(thresholds, *mine).subquery("now")
     kept = CleanSetThreshold.__table__
     rows = (
         CleanSetCell.__table__.join(CleanSet)
@@ -415,7 +413,14 @@ def clean_cell(thresholds: FromClause, set_id: Any = None) -> AnySelect:
         ranks.c.rank,
         now.c.clean.label("live"),
     )
-    return select(*columns).select_from(rows).where(*mine)
+    return select(*columns).select_from(rows).where(*where)
+
+
+def _ranks() -> AnySelect:
+    """Place of the value of every cell of a single-label image, by rule and label."""
+    made = _rule_value().subquery("made")
+    rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
+    return select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank"))
 
 
 def _told_by_rule() -> Column:
@@ -424,7 +429,7 @@ def _told_by_rule() -> Column:
     others = [reason for reason in REASONS if reason not in sides]
     reason = CleanSetCell.reason
     return and_(
-        _rule_holds(CleanSetCell.label_id),
+        rule_holds(CleanSetCell.label_id),
         or_(
             CleanRule.reason == reason,
             and_(CleanRule.reason.is_(None), reason.in_(sides)),
@@ -524,7 +529,11 @@ METADATA: Final = MetaData()
 CELL_STATS: Final = CreateView(_cell_stats(), "cell_stats", metadata=METADATA)
 CELL_SIZE: Final = CreateView(_cell_size(), "cell_size", metadata=METADATA)
 LABEL_THRESHOLD: Final = CreateView(label_threshold(), "label_threshold", metadata=METADATA)
-CLEAN_CELL: Final = CreateView(clean_cell(LABEL_THRESHOLD.table), "clean_cell", metadata=METADATA)
+CLEAN_CELL: Final = CreateView(
+    clean_cell(verdict(LABEL_THRESHOLD.table).subquery("now"), _ranks().subquery("ranks")),
+    "clean_cell",
+    metadata=METADATA,
+)
 LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=METADATA)
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 

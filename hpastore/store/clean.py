@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from hpastore.failpoints import reach
 from hpastore.model import LABEL_NAMES
+from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -27,7 +42,7 @@ from hpastore.schema.tables import (
     Measure,
 )
 from hpastore.schema.verdict import verdicts
-from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES
+from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES, clean_cell, rule_holds
 from hpastore.store import read, seal, write
 
 Row = Mapping[str, Any] | read.Row
@@ -119,6 +134,45 @@ def freeze(connection: Connection, set_id: int, *, frozen: bool) -> None:
 def drop(connection: Connection, set_ids: Sequence[int]) -> None:
     """Delete clean sets with all their rows."""
     connection.execute(delete(CleanSet).where(CleanSet.id.in_(set_ids)))
+
+
+def verdict_rows(connection: Connection, selection: read.Selection) -> Generator[Any]:
+    """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
+
+    The view itself judges by all rules of all sets, a row for each; here are the rules of one.
+    """
+    set_id = selection.set_id
+    if set_id is None:
+        return read.verdicts(connection, selection)
+    clean_set, rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
+    kept = read.clean_bounds(connection, set_id)
+    bounds = kept if clean_set["frozen"] else bounds_of_now(connection, clean_set, rules)
+    judged = verdicts(clean_set, rules, bounds).subquery("judged")
+    now = select(literal(set_id).label("clean_set_id"), judged).subquery("now")
+    told = {*read.reasons(connection, set_id), None}
+    ranks = [_ranks(rule) for rule in _one_each(rules) if rule["shown"] or rule["reason"] in told]
+    none = select(*(null().label(name) for name in ("rule_id", "label_id", "cell_id", "rank"))).where(false())
+    of_rules = union_all(*ranks) if ranks else none
+    view = clean_cell(now, of_rules.subquery("ranks"), CleanSet.id == set_id)
+    return read.verdicts(connection, selection, view.subquery("clean_cell"))
+
+
+def _one_each(rules: Sequence[Row]) -> Iterable[Row]:
+    """One row for each rule, which may have several, of a label each."""
+    return {rule["position"]: rule for rule in rules}.values()
+
+
+def _ranks(rule: Row) -> AnySelect:
+    """Place of the value of every cell of a single-label image, for one rule."""
+    values = read.label_values(rule["measure"], rule["channel"]).subquery("single")
+    of_label = and_(
+        CleanRule.clean_set_id == rule["clean_set_id"],
+        CleanRule.position == rule["position"],
+        rule_holds(values.c.label_id),
+    )
+    rank = func.rank().over(partition_by=values.c.label_id, order_by=values.c.value)
+    columns = (CleanRule.id.label("rule_id"), values.c.label_id, values.c.cell_id, rank.label("rank"))
+    return select(*columns).select_from(values.join(CleanRule.__table__, of_label))
 
 
 MEANING: Final = (

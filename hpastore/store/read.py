@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     and_,
     bindparam,
     case,
@@ -54,8 +55,6 @@ from hpastore.schema.views import (
     CLEAN_CELL,
     LIVE,
     SHAPE_NAMES,
-    clean_cell,
-    label_threshold,
     shape_value,
 )
 
@@ -270,8 +269,9 @@ def thresholds(
 
 
 def label_values(measure: str, channel: str | None) -> AnySelect:
-    """Select the values of a measure of images with one label: ``label_id, value``; NULLs are left out."""
-    single = select(ImageLabel.label_id).join(Image, Image.id == ImageLabel.image_id)
+    """Select the values of a measure in images with one label: ``label_id, cell_id, value``."""
+    single = select(ImageLabel.label_id, Cell.id.label("cell_id"))
+    single = single.join_from(ImageLabel, Image, Image.id == ImageLabel.image_id)
     single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
     value: Any
     # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
@@ -512,20 +512,24 @@ def annotated_cells(
     return found
 
 
-def verdicts(connection: Connection, selection: Selection) -> Generator[Any]:
-    """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
+def verdicts(connection: Connection, selection: Selection, view: FromClause | None = None) -> Generator[Any]:
+    """Stream rows like those of ``clean_cell`` with the cells' boxes and notebook fractions.
 
-    Without a clean set these are all cells with all their labels, the green fraction and no verdict.
+    Parameters
+    ----------
+    connection
+    selection
+    view
+        The rows of the selection's clean set; without one, these are all cells with all their labels, the
+        green fraction and no verdict.
     """
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
-    if selection.set_id is None:
+    if view is None:
         tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
         label_id: Any = ImageLabel.label_id
         verdict = _no_verdict()
     else:
-        bounds = label_threshold(selection.set_id).subquery("bounds")
-        view = clean_cell(bounds, selection.set_id).subquery("clean_cell")
         tables = tables.join(view, view.c.cell_id == Cell.id)
         label_id = view.c.label_id
         verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
