@@ -130,8 +130,8 @@ def remeasure(
 
 def choose_recipe(current: Recipe | None, background_percentile: float | None) -> Recipe:
     """Choose the percentile that is asked for, else the store's own."""
-    own = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return Recipe(own if background_percentile is None else background_percentile, VERSION)
+    kept = current.background_percentile if current else BACKGROUND_PERCENTILE
+    return Recipe(kept if background_percentile is None else background_percentile, VERSION)
 
 
 class Tally:
@@ -177,35 +177,22 @@ def remeasure_batch(connection: Connection, users: Sequence[UserMeasure], after:
         return Batch(None)
     # One without a histogram too: it would be tried again and again.
     numbers: dict[int, Any] = {image_id: {} for image_id in read.of_other_recipe(connection, chosen)}
-    lacking = _lacking(connection, users, chosen)
-    values: dict[str, dict[int, Values]] = {
-        user.name: {image_id: {} for image_id in images} for user, images in lacking
-    }
-    cells = own.cells(connection, sorted({image_id for _, images in lacking for image_id in images}))
-    failed = {}
+    asked = _Asked(connection, users, chosen)
     for image_id, packed in read.histograms(connection, chosen):
         histograms = {channel: unpack(counts) for channel, counts in packed.items()}
         if image_id in numbers:
             share = recipe.background_percentile
             numbers[image_id] = {name: measure_again(h, share) for name, h in histograms.items()}
-        for user, images in lacking:
-            if image_id in images:
-                try:
-                    values[user.name][image_id] = _ask(user, cells[image_id], histograms)
-                except MeasureError as error:
-                    failed[image_id] = str(error)
-                    del values[user.name][image_id]
+        asked.ask(image_id, histograms)
     if numbers:
         write.remeasure_images(connection, recipe_id, numbers)
-    for user, _ in lacking:
-        write.add_measures(connection, [user], values[user.name])
-    names = own.names(connection, list(failed))
-    return Batch(
-        chosen[-1],
-        len(numbers.keys() | {image_id for images in values.values() for image_id in images}),
-        {name: len(images) for name, images in values.items() if images},
-        {names[image_id]: reason for image_id, reason in failed.items()},
-    )
+    for user, images in asked.values.items():
+        write.add_measures(connection, [asked.users[user]], images)
+    given = {user: len(images) for user, images in asked.values.items() if images}
+    done = numbers.keys() | {image_id for images in asked.values.values() for image_id in images}
+    names = own.names(connection, list(asked.failed))
+    failed = {names[image_id]: reason for image_id, reason in asked.failed.items()}
+    return Batch(chosen[-1], len(done), given, failed)
 
 
 def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
@@ -222,25 +209,39 @@ def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
         )
 
 
-def _lacking(
-    connection: Connection, users: Sequence[UserMeasure], images: Sequence[int]
-) -> list[tuple[UserMeasure, set[int]]]:
-    """Tell measures of histograms with the images that lack them, where there are any."""
-    has = own.versions(connection, images)
-    lacking = (
-        (user, {key for key in images if (user.name, user.version) not in has.get(key, ())})
-        for user in users
-        if user.of_histogram
-    )
-    return [(user, keys) for user, keys in lacking if keys]
+class _Asked:
+    """Measures of histograms, asked about the images that lack them."""
+
+    def __init__(self, connection: Connection, users: Sequence[UserMeasure], images: Sequence[int]) -> None:
+        has = own.versions(connection, images)
+        self.users = {user.name: user for user in users if user.of_histogram}
+        self.values: dict[str, dict[int, Values]] = {}
+        """By measure and image; nothing of an image without a histogram."""
+        for name, user in self.users.items():
+            lacking = [key for key in images if (name, user.version) not in has.get(key, ())]
+            if lacking:
+                self.values[name] = {key: {} for key in lacking}
+        lacking = sorted({key for images in self.values.values() for key in images})
+        self.cells = own.cells(connection, lacking)
+        self.failed: dict[int, str] = {}
+
+    def ask(self, image_id: int, histograms: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Ask those that an image lacks about its cells; one that fails is left out."""
+        for name, images in self.values.items():
+            if image_id in images:
+                try:
+                    images[image_id] = _values(self.users[name], self.cells[image_id], histograms)
+                except MeasureError as error:
+                    self.failed[image_id] = str(error)
+                    del images[image_id]
 
 
-def _ask(
+def _values(
     user: UserMeasure,
     cells: Sequence[tuple[int, int]],
     histograms: Mapping[str, npt.NDArray[np.int64]],
 ) -> Values:
-    """Ask a measure about the cells of an image in all channels."""
+    """Values of a measure of an image's cells in all its channels."""
     mask_ids = [mask_id for _, mask_id in cells]
     values: Values = {}
     for channel, counts in histograms.items():
