@@ -122,6 +122,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         _recipes,
         _counts,
         _files,
+        _overrides,
         partial(_pictures, deep=deep),
         *([_seals] if deep else []),
     ]
@@ -283,6 +284,17 @@ def _files(connection: Connection) -> Iterator[Finding]:
         named = exists().where(ImageFile.image_id == Image.id, ImageFile.role == role)
         for name in connection.execute(select(Image.name).where(~named).order_by(Image.name)).scalars():
             yield Finding(f"image {name}", f"no {role} file is recorded", _AGAIN)
+
+
+def _overrides(connection: Connection) -> Iterator[Finding]:
+    """What was decided about cells, against the cells that it is attached to."""
+    o = CellOverride
+    same = (o.image_name == Image.name) & (o.mask_id == Cell.mask_id)
+    columns = (o.image_name, o.mask_id, Image.name, Cell.mask_id)
+    statement = select(*columns).join(Cell, Cell.id == o.cell_id).join(Image).where(~same)
+    for name, mask_id, other, other_id in connection.execute(statement.order_by(o.id)):
+        what = f"it is attached to {other}:{other_id}"
+        yield Finding(f"override of {name}:{mask_id}", what, f"decide again, or {_RESTORE}")
 
 
 def _pictures(connection: Connection, *, deep: bool) -> Iterator[Finding]:

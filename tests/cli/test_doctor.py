@@ -17,14 +17,15 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(run: Run, empty_url
     assert run("doctor").code == 0
     done = run("doctor", "--deep")
     assert done.code == 4
-    first, second, third = done.out.splitlines()
+    first, second, third, fourth = done.out.splitlines()
     assert first.startswith("clean set mine@1: its verdicts are not as written; make it anew")
-    assert third.startswith(
+    assert third.startswith("clean set rules@1: its verdicts")
+    assert fourth.startswith(
         "image a: its cells, their measures or its histograms are not as written; restore"
     )
     done = run("doctor", "--deep", "--json")
     assert done.code == 4
-    assert [sorted(finding) for finding in done.json] == [["hint", "what", "where"]] * 3
+    assert [sorted(finding) for finding in done.json] == [["hint", "what", "where"]] * 4
     assert done.json[1]["where"] == "clean set mine@2" == second.partition(":")[0]
 
 

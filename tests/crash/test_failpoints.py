@@ -17,7 +17,7 @@ from tests.crash.conftest import MakeTemplate
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial, today, yesterday
 from tests.ingest.test_installed import Packages
 from tests.store.test_stored import load
-from tests.world import dataset
+from tests.world import dataset, name_of
 
 PACKAGE = Path(hpastore.__file__).parent
 
@@ -114,6 +114,11 @@ SCENARIOS = {
     ),
     "retry": Scenario(("retry",), a_changed_root),
     "clean": Scenario(("clean", "create", "new"), a_changed_root, once=True),
+    "decide": Scenario(
+        ("clean", "override", f"{name_of(0)}:1", f"{name_of(0)}:3", "--drop"),
+        three_images,
+        usual=("overrides.", "store."),
+    ),
     "first": Scenario(
         ("ingest", "{}", *SERIAL),
         an_empty_database,

@@ -28,7 +28,19 @@ from hpastore.store.engine import Store, connect
 from hpastore.store.overrides import Decision, delete_overrides, write_overrides
 from tests.conftest import Figure, MakeStore, Trials
 from tests.store.test_stored import load
-from tests.world import NOW, begin_run, cells, decoded, draw_mask, is_a_file, measured, put, scalar
+from tests.world import (
+    NOW,
+    SHIFT,
+    SPREAD,
+    begin_run,
+    cells,
+    decoded,
+    draw_mask,
+    is_a_file,
+    measured,
+    put,
+    scalar,
+)
 
 
 def drawn(
@@ -70,6 +82,7 @@ def everything(store: Store) -> None:
     decide(store, ("a", 1, None, True, 0.5, "x", "fine"), ("a", 3, 16, False, None, None, None))
     decide(store, ("replaced", 1, 0, True, 0.25, "y", "gone"))
     create_clean_set(store, "rules", RULES)
+    measure_by_users(store)
     put(store, drawn("replaced", (0,), n=-1))
 
 
@@ -81,6 +94,28 @@ RULES = CleanRecipe(
     guard="keep",
 )
 """Each kind of bound, a condition, and reasons that are rules' names."""
+
+
+NAN = float("nan")
+
+USERS = [SPREAD, SHIFT]
+"""One of each kind."""
+
+
+def values_of(n: int, seed: float = 0.0) -> Any:
+    """Values of the users' measures for N cells, of which the first has none."""
+    found: dict[Any, list[float]] = {
+        ("spread", "red"): [NAN, 2.5, 0.0, 1.0, 9.5][:n],
+        ("spread", "green"): [seed] * n,
+    }
+    found["shift", None] = [seed] * n
+    return {key: np.array(numbers, float) for key, numbers in found.items()}
+
+
+def measure_by_users(store: Store) -> None:
+    with store.writing() as connection:
+        images: list[Any] = list(connection.execute(select(Image.id, Image.cell_count)))
+        write.add_measures(connection, USERS, {key: values_of(n) for key, n in images})
 
 
 def decide(store: Store, *decided: Any) -> None:
@@ -159,6 +194,7 @@ class World:
             "freeze": lambda: clean_sets.freeze(self.connection, self.a_set(), frozen=True),
             "drop": lambda: clean_sets.drop(self.connection, [self.a_set()]),
             "decide": self.decide,
+            "measure": self.measure,
             "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)], None, every=True),
         }
 
@@ -243,6 +279,13 @@ class World:
         columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
         clean_sets.write_clean_set(self.connection, columns, RULES.rows())
 
+    def measure(self) -> None:
+        images = self.connection.execute(select(Image.id, Image.cell_count)).all()
+        some = self.rng.sample(images, min(len(images), 2))
+        users = [replace(user, version=self.rng.randint(1, 3)) for user in USERS]
+        values = {key: values_of(n, self.rng.choice([-0.0, 1 / 3])) for key, n in some}
+        write.add_measures(self.connection, users, values)
+
     def a_set(self) -> int:
         return int(self.rng.choice([*self.connection.execute(select(CleanSet.id)).scalars(), -1]))
 
@@ -307,7 +350,15 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
     own = {name for name in public if getattr(write, name).__module__ == write.__name__}
     assert own == {
         *("begin_run", "count_run", "finish_run", "adopt_recipe", "write_image", "relabel_image"),
-        *("touch_image", "move_images", "mark_gone", "delete_images", "remeasure_images", "clear_failures"),
+        *(
+            "add_measures",
+            "touch_image",
+            "move_images",
+            "mark_gone",
+            "delete_images",
+            "remeasure_images",
+            "clear_failures",
+        ),
         *("forget_tries", "write_failures", "take_missing_seals", "change", "seal_rows", "analyze"),
     }
     elsewhere = {
@@ -322,7 +373,9 @@ def writes(value: object) -> bool:
         return False
     if value.__module__ not in (clean_sets.__name__, overrides.__name__):
         return False
-    return re.search(r"(?<![.\w])(insert|update|delete)\(|write\.change\(", inspect.getsource(value)) is not None
+    return (
+        re.search(r"(?<![.\w])(insert|update|delete)\(|write\.change\(", inspect.getsource(value)) is not None
+    )
 
 
 # What a seal says
@@ -336,7 +389,7 @@ def test_both_databases_have_the_same_seals(make_store: MakeStore) -> None:
         with unchecked(store) as connection:  # the moment is taken by the program
             connection.execute(text("UPDATE clean_set SET checksum = NULL"))
         found.append([taken for taken in stored(store) if taken[1:] != ("checksum", None)])
-    assert len(found[0]) == 2 + 2 + 2 + 3 + 3 + 2 * 8
+    assert len(found[0]) == 2 + 2 + 2 + 3 + 3 + 2 + 2 * 8
     assert found[0] == found[1]
 
 
@@ -381,9 +434,10 @@ def test_a_seal_that_was_never_taken_stays_so_until_it_is(store: Store) -> None:
     lost = [(name, column) for name, column, number in stored(store) if number is None]
     assert lost == [
         *(("clean set mine@1", "verdicts"), ("clean set mine@2", "verdicts")),
+        ("clean set rules@1", "verdicts"),
         *(("image a", "checksum"), ("image a", "contents")),
     ]
-    assert [f.what for f in doctor(store, deep=True)] == ["its checksum was never taken"] * 4
+    assert [f.what for f in doctor(store, deep=True)] == ["its checksum was never taken"] * 5
     with store.writing() as connection:
         write.take_missing_seals(connection)
     assert doctor(store, deep=True) == []
