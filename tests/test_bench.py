@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from hpastore.ingest.worker import Task, measure_source
+from hpastore.kernels.synthetic import FAULTS
 from hpastore.model import CHANNELS, Measured
-from scripts.benchmark import command, drawing, filling, notebook, show
+from scripts.benchmark import cleaning, command, drawing, filling, notebook, show
 from scripts.benchmark.figure import Figure, Row, Skip
 from scripts.benchmark.table import ROWS
 from scripts.benchmark.world import World
@@ -190,3 +192,28 @@ def test_images_under_other_names_are_ingested_as_images_of_their_own(tmp_path: 
     assert len(measured) == 6
     source = measured[0].source
     assert isinstance(measure_source(Task(source, {}), many, 0.99), Measured)
+
+
+# Whether it cleans
+
+
+def test_an_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        some, others = (rng.integers(0, 9, n).astype(float) for n in (7, 11))
+        pairs = np.mean([(a > b) + (a == b) / 2 for a in some for b in others])
+        assert cleaning.auc([*some, np.nan], [np.nan, *others]) == pytest.approx(max(pairs, 1 - pairs))
+    assert cleaning.auc([], [1.0]) == 0.5
+
+
+def test_what_recipes_find_is_counted_by_kind_and_what_is_missed_is_said(tmp_path: Path) -> None:
+    report = cleaning.clean(tmp_path, images=12, size=96, scope="all")
+    assert list(report.kinds) == ["good", *FAULTS, "faults", "segmentation"]
+    cells = sum(report.kinds[kind].n for kind in ("good", *FAULTS))
+    assert cells == len((tmp_path / "sample" / "truth.csv").read_text().splitlines()) - 1
+    assert all(0.5 <= (report.kinds[kind].auc or 0) <= 1 for kind in FAULTS)
+    assert cleaning.table(report).count("\n") == len(report.kinds) + 3
+    good = cleaning.Kind(10, {"hpa": 0.06, "notebook": 0.0})
+    bad = cleaning.Kind(10, {"hpa": 0.89, "notebook": 0.0}, "area", 0.98)
+    told = replace(report, kinds={"good": good, "faults": bad, "segmentation": bad})
+    assert told.missed == ["faults", "segmentation", "faults", "good"]

@@ -22,6 +22,18 @@ _F64 = NDArray[np.float64]
 _MITOTIC_SPINDLE: Final = LABEL_NAMES.index("Mitotic spindle")
 _AGGRESOME: Final = LABEL_NAMES.index("Aggresome")
 
+_CLEAR: Final = 1.29
+"""Radii at least from the border to the centre of a cell that does not lie across it; long cells reach it."""
+
+_ASTRAY: Final = 0.15
+"""Share of the outer cells that lie across the border."""
+
+_GIANT: Final = 0.09
+"""Share of cells that doubled their chromosomes and did not divide."""
+
+_COARSE: Final = 64
+"""Places a side at which an outline is looked at to learn how much of it is beyond the border."""
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -62,6 +74,20 @@ class Outline:
         low = np.clip(self.centre - half, 0, size).astype(int)
         high = np.clip(self.centre + half, 0, size).astype(int)
         return slice(low[1], high[1]), slice(low[0], high[0])
+
+    def area_beyond(self, size: int) -> float:
+        """Area outside of the image, in pixels, had no neighbour claimed it."""
+        half = 1.45 * np.hypot(*self.frame) + 2
+        if (self.centre >= half).all() and (self.centre <= size - half).all():
+            return 0.0
+        x, y = (
+            np.linspace(c - h, c + h, _COARSE, dtype=np.float32)
+            for c, h in zip(self.centre, half, strict=True)
+        )
+        columns, rows = np.meshgrid(x, y)
+        outside = (columns < 0) | (columns > size) | (rows < 0) | (rows > size)
+        pixel = float(np.prod(2 * half)) / (_COARSE - 1) ** 2
+        return pixel * np.count_nonzero(outside & (self.distance(columns, rows) < 1))
 
 
 @dataclass(frozen=True)
@@ -135,17 +161,19 @@ def cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> _F3
 
 def _shapes(rng: np.random.Generator, size: int, labels: tuple[int, ...]) -> list[Shape]:
     """Shapes on most seats of a square grid, row by row."""
-    seats = int(rng.integers(4, 6)) if size >= 512 else 3
+    seats = int(rng.integers(4, 6)) if size >= 384 else 3
     pitch = size / seats
     middle = (seats // 2) * (seats + 1)
     vacant = set(rng.choice(seats**2, rng.integers(seats**2 // 6 + 1), replace=False).tolist()) - {middle}
-    # Cells of one line resemble each other.
-    radius, stretch = pitch * rng.uniform(0.45, 0.6), rng.uniform(1.0, 1.7)
+    # Cells of one line resemble each other; the magnification is that of all fields.
+    radius, stretch = (size / 4.7 if seats > 3 else pitch) * rng.uniform(0.47, 0.57), rng.uniform(1.0, 1.7)
     shapes = []
     for seat in sorted(set(range(seats**2)) - vacant):
         spared = seat == middle
         row, column = divmod(seat, seats)
         centre = (np.array([column, row]) + 0.5 + (not spared) * rng.uniform(-0.25, 0.25, 2)) * pitch
+        if {row, column} & {0, seats - 1}:
+            centre = _at_border(rng, centre, size, radius)
         mitotic = _MITOTIC_SPINDLE in labels and (spared or rng.random() < 0.05)
         if mitotic:
             outline, nucleus = _dividing(rng, centre, radius)
@@ -153,6 +181,17 @@ def _shapes(rng: np.random.Generator, size: int, labels: tuple[int, ...]) -> lis
             outline, nucleus = _resting(rng, centre, radius, stretch, 0.45 * (_AGGRESOME in labels))
         shapes.append(Shape(outline, nucleus, spared, mitotic))
     return shapes
+
+
+def _at_border(rng: np.random.Generator, centre: _F64, size: int, radius: float) -> _F64:
+    """Move an outer cell so far inside that the border grazes it at most, or, seldom, across it."""
+    inside = centre.clip(_CLEAR * radius, size - _CLEAR * radius)
+    if rng.random() < _ASTRAY:
+        depth = (0.4 - 0.65 * rng.beta(2, 1)) * radius
+        to_border = np.concatenate((centre, size - centre))
+        side = int(to_border.argmin())
+        inside[side % 2] = depth if side < 2 else size - depth
+    return inside
 
 
 def _dividing(rng: np.random.Generator, centre: _F64, radius: float) -> tuple[Outline, Outline]:
@@ -167,7 +206,7 @@ def _resting(
 ) -> tuple[Outline, Outline]:
     """Outlines of a cell and of its nucleus, which ``dent`` radii of an aggresome may press in."""
     angle = rng.uniform(0, np.pi)
-    radius *= rng.uniform(0.75, 1.1)
+    radius *= rng.uniform(1.1, 1.42) if rng.random() < _GIANT else rng.uniform(0.78, 1.1)
     stretch *= rng.uniform(0.9, 1.25)
     cell = _outline(rng, centre, radius, stretch, angle, ripple=0.04)
     off_centre = centre + radius * rng.uniform(-0.12, 0.12, 2)

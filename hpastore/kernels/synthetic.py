@@ -7,6 +7,39 @@ change a cell's light, or what the mask says of it.  The camera adds haze, uneve
 an offset and noise, and counts in grey levels.
 
 Lengths are in radii of the cell, so that a field of 64 pixels shows what one of 4096 shows.
+
+Context: rules of cleaning are judged by whether they find the faults.  Were a fault all or nothing, as a
+cell without any green is, one look would find it, and the judgement would be worth nothing.  Decision:
+each fault has a severity, from a cell that nobody would miss to one that a person would let pass, and
+good cells differ in brightness, expression, focus and size as those of a culture do; a few touch the
+border, and a few have no nucleus in the mask though the picture shows one.  Consequence: no one measure
+tells a kind of fault from good cells (``scripts/bench --cleaning`` looks at each), and no rule finds all.
+Each kind is modelled on something that happens:
+
+``not_expressing``
+    Expression differs from cell to cell, and antibodies are weak: between none of the protein and nearly
+    as much as the faintest good cell has.
+``bleached``
+    One cell has been under the light before, and has lost a share of all dyes, of each a little more or
+    less than of the others.
+``overexposed``
+    The cell has far more of the protein, or its antibody clumps, than the exposure was set for; the
+    detector saturates, and light scattered in the thick middle of the cell covers the pattern.
+``defocused``
+    The cell is rounded up, or the stage has drifted: it lies above the focal plane.  Good cells lie near
+    it, not in it.
+``border_cut``
+    The field's edge takes more than a seventh of the cell, up to most of it.  Those of which it takes less
+    are good.
+``no_nucleus``
+    The nucleus lies out of the plane, or what was segmented is only cytoplasm.  Some haze of chromatin is
+    left, which the segmentation takes for a small nucleus in half of the cases.
+``merged``
+    The segmentation lost the seed of a cell and its watershed gave the pixels to a neighbour; small cells,
+    and those at the border, lose theirs first.
+``split``
+    The segmentation found two seeds in one cell, and the watershed runs through it, seldom in the middle.
+    The nucleus falls to one part or to both.
 """
 
 from __future__ import annotations
@@ -43,6 +76,20 @@ MIN_SIZE: Final = 64
 """Pixels a side below which cells are too small to hold a nucleus."""
 
 _FAULTY_SHARE: Final = 0.2
+_MILDEST: Final = 0.04
+_SEVERITY: Final = (0.95, 0.37)
+"""Of Kumaraswamy's distribution between the mildest fault and 1; most are plain, one in eight below 0.3."""
+
+_STEPS: Final = (0.6180, 0.7549)
+"""From image to image, and from fault to fault in one, through the distribution of severities: by golden
+ratios, so that a hundred faults are spread over it evenly and samples are alike whatever their seed."""
+
+_SHARP: Final = 0.004
+"""Radii of blur below which none is seen, and none is computed: a third of the good cells."""
+
+_CUT: Final = 0.15
+"""Share of a cell beyond the border from which it counts as cut."""
+
 _LABEL_STRIDE: Final = 7
 """No divisor of 19, so that 19 images show all classes, and few images already unlike ones."""
 
@@ -115,9 +162,10 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     nuclei = np.zeros((size, size), bool)
     for number, shape in enumerate(shapes, start=1):
         fault = planted.get(number, "")
-        cell = prepare(rng, shape, owner, number, has_nucleus=fault != "no_nucleus")
-        nuclei[cell.box] |= cell.nuclear > 0.5
-        for channel, seen in _spoil(cell, shed(cell, labels), fault).items():
+        severity = _severity(seed, index, list(planted).index(number)) if fault else 0
+        cell = prepare(rng, shape, owner, number, in_plane=_in_plane(fault, severity))
+        nuclei[cell.box] |= _nucleus(cell, fault)
+        for channel, seen in _spoil(cell, shed(cell, labels), fault, severity).items():
             light[channel][cell.box] += seen
     cell_mask, faults = _segment(rng, shapes, owner, planted)
     channels = {channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS}
@@ -151,17 +199,45 @@ def _plant(
     return {number: kinds[(3 * index + turn) % len(kinds)] for turn, number in enumerate(chosen)}
 
 
-def _spoil(cell: Cell, light: dict[str, _F32], fault: str) -> dict[str, _F32]:
-    """Change the light of a cell as its fault wants."""
+def _severity(seed: int, index: int, turn: int) -> float:
+    """How bad the fault number ``turn`` of an image is, from 0, a good cell, to 1."""
+    start = np.random.default_rng(seed).random()
+    share = (start + _STEPS[0] * index + _STEPS[1] * turn) % 1
+    a, b = _SEVERITY
+    return float(_MILDEST + (1 - _MILDEST) * (1 - (1 - share) ** (1 / b)) ** (1 / a))
+
+
+def _in_plane(fault: str, severity: float) -> float:
+    """Share of the nucleus's light that reaches the picture."""
+    return (1 - severity) ** 0.92 if fault == "no_nucleus" else 1
+
+
+def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
+    """Say where a segmentation sees the cell's nucleus, which it may miss or draw too small."""
+    if fault == "no_nucleus":
+        reach = cell.rng.choice((0, cell.rng.uniform(0.3, 1)))
+    else:
+        reach = cell.rng.choice((1, cell.rng.uniform(0.5, 1), 0), p=(0.93, 0.055, 0.015))
+    return np.asarray(cell.inside & (cell.core < reach))
+
+
+def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> dict[str, _F32]:
+    """Change the light of a cell as its fault wants, and blur it by its distance from the focal plane."""
+    drift = abs(cell.rng.normal(0, 0.008))
     if fault == "not_expressing":
-        return light | {"green": np.zeros_like(light["green"])}
-    if fault == "bleached":
-        return {channel: 0.12 * seen for channel, seen in light.items()}
-    if fault == "overexposed":
-        return light | {"green": 6 * light["green"] + 3 * cell.body * np.exp(-((cell.core / 2) ** 2))}
-    if fault == "defocused":
-        return {channel: blur(seen, 0.12 * cell.radius) * cell.inside for channel, seen in light.items()}
-    return light
+        light = light | {"green": np.float32((1 - severity) ** 3.4) * light["green"]}
+    elif fault == "bleached":
+        left = 0.275 ** (severity * cell.rng.uniform(0.75, 1.3, len(CHANNELS)))
+        light = {name: np.float32(left[k]) * seen for k, (name, seen) in enumerate(light.items())}
+    elif fault == "overexposed":
+        gain = np.float32(2.95**severity)
+        glow = cell.body * np.exp(-((cell.core / 2) ** 2))
+        light = light | {"green": gain * light["green"] + 0.5 * (gain - 1) * glow}
+    elif fault == "defocused":
+        drift = 0.118 * severity
+    if drift < _SHARP:
+        return light
+    return {name: blur(seen, drift * cell.radius) * cell.inside for name, seen in light.items()}
 
 
 def _segment(
@@ -169,46 +245,59 @@ def _segment(
 ) -> tuple[NDArray[np.uint16], dict[int, str]]:
     """Say what a segmentation would see, and what is wrong with each of its ids."""
     mask = owner.copy()
-    faults = {number: planted.get(number, "") for number in range(1, len(shapes) + 1)}
+    faults = {number: planted.get(number, cut) for number, cut in _cut(shapes, owner).items()}
+    others = {k for k, shape in enumerate(shapes, start=1) if k not in planted and not shape.spared}
     for number, fault in planted.items():
         if fault == "merged":
-            neighbour = _neighbour(shapes, number, planted)
+            neighbour = _neighbour(mask, number, others)
+            others.remove(neighbour)
             mask[mask == neighbour] = number
             del faults[neighbour]
         elif fault == "split":
             half = max(faults) + 1
-            rows, columns = _half(rng, mask == number)
+            rows, columns = _part(rng, mask == number)
             mask[rows, columns] = half
             faults[half] = "split"
-    border = np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    for number in set(border.tolist()) - {0}:
-        faults[number] = faults[number] or "border_cut"
-    return mask, faults
+    # In no order: the highest id would always be half a cell.
+    ids = np.concatenate(([0], 1 + rng.permutation(max(faults)))).astype(np.uint16)
+    return ids[mask], {int(ids[number]): fault for number, fault in faults.items()}
 
 
-def _neighbour(shapes: list[Shape], number: int, planted: dict[int, str]) -> int:
-    """Return the nearest cell without a fault of its own."""
-    here = shapes[number - 1].outline.centre
-    free = [k for k, shape in enumerate(shapes, start=1) if k not in planted and not shape.spared]
-    return min(free, key=lambda k: float(np.hypot(*(shapes[k - 1].outline.centre - here))))
+def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> dict[int, str]:
+    """Say of each cell by its number whether the border cuts it: ``border_cut``, or ""."""
+    areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)
+    beyond = {number: shape.outline.area_beyond(len(owner)) for number, shape in enumerate(shapes, start=1)}
+    return {k: "border_cut" if out > _CUT * (out + areas[k]) else "" for k, out in beyond.items()}
 
 
-def _half(rng: np.random.Generator, region: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns on one side of a line through the middle of a region."""
+def _neighbour(mask: NDArray[np.uint16], number: int, others: set[int]) -> int:
+    """Return the smallest of the other cells that touch a cell, whose seed is lost first, or the nearest."""
+    distance = cv2.distanceTransform((mask != number).astype(np.uint8), cv2.DIST_L2, 3)
+    touching: set[int] = set(np.unique(mask[distance < 2]).tolist()) & others
+    if touching:
+        return min(touching, key=lambda k: int(np.sum(mask == k)))
+    return min(others, key=lambda k: float(distance[mask == k].min()))
+
+
+def _part(rng: np.random.Generator, region: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns on one side of a line through a region, not always through its middle."""
     rows, columns = np.nonzero(region)
     angle = rng.uniform(0, np.pi)
-    beyond = (rows - rows.mean()) * np.cos(angle) + (columns - columns.mean()) * np.sin(angle) > 0
+    across = (rows - rows.mean()) * np.cos(angle) + (columns - columns.mean()) * np.sin(angle)
+    beyond = across > rng.uniform(-0.7, 0.7) * across.std()
     return rows[beyond], columns[beyond]
 
 
 def _expose(rng: np.random.Generator, light: _F32, gain: float) -> NDArray[np.uint8]:
     """Grey levels of one channel."""
     size = len(light)
-    glow = cv2.resize(light.clip(0, 1.5), (MIN_SIZE, MIN_SIZE), interpolation=cv2.INTER_AREA)
+    light = light.clip(0, None)  # a dark speck of a texture, over-exposed, is no light
+    glow = cv2.resize(light.clip(None, 1.5), (MIN_SIZE, MIN_SIZE), interpolation=cv2.INTER_AREA)
     haze = cv2.resize(blur(np.asarray(glow, np.float32), 3), (size, size), interpolation=cv2.INTER_LINEAR)
     off_axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     falloff = 1 - 0.1 * (off_axis[:, None] + off_axis)
-    signal = gain * rng.uniform(0.85, 1.15) * falloff * (blur(light, size / 2500) + 0.12 * haze)
+    signal = blur(light, size / 2500 * rng.uniform(0.7, 1.6)) + 0.12 * haze
+    signal *= gain * rng.uniform(0.8, 1.2) * falloff
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(1 + 0.25 * signal)
     grey: _F32 = np.rint(rng.uniform(1, 4) + signal + noise).clip(0, 255)
     return grey.astype(np.uint8)

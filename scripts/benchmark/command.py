@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hpastore.ingest.pool import workers
-from scripts.benchmark import show
+from scripts.benchmark import cleaning, show
 from scripts.benchmark.figure import Figure, Row, Skip, digits
 from scripts.benchmark.table import ROWS
 from scripts.benchmark.world import World
@@ -22,6 +22,8 @@ _README = Path(__file__).parents[2] / "README.md"
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, print the table, and give the exit code."""
     arguments = _arguments(given)
+    if arguments.cleaning:
+        return _cleaning(arguments)
     chosen = [row for row in ROWS if _wanted(row, arguments)]
     with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
         world = World(Path(folder), arguments.quick)
@@ -36,6 +38,14 @@ def main(given: Sequence[str] | None = None) -> int:
         world.say(f"failed, or worse than it must be by more than a third: {', '.join(bad)}")
     broken = any(figure.broken for _, figure in results)
     return int(broken or (arguments.check and bool(bad)))
+
+
+def _cleaning(arguments: argparse.Namespace) -> int:
+    """Say what the shipped recipes find of what the sample generator plants."""
+    with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
+        report = cleaning.clean(Path(folder))
+    print(json.dumps(cleaning.document(report), indent=2) if arguments.json else cleaning.table(report))
+    return int(arguments.check and bool(report.missed))
 
 
 def _wanted(row: Row, arguments: argparse.Namespace) -> bool:
@@ -77,6 +87,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--check",
         action="store_true",
         help="measure only ratios, and exit 1 where one is worse than it must be by more than a third",
+    )
+    parser.add_argument(
+        "--cleaning",
+        action="store_true",
+        help="instead: which planted faults the shipped recipes find, and what they lose",
     )
     parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
     return parser.parse_args(given)

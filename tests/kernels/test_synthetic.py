@@ -122,7 +122,7 @@ def test_labels_are_distinct_and_ascending_and_negative_stands_alone() -> None:
 def test_any_two_classes_look_different(pure: dict[int, Field]) -> None:
     looks = np.array([look(pure[label]) for label in CLASSES])
     apart = np.abs(looks[:, None] - looks).max(2) + 9 * np.eye(len(looks))
-    assert apart.min() > 0.15
+    assert apart.min() > 0.05
 
 
 def test_proteins_of_the_nucleus_shine_there_and_those_of_the_cytoplasm_around_it(
@@ -153,37 +153,40 @@ def test_a_nucleus_lies_inside_the_cell_whose_id_it_has() -> None:
         assert np.array_equal(drawn.nucleus_mask[nucleus], drawn.cell_mask[nucleus])
 
 
-def test_every_good_cell_has_a_nucleus_and_lies_off_the_border() -> None:
-    for drawn, cell in cells(""):
-        assert drawn.nucleus_mask[cell].any()
-        assert not border(cell).any()
+def test_good_cells_have_a_nucleus_but_for_a_few_and_a_few_touch_the_border() -> None:
+    found = [(bool(d.nucleus_mask[cell].any()), bool(border(cell).any())) for d, cell in cells("")]
+    assert 0.9 < np.mean([nucleus for nucleus, _ in found]) <= 1
+    assert 0 < np.mean([touches for _, touches in found]) < 0.2
 
 
-def test_cells_without_nucleus_have_none_in_mask_or_picture() -> None:
-    for drawn, cell in cells("no_nucleus"):
-        assert not drawn.nucleus_mask[cell].any()
-        assert np.median(drawn.channels["blue"][cell]) < 16
-        assert drawn.channels["blue"][cell].max() < 64
+def test_cells_without_nucleus_are_dim_there_and_the_mask_may_hold_a_small_one() -> None:
+    faulty, good = (list(cells(fault)) for fault in ("no_nucleus", ""))
+    brightest = [[float(d.channels["blue"][cell].max()) for d, cell in some] for some in (faulty, good)]
+    assert np.median(brightest[0]) < 0.5 * np.median(brightest[1])
+    areas = [[int((d.nucleus_mask[cell] > 0).sum()) for d, cell in some] for some in (faulty, good)]
+    assert {area > 0 for area in areas[0]} == {False, True}
+    assert max(areas[0]) < max(areas[1])
 
 
 def test_cells_cut_by_the_border_touch_it() -> None:
     assert all(border(cell).any() for _, cell in cells("border_cut"))
 
 
-def test_overexposed_cells_saturate_and_good_ones_hardly() -> None:
-    saturated = {
-        fault: [np.mean(drawn.channels["green"][cell] == 255) for drawn, cell in cells(fault)]
+def test_overexposed_cells_are_brighter_than_good_ones_and_some_saturate() -> None:
+    found = {
+        fault: [(drawn.channels["green"][cell].mean(), fraction(drawn, cell)) for drawn, cell in cells(fault)]
         for fault in ("overexposed", "")
     }
-    assert min(saturated["overexposed"]) > 0.2
-    assert max(saturated[""]) < 0.1
+    level = {fault: np.median([mean for mean, _ in some]) for fault, some in found.items()}
+    assert level["overexposed"] > 1.8 * level[""]
+    assert any((drawn.channels["green"][cell] == 255).mean() > 0.05 for drawn, cell in cells("overexposed"))
 
 
 def test_cells_that_do_not_express_are_dark_and_others_stand_out_of_the_background() -> None:
     pictures = [drawn for drawn in sample() if NEGATIVE not in drawn.labels]
     dark = [fraction(*cell) for cell in cells("not_expressing", pictures)]
     good = [fraction(*cell) for cell in cells("", pictures)]
-    assert max(dark) < 0.05
+    assert np.median(dark) < 0.05
     assert np.quantile(good, 0.1) > 0.15
     assert np.median(good) > 0.6
 
@@ -195,8 +198,12 @@ def test_cells_of_negative_images_are_dark() -> None:
 
 
 def test_bleached_cells_are_faint_in_all_channels() -> None:
-    for drawn, cell in cells("bleached"):
-        assert all(np.quantile(drawn.channels[channel][cell], 0.99) < 64 for channel in CHANNELS)
+    for channel in CHANNELS:
+        means = [
+            np.median([drawn.channels[channel][cell].mean() for drawn, cell in cells(fault)])
+            for fault in ("bleached", "")
+        ]
+        assert means[0] < 0.75 * means[1], channel
 
 
 def test_defocused_cells_have_less_detail_than_good_ones() -> None:
