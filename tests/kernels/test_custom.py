@@ -195,7 +195,7 @@ def test_a_lack_of_memory_is_not_the_measures_fault() -> None:
         ({"channels": ("red", "red")}, "it names a channel twice"),
         ({"of_histogram": None, "of_crops": mean_green, "channels": ("red",)}, "leave channels out"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_what_is_no_measure_is_refused_with_what_it_must_be(changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(UsageError) as refusal:
