@@ -82,7 +82,7 @@ _SEVERITY: Final = (0.95, 0.37)
 
 _STEPS: Final = (0.6180, 0.7549)
 """From image to image, and from fault to fault in one, through the distribution of severities: by golden
-ratios, so that a hundred faults are spread over it evenly and samples are alike whatever their seed."""
+ratios.  Kinds step with the image too, so that one kind may see more of its mild end than another."""
 
 _SHARP: Final = 0.004
 """Radii of blur below which none is seen, and none is computed: a third of the good cells."""
