@@ -207,7 +207,7 @@ def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -
             value = function(*given)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a foreign function raises
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise MeasureError(measure.name, f"{where}: {printable(reason)}") from error
     number = _number(value)

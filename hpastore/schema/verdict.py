@@ -55,7 +55,7 @@ Column = ColumnElement[Any]
 PERCENTILES: Final = ("lower_percentile", "upper_percentile")
 
 
-def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row], *where: Column) -> AnySelect:
+def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row]) -> AnySelect:
     """Judge every cell in the scope of a clean set.
 
     Parameters
@@ -67,8 +67,6 @@ def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row], *where
     bounds
         The bounds of its rules, the live ones or those that it keeps: ``rule_id, label_id, n, lower,
         upper``.
-    where
-        Conditions on ``cell`` and ``image``.
 
     Returns
     -------
@@ -105,7 +103,7 @@ def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row], *where
         case(*((when, literal(reason, TEXT)) for when, reason, _ in (*steps, *failing))).label("reason"),
     )
     if clean_set["guard"] != "keep":
-        j = judged.select_from(rows).where(LIVE, *scope, *where).subquery("judged")
+        j = judged.select_from(rows).where(LIVE, *scope).subquery("judged")
         kept = or_(j.c.reason.is_(None), j.c.reason == "override_keep")
         return select(j.c.cell_id, j.c.label_id, kept.label("clean"), j.c.reason)
     judged = judged.add_columns(
@@ -115,7 +113,7 @@ def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row], *where
         case(*((when, place) for when, _, place in (*steps, *failing))).label("place"),
         true().label("guarded"),
     )
-    whole = judged.select_from(rows).where(LIVE, *scope, *where).subquery("judged")
+    whole = judged.select_from(rows).where(LIVE, *scope).subquery("judged")
     return guarded(whole)
 
 

@@ -220,7 +220,8 @@ def compare_verdicts(
     counts = select(
         func.count(case((turned, 1))), func.count().filter(kept.cell_id.is_(None)), func.count(kept.cell_id)
     )
-    return tuple(connection.execute(counts.select_from(now).outerjoin(kept, same)).one())  # type: ignore[return-value]
+    flips, unjudged, cells = connection.execute(counts.select_from(now).outerjoin(kept, same)).one()
+    return flips, unjudged, cells
 
 
 def differing(connection: Connection, a: int, b: int) -> tuple[Verdicts, Verdicts]:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from sqlalchemy import Connection, and_, case, cast, func, literal, null, select
 
 from hpastore.errors import NotFoundError
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
@@ -27,14 +26,12 @@ from hpastore.schema.tables import (
     ImageLabel,
     Measure,
 )
-from hpastore.schema.views import LIVE, label_threshold
+from hpastore.schema.views import CHANNEL_NAMES, LIVE, SHAPE_NAMES, label_threshold, shape_value
 from hpastore.store.read import Row, find_clean_set, parts, rows
 
 Values = Mapping[tuple[str, str | None], float | None]
 """A cell's measures by name and channel; the channel of a measure of the whole cell is None."""
 
-_SHAPES: Final = {m.name: m.kind for m in SHAPE_MEASURES}
-_LEVELS: Final = tuple(m.name for m in CHANNEL_MEASURES)
 
 _AT_ONCE: Final = 10_000
 """Rows that are held at once, where there may be millions."""
@@ -247,9 +244,9 @@ def measures_of(connection: Connection, cells: Sequence[int]) -> dict[int, Value
     """Read all measures of some cells, by their keys."""
     found: dict[int, dict[tuple[str, str | None], float | None]] = {key: {} for key in cells}
     for row in rows(connection, select(Cell.__table__).where(Cell.id.in_(cells))):
-        found[row["id"]].update({(name, None): row[name] for name in _SHAPES})
+        found[row["id"]].update({(name, None): row[name] for name in SHAPE_NAMES})
     for row in rows(connection, select(CellChannel.__table__).where(CellChannel.cell_id.in_(cells))):
-        found[row["cell_id"]].update({(name, row["channel"]): row[name] for name in _LEVELS})
+        found[row["cell_id"]].update({(name, row["channel"]): row[name] for name in CHANNEL_NAMES})
     own = select(CellMeasure.cell_id, Measure.name, CellMeasure.channel, CellMeasure.value)
     own = own.join(Measure, Measure.id == CellMeasure.measure_id).where(CellMeasure.cell_id.in_(cells))
     for key, name, channel, value in connection.execute(own):
@@ -343,10 +340,9 @@ def _shown(wanted: Wanted) -> tuple[Any, Any]:
 
 def _value(measure: str, channel: str | None) -> Any:
     """Value of a measure of `Cell`, as a real number."""
-    if measure in _SHAPES:
-        column = getattr(Cell, measure)
-        return cast(case((column, 1), else_=0) if _SHAPES[measure] == "flag" else column, REAL)
-    if measure in _LEVELS:
+    if measure in SHAPE_NAMES:
+        return shape_value(measure)
+    if measure in CHANNEL_NAMES:
         mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
         return select(cast(getattr(CellChannel, measure), REAL)).where(mine).scalar_subquery()
     own = select(CellMeasure.value).join(Measure, Measure.id == CellMeasure.measure_id)

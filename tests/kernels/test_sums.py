@@ -235,7 +235,7 @@ def test_levels_of_cells_and_nuclei_are_those_of_scikit_image() -> None:
     picture = field(200, 2)
     core = np.where(picture.cell_mask == picture.nucleus_mask, picture.cell_mask, 0)
     green = picture.channels["green"].astype(float)
-    found = regionprops_table(  # type: ignore[no-untyped-call]
+    found = regionprops_table(  # type: ignore[no-untyped-call]  # it has no types
         core, green, properties=("label", "area", "mean_intensity")
     )
     sums = summed(picture, "boxes")
