@@ -2,8 +2,8 @@
 
 A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time that a
 process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``), loses all its
-connections (``lose``), or does nothing any more (``hang``).  What a store holds afterwards is what the
-tests of crashes look at.
+connections (``lose``), is stopped until it is told to go on (``stop``), or does nothing any more
+(``hang``).  What a store holds afterwards is what the tests of crashes look at.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def _fail(place: str, action: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
     elif action == "lose":
         _lose_connections()
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "hang":
         time.sleep(1_000_000)
     else:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import hpastore
+from hpastore import failpoints
 from hpastore.errors import StoreError
 from hpastore.schema.views import LABEL_SUMMARY
 from hpastore.store.engine import Store, connect
@@ -34,9 +35,12 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 
 @contextmanager
-def started(url: str, *arguments: object, err: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+def started(
+    url: str, *arguments: object, err: int = subprocess.PIPE, failpoint: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "hpastore", "--db", url, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process:
+    environment = {**os.environ, **({failpoints.VARIABLE: failpoint} if failpoint else {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment) as process:
         try:
             yield process
         finally:
@@ -58,10 +62,12 @@ def whole(url: str) -> bool:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_keeps_what_was_finished(empty_url: str, tmp_path: Path, number: signal.Signals) -> None:
-    root = hpastore.make_sample(tmp_path / "data", n=40, size=400)
-    with started(empty_url, "ingest", root, "-j", "2") as process:
-        wait_until(lambda: stored(empty_url) >= 3)
+    root = dataset(tmp_path / "data", 40)
+    with started(empty_url, "ingest", root, "-j", "2", failpoint="image.result:4:stop") as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=LONG_S)
     assert process.returncode == 128 + number
     before = stored(empty_url)
@@ -69,8 +75,8 @@ def test_a_signal_keeps_what_was_finished(empty_url: str, tmp_path: Path, number
     assert f"new             {before}\n" in out
     stopping, accounts = err.splitlines()
     assert stopping == STOPPING
-    assert accounts.startswith(f"240 files = {6 * before} stored + 0 unchanged")
-    assert accounts.endswith(f" + {6 * (40 - before)} not looked at")
+    assert accounts.startswith(f"200 files = {5 * before} stored + 0 unchanged")
+    assert accounts.endswith(f" + {5 * (40 - before)} not looked at")
     assert whole(empty_url)
     with hpastore.open_store(empty_url) as store:
         summary = hpastore.ingest(store, root, jobs=2)
