@@ -173,7 +173,7 @@ def _speckles(cell: Cell) -> _F32:
 
 def _nuclear_bodies(cell: Cell) -> _F32:
     count = int(cell.rng.integers(2, 9))
-    return 1.3 * _dots(cell.rng, cell.nuclear > 0.9, count, 0.03 * cell.radius) + 0.08 * cell.nuclear
+    return 1.3 * _dots(cell.rng, cell.nuclear > 0.9, count, 0.03 * cell.radius) + 0.14 * cell.nuclear
 
 
 def _reticulum(cell: Cell) -> _F32:

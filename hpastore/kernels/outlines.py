@@ -28,7 +28,7 @@ _CLEAR: Final = 1.29
 _ASTRAY: Final = 0.15
 """Share of the outer cells that lie across the border."""
 
-_GIANT: Final = 0.09
+_GIANT: Final = 0.12
 """Share of cells that doubled their chromosomes and did not divide."""
 
 _COARSE: Final = 64

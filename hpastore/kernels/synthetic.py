@@ -20,14 +20,15 @@ Each kind is modelled on something that happens:
     Expression differs from cell to cell, and antibodies are weak: between none of the protein and nearly
     as much as the faintest good cell has.
 ``bleached``
-    One cell has been under the light before, and has lost a share of all dyes, of each a little more or
-    less than of the others.
+    One cell has been under the light before, and has lost a share of its dyes.  Some dyes fade many times
+    as fast as others.
 ``overexposed``
     The cell has far more of the protein, or its antibody clumps, than the exposure was set for; the
-    detector saturates, and light scattered in the thick middle of the cell covers the pattern.
+    detector saturates, and light scattered in the thick middle of the cell, now less, now more, covers the
+    pattern.
 ``defocused``
-    The cell is rounded up, or the stage has drifted: it lies above the focal plane.  Good cells lie near
-    it, not in it.
+    The cell is rounded up, or the stage has drifted: it lies above the focal plane.  The channels are
+    exposed one after another, each at a focus of its own.  Good cells lie near the plane, not in it.
 ``border_cut``
     The field's edge takes more than a seventh of the cell, up to most of it.  Those of which it takes less
     are good.
@@ -80,12 +81,15 @@ _MILDEST: Final = 0.04
 _SEVERITY: Final = (0.95, 0.37)
 """Of Kumaraswamy's distribution between the mildest fault and 1; most are plain, one in eight below 0.3."""
 
-_STEPS: Final = (0.6180, 0.7549)
-"""From image to image, and from fault to fault in one, through the distribution of severities: by golden
-ratios.  Kinds step with the image too, so that one kind may see more of its mild end than another."""
+_GOLDEN: Final = 0.618034
+"""Step from a fault to the next of its kind through the distribution of severities, which a hundred thus
+fill evenly: samples are alike whatever their seed."""
 
 _SHARP: Final = 0.004
 """Radii of blur below which none is seen, and none is computed: a third of the good cells."""
+
+_DEFOCUS: Final = np.array([0.14, 0.14, 0.1, 0.14])
+"""Radii of blur of each channel where it is worst; some part of the nucleus, which is thick, is in focus."""
 
 _CUT: Final = 0.15
 """Share of a cell beyond the border from which it counts as cut."""
@@ -157,17 +161,16 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     rng = np.random.default_rng([seed, index])
     labels = _labels(rng, index)
     shapes, owner = settle(rng, size, labels)
-    planted = _plant(rng, index, shapes, labels)
+    planted = _plant(rng, seed, index, shapes, labels)
     light = {channel: np.zeros((size, size), np.float32) for channel in CHANNELS}
     nuclei = np.zeros((size, size), bool)
     for number, shape in enumerate(shapes, start=1):
-        fault = planted.get(number, "")
-        severity = _severity(seed, index, list(planted).index(number)) if fault else 0
+        fault, severity = planted.get(number, ("", 0.0))
         cell = prepare(rng, shape, owner, number, in_plane=_in_plane(fault, severity))
         nuclei[cell.box] |= _nucleus(cell, fault)
         for channel, seen in _spoil(cell, shed(cell, labels), fault, severity).items():
             light[channel][cell.box] += seen
-    cell_mask, faults = _segment(rng, shapes, owner, planted)
+    cell_mask, faults = _segment(rng, shapes, owner, {k: fault for k, (fault, _) in planted.items()})
     channels = {channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS}
     return Field(
         name=f"sample-{index:04d}",
@@ -189,20 +192,23 @@ def _labels(rng: np.random.Generator, index: int) -> tuple[int, ...]:
 
 
 def _plant(
-    rng: np.random.Generator, index: int, shapes: list[Shape], labels: tuple[int, ...]
-) -> dict[int, str]:
-    """Faults by number of the cell; successive images go through all of them in turn."""
+    rng: np.random.Generator, seed: int, index: int, shapes: list[Shape], labels: tuple[int, ...]
+) -> dict[int, tuple[str, float]]:
+    """Fault and severity by number of the cell; successive images go through all faults in turn."""
     meaningless = {"border_cut"} | ({"not_expressing", "overexposed"} if NEGATIVE in labels else set())
     kinds = [fault for fault in FAULTS if fault not in meaningless]
     others = [number for number, shape in enumerate(shapes, start=1) if not shape.spared]
     chosen = rng.permutation(others)[: max(1, round(_FAULTY_SHARE * len(shapes)))].tolist()
-    return {number: kinds[(3 * index + turn) % len(kinds)] for turn, number in enumerate(chosen)}
+    start = np.random.default_rng(seed).random(len(kinds))
+    planted = {}
+    for place, number in enumerate(chosen, start=3 * index):
+        time, kind = divmod(place, len(kinds))
+        planted[number] = kinds[kind], _severity((start[kind] + _GOLDEN * time) % 1)
+    return planted
 
 
-def _severity(seed: int, index: int, turn: int) -> float:
-    """How bad the fault number ``turn`` of an image is, from 0, a good cell, to 1."""
-    start = np.random.default_rng(seed).random()
-    share = (start + _STEPS[0] * index + _STEPS[1] * turn) % 1
+def _severity(share: float) -> float:
+    """Severity, from 0, a good cell, to 1, below which are a share of the faults of a kind."""
     a, b = _SEVERITY
     return float(_MILDEST + (1 - _MILDEST) * (1 - (1 - share) ** (1 / b)) ** (1 / a))
 
@@ -223,21 +229,22 @@ def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
 
 def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> dict[str, _F32]:
     """Change the light of a cell as its fault wants, and blur it by its distance from the focal plane."""
-    drift = abs(cell.rng.normal(0, 0.008))
+    drift = np.full(len(CHANNELS), abs(cell.rng.normal(0, 0.008)))
     if fault == "not_expressing":
-        light = light | {"green": np.float32((1 - severity) ** 3.4) * light["green"]}
+        light = light | {"green": np.float32((1 - severity) ** 4) * light["green"]}
     elif fault == "bleached":
-        left = 0.275 ** (severity * cell.rng.uniform(0.75, 1.3, len(CHANNELS)))
+        left = 0.19 ** (severity * cell.rng.uniform(0.1, 1.9, len(CHANNELS)))
         light = {name: np.float32(left[k]) * seen for k, (name, seen) in enumerate(light.items())}
     elif fault == "overexposed":
-        gain = np.float32(2.95**severity)
+        gain, haze = 3.6 ** (severity * cell.rng.uniform(0.4, 1.6, 2)).astype(np.float32) - 1
         glow = cell.body * np.exp(-((cell.core / 2) ** 2))
-        light = light | {"green": gain * light["green"] + 0.5 * (gain - 1) * glow}
+        light = light | {"green": (1 + gain) * light["green"] + 0.5 * haze * glow}
     elif fault == "defocused":
-        drift = 0.118 * severity
-    if drift < _SHARP:
-        return light
-    return {name: blur(seen, drift * cell.radius) * cell.inside for name, seen in light.items()}
+        drift = severity * _DEFOCUS * cell.rng.uniform(0.3, 1.7, len(CHANNELS))
+    return {
+        name: blur(seen, drift[k] * cell.radius) * cell.inside if drift[k] >= _SHARP else seen
+        for k, (name, seen) in enumerate(light.items())
+    }
 
 
 def _segment(

@@ -122,7 +122,7 @@ def test_labels_are_distinct_and_ascending_and_negative_stands_alone() -> None:
 def test_any_two_classes_look_different(pure: dict[int, Field]) -> None:
     looks = np.array([look(pure[label]) for label in CLASSES])
     apart = np.abs(looks[:, None] - looks).max(2) + 9 * np.eye(len(looks))
-    assert apart.min() > 0.05
+    assert apart.min() > 0.15
 
 
 def test_proteins_of_the_nucleus_shine_there_and_those_of_the_cytoplasm_around_it(
@@ -160,7 +160,7 @@ def test_good_cells_have_a_nucleus_but_for_a_few_and_a_few_touch_the_border() ->
 
 
 def test_cells_without_nucleus_are_dim_there_and_the_mask_may_hold_a_small_one() -> None:
-    faulty, good = (list(cells(fault)) for fault in ("no_nucleus", ""))
+    faulty, good = (list(cells(fault, sample(38))) for fault in ("no_nucleus", ""))
     brightest = [[float(d.channels["blue"][cell].max()) for d, cell in some] for some in (faulty, good)]
     assert np.median(brightest[0]) < 0.5 * np.median(brightest[1])
     areas = [[int((d.nucleus_mask[cell] > 0).sum()) for d, cell in some] for some in (faulty, good)]
@@ -212,7 +212,7 @@ def test_defocused_cells_have_less_detail_than_good_ones() -> None:
         return float((np.diff(blue, axis=1)[cell[:, 1:]] ** 2).mean())
 
     blurred = [detail(*cell) for cell in cells("defocused")]
-    assert np.median(blurred) < 0.25 * np.median([detail(*cell) for cell in cells("")])
+    assert np.median(blurred) < 0.35 * np.median([detail(*cell) for cell in cells("")])
 
 
 def test_both_halves_of_a_split_cell_carry_the_fault() -> None:
