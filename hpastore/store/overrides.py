@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from hpastore.errors import NotFoundError
 from hpastore.failpoints import reach
@@ -34,6 +34,11 @@ class Decision(NamedTuple):
     comment: str | None
 
 
+_DELETE: Final = delete(CellOverride).where(
+    CellOverride.cell_id == bindparam("cell"), CellOverride.label_id.is_not_distinct_from(bindparam("label"))
+)
+
+
 def write_overrides(connection: Connection, decisions: Sequence[Decision], now: Any) -> int:
     """Record decisions, each in place of what was decided before about its cell and label.
 
@@ -56,9 +61,8 @@ def write_overrides(connection: Connection, decisions: Sequence[Decision], now: 
         columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
         row = {**d._asdict(), **columns, "cell_id": cell.id}
         rows[cell.id, d.label_id] = {**row, "checksum": seal.of_row(CellOverride, row)}
-    for cell_id, label_id in rows:
-        connection.execute(delete(CellOverride).where(*_of(cell_id, label_id)))
     if rows:
+        connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])
         connection.execute(insert(CellOverride), list(rows.values()))
     reach("overrides.written")
     return len(rows)
@@ -170,7 +174,3 @@ def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any
         for part in parts(sorted(names))
         for row in connection.execute(statement.where(Image.name.in_(part)))
     }
-
-
-def _of(cell_id: int, label_id: int | None) -> list[ColumnElement[bool]]:
-    return [CellOverride.cell_id == cell_id, CellOverride.label_id.is_not_distinct_from(label_id)]
