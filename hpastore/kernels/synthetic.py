@@ -215,7 +215,7 @@ def _severity(share: float) -> float:
 
 def _in_plane(fault: str, severity: float) -> float:
     """Share of the nucleus's light that reaches the picture."""
-    return (1 - severity) ** 0.92 if fault == "no_nucleus" else 1
+    return (1 - severity) ** 0.86 if fault == "no_nucleus" else 1
 
 
 def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
@@ -236,7 +236,7 @@ def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> d
         left = 0.19 ** (severity * cell.rng.uniform(0.1, 1.9, len(CHANNELS)))
         light = {name: np.float32(left[k]) * seen for k, (name, seen) in enumerate(light.items())}
     elif fault == "overexposed":
-        gain, haze = 3.6 ** (severity * cell.rng.uniform(0.4, 1.6, 2)).astype(np.float32) - 1
+        gain, haze = 3.4 ** (severity * cell.rng.uniform(0.4, 1.6, 2)).astype(np.float32) - 1
         glow = cell.body * np.exp(-((cell.core / 2) ** 2))
         light = light | {"green": (1 + gain) * light["green"] + 0.5 * haze * glow}
     elif fault == "defocused":

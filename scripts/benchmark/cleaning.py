@@ -21,7 +21,7 @@ from hpastore.store.engine import Store
 
 RECIPES: Final = ("notebook", "hpa")
 
-SEED: Final = 20
+SEED: Final = 30
 """Of the sample; neither a rule nor a severity was set on it."""
 
 SEGMENTATION: Final = ("merged", "split")
