@@ -217,3 +217,9 @@ def test_what_recipes_find_is_counted_by_kind_and_what_is_missed_is_said(tmp_pat
     bad = cleaning.Kind(10, {"hpa": 0.89, "notebook": 0.0}, "area", 0.98)
     told = replace(report, kinds={"good": good, "faults": bad, "segmentation": bad})
     assert told.missed == ["faults", "segmentation", "faults", "good"]
+
+
+def test_hpa_cleans_a_sample_whose_faults_no_single_measure_gives_away(tmp_path: Path) -> None:
+    report = cleaning.clean(tmp_path, size=384)
+    assert report.missed == []
+    assert report.kinds["faults"].dropped["notebook"] < 0.5
