@@ -364,7 +364,7 @@ def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
     )
 
 
-def clean_cell(now: FromClause, ranks: FromClause, *where: Column) -> AnySelect:
+def clean_cell(now: FromClause, ranks: FromClause, *where: Column, joined: bool = True) -> AnySelect:
     """One row per clean set, cell and label: the verdict as stored, the bounds, and the verdict of now.
 
     Parameters
@@ -375,6 +375,8 @@ def clean_cell(now: FromClause, ranks: FromClause, *where: Column) -> AnySelect:
         ``rule_id, label_id, cell_id, rank``.
     where
         Conditions on ``clean_set``.
+    joined
+        Whether verdicts and ranks are joined, or looked up row by row.
     """
     kept = CleanSetThreshold.__table__
     rows = (
@@ -385,15 +387,16 @@ def clean_cell(now: FromClause, ranks: FromClause, *where: Column) -> AnySelect:
         .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _told_by_rule()))
         .outerjoin(CellChannel, _of_rule_channel())
         .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
-        .outerjoin(
-            now,
-            and_(now.c.clean_set_id == CleanSet.id, now.c.cell_id == Cell.id, now.c.label_id == Label.id),
-        )
-        .outerjoin(
-            ranks,
-            and_(ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id),
-        )
     )
+    of_now = and_(now.c.clean_set_id == CleanSet.id, now.c.cell_id == Cell.id, now.c.label_id == Label.id)
+    of_rank = and_(ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id)
+    rank: Column = ranks.c.rank
+    live: Column = now.c.clean
+    if joined:
+        rows = rows.outerjoin(now, of_now).outerjoin(ranks, of_rank)
+    else:
+        rank = select(rank).where(of_rank).correlate_except(ranks).scalar_subquery()
+        live = select(live).where(of_now).correlate_except(now).scalar_subquery()
     columns = (
         CleanSet.id.label("clean_set_id"),
         CleanSet.name.label("clean_set"),
@@ -410,10 +413,29 @@ def clean_cell(now: FromClause, ranks: FromClause, *where: Column) -> AnySelect:
         kept.c.upper,
         CleanSetCell.clean,
         CleanSetCell.reason,
-        ranks.c.rank,
-        now.c.clean.label("live"),
+        rank.label("rank"),
+        live.label("live"),
     )
     return select(*columns).select_from(rows).where(*where)
+
+
+def _clean_cell(dialect: str) -> AnySelect:
+    """Make the view, in which verdicts of now and ranks cost nothing where a query does not ask for them.
+
+    SQLite runs the subquery of a column that is asked for, once, and gives it an index.  PostgreSQL would
+    run it for each row, but leaves out a join that it knows to find one row at most.
+    """
+    now, ranks = verdict(LABEL_THRESHOLD.table).subquery("now"), _ranks().subquery("ranks")
+    if dialect == "sqlite":
+        return clean_cell(now, ranks, joined=False)
+    one_now = [now.c.clean_set_id, now.c.cell_id, now.c.label_id]
+    one_rank = [ranks.c.rule_id, ranks.c.cell_id, ranks.c.label_id]
+    return clean_cell(
+        select(*one_now, (func.max(case((now.c.clean, 1), else_=0)) == 1).label("clean"))
+        .group_by(*one_now)
+        .subquery("one_now"),
+        select(*one_rank, func.max(ranks.c.rank).label("rank")).group_by(*one_rank).subquery("one_rank"),
+    )
 
 
 def _ranks() -> AnySelect:
@@ -529,13 +551,17 @@ METADATA: Final = MetaData()
 CELL_STATS: Final = CreateView(_cell_stats(), "cell_stats", metadata=METADATA)
 CELL_SIZE: Final = CreateView(_cell_size(), "cell_size", metadata=METADATA)
 LABEL_THRESHOLD: Final = CreateView(label_threshold(), "label_threshold", metadata=METADATA)
-CLEAN_CELL: Final = CreateView(
-    clean_cell(verdict(LABEL_THRESHOLD.table).subquery("now"), _ranks().subquery("ranks")),
-    "clean_cell",
-    metadata=METADATA,
-)
+CLEAN_CELL: Final = CreateView(_clean_cell("sqlite"), "clean_cell", metadata=METADATA)
 LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=METADATA)
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 
 VIEWS: Final = (CELL_STATS, CELL_SIZE, LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMARY, IMAGE_SUMMARY)
 """In the order of their making; each uses only those before it."""
+
+
+def views(dialect: str) -> tuple[CreateView, ...]:
+    """Give `VIEWS` as a database, ``sqlite`` or ``postgresql``, does them best."""
+    if dialect == "sqlite":
+        return VIEWS
+    mine = CreateView(_clean_cell(dialect), "clean_cell")
+    return tuple(mine if view is CLEAN_CELL else view for view in VIEWS)

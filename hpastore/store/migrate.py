@@ -20,7 +20,7 @@ from sqlalchemy.schema import CreateView, DropView
 from hpastore.errors import StoreError
 from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
-from hpastore.schema.views import VIEWS
+from hpastore.schema.views import VIEWS, views
 from hpastore.store import file, version, write
 from hpastore.store.engine import Store, patiently
 
@@ -122,7 +122,8 @@ def check(store: Store) -> list[str]:
 
 
 def _drifted_views(connection: Connection) -> list[str]:
-    return [drift for view in VIEWS if (drift := _view_drift(connection, view))]
+    expected = views(connection.dialect.name)
+    return [drift for view in expected if (drift := _view_drift(connection, view))]
 
 
 def _view_drift(connection: Connection, view: CreateView) -> str | None:
@@ -210,7 +211,7 @@ def _drop_views(connection: Connection) -> None:
 
 
 def _create_views(connection: Connection) -> None:
-    for view in VIEWS:
+    for view in views(connection.dialect.name):
         connection.execute(view)
 
 

@@ -238,6 +238,20 @@ def test_verdicts_read_alike(full: Store) -> None:
     assert len(other) == 5
 
 
+def test_verdicts_of_now_and_ranks_cost_nothing_where_a_query_does_not_ask_for_them(full: Store) -> None:
+    create_clean_set(full, "mine")
+
+    def judges(columns: str) -> bool:
+        explain = "EXPLAIN QUERY PLAN" if full.is_sqlite else "EXPLAIN"
+        query = f"{explain} SELECT {columns} FROM clean_cell WHERE clean_set = 'mine'"
+        plan = "\n".join(str(row) for row in rows(full, query))
+        return ("CO-ROUTINE" if full.is_sqlite else "WindowAgg") in plan
+
+    assert not judges("label, reason, value, lower, upper, clean")
+    assert judges("rank")
+    assert judges("live")
+
+
 @pytest.mark.parametrize("set_id", [1, 2, 3])
 def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
     full: Store, set_id: int
