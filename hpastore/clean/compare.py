@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hpastore.model import LABEL_NAMES
-from hpastore.store import clean, read
+from hpastore.store import clean, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     import pandas as pd
 
     with store.reading() as connection:
-        ids = [read.find_clean_set(connection, name)[0] for name in (a, b)]
+        ids = [sets.find_clean_set(connection, name)[0] for name in (a, b)]
         verdicts = clean.differing(connection, *ids)
         sides = [_side(connection, set_id) for set_id in ids]
         names = {key[0] for found in verdicts for key in found}
@@ -162,8 +162,8 @@ def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
 
 
 def _side(connection: Any, set_id: int) -> _Side:
-    row = read.clean_set(connection, set_id)
-    rules, bounds = read.clean_rules(connection, set_id), read.clean_bounds(connection, set_id)
+    row = sets.clean_set(connection, set_id)
+    rules, bounds = sets.clean_rules(connection, set_id), sets.clean_bounds(connection, set_id)
     by_id = {rule["id"]: rule for rule in rules}
     said = {}
     for rule in rules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpastore.store import clean, read
+from hpastore.store import clean, sets
 from hpastore.store.engine import Store
 
 
@@ -68,12 +68,12 @@ def drift(store: Store, name: str | None = None) -> list[Drift]:
         If there is no such set.
     """
     with store.reading() as connection:
-        named = None if name is None else read.find_clean_set(connection, name)[0]
+        named = None if name is None else sets.find_clean_set(connection, name)[0]
         ids = clean.newest(connection) if named is None else [named]
         found = []
         for set_id in ids:
-            row, rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
-            kept = read.clean_bounds(connection, set_id)
+            row, rules = sets.clean_set(connection, set_id), sets.clean_rules(connection, set_id)
+            kept = sets.clean_bounds(connection, set_id)
             now = kept if row["frozen"] else clean.bounds_of_now(connection, row, rules)
             labels = clean.moved(kept, now)
             counts = clean.compare_verdicts(connection, row, rules, now)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hpastore.clean.override import parse_cell
 from hpastore.errors import NotFoundError
 from hpastore.model import LABEL_NAMES, NEGATIVE
-from hpastore.store import clean, read
+from hpastore.store import clean, read, sets
 from hpastore.store.engine import Store
 
 
@@ -115,8 +115,8 @@ def _explain(
     connection: Connection, cell: clean.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
 ) -> Explanation:
     set_id, label = verdict["clean_set_id"], verdict["label_id"]
-    rules = [r for r in read.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
-    bounds = {b["rule_id"]: b for b in read.clean_bounds(connection, set_id) if b["label_id"] == label}
+    rules = [r for r in sets.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
+    bounds = {b["rule_id"]: b for b in sets.clean_bounds(connection, set_id) if b["label_id"] == label}
     told = _told(rules, verdict["reason"])
     value = None if told is None else cell.value(told["measure"], told["channel"])
     bound: Mapping[Any, Any] = bounds.get(told["id"], {}) if told is not None else {}

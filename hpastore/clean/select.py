@@ -12,7 +12,7 @@ from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.model import require_label
-from hpastore.store import clean, read
+from hpastore.store import clean, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
     """
 
     def refresh(connection: Connection) -> CleanSetSummary:
-        set_id, stem, _ = read.find_clean_set(connection, name)
-        before = read.clean_set(connection, set_id)
+        set_id, stem, _ = sets.find_clean_set(connection, name)
+        before = sets.clean_set(connection, set_id)
         kept = None
         if before["frozen"]:
-            positions = {rule["id"]: rule["position"] for rule in read.clean_rules(connection, set_id)}
-            bounds = read.clean_bounds(connection, set_id)
+            positions = {rule["id"]: rule["position"] for rule in sets.clean_rules(connection, set_id)}
+            bounds = sets.clean_bounds(connection, set_id)
             kept = {(positions[bound["rule_id"]], bound["label_id"]): bound for bound in bounds}
         recipe = parse_recipe(before["recipe_toml"], f"recipe of {name}")
         return _create(connection, stem, recipe, frozen=before["frozen"], kept=kept)
@@ -165,7 +165,7 @@ def freeze_clean_set(store: Store, name: str, *, frozen: bool = True) -> None:
         If there is no such set.
     """
     store.write(
-        lambda connection: clean.freeze(connection, read.find_clean_set(connection, name)[0], frozen=frozen)
+        lambda connection: clean.freeze(connection, sets.find_clean_set(connection, name)[0], frozen=frozen)
     )
 
 
@@ -184,8 +184,8 @@ def drop_clean_set(store: Store, name: str) -> int:
     """
 
     def drop(connection: Connection) -> int:
-        set_id, stem, _ = read.find_clean_set(connection, name)
-        ids = [set_id] if "@" in name else [row["id"] for row in read.versions(connection, stem)]
+        set_id, stem, _ = sets.find_clean_set(connection, name)
+        ids = [set_id] if "@" in name else [row["id"] for row in sets.versions(connection, stem)]
         clean.drop(connection, ids)
         return len(ids)
 
@@ -195,7 +195,7 @@ def drop_clean_set(store: Store, name: str) -> int:
 def clean_sets(store: Store) -> pd.DataFrame:
     """List the clean sets, one row per version, with the numbers of their verdicts."""
     with store.reading() as connection:
-        rows = read.clean_sets(connection)
+        rows = sets.clean_sets(connection)
     columns = ("name", "version", "created_at", "scope", "min_green", "frozen", "rules", "cells", "clean")
     return _frame(rows, columns)
 
@@ -223,10 +223,10 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     import pandas as pd
 
     with store.reading() as connection:
-        set_id, _, _ = read.find_clean_set(connection, name)
-        rows = read.clean_set_labels(connection, set_id)
-        reasons = read.reasons(connection, set_id)
-        emptied = read.emptied(connection, set_id)
+        set_id, _, _ = sets.find_clean_set(connection, name)
+        rows = sets.clean_set_labels(connection, set_id)
+        reasons = sets.reasons(connection, set_id)
+        emptied = sets.emptied(connection, set_id)
     found = [
         {
             **{column: row[column] for column in _SHOWN},
@@ -247,8 +247,8 @@ def clean_set_recipe(store: Store, name: str) -> str:
         If there is no such set.
     """
     with store.reading() as connection:
-        set_id, _, _ = read.find_clean_set(connection, name)
-        return str(read.clean_set(connection, set_id)["recipe_toml"])
+        set_id, _, _ = sets.find_clean_set(connection, name)
+        return str(sets.clean_set(connection, set_id)["recipe_toml"])
 
 
 def emptied_images(store: Store, name: str) -> pd.DataFrame:
@@ -260,8 +260,8 @@ def emptied_images(store: Store, name: str) -> pd.DataFrame:
         If there is no such set.
     """
     with store.reading() as connection:
-        set_id, _, _ = read.find_clean_set(connection, name)
-        rows = read.emptied(connection, set_id)
+        set_id, _, _ = sets.find_clean_set(connection, name)
+        rows = sets.emptied(connection, set_id)
     return _frame(rows, ("image_name", "label_id", "label", "cells"))
 
 
@@ -288,10 +288,10 @@ def _create(
         "created_at": datetime.now(UTC),
     }
     set_id, version = clean.write_clean_set(connection, columns, checked.rows(), kept)
-    rows = read.clean_set_labels(connection, set_id)
+    rows = sets.clean_set_labels(connection, set_id)
     if not rows:
         raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
-    emptied = len(read.emptied(connection, set_id))
+    emptied = len(sets.emptied(connection, set_id))
     return CleanSetSummary(
         name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows), emptied
     )

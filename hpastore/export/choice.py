@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation, require_label
-from hpastore.store import read
+from hpastore.store import exports, sets
 
 MULTILABEL: Final = ("expand", "skip", "multihot")
 
@@ -53,7 +53,7 @@ class Chosen(NamedTuple):
     choice: Choice
     clean_set: str | None
     """``NAME@VERSION``."""
-    selection: read.Selection
+    selection: exports.Selection
 
 
 def look_up(connection: Connection, choice: Choice) -> Chosen:
@@ -72,10 +72,10 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
         )
     for label in choice.labels:
         require_label(label)
-    selection = read.Selection(None, tuple(sorted(set(choice.labels))), choice.multilabel == "skip")
+    selection = exports.Selection(None, tuple(sorted(set(choice.labels))), choice.multilabel == "skip")
     if choice.clean is None:
         return Chosen(choice, None, selection)
-    set_id, name, version = read.find_clean_set(connection, choice.clean)
+    set_id, name, version = sets.find_clean_set(connection, choice.clean)
     return Chosen(choice, f"{name}@{version}", selection._replace(set_id=set_id))
 
 
@@ -94,9 +94,9 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Generator[Annota
     all cells sorts their masks by name, which takes longer than all the rest.
     """
     expand = chosen.choice.multilabel != "multihot"
-    images = read.images(connection, chosen.selection)
+    images = exports.images(connection, chosen.selection)
     for part in _parts(images):
-        cells = read.annotated_cells(connection, chosen.selection, [image.id for image in part])
+        cells = exports.annotated_cells(connection, chosen.selection, [image.id for image in part])
         for image in part:
             annotations = cells.get(image.id, [])
             if annotations or not chosen.choice.drop_empty:

@@ -19,7 +19,7 @@ from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
 from hpastore.reading import decode_gray, read_file, to_uint8
-from hpastore.store import read
+from hpastore.store import exports, read
 from hpastore.store.engine import Store
 
 CHANNEL_ORDERS: Final = ("rgb", "bgr")
@@ -87,7 +87,7 @@ def export_images(
     with store.reading() as connection:
         chosen = look_up(connection, choice)
         recipe = read.current_recipe(connection)
-        files = read.channel_files(connection, chosen.selection, _CHANNELS)
+        files = exports.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):
             names.append(image.name)

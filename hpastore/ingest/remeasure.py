@@ -187,7 +187,7 @@ def remeasure_batch(connection: Connection, users: Sequence[UserMeasure], after:
     if numbers:
         write.remeasure_images(connection, recipe_id, numbers)
     for user, images in asked.values.items():
-        write.add_measures(connection, [asked.users[user]], images)
+        own.add_measures(connection, [asked.users[user]], images)
     given = {user: len(images) for user, images in asked.values.items() if images}
     done = numbers.keys() | {image_id for images in asked.values.values() for image_id in images}
     names = own.names(connection, list(asked.failed))

@@ -494,7 +494,7 @@ class _Run:
             return Counter()
         names = {user.name for user in lacking}
         values = {key: of for key, of in measured.cells.custom.items() if key[0] in names}
-        write.add_measures(connection, lacking, {place.image_id: values})
+        own.add_measures(connection, lacking, {place.image_id: values})
         # One of another recipe is counted when that is mended.
         return Counter(images_decoded=1, remeasured=int(place.recipe_id == self.recipe_id))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hpastore.errors import UsageError
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import pictures, read
+from hpastore.store import pictures, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
     with store.reading() as connection:
         if "@" in name:
             raise UsageError(f"drift is about all versions; leave out {name[name.index('@') :]}")
-        newest, _, _ = read.find_clean_set(connection, name)
+        newest, _, _ = sets.find_clean_set(connection, name)
         versions = []
         for key, version in pictures.versions(connection, name):
             counts = pictures.counts_by_label(connection, key)

@@ -43,7 +43,8 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.verdict import verdicts
 from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES, clean_cell, rule_holds
-from hpastore.store import read, seal, write
+from hpastore.store import exports, read, seal, sets
+from hpastore.store.rows import analyze, change, seal_rows
 
 Row = Mapping[str, Any] | read.Row
 
@@ -81,7 +82,7 @@ def write_clean_set(
     rows = [{"clean_set_id": set_id, **rule} for rule in rules]
     if rows:
         connection.execute(insert(CleanRule), rows)
-    stored, stored_rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
+    stored, stored_rules = sets.clean_set(connection, set_id), sets.clean_rules(connection, set_id)
     bounds = (
         bounds_of_now(connection, stored, stored_rules) if kept is None else _kept_bounds(stored_rules, kept)
     )
@@ -94,8 +95,8 @@ def write_clean_set(
     values = values.join_from(CleanSet, judged, CleanSet.id == set_id)
     connection.execute(insert(CleanSetCell).from_select(columns, values))
     reach("clean_set.cells")
-    write.analyze(connection)
-    write.seal_rows(connection, CleanSet, CleanSet.id == set_id)
+    analyze(connection)
+    seal_rows(connection, CleanSet, CleanSet.id == set_id)
     total = seal.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)
     connection.execute(update(CleanSet).where(CleanSet.id == set_id).values(verdicts=total))
     return int(set_id), int(version)
@@ -128,7 +129,7 @@ def bounds_of_now(connection: Connection, clean_set: Row, rules: Sequence[Row]) 
 
 def freeze(connection: Connection, set_id: int, *, frozen: bool) -> None:
     """Have a clean set keep its thresholds, or not."""
-    write.change(connection, CleanSet, CleanSet.id == set_id, {"frozen": frozen})
+    change(connection, CleanSet, CleanSet.id == set_id, {"frozen": frozen})
 
 
 def drop(connection: Connection, set_ids: Sequence[int]) -> None:
@@ -136,25 +137,25 @@ def drop(connection: Connection, set_ids: Sequence[int]) -> None:
     connection.execute(delete(CleanSet).where(CleanSet.id.in_(set_ids)))
 
 
-def verdict_rows(connection: Connection, selection: read.Selection) -> Generator[Any]:
+def verdict_rows(connection: Connection, selection: exports.Selection) -> Generator[Any]:
     """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
     The view itself judges by all rules of all sets, a row for each; here are the rules of one.
     """
     set_id = selection.set_id
     if set_id is None:
-        return read.verdicts(connection, selection)
-    clean_set, rules = read.clean_set(connection, set_id), read.clean_rules(connection, set_id)
-    kept = read.clean_bounds(connection, set_id)
+        return exports.verdicts(connection, selection)
+    clean_set, rules = sets.clean_set(connection, set_id), sets.clean_rules(connection, set_id)
+    kept = sets.clean_bounds(connection, set_id)
     bounds = kept if clean_set["frozen"] else bounds_of_now(connection, clean_set, rules)
     judged = verdicts(clean_set, rules, bounds).subquery("judged")
     now = select(literal(set_id).label("clean_set_id"), judged).subquery("now")
-    told = {*read.reasons(connection, set_id), None}
+    told = {*sets.reasons(connection, set_id), None}
     ranks = [_ranks(rule) for rule in _one_each(rules) if rule["shown"] or rule["reason"] in told]
     none = select(*(null().label(name) for name in ("rule_id", "label_id", "cell_id", "rank"))).where(false())
     of_rules = union_all(*ranks) if ranks else none
     view = clean_cell(now, of_rules.subquery("ranks"), CleanSet.id == set_id)
-    return read.verdicts(connection, selection, view.subquery("clean_cell"))
+    return exports.verdicts(connection, selection, view.subquery("clean_cell"))
 
 
 def _one_each(rules: Sequence[Row]) -> Iterable[Row]:

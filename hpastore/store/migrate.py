@@ -21,8 +21,9 @@ from hpastore.errors import StoreError
 from hpastore.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
-from hpastore.store import file, version, write
+from hpastore.store import file, version
 from hpastore.store.engine import Store, patiently
+from hpastore.store.rows import take_missing_seals
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _upgrade(store: Store, revision: str) -> bool:
             _create_views(connection)
         _refuse_orphans(store, connection)
         if before is not None and version.stored(connection) == version.head():
-            write.take_missing_seals(connection)
+            take_missing_seals(connection)
     return True
 
 

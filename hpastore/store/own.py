@@ -1,18 +1,39 @@
-"""Which images have which of the measures that users added; what is read of them otherwise is in `read`."""
+"""Measures that users added: which images have them, and their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, and_, delete, func, insert, select
 
-from hpastore.model import Known
-from hpastore.schema.tables import Cell, Image, ImageMeasure, Measure
+from hpastore.failpoints import reach
+from hpastore.kernels.custom import UserMeasure, Values
+from hpastore.model import Cells, Known
+from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
 from hpastore.schema.views import LIVE
+from hpastore.store import seal
 from hpastore.store.read import Row, lacking, rows
+from hpastore.store.rows import as_rows, change, insert_rows, plain, seal_rows
+
+_Floats = npt.NDArray[np.float64]
+
+_MEASURES: Final = select(Measure.__table__)
+"""Made once: to build a statement takes longer than to run it."""
 
 Versions = frozenset[tuple[str, int]]
 """Measures by name and version."""
+
+
+class Own(NamedTuple):
+    """Measures that users added, of an image."""
+
+    versions: Mapping[str, int]
+    values: Mapping[tuple[str, str], Sequence[float | None]]
+    """Of its cells in ascending mask id, by measure and channel as they are stored."""
 
 
 def with_measures(connection: Connection, known: Mapping[str, Known]) -> dict[str, Known]:
@@ -66,3 +87,109 @@ def measures(connection: Connection) -> list[Row]:
     """Read the measures that users added as they were last written, by name."""
     columns = [column for column in Measure.__table__.c if column.name not in ("id", "checksum")]
     return rows(connection, select(*columns).order_by(Measure.name))
+
+
+def add_measures(connection: Connection, users: Sequence[UserMeasure], images: Mapping[int, Values]) -> None:
+    """Give stored images measures that users added, in place of what they have of these names.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    users
+        The measures.
+    images
+        By an image's key: the (K,) values of its cells, in ascending mask id.
+    """
+    chosen, names = list(images), [user.name for user in users]
+    stored = cells(connection, chosen)
+    now = {key: _of_values(values, users) for key, values in images.items()}
+    contents, checksum = _delete(connection, names, chosen)
+    for key, one in now.items():
+        contents[key] += seal_of_values([mask_id for _, mask_id in stored[key]], one.values)
+        checksum[key] += seal_of_versions(one.versions)
+    change(connection, Image, Image.id.in_(chosen), {}, contents=contents, checksum=checksum)
+    write_measures(connection, users, {key: ([i for i, _ in stored[key]], one) for key, one in now.items()})
+
+
+def of_cells(cells: Cells, users: Iterable[UserMeasure]) -> Own:
+    """Choose the measures that are known here: a worker may have met a package that came just now."""
+    known = {user.name for user in users}
+    versions = {name: version for name, version in cells.custom_versions.items() if name in known}
+    return Own(versions, _plain({key: v for key, v in cells.custom.items() if key[0] in known}))
+
+
+def _of_values(values: Values, users: Iterable[UserMeasure]) -> Own:
+    return Own({user.name: user.version for user in users}, _plain(values))
+
+
+def _plain(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, str], list[Any]]:
+    return {(name, channel or ""): plain(column, "real") for (name, channel), column in values.items()}
+
+
+def seal_of_values(mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]) -> int:
+    """Sum of the numbers of an image's rows of ``cell_measure``; none without a cell."""
+    columns = {key: {"mask_id": mask_ids, "value": column} for key, column in values.items()}
+    return seal.of_own(columns) if mask_ids else 0
+
+
+def seal_of_versions(versions: Mapping[str, int]) -> int:
+    """Sum of the numbers of an image's rows of ``image_measure``."""
+    return sum(seal.of_row(ImageMeasure, {"measure": n, "version": v}) for n, v in versions.items())
+
+
+def _delete(
+    connection: Connection, names: Sequence[str], images: Sequence[int]
+) -> tuple[Counter[int], Counter[int]]:
+    """Delete measures that users added, of images; give what that makes of their contents and checksums."""
+    contents, checksum = Counter[int](), Counter[int]()
+    of_cells = seal.own_measures(connection, and_(Cell.image_id.in_(images), Measure.name.in_(names)))
+    for key, columns in of_cells.items():
+        contents[key] -= seal.of_own(columns)
+    of_images = and_(ImageMeasure.image_id.in_(images), ImageMeasure.measure.in_(names))
+    statement = select(ImageMeasure.image_id.label("key"), *seal.columns(ImageMeasure)).where(of_images)
+    for row in connection.execute(statement).mappings():
+        checksum[row["key"]] -= seal.of_row(ImageMeasure, row)
+    connection.execute(delete(ImageMeasure).where(of_images))
+    cells = CellMeasure.cell_id.in_(select(Cell.id).where(Cell.image_id.in_(images)))
+    named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name.in_(names)))
+    connection.execute(delete(CellMeasure).where(cells, named))
+    reach("image.measures_deleted")
+    return contents, checksum
+
+
+def write_measures(
+    connection: Connection,
+    users: Sequence[UserMeasure],
+    images: Mapping[int, tuple[Sequence[int], Own]],
+) -> None:
+    """Write measures that users added, of images by their keys, with the keys of their cells."""
+    keys = _adopt_measures(connection, users)
+    versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
+    insert_rows(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
+    reach("image.measures")
+    rows = [
+        row
+        for ids, theirs in images.values()
+        for (name, channel), values in theirs.values.items()
+        for row in as_rows(ids, keys[name], channel, values)
+    ]
+    insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), rows)
+    reach("image.cell_measures")
+
+
+def _adopt_measures(connection: Connection, users: Iterable[UserMeasure]) -> dict[str, int]:
+    """Say what measures that users added are now, and give their keys by name."""
+    stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
+    keys = {name: int(row["id"]) for name, row in stored.items()}
+    for user in users:
+        now = {"version": user.version, "kind": user.kind, "unit": user.unit, "comment": user.sentence}
+        row = stored.get(user.name)
+        if row is None:
+            statement = insert(Measure).values(name=user.name, **now).returning(Measure.id)
+            keys[user.name] = int(connection.execute(statement).scalar_one())
+            seal_rows(connection, Measure, Measure.id == keys[user.name])
+        elif {name: row[name] for name in now} != now:
+            change(connection, Measure, Measure.id == row["id"], now)
+    reach("image.measure")
+    return keys

@@ -27,7 +27,8 @@ from hpastore.schema.tables import (
     Measure,
 )
 from hpastore.schema.views import CHANNEL_NAMES, LIVE, SHAPE_NAMES, label_threshold, shape_value
-from hpastore.store.read import Row, find_clean_set, parts, rows
+from hpastore.store.read import Row, parts, rows
+from hpastore.store.sets import find_clean_set
 
 Values = Mapping[tuple[str, str | None], float | None]
 """A cell's measures by name and channel; the channel of a measure of the whole cell is None."""

@@ -1,22 +1,18 @@
-"""Every statement that changes rows, and their seals with them."""
+"""What an ingest writes, and what follows: images with all their rows, runs, failures."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
-from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Update,
     and_,
     bindparam,
     case,
@@ -27,35 +23,30 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from hpastore.failpoints import reach
-from hpastore.kernels.custom import UserMeasure, Values
+from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import CHANNELS, Cells, Failure, FileRecord, Measured, Recipe, Source
-from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
-    CellMeasure,
     CellOverride,
     CleanSet,
     CleanSetCell,
     CleanSetFormer,
-    CleanSetThreshold,
     FailureFile,
     Image,
     ImageChannel,
     ImageFile,
     ImageLabel,
-    ImageMeasure,
     IngestRun,
-    Measure,
 )
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.store import overrides, own, read, seal
+from hpastore.store import overrides, own, seal
 from hpastore.store.read import parts
+from hpastore.store.rows import analyze, as_rows, change, insert_rows, plain, plain_real, seal_rows
 
 _Floats = npt.NDArray[np.float64]
 
@@ -74,7 +65,6 @@ COUNTERS: Final = {
 _ID_BY_NAME: Final = select(Image.id).where(Image.name == bindparam("name"))
 _NEW_IMAGE: Final = insert(Image).returning(Image.id)
 _FORGET: Final = delete(FailureRow).where(FailureRow.image_name == bindparam("name"))
-_MEASURES: Final = select(Measure.__table__)
 """Made once: to build a statement takes longer than to run it."""
 
 
@@ -143,7 +133,7 @@ def write_image(
     """
     source = measured.source
     cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
-    theirs = _own_of(measured.cells, users)
+    theirs = own.of_cells(measured.cells, users)
     row = {
         "name": source.name,
         "width": measured.width,
@@ -154,12 +144,14 @@ def write_image(
         **columns,
     }
     seals = {
-        "contents": seal.add(seal.of_contents(cells, channels), _of_own(cells["mask_id"], theirs.values)),
+        "contents": seal.add(
+            seal.of_contents(cells, channels), own.seal_of_values(cells["mask_id"], theirs.values)
+        ),
         "checksum": seal.add(
             seal.of_row(Image, row),
             _of_files(measured.files),
             _of_labels(source),
-            _of_versions(theirs.versions),
+            own.seal_of_versions(theirs.versions),
         ),
     }
     if connection.execute(_ID_BY_NAME, {"name": source.name}).scalar() is not None:
@@ -174,11 +166,13 @@ def write_image(
     of_channels = [
         (image_id, name, channel.background_level, channel.histogram) for name, channel in channels.items()
     ]
-    _insert(connection, ImageChannel, ("image_id", "channel", "background_level", "histogram"), of_channels)
+    insert_rows(
+        connection, ImageChannel, ("image_id", "channel", "background_level", "histogram"), of_channels
+    )
     reach("image.channels")
     ids = _write_cells(connection, image_id, cells, channels) if row["cell_count"] else ()
     if theirs.versions:
-        _write_own(connection, users, {image_id: (ids, theirs)})
+        own.write_measures(connection, users, {image_id: (ids, theirs)})
     _attach_overrides(connection, source.name, image_id)
     clear_failures(connection, [source.name])
     return len(measured.cells.mask_ids)
@@ -284,33 +278,10 @@ def remeasure_images(
             row
             for channels in now.values()
             for name, channel in channels.items()
-            for row in _rows(channel.measures["fraction"], channel.measures["cell_id"], name)
+            for row in as_rows(channel.measures["fraction"], channel.measures["cell_id"], name)
         ],
     )
     reach("image.fractions")
-
-
-def add_measures(connection: Connection, users: Sequence[UserMeasure], images: Mapping[int, Values]) -> None:
-    """Give stored images measures that users added, in place of what they have of these names.
-
-    Parameters
-    ----------
-    connection
-        In a writing transaction.
-    users
-        The measures.
-    images
-        By an image's key: the (K,) values of its cells, in ascending mask id.
-    """
-    chosen, names = list(images), [user.name for user in users]
-    cells = own.cells(connection, chosen)
-    now = {key: _own_of_values(values, users) for key, values in images.items()}
-    contents, checksum = _without_own(connection, names, chosen)
-    for key, one in now.items():
-        contents[key] += _of_own([mask_id for _, mask_id in cells[key]], one.values)
-        checksum[key] += _of_versions(one.versions)
-    change(connection, Image, Image.id.in_(chosen), {}, contents=contents, checksum=checksum)
-    _write_own(connection, users, {key: ([i for i, _ in cells[key]], one) for key, one in now.items()})
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:
@@ -365,23 +336,10 @@ def _failure(failure: Failure) -> dict[str, Any]:
     return {name: getattr(failure, name) for name in ("image_name", "uri", "code", "message")}
 
 
-def take_missing_seals(connection: Connection) -> None:
-    """Take the seals that were never taken: those of rows that an older version wrote."""
-    if not seal.any_missing(connection):
-        return
-    missing = (taken for taken in seal.seals(connection) if taken.stored is None)
-    for (table, column), found in groupby(missing, lambda taken: (taken.table, taken.column)):
-        _store_seals(connection, table, column, found)
-
-
-def analyze(connection: Connection) -> None:
-    """Let PostgreSQL count: without statistics it plans for a few rows.
-
-    60,000 cells: 81 s for an export of verdicts before, 3 s after.  SQLite's planner does well without.
-    """
-    if connection.dialect.name == "postgresql":
-        tables = (Image, ImageLabel, Cell, CellChannel, CleanSetThreshold, CleanSetCell)
-        connection.exec_driver_sql(f"ANALYZE {', '.join(table.__tablename__ for table in tables)}")
+def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
+    """INSERT with ON CONFLICT, which each dialect has of its own."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 def _labels(source: Source) -> dict[str, Any]:
@@ -389,11 +347,15 @@ def _labels(source: Source) -> dict[str, Any]:
 
 
 def _write_files(connection: Connection, image_id: int, files: Iterable[FileRecord]) -> None:
-    _insert(connection, ImageFile, ("image_id", *FileRecord._fields), [(image_id, *file) for file in files])
+    insert_rows(
+        connection, ImageFile, ("image_id", *FileRecord._fields), [(image_id, *file) for file in files]
+    )
 
 
 def _write_labels(connection: Connection, image_id: int, source: Source) -> None:
-    _insert(connection, ImageLabel, ("image_id", "label_id"), [(image_id, label) for label in source.labels])
+    insert_rows(
+        connection, ImageLabel, ("image_id", "label_id"), [(image_id, label) for label in source.labels]
+    )
 
 
 def _of_files(files: Iterable[FileRecord]) -> int:
@@ -405,7 +367,7 @@ def _of_labels(source: Source) -> int:
 
 
 def _cell_columns(cells: Cells) -> dict[str, Sequence[Any]]:
-    shape = {m.name: _values(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape}
+    shape = {m.name: plain(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape}
     return {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
 
 
@@ -415,8 +377,8 @@ def _channel_columns(cells: Cells) -> dict[str, seal.Channel]:
     channels = {}
     for name in CHANNELS:
         stats = cells.channels[name]
-        measures = {m.name: _values(stats.measures[m.name], m.kind) for m in CHANNEL_MEASURES}
-        level = None if stats.background_level is None else _real(stats.background_level)
+        measures = {m.name: plain(stats.measures[m.name], m.kind) for m in CHANNEL_MEASURES}
+        level = None if stats.background_level is None else plain_real(stats.background_level)
         channels[name] = seal.Channel(level, stats.histogram, {"mask_id": mask_ids, **measures})
     return channels
 
@@ -429,118 +391,21 @@ def _write_cells(
 ) -> Sequence[int]:
     """Write an image's cells, and give their keys."""
     ids = _new_cell_ids(connection, len(columns["mask_id"]))
-    _insert(connection, Cell, ("id", "image_id", *columns), _rows(ids, image_id, *columns.values()))
+    insert_rows(connection, Cell, ("id", "image_id", *columns), as_rows(ids, image_id, *columns.values()))
     reach("image.cells")
     names = [measure.name for measure in CHANNEL_MEASURES]
-    _insert(
+    insert_rows(
         connection,
         CellChannel,
         ("cell_id", "channel", *names),
         [
             row
             for name, channel in channels.items()
-            for row in _rows(ids, name, *(channel.measures[n] for n in names))
+            for row in as_rows(ids, name, *(channel.measures[n] for n in names))
         ],
     )
     reach("image.cell_channels")
     return ids
-
-
-class _Own(NamedTuple):
-    """Measures that users added, of an image."""
-
-    versions: Mapping[str, int]
-    values: Mapping[tuple[str, str], Sequence[float | None]]
-    """Of its cells in ascending mask id, by measure and channel as they are stored."""
-
-
-def _own_of(cells: Cells, users: Iterable[UserMeasure]) -> _Own:
-    """Choose the measures that are known here: a worker may have met a package that came just now."""
-    known = {user.name for user in users}
-    versions = {name: version for name, version in cells.custom_versions.items() if name in known}
-    return _Own(versions, _own_values({key: v for key, v in cells.custom.items() if key[0] in known}))
-
-
-def _own_of_values(values: Values, users: Iterable[UserMeasure]) -> _Own:
-    return _Own({user.name: user.version for user in users}, _own_values(values))
-
-
-def _own_values(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, str], list[Any]]:
-    return {(name, channel or ""): _values(column, "real") for (name, channel), column in values.items()}
-
-
-def _of_own(mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]) -> int:
-    """Sum of the numbers of an image's rows of ``cell_measure``; none without a cell."""
-    columns = {key: {"mask_id": mask_ids, "value": column} for key, column in values.items()}
-    return seal.of_own(columns) if mask_ids else 0
-
-
-def _of_versions(versions: Mapping[str, int]) -> int:
-    return sum(seal.of_row(ImageMeasure, {"measure": n, "version": v}) for n, v in versions.items())
-
-
-def _without_own(
-    connection: Connection, names: Sequence[str], images: Sequence[int]
-) -> tuple[Counter[int], Counter[int]]:
-    """Delete measures that users added, of images; give what that makes of their contents and checksums."""
-    contents, checksum = Counter[int](), Counter[int]()
-    of_cells = seal.own_measures(connection, and_(Cell.image_id.in_(images), Measure.name.in_(names)))
-    for key, columns in of_cells.items():
-        contents[key] -= seal.of_own(columns)
-    of_images = and_(ImageMeasure.image_id.in_(images), ImageMeasure.measure.in_(names))
-    statement = select(ImageMeasure.image_id.label("key"), *seal.columns(ImageMeasure)).where(of_images)
-    for row in connection.execute(statement).mappings():
-        checksum[row["key"]] -= seal.of_row(ImageMeasure, row)
-    connection.execute(delete(ImageMeasure).where(of_images))
-    cells = CellMeasure.cell_id.in_(select(Cell.id).where(Cell.image_id.in_(images)))
-    named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name.in_(names)))
-    connection.execute(delete(CellMeasure).where(cells, named))
-    reach("image.measures_deleted")
-    return contents, checksum
-
-
-def _write_own(
-    connection: Connection,
-    users: Sequence[UserMeasure],
-    images: Mapping[int, tuple[Sequence[int], _Own]],
-) -> None:
-    """Write measures that users added, of images by their keys, with the keys of their cells."""
-    keys = _adopt_measures(connection, users)
-    versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
-    _insert(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
-    reach("image.measures")
-    rows = [
-        row
-        for ids, theirs in images.values()
-        for (name, channel), values in theirs.values.items()
-        for row in _rows(ids, keys[name], channel, values)
-    ]
-    _insert(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), rows)
-    reach("image.cell_measures")
-
-
-def _adopt_measures(connection: Connection, users: Iterable[UserMeasure]) -> dict[str, int]:
-    """Say what measures that users added are now, and give their keys by name."""
-    stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
-    keys = {name: int(row["id"]) for name, row in stored.items()}
-    for user in users:
-        now = {"version": user.version, "kind": user.kind, "unit": user.unit, "comment": user.sentence}
-        row = stored.get(user.name)
-        if row is None:
-            statement = insert(Measure).values(name=user.name, **now).returning(Measure.id)
-            keys[user.name] = int(connection.execute(statement).scalar_one())
-            seal_rows(connection, Measure, Measure.id == keys[user.name])
-        elif {name: row[name] for name in now} != now:
-            change(connection, Measure, Measure.id == row["id"], now)
-    reach("image.measure")
-    return keys
-
-
-def _rows(*columns: Any) -> list[tuple[Any, ...]]:
-    """Columns as rows, which must be as long as the first; a single value is that of every row."""
-    n = len(columns[0])
-    lists = ([column] * n if isinstance(column, int | str) else column for column in columns)
-    return list(zip(*lists, strict=True))
 
 
 def _new_cell_ids(connection: Connection, count: int) -> Sequence[int]:
@@ -550,105 +415,6 @@ def _new_cell_ids(connection: Connection, count: int) -> Sequence[int]:
         return range(first, first + count)
     following = func.nextval(func.pg_get_serial_sequence("cell", "id"))
     return connection.execute(select(following).select_from(func.generate_series(1, count))).scalars().all()
-
-
-def _insert(
-    connection: Connection, table: seal.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows of plain values, as the driver takes them.
-
-    Through SQLAlchemy's ``insert`` the 88 rows of a usual image in ``cell_channel`` take four times as
-    long.
-    """
-    if not rows:
-        return
-    target = f"{table.__tablename__} ({', '.join(columns)})"
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks})", list(rows))  # noqa: S608 our own names
-        return
-    driver: Any = connection.connection.driver_connection
-    statement = f"COPY {target} FROM STDIN"
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise DBAPIError(statement, None, error) from error
-
-
-def _values(measure: npt.NDArray[np.generic], kind: str) -> list[Any]:
-    """Python's own numbers, which both drivers take (SQLite's stores NumPy's as bytes), see `_real`."""
-    if kind == "real":
-        return [None if math.isnan(v) else v + 0.0 for v in measure.tolist()]
-    return list(map(bool if kind == "flag" else int, measure.tolist()))
-
-
-def _real(value: float) -> float | None:
-    """A number as both databases give it back: NaN is NULL, and zero has no sign."""
-    return None if math.isnan(value) else value + 0.0
-
-
-def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
-    """INSERT with ON CONFLICT, which each dialect has of its own."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
-
-
-def change(
-    connection: Connection,
-    table: seal.Table,
-    where: ColumnElement[bool],
-    changes: Mapping[str, Any] | Callable[[read.Row], Mapping[str, Any]],
-    **differences: int | Mapping[Any, int],
-) -> None:
-    """Change rows, and their seals by what that makes of them.
-
-    Parameters
-    ----------
-    connection
-        In a writing transaction.
-    table, where
-        Which rows.
-    changes
-        Values by column, or what makes them of a row.
-    differences
-        By seal: what else changes it; of each row by its key, or of all.
-    """
-    names = tuple(sorted({"checksum", *differences}))
-    found = connection.execute(_sealed(table, names).where(where))
-    changed = []
-    for row in found.mappings().all():
-        values = changes(row) if callable(changes) else changes
-        difference = Counter({n: d if isinstance(d, int) else d[row["key"]] for n, d in differences.items()})
-        difference["checksum"] += seal.of_row(table, {**row, **values}) - seal.of_row(table, row)
-        sums = {name: seal.add(row[name], difference[name]) for name in names}
-        changed.append({"key": row["key"], **values, **sums})
-    if changed:
-        connection.execute(_by_key(table), changed)
-
-
-@cache
-def _sealed(table: seal.Table, names: Sequence[str]) -> AnySelect:
-    """Select the key of rows, some of their seals, and what these cover."""
-    seals = [table.__table__.c[name] for name in names]
-    return select(seal.key_of(table).label("key"), *seals, *seal.columns(table))
-
-
-@cache
-def _by_key(table: seal.Table) -> Update:
-    return update(table).where(seal.key_of(table) == bindparam("key"))
-
-
-def seal_rows(connection: Connection, table: seal.Table, where: ColumnElement[bool]) -> None:
-    """Take the seals of rows that were just written."""
-    _store_seals(connection, table, "checksum", seal.checksums(connection, table, where))
-
-
-def _store_seals(connection: Connection, table: seal.Table, column: str, seals: Iterable[seal.Seal]) -> None:
-    values = [{"key": taken.key, column: taken.now} for taken in seals]
-    if values:
-        connection.execute(_by_key(table), values)
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> None:
@@ -719,7 +485,7 @@ def _now(
     """Channels of an image with other background levels and fractions."""
     return {
         name: seal.Channel(
-            _real(level), None, {**before[name].measures, "fraction": _values(fractions, "real")}
+            plain_real(level), None, {**before[name].measures, "fraction": plain(fractions, "real")}
         )
         for name, (level, fractions) in channels.items()
     }

@@ -25,7 +25,7 @@ from hpastore.schema.views import (
 )
 from hpastore.store.clean import verdict_rows
 from hpastore.store.engine import Store
-from hpastore.store.read import Selection
+from hpastore.store.exports import Selection
 from tests.world import exact, measured, put, rows
 
 NAN = float("nan")

@@ -1,0 +1,136 @@
+"""Clean sets as they are stored: their rules, bounds and verdicts, counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, case, func, select
+
+from hpastore.errors import NotFoundError, UsageError
+from hpastore.model import LABEL_NAMES, REASONS
+from hpastore.schema.tables import Cell, CleanRule, CleanSet, CleanSetCell, CleanSetThreshold, Image, Label
+from hpastore.store.read import Row, rows
+
+
+def clean_sets(connection: Connection) -> list[Row]:
+    """Read all clean sets with the numbers of their verdicts, by name and version."""
+    count = {
+        "cells": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id),
+        "clean": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id, CleanSetCell.clean),
+        "rules": select(func.count(func.distinct(CleanRule.position))).where(
+            CleanRule.clean_set_id == CleanSet.id
+        ),
+    }
+    columns = (CleanSet.name, CleanSet.version, CleanSet.created_at, CleanSet.scope, CleanSet.min_green)
+    numbers = (count[name].scalar_subquery().label(name) for name in ("rules", "cells", "clean"))
+    statement = select(*columns, CleanSet.frozen, *numbers)
+    return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
+
+
+def clean_set(connection: Connection, set_id: int) -> Row:
+    """Read the row of a clean set."""
+    return rows(connection, select(CleanSet.__table__).where(CleanSet.id == set_id))[0]
+
+
+def versions(connection: Connection, name: str) -> list[Row]:
+    """Read the rows of all versions of a clean set, oldest first."""
+    statement = select(CleanSet.__table__).where(CleanSet.name == name)
+    return rows(connection, statement.order_by(CleanSet.version))
+
+
+def clean_rules(connection: Connection, set_id: int) -> list[Row]:
+    """Read a clean set's rules in their order."""
+    statement = select(CleanRule.__table__).where(CleanRule.clean_set_id == set_id)
+    return rows(connection, statement.order_by(CleanRule.position, CleanRule.label_id))
+
+
+def clean_bounds(connection: Connection, set_id: int) -> list[Row]:
+    """Read the bounds that a clean set was materialised with."""
+    kept = CleanSetThreshold
+    columns = (kept.rule_id, kept.label_id, kept.n, kept.lower, kept.upper)
+    return rows(connection, select(*columns).where(kept.clean_set_id == set_id))
+
+
+def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
+    """Find a clean set by ``NAME``, its newest version, or ``NAME@VERSION``.
+
+    Returns
+    -------
+    id, name, version
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of this name and version.
+    """
+    stem, at, version = name.partition("@")
+    statement = select(CleanSet.id, CleanSet.name, CleanSet.version).where(CleanSet.name == stem)
+    if at:
+        if not (version.isdecimal() and len(version) < 10):
+            raise UsageError(f"{name}: a version is a number, as in {stem}@1")
+        statement = statement.where(CleanSet.version == int(version))
+    found = connection.execute(statement.order_by(CleanSet.version.desc()).limit(1)).one_or_none()
+    if found is None:
+        raise NotFoundError(f"no clean set {name}; 'hpastore clean list' shows those there are")
+    return found[0], found[1], found[2]
+
+
+def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]]:
+    """Read a clean set's verdicts counted by label, with the bounds of the rule that is shown.
+
+    ``label_id, label, n, lower, upper, cells, clean`` and ``reasons``, the counts by reason.
+    """
+    verdict = (CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason, func.count().label("cells"))
+    counted = select(*verdict).where(CleanSetCell.clean_set_id == set_id)
+    counted = counted.group_by(CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
+    kept = CleanSetThreshold
+    shown = select(kept.label_id, kept.n, kept.lower, kept.upper).join(
+        CleanRule, CleanRule.id == kept.rule_id
+    )
+    shown = shown.where(kept.clean_set_id == set_id, CleanRule.shown)
+    bounds = {row["label_id"]: row for row in rows(connection, shown)}
+    found: dict[int, dict[str, Any]] = {}
+    for label_id, clean, reason, cells in connection.execute(counted.order_by(CleanSetCell.label_id)):
+        bound: Any = bounds.get(label_id, {})
+        row = found.setdefault(
+            label_id,
+            {
+                "label_id": label_id,
+                "label": LABEL_NAMES[label_id],
+                **{name: bound.get(name) for name in ("n", "lower", "upper")},
+                "cells": 0,
+                "clean": 0,
+                "reasons": {},
+            },
+        )
+        row["cells"] += cells
+        row["clean"] += cells * clean
+        if reason is not None:
+            row["reasons"][reason] = cells
+    return list(found.values())
+
+
+def reasons(connection: Connection, set_id: int) -> list[str]:
+    """Read the reasons that a clean set's verdicts have, in the order in which they are asked."""
+    column = CleanSetCell.reason
+    statement = select(column).where(CleanSetCell.clean_set_id == set_id, column.is_not(None)).distinct()
+    found = {str(reason) for reason in connection.execute(statement).scalars()}
+    named = [rule["reason"] for rule in clean_rules(connection, set_id)]
+    order = list(dict.fromkeys([*REASONS[:-1], *(name for name in named if name), REASONS[-1]]))
+    return sorted(found, key=lambda reason: order.index(reason) if reason in order else len(order))
+
+
+def emptied(connection: Connection, set_id: int) -> list[Row]:
+    """Read the images that have verdicts for a label and none that is clean."""
+    cells = func.count().label("cells")
+    statement = (
+        select(Image.name.label("image_name"), CleanSetCell.label_id, Label.name.label("label"), cells)
+        .select_from(CleanSetCell)
+        .join(Cell, Cell.id == CleanSetCell.cell_id)
+        .join(Image)
+        .join(Label, Label.id == CleanSetCell.label_id)
+        .where(CleanSetCell.clean_set_id == set_id)
+        .group_by(Image.name, CleanSetCell.label_id, Label.name)
+        .having(func.count(case((CleanSetCell.clean, 1))) == 0)
+    )
+    return rows(connection, statement.order_by(Image.name, CleanSetCell.label_id))
