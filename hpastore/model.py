@@ -452,13 +452,15 @@ class AnnotatedImage(NamedTuple):
     annotations: tuple[Annotation, ...]
 
 
-def printable(text: str, most: int = 128) -> str:
-    """Escape the control characters of a foreign text, and cut it, for a message.
+def printable(text: str, most: int | None = 128) -> str:
+    """Escape the control characters of a foreign text, and cut it if it is for a message.
 
     What was cut ends in an ellipsis, so that it never reads as another name that is allowed.
     """
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    shown = text if most is None else text[: most + 1]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return shown if most is None or len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def require_share(value: float, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.table import print_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hpastore.clean.select import CleanSetSummary
 
 DRIFTED: Final = 4
@@ -189,8 +193,27 @@ def show_(
         if recipe:
             text = hpastore.clean_set_recipe(store, name)
             show.document({"recipe": text}) if show.settings.json else print(text, end="")
+        elif emptied:
+            show.frame(hpastore.emptied_images(store, name))
         else:
-            show.frame((hpastore.emptied_images if emptied else hpastore.clean_set)(store, name))
+            _show_labels(hpastore.clean_set(store, name))
+
+
+def _show_labels(found: pd.DataFrame) -> None:
+    """Print verdicts by label; as text, the reasons of each in words: as columns no terminal holds them."""
+    if show.settings.json:
+        show.frame(found)
+        return
+    reasons = found.loc[:, "clean":"emptied"].columns[1:-1]
+    told = found.drop(columns=reasons)
+    told["reasons"] = [_counted(counts) for counts in found[reasons].to_dict("records")]
+    show.frame(told)
+    show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean")
+
+
+def _counted(counts: Mapping[Hashable, int]) -> str:
+    most = sorted(counts.items(), key=lambda count: -count[1])
+    return ", ".join(f"{reason} {n:,}" for reason, n in most if n)
 
 
 @app.command("diff")
@@ -338,16 +361,23 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         told = {"value": one.value, "lower": one.lower, "upper": one.upper}
         numbers = (f"{key} {value:.6g}" for key, value in told.items() if value is not None)
         place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
-        print(f"  {' '.join(filter(None, (one.channel, one.measure)))}: {', '.join(numbers)}{place}")
+        print(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
         if one.override:
             print(f"  override: {one.override}")
         rows = [
-            (c.reason, c.channel, c.measure, c.value, c.lower, c.upper, _PASSED[c.passed]) for c in one.checks
+            (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _PASSED[c.passed])
+            for c in one.checks
         ]
-        show.text_table(["rule", "channel", "measure", "value", "lower", "upper", ""], rows)
+        print()
+        print_table(["rule", "measure", "value", "lower", "upper", ""], rows)
+        print()
 
 
 _PASSED = {True: "passes", False: "FAILS", None: "not asked"}
+
+
+def _named(channel: str | None, measure: str | None) -> str:
+    return " ".join(filter(None, (channel, measure)))
 
 
 def _verdict(clean: bool, reason: str | None) -> str:

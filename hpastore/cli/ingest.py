@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.table import print_table
 
 if TYPE_CHECKING:
     from hpastore.clean.drift import Drift
@@ -211,7 +212,7 @@ def status() -> None:
     pairs["background_percentile"] = recipe and recipe["background_percentile"]
     show.lines(pairs)
     if roots:
-        show.text_table(["root", "split", "images"], [tuple(row.values()) for row in roots])
+        print_table(["root", "split", "images"], [tuple(row.values()) for row in roots])
 
 
 def retry(
@@ -295,7 +296,7 @@ def _show_plan(plan: Any) -> None:
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
     rows += [(orphan.name, "orphan", _lacks(orphan)) for orphan in plan.orphans]
     if rows:
-        show.text_table(["image", "what", "why"], sorted(rows))
+        print_table(["image", "what", "why"], sorted(rows))
     of_stored = ("changed", "unmeasured", "relabelled", "gone", "pruned", "returned", "stale")
     kinds = ("new", *of_stored, "rejected", "orphans")
     show.lines({**{kind: len(getattr(plan, kind)) for kind in kinds}, "unchanged": plan.unchanged})

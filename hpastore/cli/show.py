@@ -14,6 +14,8 @@ from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from hpastore.cli.table import as_text, print_table
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -85,7 +87,7 @@ def frame(table: pd.DataFrame) -> None:
     if settings.json:
         document(records(columns, rows))
     else:
-        text_table(columns, rows)
+        print_table(columns, rows)
 
 
 def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -93,32 +95,11 @@ def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows as text; as wide as they are where stdout is no terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(columns):
-        numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        table.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
-
-
-def printable(text: str) -> str:
-    """Text without the control characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def lines(pairs: Mapping[str, Any]) -> None:
     """Print names and values, a line each."""
     width = max(map(len, pairs))
     for name, value in pairs.items():
-        print(f"{name.replace('_', ' '):{width}}  {_cell(value)}")
+        print(f"{name.replace('_', ' '):{width}}  {as_text(value)}")
 
 
 def leave(number: int, how: str) -> NoReturn:
@@ -178,17 +159,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _cell(value: Any) -> str:
-    """One value as text, without the control characters that a terminal would obey."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.6g}"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    return printable(str(value))
 
 
 def _plain(value: Any) -> Any:

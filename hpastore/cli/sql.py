@@ -10,7 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.table import print_table
 from hpastore.errors import UsageError
+from hpastore.model import printable
 
 FORMATS: Final = ("table", "csv", "json")
 
@@ -55,7 +57,7 @@ def sql(
     elif form == "csv":
         _write_csv([answer.columns, *answer.rows])
     else:
-        show.text_table(answer.columns, answer.rows)
+        print_table(answer.columns, answer.rows)
     if answer.cut:
         how = "; --max-rows" if answer.limit == "rows" else f", which take {memory} MiB; --max-memory"
         print(f"hpastore: cut at {len(answer.rows)} rows{how} gives more", file=sys.stderr)
@@ -64,7 +66,7 @@ def sql(
 def _write_csv(rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as CSV; values as they are but on a terminal, which would obey control characters."""
     if sys.stdout.isatty():
-        rows = ([show.printable(v) if isinstance(v, str) else v for v in row] for row in rows)
+        rows = ([printable(v, None) if isinstance(v, str) else v for v in row] for row in rows)
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
 
 

@@ -56,6 +56,20 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
     assert run("--json", "clean", "list").json[1]["frozen"] is True
 
 
+def test_show_says_per_label_why_cells_were_dropped(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "mine", "--recipe", "hpa", "--min-cells", 1)
+    shown = run("clean", "show", "mine")
+    query = "SELECT label, reason, count(*) AS n FROM clean_cell WHERE {} GROUP BY label, reason"
+    counts = run("--json", "sql", query.format("NOT clean")).json
+    assert counts
+    for row in counts:
+        line = next(line for line in shown.out.splitlines() if f"  {row['label']}  " in line)
+        assert f"{row['reason']} {row['n']}" in line.split("  ")[-1].split(", ")
+    clean = sum(row["n"] for row in run("--json", "sql", query.format("clean")).json)
+    assert shown.err == f"{clean} of {clean + sum(r['n'] for r in counts)} verdicts are clean\n"
+
+
 def load_recipe_from(run: Run, folder: Path) -> CleanRecipe:
     path = folder / "said.toml"
     path.write_text(run("clean", "show", "mine", "--recipe").out, encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Tables of text, for people."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import repeat, zip_longest
+from typing import Any, Final
+
+from hpastore.model import printable
+
+_GAP: Final = "  "
+
+_PIECE: Final = re.compile(r"[^ _]*[ _]|[^ _]+")
+"""What a line is folded into."""
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as text; as wide as they are where stdout is no terminal.
+
+    A terminal that is too narrow gets text folded at spaces and underscores; where that is not enough, each
+    row by itself with a column a line.  Not by rich, which takes a minute for 100,000 rows.
+    """
+    names, cells = [printable(name, None) for name in columns], [list(map(as_text, row)) for row in rows]
+    right = [all(isinstance(v, int | float) or v is None for v in column) for column in _columns(rows)]
+    widths = [max(map(_width, column)) for column in _columns([names, *cells])]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+    if cells and _total(widths) > room:
+        least = [max(map(_longest_piece, column)) for column in _columns([names, *cells])]
+        if _total(least) > room:
+            _print_one_by_one(names, cells)
+            return
+        while _total(widths) > room:
+            spare, place = max((width - least[place], place) for place, width in enumerate(widths))
+            widths[place] -= (min(spare, _total(widths) - int(room)) + 1) // 2
+    for row in [names, ["─" * width for width in widths], *cells]:
+        folded = [_fold(text, width) for text, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            line = map(_aligned, parts, widths, right or repeat(False))
+            print(_GAP.join(line).rstrip())
+
+
+def as_text(value: Any) -> str:
+    """Give one value as text, without the control characters that a terminal would obey."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return printable(str(value), None)
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _longest_piece(text: str) -> int:
+    return max((_width(piece.rstrip()) for piece in _PIECE.findall(text)), default=0)
+
+
+def _fold(text: str, width: int) -> list[str]:
+    lines = [""]
+    for piece in _PIECE.findall(text) if _width(text) > width else [text]:
+        if lines[-1] and _width(lines[-1] + piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip(" ") for line in lines]
+
+
+def _aligned(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _print_one_by_one(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows one below the other, a column a line."""
+    width = max(map(_width, names))
+    for number, row in enumerate(rows, 1):
+        print(f"── row {number:,} ──")
+        for name, text in zip(names, row, strict=True):
+            print(_aligned(name, width, right=False), text, sep=_GAP)
