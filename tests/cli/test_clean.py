@@ -56,13 +56,14 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
     assert run("--json", "clean", "list").json[1]["frozen"] is True
 
 
-def test_show_says_per_label_why_cells_were_dropped(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+def test_show_says_per_label_why_cells_were_dropped(run: Run) -> None:
+    run("sample", "data", "-n", 8, "--size", 128)
+    run("ingest", "data", "-j", 1)
     run("clean", "create", "mine", "--recipe", "hpa", "--min-cells", 1)
     shown = run("clean", "show", "mine")
     query = "SELECT label, reason, count(*) AS n FROM clean_cell WHERE {} GROUP BY label, reason"
     counts = run("--json", "sql", query.format("NOT clean")).json
-    assert counts
+    assert len(counts) > len({row["label"] for row in counts}) + 2
     for row in counts:
         line = next(line for line in shown.out.splitlines() if f"  {row['label']}  " in line)
         assert f"{row['reason']} {row['n']}" in line.split("  ")[-1].split(", ")
