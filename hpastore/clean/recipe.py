@@ -10,13 +10,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
 from hpastore.errors import InputError, UsageError
-from hpastore.model import LABEL_NAMES
+from hpastore.kernels.measures import SHAPE_MEASURES
+from hpastore.model import LABEL_NAMES, printable
+from hpastore.reading.files import read_text
 
 _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))
 _BOUND_KEYS: Final = tuple(f.name for f in fields(Bound))
+
+_MOST_BYTES: Final = 2**24
+"""Of a recipe's file."""
 
 
 def shipped() -> list[str]:
@@ -48,12 +53,7 @@ def load_recipe(name: str | Path) -> CleanRecipe:
     """
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise InputError(path, f"cannot be read: {reason}") from error
-        return parse_recipe(text, str(path))
+        return parse_recipe(read_text(path, _MOST_BYTES), str(path))
     if str(name) not in shipped():
         raise UsageError(
             f"no recipe {str(name)!r}; there are {', '.join(shipped())}, or a path of a .toml file"
@@ -77,7 +77,7 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
     """
     try:
         said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, lists in lists in lists
         raise InputError(where, f"is not TOML: {error}") from error
     try:
         return CleanRecipe(**_recipe(said), text=text)
@@ -148,6 +148,12 @@ def _rule(said: Mapping[str, Any]) -> Rule:
     _known("key of a rule", said, _RULE_KEYS)
     if "measure" not in said:
         raise UsageError("a rule has no measure")
+    of_cell = {m.name for m in SHAPE_MEASURES} | set(FLAGS)
+    needless = ["channel"] if said["measure"] in of_cell else []
+    needless += ["lower", "upper"] if said["measure"] in FLAGS else []
+    for key in needless:
+        if key in said:
+            raise UsageError(f"a rule on {said['measure']} has no {key}")
     arguments: dict[str, Any] = {"channel": None, "lower": None, "upper": None}
     for key, value in said.items():
         arguments[key] = _bound(value, key) if key in ("lower", "upper") else _typed(value, str, key)
@@ -163,23 +169,25 @@ def _bound(said: Any, side: str) -> Bound:
 
 def _label(name: str) -> int:
     """Find a label by its number or its name."""
-    if name.isdecimal() and int(name) < len(LABEL_NAMES):
+    if name.isdecimal() and len(name) <= 2 and int(name) < len(LABEL_NAMES):
         return int(name)
     if name in LABEL_NAMES:
         return LABEL_NAMES.index(name)
-    raise UsageError(f"no label {name!r}; there are 0 to {len(LABEL_NAMES) - 1}, or {', '.join(LABEL_NAMES)}")
+    raise UsageError(
+        f"no label {printable(name)!r}; there are 0 to {len(LABEL_NAMES) - 1}, or {', '.join(LABEL_NAMES)}"
+    )
 
 
 def _known(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
     for name in given:
         if name not in allowed:
-            raise UsageError(f"no {what} {name!r}; there are {', '.join(allowed)}")
+            raise UsageError(f"no {what} {printable(name)!r}; there are {', '.join(allowed)}")
 
 
 def _typed(value: Any, kind: type, what: str) -> Any:
     words = {str: "a text", int: "a whole number", dict: "a table", list: "a list"}
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise UsageError(f"{what} takes {words[kind]}, not {value!r}")
+        raise UsageError(f"{what} takes {words[kind]}, not {printable(repr(value))}")
     return value
 
 

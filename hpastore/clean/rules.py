@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from hpastore.errors import UsageError
 from hpastore.kernels.measures import SHAPE_MEASURES, channel_of
-from hpastore.model import LABEL_NAMES, REASONS, require_label, require_share
+from hpastore.model import LABEL_NAMES, REASONS, printable, require_label, require_share
 
 SCOPES: Final = ("single", "all")
 GUARDS: Final = ("report", "keep")
@@ -21,6 +23,20 @@ NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REASON_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 _BRIGHTEST: Final = 255
+
+_MOST_CELLS: Final = 2**31 - 1
+"""As both databases hold `min_cells`."""
+
+_LARGEST: Final = sys.float_info.max
+
+_MOST_TIMES: Final = 1e6
+"""Of a label's median: a product beyond the range of numbers ends every query of PostgreSQL."""
+
+MOST_RULES: Final = 500
+"""Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
+
+COLUMNS: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean", "emptied", "reasons")
+"""What a table of verdicts has beside a column for each reason; none of these is a reason."""
 
 Own = Mapping[str, Sequence[str | None]]
 """The channels of each measure that users added; None is a cell as a whole."""
@@ -57,8 +73,10 @@ class Bound:
             raise UsageError("a bound is one of {percentile = P}, {value = V} and {median = M}")
         kind, number = given[0]
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or (kind != "percentile" and not abs(number) < float("inf")):
-            raise UsageError(f"a bound's {kind} takes a number, not {number!r}")
+        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > _LARGEST:
+            raise UsageError(f"a bound's {kind} takes a number, not {printable(repr(number))}")
+        if kind == "median" and abs(number) > _MOST_TIMES:
+            raise UsageError(f"a bound's median takes a factor up to {_MOST_TIMES:g}, not {number:g}")
         return kind, float(number)
 
 
@@ -126,11 +144,8 @@ class Rule:
         """
         if self.where is not None and self.where not in FLAGS:
             raise UsageError(f"no flag {self.where!r}; there are {', '.join(FLAGS)}")
-        if self.name is not None and (not REASON_PATTERN.fullmatch(self.name) or self.name in REASONS):
-            raise UsageError(
-                f"{self.name!r} cannot be a rule's name; use small letters, digits and '_', "
-                "and none of the reasons that are not rules"
-            )
+        if self.name is not None and not REASON_PATTERN.fullmatch(self.name):
+            raise UsageError(f"{self.name!r} cannot be a rule's name; use small letters, digits and '_'")
         if self.is_flag:
             return replace(self, channel=None, lower=None, upper=None)
         channel = _own_channel(self, own or {})
@@ -199,15 +214,21 @@ class CleanRecipe:
             raise UsageError(f"no guard {self.guard!r}; there are {' and '.join(GUARDS)}")
         if not 0 <= self.min_green <= _BRIGHTEST + 1:
             raise UsageError(f"min green takes a grey level from 0 to {_BRIGHTEST + 1}, not {self.min_green}")
-        if self.min_cells < 0:
-            raise UsageError(f"min cells takes a number of cells, not {self.min_cells}")
+        if not 0 <= self.min_cells <= _MOST_CELLS:
+            raise UsageError(f"min cells takes a number from 0 to {_MOST_CELLS}, not {self.min_cells}")
         for label in self.labels:
             require_label(label)
-        labels = {label: _checked_list(rules, own) for label, rules in sorted(self.labels.items())}
-        return replace(self, rules=_checked_list(self.rules, own), labels=labels)
+        count = len(self.rules) + sum(map(len, self.labels.values()))
+        if count > MOST_RULES:
+            raise UsageError(f"a recipe has up to {MOST_RULES} rules, not {count}")
+        rules = _checked_list(self.rules, own)
+        labels = {}
+        for label, of_label in sorted(self.labels.items()):
+            labels[label] = _checked_list(of_label, own, f" of label {label}")
+        return replace(self, rules=rules, labels=labels)
 
     def lists(self) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
-        """Give each list of rules, with the labels that it is for; None is every label."""
+        """Give each list of rules, with the labels that it is for, if any; None is every label."""
         others = tuple(label for label in range(len(LABEL_NAMES)) if label not in self.labels)
         yield (others if self.labels else None), self.rules
         for label, rules in sorted(self.labels.items()):
@@ -222,7 +243,7 @@ class CleanRecipe:
             for rule in rules:
                 position += 1
                 columns = {**_columns(rule, rules), "position": position, "shown": rule is shown}
-                rows += [{"label_id": label, **columns} for label in labels or (None,)]
+                rows += [{"label_id": label, **columns} for label in ((None,) if labels is None else labels)]
         return rows
 
 
@@ -262,15 +283,25 @@ def _own_channel(rule: Rule, own: Own) -> str | None:
     return rule.channel
 
 
-def _checked_list(rules: Sequence[Rule], own: Own | None) -> tuple[Rule, ...]:
-    checked = tuple(rule.checked(own) for rule in rules)
+def _checked_list(rules: Sequence[Rule], own: Own | None, of_label: str = "") -> tuple[Rule, ...]:
+    checked = []
+    for n, rule in enumerate(rules, 1):
+        try:
+            checked.append(rule.checked(own))
+        except UsageError as error:
+            raise UsageError(
+                f"rule {n}{of_label}, {printable(rule.name or rule.measure)}: {error}"
+            ) from error
     seen: set[str | None] = set()
-    for rule in checked:
+    for n, rule in enumerate(checked, 1):
         reason = reason_of(rule, checked)
+        where = f"rule {n}{of_label}, {rule.name or rule.measure}"
+        if reason in REASONS or reason in COLUMNS:
+            raise UsageError(f"{where}: {reason!r} is no reason for a rule to give; give it another name")
         if reason in seen:
-            raise UsageError(f"two rules would both give the reason {reason!r}; give one another name")
+            raise UsageError(f"{where}: another rule gives the reason {reason!r} too; give it another name")
         seen.add(reason)
-    return checked
+    return tuple(checked)
 
 
 def _shown(rules: Sequence[Rule]) -> Rule | None:

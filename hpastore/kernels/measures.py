@@ -175,6 +175,8 @@ def channel_of(measure: str, channel: str | None) -> str | None:
     if measure not in levels:
         raise UsageError(f"no measure {measure!r}; there are {', '.join([*levels, *shapes])}")
     having = levels[measure].channels
+    if channel is None:
+        raise UsageError(f"{measure} needs a channel: {', '.join(having)}")
     if channel not in having:
         raise UsageError(f"no channel {channel!r} for {measure}; there are {', '.join(having)}")
     return channel

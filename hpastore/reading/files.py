@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from hpastore.errors import RejectedError
+from hpastore.errors import InputError, RejectedError
 from hpastore.model import FileRecord
 
 MAX_FILE_BYTES: Final = 2**28
@@ -62,6 +62,38 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
         reason = f"cannot be read ({error.strerror}); check the file and its permissions"
         raise RejectedError("io", path, reason) from error
     raise RejectedError("changed", path, "changes while it is read; try again when it is complete")
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Read a file of text that a person wrote, or a pipe.
+
+    Parameters
+    ----------
+    path
+    limit
+        Bytes; of more none is read.
+
+    Returns
+    -------
+    str
+        Without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is larger, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise InputError(path, f"has more than {limit:,} bytes; give a smaller file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(path, "cannot be read: it is not UTF-8") from error
 
 
 def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result, bool]:

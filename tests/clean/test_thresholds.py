@@ -137,7 +137,7 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
         (Rule(upper=Bound(value=3)), "takes two percentiles of a measure"),
         (Rule("size"), "no measure 'size'"),
         (Rule(channel="purple"), "no channel 'purple' for fraction; there are red, green, blue, yellow"),
-        (Rule(channel=None), "no channel None"),
+        (Rule(channel=None), "needs a channel: red, green, blue, yellow"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(store: Store, rule: Rule, message: str) -> None:

@@ -56,6 +56,31 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
     assert run("--json", "clean", "list").json[1]["frozen"] is True
 
 
+def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    rules = (
+        f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = {n / 1000}}}\n' for n in range(500)
+    )
+    path.write_text("\ufeff" + "".join(rules), encoding="utf-8")
+    run("ingest", root, "-j", 1, "--limit", 1)
+    assert run("clean", "create", "long", "--recipe", path).code == 0
+    rows = run("--json", "sql", "SELECT clean, live, reason, lower FROM clean_cell").json
+    assert rows
+    assert all(row["clean"] and row["live"] for row in rows)
+
+
+def test_a_recipe_has_rules_for_every_label_and_none_for_all(run: Run, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    of_all = '[[rule]]\nname = "general"\nmeasure = "area"\nlower = {value = 1000000}\n'
+    own = (f'[[label.{n}.rule]]\nname = "own"\nmeasure = "area"\nlower = {{value = 1}}\n' for n in range(19))
+    path.write_text("min_green = 0\n" + of_all + "".join(own), encoding="utf-8")
+    run("ingest", root, "-j", 1)
+    made = run("--json", "clean", "create", "own", "--recipe", path).json
+    assert made["clean"] == made["cells"] > 0
+    assert run("--json", "sql", "SELECT DISTINCT reason FROM clean_rule").json == [{"reason": "own"}]
+    assert len(run("--json", "sql", "SELECT 1 FROM clean_cell").json) == made["cells"]
+
+
 def test_show_says_per_label_why_cells_were_dropped(run: Run) -> None:
     run("sample", "data", "-n", 8, "--size", 128)
     run("ingest", "data", "-j", 1)
@@ -123,8 +148,56 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
             "no flag 'dark'; there are touches_border",
         ),
         ('[[rule]]\nmeasure = "touches_border"\nname = "Border"', 2, "'Border' cannot be a rule's name"),
-        ('[[rule]]\nmeasure = "touches_border"\nname = "dark"', 2, "'dark' cannot be a rule's name"),
-        (2 * '[[rule]]\nmeasure = "touches_border"\n', 2, "would both give the reason 'touches_border'"),
+        ('[[rule]]\nmeasure = "touches_border"\nname = "dark"', 2, "rule 1, dark: 'dark' is no reason for"),
+        *(
+            (
+                f'[[rule]]\nmeasure = "area"\nname = "{name}"\nlower = {{value = 1}}',
+                2,
+                "is no reason for a rule",
+            )
+            for name in ("label", "label_id", "n", "lower", "upper", "cells", "clean", "emptied", "reasons")
+        ),
+        ('[[rule]]\nmeasure = "touches_border"\nupper = {value = 1}', 2, "touches_border has no upper"),
+        ('[[rule]]\nmeasure = "touches_border"\nchannel = "red"', 2, "touches_border has no channel"),
+        ('[[rule]]\nmeasure = "area"\nchannel = "red"\nlower = {value = 1}', 2, "area has no channel"),
+        (
+            '[[rule]]\nmeasure = "fraction"\nlower = {value = 1}',
+            2,
+            "rule 1, fraction: fraction needs a channel",
+        ),
+        (
+            '[[label.3.rule]]\nmeasure = "area"\nlower = {value = 1}\n[[label.3.rule]]\nmeasure = "width"',
+            2,
+            "rule 2 of label 3, width: the rule on width has neither",
+        ),
+        (
+            f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 400}}}',
+            2,
+            "value takes a number, not 1000",
+        ),
+        (f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}', 2, "takes a number, not 1000"),
+        (f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 5000}}}', 1, "is not TOML: "),
+        (f"[label.1{'0' * 5000}]", 2, "no label '1000"),
+        (f"rule = {'[' * 5000}{']' * 5000}", 1, "is not TOML: "),
+        (
+            '[[rule]]\nmeasure = "area"\nlower = {median = 1.7e308}',
+            2,
+            "takes a factor up to 1e+06, not 1.7e+308",
+        ),
+        (f"min_cells = 1{'0' * 20}", 2, "min cells takes a number from 0 to 2147483647"),
+        ("min_cells = 3000000000", 2, "min cells takes a number from 0 to 2147483647"),
+        (
+            "".join(
+                f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = 1}}\n' for n in range(501)
+            ),
+            2,
+            "a recipe has up to 500 rules, not 501",
+        ),
+        (
+            2 * '[[rule]]\nmeasure = "touches_border"\n',
+            2,
+            "rule 2, touches_border: another rule gives the reason",
+        ),
         (
             '[label.19]\n[[label.19.rule]]\nmeasure = "touches_border"',
             2,
