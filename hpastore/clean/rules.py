@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from hpastore.errors import UsageError
+from hpastore.kernels.custom import MOST
 from hpastore.kernels.measures import SHAPE_MEASURES, channel_of
 from hpastore.model import LABEL_NAMES, REASONS, printable, require_label, require_share
 
@@ -26,8 +26,6 @@ _BRIGHTEST: Final = 255
 
 _MOST_CELLS: Final = 2**31 - 1
 """As both databases hold `min_cells`."""
-
-_LARGEST: Final = sys.float_info.max
 
 _MOST_TIMES: Final = 1e6
 """Of a label's median: a product beyond the range of numbers ends every query of PostgreSQL."""
@@ -73,7 +71,7 @@ class Bound:
             raise UsageError("a bound is one of {percentile = P}, {value = V} and {median = M}")
         kind, number = given[0]
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > _LARGEST:
+        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > MOST:
             raise UsageError(f"a bound's {kind} takes a number, not {printable(repr(number))}")
         if kind == "median" and abs(number) > _MOST_TIMES:
             raise UsageError(f"a bound's median takes a factor up to {_MOST_TIMES:g}, not {number:g}")
@@ -272,7 +270,7 @@ def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
 def _own_channel(rule: Rule, own: Own) -> str | None:
     """Say which channel a rule's measure is of."""
     if rule.measure not in own:
-        return channel_of(rule.measure, rule.channel)
+        return channel_of(rule.measure, rule.channel, own)
     channels = own[rule.measure]
     if None in channels:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -12,12 +14,13 @@ from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.model import require_label
-from hpastore.store import clean, read, sets
+from hpastore.store import clean, own, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger(__name__)
 
 _SHOWN: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean")
 
@@ -83,6 +86,7 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
                 f"thresholds takes two percentiles of a measure; {rule.measure} was given others"
             )
         rows = read.thresholds(connection, rule.measure, rule.channel, shares, label)
+        warn_of_gaps(connection, {rule.measure})
     return _frame(rows, ["label_id", "label", "n", "lower", "upper"])
 
 
@@ -265,6 +269,22 @@ def emptied_images(store: Store, name: str) -> pd.DataFrame:
     return _frame(rows, ("image_name", "label_id", "label", "cells"))
 
 
+def warn_of_gaps(connection: Connection, measures: Iterable[str]) -> None:
+    """Say so where not all images have these measures, or not of one recipe: bounds are of a mixture then."""
+    if stale := read.count_stale(connection):
+        logger.warning(
+            "%d images have numbers of another background percentile; 'hpastore remeasure' takes them again",
+            stale,
+        )
+    if outdated := read.outdated(connection):
+        logger.warning("%d images have measures of another version; ingest their roots again", outdated)
+    of_users = {row["name"]: row["version"] for row in own.measures(connection)}
+    for name in sorted(of_users.keys() & set(measures)):
+        if lacking := own.count_lacking(connection, frozenset({(name, of_users[name])})):
+            what = "'hpastore remeasure' or an ingest of their roots gives it to them"
+            logger.warning("%d images lack %s of version %d; %s", lacking, name, of_users[name], what)
+
+
 def _create(
     connection: Connection,
     name: str,
@@ -292,6 +312,8 @@ def _create(
     if not rows:
         raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
     emptied = len(sets.emptied(connection, set_id))
+    lists = (checked.rules, *checked.labels.values())
+    warn_of_gaps(connection, {rule.measure for rules in lists for rule in rules})
     return CleanSetSummary(
         name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows), emptied
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
@@ -49,8 +51,9 @@ def wanted(users: Sequence[UserMeasure]) -> Wanted:
 
 def _load(entry: EntryPoint) -> UserMeasure:
     try:
-        value = entry.load()
-    except Exception as error:  # whatever a foreign module raises
+        with redirect_stdout(sys.stderr):
+            value = entry.load()
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises
         reason = printable(f"{type(error).__name__}: {error}", 300)
         raise MeasureError(_said(entry), f"cannot be loaded ({reason}); mend it, or uninstall it") from error
     if not isinstance(value, UserMeasure):

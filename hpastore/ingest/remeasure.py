@@ -204,8 +204,13 @@ def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
     crops = wanted(users).of_crops
     if crops and (lacking := store.read(lambda connection: own.count_lacking(connection, crops))):
         names = ", ".join(sorted(name for name, _ in crops))
+        failed = store.read(read.count_failures_of_measures)
+        what = f"'hpastore retry' for the {failed} that a measure failed on, then " if failed else ""
         logger.warning(
-            "%d images lack a measure that takes pixels (%s); ingest their roots again", lacking, names
+            "%d images lack a measure that takes pixels (%s); %singest their roots again",
+            lacking,
+            names,
+            what,
         )
 
 
@@ -231,8 +236,8 @@ class _Asked:
             if image_id in images:
                 try:
                     images[image_id] = _values(self.users[name], self.cells[image_id], histograms)
-                except MeasureError as error:
-                    self.failed[image_id] = str(error)
+                except (MeasureError, MemoryError) as error:
+                    self.failed[image_id] = str(error) or f"measure {name}: needs more memory than there is"
                     del images[image_id]
 
 

@@ -8,9 +8,10 @@ store without reading a pixel; and as the functions are foreign, what they raise
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
@@ -23,14 +24,20 @@ from hpastore.errors import MeasureError, UsageError
 from hpastore.kernels.labels import LabelImage
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.shape import Boxes
-from hpastore.model import CHANNELS, printable
+from hpastore.model import CHANNELS, REASONS, printable
 
 Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
 """(K,) float64 by the measure's name and the channel; the channel is None for the cell as a whole."""
 
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
-_OURS: Final = frozenset(measure.name for measure in (*SHAPE_MEASURES, *CHANNEL_MEASURES))
+_OURS: Final = frozenset(
+    (*(measure.name for measure in (*SHAPE_MEASURES, *CHANNEL_MEASURES)), *REASONS, "no_nucleus")
+)
+"""Names that mean something in a recipe and in its verdicts."""
+MOST: Final = 1e300
+"""Of a value: differences and multiples of those below are numbers too."""
+
 _MOST_VERSIONS: Final = 2**31 - 1
 
 
@@ -43,7 +50,8 @@ class UserMeasure:
     Parameters
     ----------
     name
-        1 to 63 small letters, digits and ``_``, a letter first; not that of a measure of hpastore.
+        1 to 63 small letters, digits and ``_``, a letter first; not that of a measure or a
+        reason of hpastore.
     version
         1 or more; another one says that stored numbers are outdated.
     unit
@@ -160,7 +168,7 @@ def _faults(measure: UserMeasure) -> Iterator[str]:
     if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
         yield "a name has 1 to 63 small letters, digits and '_', a letter first"
     if name in _OURS:
-        yield "hpastore has a measure of this name; choose another"
+        yield "the name means something else in hpastore; choose another"
     if type(version) is not int or not 1 <= version <= _MOST_VERSIONS:
         yield f"its version is a whole number from 1 on, not {printable(repr(version))}"
     for field in ("unit", "sentence", "source"):
@@ -203,17 +211,20 @@ def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -
     where = f"cell {mask_id}" + (f" in {channel}" if channel else "")
     function: Any = measure.of_histogram or measure.of_crops
     try:
-        with np.errstate(all="ignore"):  # 0 / 0 is what a user means by NaN
+        # 0 / 0 is what a user means by NaN; and stdout is for what the command says.
+        with np.errstate(all="ignore"), redirect_stdout(sys.stderr):
             value = function(*given)
     except MemoryError:
         raise
-    except Exception as error:  # whatever a foreign function raises
+    except (Exception, SystemExit) as error:  # whatever a foreign function raises
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise MeasureError(measure.name, f"{where}: {printable(reason)}") from error
     number = _number(value)
     if number is None:
         gave = f"{where}: gave {_shown(value)}"
-        raise MeasureError(measure.name, f"{gave}; it must give a finite number, or NaN where it has none")
+        raise MeasureError(
+            measure.name, f"{gave}; it must give a number up to {MOST:g}, or NaN where it has none"
+        )
     return number
 
 
@@ -225,11 +236,11 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """Take a finite real number or NaN of any type; None for anything else."""
+    """Take a real number up to `MOST` or NaN, of any type; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
         number = float(value)
     except OverflowError:
         return None
-    return None if math.isinf(number) else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign
+    return None if abs(number) > MOST else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign

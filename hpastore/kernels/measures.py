@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,7 +145,7 @@ CHANNEL_MEASURES: Final = (
 """Measures of a cell in one channel, in the order of the columns."""
 
 
-def channel_of(measure: str, channel: str | None) -> str | None:
+def channel_of(measure: str, channel: str | None, others: Iterable[str] = ()) -> str | None:
     """Check a measure's name, and say which channel it is of.
 
     Parameters
@@ -152,6 +153,8 @@ def channel_of(measure: str, channel: str | None) -> str | None:
     measure : str
     channel : str or None
         Ignored for a measure of shape.
+    others
+        Names of measures that users added, for the message.
 
     Returns
     -------
@@ -173,7 +176,9 @@ def channel_of(measure: str, channel: str | None) -> str | None:
     if measure in shapes:
         return None
     if measure not in levels:
-        raise UsageError(f"no measure {measure!r}; there are {', '.join([*levels, *shapes])}")
+        raise UsageError(
+            f"no measure {measure!r}; there are {', '.join([*levels, *shapes, *sorted(others)])}"
+        )
     having = levels[measure].channels
     if channel is None:
         raise UsageError(f"{measure} needs a channel: {', '.join(having)}")

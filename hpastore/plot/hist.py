@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from hpastore.clean.select import warn_of_gaps
 from hpastore.errors import UsageError
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.model import LABEL_NAMES, require_label
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import pictures
+from hpastore.store import pictures, read
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def plot_hist(
         chosen = pictures.clean_set_or_newest(connection, clean)
         rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key)
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else None
+        warn_of_gaps(connection, {measure})
     what = f"{channel} {measure}" if channel else measure
     labels = range(len(LABEL_NAMES)) if label is None else [label]
     panels = _panels(labels, rows, _bounds(rules, measure, channel))
@@ -124,7 +126,7 @@ def _channel(connection: Connection, measure: str, channel: str | None) -> tuple
     """Say which channel a measure is of, and its unit."""
     own = pictures.own_units(connection, measure)
     if not own:
-        checked = channel_of(measure, channel)
+        checked = channel_of(measure, channel, read.own_channels(connection))
         return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
     if None in own:
         return None, own[None]
@@ -233,9 +235,10 @@ def _draw(axes: Axes, panel: _Panel, axis: _Axis) -> None:
         axes.set_xscale("log")
     axes.set_xlim(*axis.ends)
     axes.tick_params(length=2)
-    if not panel.cells:
+    if not panel.values.size:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no cell", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        missing = "no value" if panel.cells else "no cell"
+        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
     shown = [panel.values[panel.kept], panel.values[~panel.kept]]
     axes.hist(shown, axis.edges.tolist(), stacked=True, color=[KEPT, DROPPED], linewidth=0)

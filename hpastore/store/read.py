@@ -316,6 +316,12 @@ def failures(connection: Connection) -> list[Row]:
     return rows(connection, select(*columns).order_by(Failure.image_name))
 
 
+def count_failures_of_measures(connection: Connection) -> int:
+    """Count the images that were rejected because a measure of users failed on them."""
+    statement = select(func.count()).select_from(Failure).where(Failure.code == "measure")
+    return int(connection.execute(statement).scalar_one())
+
+
 def own_channels(connection: Connection) -> dict[str, list[str | None]]:
     """Read the channels that each measure which users added was taken in; None is the cell as a whole."""
     statement = select(Measure.name, CellMeasure.channel).join(CellMeasure).distinct()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hpastore
 from hpastore.errors import MeasureError
 from hpastore.ingest import installed
+from hpastore.ingest import remeasure as again
 from tests.cli.conftest import Run
-from tests.world import SHIFT, SPREAD, dataset, install
+from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, write_image
 
 RECIPE = """
 min_green = 0
@@ -78,6 +81,34 @@ def test_thresholds_and_recipes_take_measures_of_users(run: Run, tmp_path: Path)
     }
     assert found == expected
     assert set(expected.values()) == {"no_value", "below_lower", "shifted", None}
+
+
+def test_who_asks_a_store_that_is_half_measured_is_told(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path.cwd() / "own.toml").write_text(RECIPE)
+    commands: list[tuple[object, ...]] = [
+        ("thresholds", "--measure", "spread"),
+        ("clean", "create", "own", "--recipe", "own.toml"),
+        ("plot", "hist", "--measure", "spread", "--out", "hist.png"),
+    ]
+    for command in commands:
+        assert "lack" not in run(*command).err
+    install(monkeypatch)
+    (root / "train.csv").write_text((root / "train.csv").read_text() + "more,0\n")
+    write_image(root, "more", seed=9, mask=draw_mask(3))
+    assert run("ingest", root, "--executor", "serial").code == 0
+    for command in commands:
+        done = run(*command, "--force") if "plot" in command else run(*command)
+        assert done.code == 0
+        assert "warning: 1 images lack spread of version 1; 'hpastore remeasure' or an ingest" in done.err
+    assert "lack" not in run("thresholds").err
+    monkeypatch.setattr(again, "_BATCH", 5)
+    with hpastore.open_store(os.environ["HPASTORE_DB"]) as store:
+        stops = iter([False, True])
+        hpastore.remeasure(store, 0.5, stop=lambda: next(stops, True))
+    for command in (("thresholds",), ("clean", "create", "nb")):
+        assert "4 images have numbers of another background percentile" in run(*command).err
 
 
 def test_plan_says_which_images_lack_a_measure(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,16 @@ def test_measures_of_all_packages_are_loaded_once_by_name(packages: Packages) ->
     assert load_measures() is load_measures()
 
 
+def test_what_a_package_prints_is_not_on_stdout(
+    packages: Packages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages.install(
+        "abc", code="print('welcome')\n" + MODULE.format(function="f", name="own", body="return 0")
+    )
+    assert [measure.name for measure in load_measures()] == ["own"]
+    assert capsys.readouterr() == ("", "welcome\n")
+
+
 def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packages) -> None:
     packages.install("abc")
     packages.install("zoo")
@@ -82,9 +92,13 @@ def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packa
         ("", "cannot be loaded (AttributeError: module 'abc_code' has no attribute 'measure')"),
         ("import nothing_such", "cannot be loaded (ModuleNotFoundError: No module named 'nothing_such')"),
         ("1 / 0", "cannot be loaded (ZeroDivisionError: division by zero)"),
+        ("raise SystemExit(0)", "cannot be loaded (SystemExit: 0)"),
         ("measure = 7", "it is of type int, and must be an hpastore.UserMeasure"),
         ("measure = len", "it is of type builtin_function_or_method, and must be an hpastore.UserMeasure"),
-        (MODULE.format(function="f", name="area", body="return 0"), "hpastore has a measure of this name"),
+        (
+            MODULE.format(function="f", name="area", body="return 0"),
+            "the name means something else in hpastore",
+        ),
     ],
 )
 def test_a_package_without_a_measure_is_refused_by_its_name(packages: Packages, code: str, said: str) -> None:

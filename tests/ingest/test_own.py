@@ -272,8 +272,20 @@ def test_an_image_that_a_measure_fails_on_keeps_none_up_and_is_tried_again(
     assert doctor(store, deep=True) == []
 
 
+def test_a_measure_that_finds_no_memory_fails_on_the_image(
+    store: Store, tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def greedy(counts: Any) -> float:
+        raise MemoryError
+
+    take(store, dataset(tmp_path, 3))
+    install(monkeypatch, replace(SPREAD, of_histogram=greedy))
+    assert remeasure(store).failed == 3
+    assert "measure spread: needs more memory than there is" in caplog.text
+
+
 def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_is_retried(
-    store: Store, tmp_path: Path, monkeypatch: Patch
+    store: Store, tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = dataset(tmp_path, 3)
     take(store, root)
@@ -283,7 +295,13 @@ def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_i
     assert failures(store) == [(A, "measure"), (C, "measure")]
     assert (plan(store, root).work, take(store, root)) == (0, Summary(unchanged=1, rejected=2))
     install(monkeypatch, SHIFT)
+    caplog.clear()
     assert plan(store, root).work == 0
+    assert take(store, root).rejected == 2
+    assert caplog.messages[-1] == (
+        "2 images lack a measure that takes pixels (shift); 'hpastore retry' for the 2 that a measure "
+        "failed on, then ingest their roots again"
+    )
     retry(store)
     assert take(store, root) == Summary(remeasured=2, unchanged=3, images_decoded=2)
     assert failures(store) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_a_division_of_zero_by_zero_is_nan_without_a_warning() -> None:
         math.inf,
         -math.inf,
         np.float64(np.inf),
+        -1.1e300,
         10**400,
         10**5000,
         1j,
@@ -135,7 +137,7 @@ def test_what_is_no_number_is_refused_with_the_measure_and_the_cell(given: Any) 
     with pytest.raises(MeasureError) as refusal:
         of_histograms([own(of_histogram=lambda _: given)], "red", [5], one_cell())
     assert str(refusal.value).startswith("measure own: cell 5 in red: gave ")
-    assert "finite number" in str(refusal.value)
+    assert "a number up to 1e+300" in str(refusal.value)
 
 
 def test_what_a_function_raises_names_the_measure_and_the_cell() -> None:
@@ -157,6 +159,21 @@ def test_what_a_function_raises_is_said_in_one_line_of_bounded_length() -> None:
     assert len(str(refusal.value)) < 300
 
 
+@pytest.mark.parametrize("code", [0, None, "bye"])
+def test_a_function_that_ends_the_program_does_not(code: Any) -> None:
+    with pytest.raises(MeasureError, match=r"^measure own: cell 5 in red: SystemExit"):
+        of_histograms([own(of_histogram=lambda _: sys.exit(code))], "red", [5], one_cell())
+
+
+def test_what_a_function_prints_is_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    def talk(counts: Counts) -> float:
+        print("here I am")
+        return 0.0
+
+    of_histograms([own(of_histogram=talk)], "red", [5], one_cell())
+    assert capsys.readouterr() == ("", "here I am\n")
+
+
 def test_a_lack_of_memory_is_not_the_measures_fault() -> None:
     def fail(counts: Counts) -> float:
         raise MemoryError
@@ -175,8 +192,11 @@ def test_a_lack_of_memory_is_not_the_measures_fault() -> None:
         ({"name": "a" * 64}, "a name has 1 to 63"),
         ({"name": "own\n"}, "a name has 1 to 63"),
         ({"name": None}, "a name has 1 to 63"),
-        ({"name": "area"}, "hpastore has a measure of this name"),
-        ({"name": "correlation"}, "hpastore has a measure of this name"),
+        ({"name": "area"}, "the name means something else in hpastore"),
+        ({"name": "correlation"}, "the name means something else in hpastore"),
+        ({"name": "dark"}, "the name means something else in hpastore"),
+        ({"name": "override_keep"}, "the name means something else in hpastore"),
+        ({"name": "no_nucleus"}, "the name means something else in hpastore"),
         ({"version": 0}, "from 1 on, not 0"),
         ({"version": True}, "from 1 on, not True"),
         ({"version": 1.5}, "from 1 on, not 1.5"),

@@ -69,10 +69,17 @@ def test_a_measure_of_grey_levels_is_of_the_channel_that_is_asked(measure: Measu
             channel_of(measure.name, channel)
 
 
-@pytest.mark.parametrize("channel", [None, "", "purple", "Green"])
-def test_a_measure_of_grey_levels_needs_a_channel_and_says_which_there_are(channel: str | None) -> None:
+@pytest.mark.parametrize("channel", ["", "purple", "Green"])
+def test_a_measure_of_grey_levels_needs_a_channel_and_says_which_there_are(channel: str) -> None:
     with pytest.raises(UsageError, match=r"no channel .*; there are red, green, blue, yellow$"):
         channel_of("fraction", channel)
+    with pytest.raises(UsageError, match=r"^fraction needs a channel: red, green, blue, yellow$"):
+        channel_of("fraction", None)
+
+
+def test_measures_of_users_are_among_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no measure 'aera'; there are .*, area, .*, mine, zoo$"):
+        channel_of("aera", None, ["zoo", "mine"])
 
 
 @pytest.mark.parametrize(
