@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hpastore.clean.explain import explain
     from hpastore.clean.override import (
         Override,
-        export_overrides,
         list_overrides,
         override_cells,
         read_overrides,
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from hpastore.export.images import export_images
     from hpastore.export.manifest import verify
     from hpastore.export.mmdet import export_mmdet
+    from hpastore.export.overrides import export_overrides
     from hpastore.export.sample import make_sample
     from hpastore.export.table import export_csv
     from hpastore.ingest.catalogue import measures
@@ -84,8 +84,7 @@ _HOMES = {
     "clean.drift": ("drift",),
     "clean.explain": ("explain",),
     "clean.override": (
-        *("Override", "override_cells", "undo_overrides", "list_overrides"),
-        *("read_overrides", "export_overrides"),
+        *("Override", "override_cells", "undo_overrides", "list_overrides", "read_overrides"),
     ),
     "clean.recipe": ("load_recipe",),
     "clean.rules": ("Bound", "CleanRecipe", "Rule"),
@@ -100,6 +99,7 @@ _HOMES = {
     "export.images": ("export_images",),
     "export.manifest": ("verify",),
     "export.mmdet": ("export_mmdet",),
+    "export.overrides": ("export_overrides",),
     "export.sample": ("make_sample",),
     "export.table": ("export_csv",),
     "ingest.catalogue": ("measures",),

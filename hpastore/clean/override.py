@@ -9,23 +9,35 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hpastore.errors import InputError, UsageError
-from hpastore.model import MAX_MASK_ID, NAME_PATTERN, printable, require_label
+from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, printable, require_label
+from hpastore.reading.files import read_text
 from hpastore.store import overrides
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger(__name__)
+
 COLUMNS: Final = ("cell", "label_id", "keep", "score", "author", "comment")
 """Header of the CSV."""
+
+_MORE: Final = ("created_at", "attached")
+"""Columns of a list of overrides that are not asked for."""
+
+_MOST_BYTES: Final = 2**28
+"""Of a file: two million decisions."""
+
+_COMMA_SEPARATED: Final = re.compile(r"(^|,)\"?cell\"?(,|\s*$)")
 
 _SCORE_LINE: Final = re.compile(r"(?P<name>\S+)_(?P<id>\d+)\s+(?P<score>\S+)")
 _TRUTH: Final = {"keep": True, "drop": False, "true": True, "false": False, "1": True, "0": False}
@@ -69,7 +81,8 @@ class Override:
         if self.score is not None and not 0 <= self.score <= 1:
             raise UsageError(f"a score goes from 0 to 1, not {self.score:g}")
         name, mask_id = parse_cell(self.cell)
-        return overrides.Decision(name, mask_id, self.label, self.keep, self.score, self.author, self.comment)
+        author, comment = _text(self.author, "author"), _text(self.comment, "comment")
+        return overrides.Decision(name, mask_id, self.label, self.keep, self.score, author, comment)
 
 
 def parse_cell(cell: str) -> tuple[str, int]:
@@ -92,7 +105,7 @@ def parse_cell(cell: str) -> tuple[str, int]:
     return name, number
 
 
-def override_cells(store: Store, decided: Iterable[Override]) -> int:
+def override_cells(store: Store, decided: Iterable[Override], *, skip_unknown: bool = False) -> int:
     """Record what was decided about cells, each in place of what was decided before for its label.
 
     Clean sets that are there stay as they are; `refresh_clean_set` makes a version with the overrides.
@@ -102,6 +115,8 @@ def override_cells(store: Store, decided: Iterable[Override]) -> int:
     store : Store
     decided : iterable of Override
         Written together, or none of them.
+    skip_unknown : bool
+        Whether those about cells that the store has not are left out; a warning counts them.
 
     Returns
     -------
@@ -113,26 +128,29 @@ def override_cells(store: Store, decided: Iterable[Override]) -> int:
     UsageError
         If one makes no sense.
     NotFoundError
-        If the store has no such cell.
+        If the store has not all of these cells.
     """
     decisions = [one.checked() for one in decided]
     now = datetime.now(UTC)
-    return store.write(lambda connection: overrides.write_overrides(connection, decisions, now))
+    return store.write(lambda connection: overrides.write_overrides(connection, decisions, now, skip_unknown))
 
 
 def undo_overrides(
-    store: Store, cells: Sequence[str], *, label: int | None = None, every: bool = True
+    store: Store, cells: Sequence[str], *, label: int | None = None, every: bool = True, lost: bool = False
 ) -> int:
-    """Forget what was decided about cells, those too that are gone.
+    """Forget what was decided about cells.
 
     Parameters
     ----------
     store : Store
     cells : sequence of str
-        ``NAME:ID``.
+        ``NAME:ID``.  What was decided about a cell that was called so and is lost is forgotten if nothing
+        was about one that is there.
     label : int, optional
         With `every` false, only what was decided for this label, or for every label if None.
     every : bool
+    lost : bool
+        Only what was decided about cells that are lost.
 
     Returns
     -------
@@ -140,7 +158,8 @@ def undo_overrides(
         Number of overrides deleted.
     """
     named = [parse_cell(cell) for cell in cells]
-    return store.write(lambda connection: overrides.delete_overrides(connection, named, label, every=every))
+    of_label = [] if every else [label]
+    return store.write(lambda connection: overrides.delete_overrides(connection, named, of_label, lost=lost))
 
 
 def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:
@@ -169,7 +188,7 @@ def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:
     return frame.astype({"label_id": "Int64", "score": "float64"})
 
 
-def read_overrides(path: Path, *, first_id: int = 1, keep_from: float = 0.5) -> list[Override]:
+def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.5) -> list[Override]:
     """Read overrides from a CSV, or from the lines ``IMAGE_CELL SCORE`` that people have.
 
     Parameters
@@ -187,14 +206,18 @@ def read_overrides(path: Path, *, first_id: int = 1, keep_from: float = 0.5) -> 
     InputError
         If the file cannot be read, with the line that is wrong and what it may be.
     """
+    path = Path(path)
+    text = read_text(path, _MOST_BYTES)
+    first = text.partition("\n")[0].lower()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(path, f"cannot be read: {reason}") from error
-    header = next(csv.reader(io.StringIO(text, newline="")), [])
-    if "cell" in header:
-        return list(_from_csv(path, text))
+        if _COMMA_SEPARATED.search(first):
+            return list(_from_csv(path, text))
+    except csv.Error as error:
+        raise InputError(path, f"is no CSV: {error}; look for a quote that is not closed") from error
+    if "cell" in re.split(r"\W+", first):
+        raise InputError(
+            path, f"has another header than {','.join(COLUMNS)}, of which cell and keep are needed"
+        )
     return [
         _from_line(path, n, line, first_id, keep_from)
         for n, line in enumerate(text.splitlines(), start=1)
@@ -202,56 +225,70 @@ def read_overrides(path: Path, *, first_id: int = 1, keep_from: float = 0.5) -> 
     ]
 
 
-def export_overrides(store: Store, path: Path, *, force: bool = False) -> int:
-    """Write all overrides as a CSV that `read_overrides` reads.
-
-    Returns
-    -------
-    int
-        Number of overrides.
-
-    Raises
-    ------
-    InputError
-        If there is such a file, and `force` is false, or it cannot be written.
-    """
-    frame = list_overrides(store)
-    frame["keep"] = frame["keep"].map({True: "keep", False: "drop"})
-    try:
-        with path.open("w" if force else "x", encoding="utf-8", newline="") as file:
-            frame[list(COLUMNS)].to_csv(file, index=False, lineterminator="\n")
-    except FileExistsError as error:
-        raise InputError(path, "is there already; --force replaces it") from error
-    except OSError as error:
-        raise InputError(path, f"cannot be written: {error.strerror}") from error
-    return len(frame)
-
-
-def _from_csv(path: Path, text: str) -> Iterable[Override]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    unknown = [name for name in rows.fieldnames or () if name not in (*COLUMNS, "created_at", "attached")]
-    if unknown or "keep" not in (rows.fieldnames or ()):
-        what = f"has no column {unknown[0]!r}" if unknown else "needs the column keep"
-        raise InputError(path, f"{what}; its header may have {', '.join(COLUMNS)}")
+def _from_csv(path: Path, text: str) -> Iterator[Override]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(rows)
+    unknown = [name for name in header if name not in (*COLUMNS, *_MORE)]
+    missing = [name for name in ("cell", "keep") if name not in header]
+    twice = [name for name in header if header.count(name) > 1]
+    for names, what in ((unknown, "no column may be"), (missing, "it lacks"), (twice, "there are two of")):
+        if names:
+            fault = f"{what} {printable(names[0])!r}; its header may have {', '.join(COLUMNS)}"
+            raise InputError(path, fault)
+    lost = 0
     for row in rows:
-        line = rows.line_num
-        label, score = row.get("label_id") or None, row.get("score") or None
-        keep = _TRUTH.get((row["keep"] or "").strip().lower())
+        if not row:
+            continue
+        where = f"line {rows.line_num}"
+        if len(row) != len(header):
+            fault = f"has {len(row)} values where the header has {len(header)}; quote commas in a text"
+            raise InputError(path, f"{where}: {fault}")
+        said = dict(zip(header, row, strict=True))
+        for name in said.keys() - {"author", "comment"}:
+            said[name] = said[name].strip()
+        keep = _TRUTH.get(said["keep"].lower())
         if keep is None:
-            raise InputError(path, f"line {line}: keep is one of {', '.join(_TRUTH)}, not {row['keep']!r}")
+            raise InputError(path, f"{where}: keep is one of {', '.join(_TRUTH)}, not {said['keep']!r}")
+        if said.get("attached", "").lower() == "false":
+            lost += 1  # of a cell of an older mask: what is called so now is another
+            continue
         try:
+            label, score = said.get("label_id") or None, said.get("score") or None
             override = Override(
-                (row["cell"] or "").strip(),
+                said["cell"],
                 keep,
-                None if label is None else int(label),
+                None if label is None else _label(label),
                 None if score is None else float(score),
-                row.get("author") or None,
-                row.get("comment") or None,
+                said.get("author") or None,
+                said.get("comment") or None,
             )
             override.checked()
         except (ValueError, UsageError) as error:
-            raise InputError(path, f"line {line}: {error}") from error
+            raise InputError(path, f"{where}: {error}") from error
         yield override
+    if lost:
+        logger.warning("%s: %d decisions about cells that were lost are left out", path, lost)
+
+
+def _label(text: str) -> int:
+    """Find a label by its name or its number, be that written as 3.0."""
+    if text in LABEL_NAMES:
+        return LABEL_NAMES.index(text)
+    number = re.fullmatch(r"(\d{1,2})(\.0*)?", text)
+    if number is None:
+        raise UsageError(f"no label {printable(text)!r}; ids go from 0 to {len(LABEL_NAMES) - 1}")
+    return int(number[1])
+
+
+def _text(text: str | None, what: str) -> str | None:
+    """Bring a text to what both databases and a CSV hold: UTF-8 without NUL, lines that end in LF."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the {what} is not UTF-8") from None
+    if "\0" in (text or ""):
+        raise UsageError(f"the {what} has a NUL in it")
+    return text and text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _from_line(path: Path, n: int, line: str, first_id: int, keep_from: float) -> Override:

@@ -11,6 +11,7 @@ import typer
 
 from hpastore.cli import show
 from hpastore.cli.table import print_table
+from hpastore.model import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +146,10 @@ def freeze(
 
     with show.open_store() as store:
         hpastore.freeze_clean_set(store, name, frozen=not undo)
+    if show.settings.json:
+        show.document({"clean_set": name, "frozen": not undo})
+    else:
+        print(f"{name} {'follows new data again' if undo else 'keeps its thresholds'}")
 
 
 @app.command("drop")
@@ -269,6 +274,9 @@ def override(
         bool | None, typer.Option("--keep/--drop", help="Clean or not, whatever the rules say.")
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Forget what was decided about them.")] = False,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="With --undo: only about cells that are lost.")
+    ] = False,
     label: Annotated[int | None, typer.Option(help="Only for this label, 0..18.", metavar="L")] = None,
     score: Annotated[float | None, typer.Option(help="How sure, 0..1.", metavar="S")] = None,
     comment: Annotated[str | None, typer.Option(help="Why.", metavar="TEXT")] = None,
@@ -282,9 +290,11 @@ def override(
 
     if undo == (keep is not None):
         raise hpastore.UsageError("say one of --keep, --drop and --undo")
+    if lost and not undo:
+        raise hpastore.UsageError("--lost goes with --undo")
     with show.open_store() as store:
         if keep is None:
-            n = hpastore.undo_overrides(store, cells, label=label, every=label is None)
+            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, lost=lost)
         else:
             decided = (hpastore.Override(c, keep, label, score, author, comment) for c in cells)
             n = hpastore.override_cells(store, decided)
@@ -314,6 +324,9 @@ def override_import(
     keep_from: Annotated[
         float, typer.Option(help="In lines: score from which on a cell is kept.", min=0, max=1)
     ] = 0.5,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out what is about cells that the store has not.")
+    ] = False,
 ) -> None:
     """Read what was decided about cells from a file: all of it, or nothing.
 
@@ -323,7 +336,7 @@ def override_import(
 
     decided = hpastore.read_overrides(path, first_id=first_id, keep_from=keep_from)
     with show.open_store() as store:
-        _overridden(hpastore.override_cells(store, decided), "written")
+        _overridden(hpastore.override_cells(store, decided, skip_unknown=skip_unknown), "written")
 
 
 @app.command("override-export")
@@ -363,7 +376,7 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
         print(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
         if one.override:
-            print(f"  override: {one.override}")
+            print(f"  override: {printable(one.override, None)}")
         rows = [
             (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _PASSED[c.passed])
             for c in one.checks

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select
 
 from hpastore.errors import NotFoundError
 from hpastore.failpoints import reach
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 SAME_CELL: Final = 0.7
 """Intersection over union from which on two masks are of one cell; above a half, a cell has one such."""
+
+
+_SAID: Final = 5
+"""So many unknown cells are named."""
 
 
 class Decision(NamedTuple):
@@ -39,8 +44,20 @@ _DELETE: Final = delete(CellOverride).where(
 )
 
 
-def write_overrides(connection: Connection, decisions: Sequence[Decision], now: Any) -> int:
+def write_overrides(
+    connection: Connection, decisions: Sequence[Decision], now: Any, skip_unknown: bool = False
+) -> int:
     """Record decisions, each in place of what was decided before about its cell and label.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    decisions
+    now
+        When they were made.
+    skip_unknown
+        Whether those about cells that the store has not are left out, with a warning.
 
     Returns
     -------
@@ -50,14 +67,21 @@ def write_overrides(connection: Connection, decisions: Sequence[Decision], now: 
     Raises
     ------
     NotFoundError
-        If the store has no such cell; nothing is written.
+        If the store has not all of these cells; nothing is written.
     """
     cells = _cells(connection, {d.image_name for d in decisions})
+    unknown = dict.fromkeys(d[:2] for d in decisions if d[:2] not in cells)
+    if unknown:
+        some = ", ".join(f"{name}:{mask_id}" for name, mask_id in islice(unknown, _SAID))
+        others = f" and {len(unknown) - _SAID:,} more" if len(unknown) > _SAID else ""
+        if not skip_unknown:
+            raise NotFoundError(f"the store has no cell {some}{others}; nothing was written")
+        logger.warning("the store has no cell %s%s; what was decided about them is left out", some, others)
     rows = {}
     for d in decisions:
-        cell = cells.get((d.image_name, d.mask_id))
+        cell = cells.get(d[:2])
         if cell is None:
-            raise NotFoundError(f"no cell {d.image_name}:{d.mask_id}; cells are named NAME:ID")
+            continue
         columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
         row = {**d._asdict(), **columns, "cell_id": cell.id}
         rows[cell.id, d.label_id] = {**row, "checksum": seal.of_row(CellOverride, row)}
@@ -69,9 +93,13 @@ def write_overrides(connection: Connection, decisions: Sequence[Decision], now: 
 
 
 def delete_overrides(
-    connection: Connection, cells: Iterable[tuple[str, int]], label_id: int | None, *, every: bool
+    connection: Connection,
+    cells: Iterable[tuple[str, int]],
+    labels: Sequence[int | None] = (),
+    *,
+    lost: bool = False,
 ) -> int:
-    """Forget what was decided about cells, whether they are there or not.
+    """Forget what was decided about cells; about lost ones if nothing was about one that is there.
 
     Parameters
     ----------
@@ -79,8 +107,10 @@ def delete_overrides(
         In a writing transaction.
     cells
         Image's name and mask id.
-    label_id, every
-        What was decided for this label, or for every label if None; all that was if `every`.
+    labels
+        What was decided for these, where None is every label; all that was if there is none.
+    lost
+        Only what was decided about cells that are lost.
 
     Returns
     -------
@@ -90,8 +120,11 @@ def delete_overrides(
     deleted = 0
     for image_name, mask_id in cells:
         of_cell = [CellOverride.image_name == image_name, CellOverride.mask_id == mask_id]
-        of_label = [] if every else [CellOverride.label_id.is_not_distinct_from(label_id)]
-        deleted += connection.execute(delete(CellOverride).where(*of_cell, *of_label)).rowcount
+        if labels:
+            of_cell.append(or_(*(CellOverride.label_id.is_not_distinct_from(label) for label in labels)))
+        attached = CellOverride.cell_id.is_not(None)
+        of_name = 0 if lost else connection.execute(delete(CellOverride).where(*of_cell, attached)).rowcount
+        deleted += of_name or connection.execute(delete(CellOverride).where(*of_cell, ~attached)).rowcount
     return deleted
 
 

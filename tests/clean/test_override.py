@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 from sqlalchemy import update
 
+from hpastore.clean import override as module
 from hpastore.clean.override import (
     Override,
-    export_overrides,
     list_overrides,
     override_cells,
     parse_cell,
@@ -21,7 +21,8 @@ from hpastore.clean.override import (
 )
 from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.select import create_clean_set, refresh_clean_set
-from hpastore.errors import InputError, NotFoundError, UsageError
+from hpastore.errors import ExportError, InputError, NotFoundError, UsageError
+from hpastore.export.overrides import export_overrides
 from hpastore.kernels.measure import measure
 from hpastore.kernels.synthetic import draw_field
 from hpastore.model import Measured
@@ -105,6 +106,19 @@ def test_undo_forgets_for_a_label_or_all(store: Store) -> None:
     assert list_overrides(store).empty
 
 
+def test_cells_that_the_store_has_not_are_named_or_left_out(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, measured("a", (0,)))
+    decided = [Override("a:1", keep=True), *(Override(f"a:{n}", keep=False) for n in range(20, 28))]
+    some = "the store has no cell a:20, a:21, a:22, a:23, a:24 and 3 more; "
+    with pytest.raises(NotFoundError, match=f"^{some}nothing was written$"):
+        override_cells(store, decided)
+    assert list_overrides(store).empty
+    assert override_cells(store, decided, skip_unknown=True) == 1
+    assert caplog.messages == [f"{some}what was decided about them is left out"]
+
+
 @pytest.mark.parametrize(
     ("override", "error", "message"),
     [
@@ -114,6 +128,8 @@ def test_undo_forgets_for_a_label_or_all(store: Store) -> None:
         (Override("a:0", keep=True), UsageError, "NAME:ID"),
         (Override("a:1", keep=True, label=19), UsageError, "no label 19"),
         (Override("a:1", keep=True, score=1.5), UsageError, "a score goes from 0 to 1, not 1.5"),
+        (Override("a:1", keep=True, comment="a\0b"), UsageError, "the comment has a NUL in it"),
+        (Override("a:1", keep=True, author="\udcff"), UsageError, "the author is not UTF-8"),
     ],
 )
 def test_of_overrides_of_which_one_is_none_nothing_is_written(
@@ -259,9 +275,72 @@ def test_what_is_exported_reads_back(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "decided.csv"
     assert export_overrides(store, out) == 3
     assert sorted(read_overrides(out), key=repr) == sorted(decided, key=repr)
-    with pytest.raises(InputError, match="is there already; --force replaces it"):
-        export_overrides(store, out)
+    with pytest.raises(ExportError, match="exists; choose another name, or replace it with --force"):
+        export_overrides(store, str(out))
     assert export_overrides(store, out, force=True) == 3
+    assert list(tmp_path.glob("*decided*")) == [out]
+
+
+def test_any_comment_reads_back_with_its_lines_ended_alike(store: Store, tmp_path: Path) -> None:
+    put(store, measured("a", (0,)))
+    said = [
+        "a\rb",
+        "a\r\nb\n",
+        ' "quoted", and more',
+        "=1+1",
+        "\t",
+        "-",
+        "\x1b[31m",
+        "\N{GREEK SMALL LETTER MU}",
+    ]
+    for comment in said:
+        override_cells(store, [Override("a:1", keep=True, comment=comment)])
+        export_overrides(store, tmp_path / "o.csv", force=True)
+        (back,) = read_overrides(str(tmp_path / "o.csv"))
+        assert back.comment == comment.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def test_a_decision_about_a_lost_cell_is_not_taken_for_one_about_its_namesake(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = np.zeros((4, 12), np.int64)
+    mask[:, 1:4], mask[:, 6:11] = 1, 2
+    put(store, drawn(mask))
+    override_cells(
+        store, [Override("a:1", keep=False, comment="two cells"), Override("a:2", keep=True, comment="good")]
+    )
+    put(store, drawn((mask == 2).astype(np.int64)))
+    before = list_overrides(store)
+    assert sorted(zip(before["cell"], before["comment"], before["attached"], strict=True)) == [
+        ("a:1", "good", True),
+        ("a:1", "two cells", False),
+    ]
+    assert export_overrides(store, tmp_path / "o.csv") == 2
+    caplog.clear()
+    read = read_overrides(tmp_path / "o.csv")
+    assert [o.comment for o in read] == ["good"]
+    assert "1 decisions about cells that were lost are left out" in caplog.text
+    override_cells(store, read)
+    assert list_overrides(store)["comment"].tolist() == ["two cells", "good"]
+    assert undo_overrides(store, ["a:1"]) == 1
+    assert list_overrides(store)["comment"].tolist() == ["two cells"]
+    override_cells(store, read)
+    assert undo_overrides(store, ["a:1"], lost=True) == 1
+    assert list_overrides(store)["comment"].tolist() == ["good"]
+    assert undo_overrides(store, ["a:1"], lost=True) == 0
+    put(store, drawn(np.zeros_like(mask)))
+    assert undo_overrides(store, ["a:1"]) == 1
+    assert list_overrides(store).empty
+
+
+def test_a_csv_of_another_program_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    text = "created_at,cell,label_id,keep,comment\r\nnow,a:1,3.0,1,\r\n\r\n,a:2,Cytosol,False,x\r\n"
+    path.write_bytes(("\ufeff" + text).encode())
+    assert read_overrides(path) == [
+        Override("a:1", keep=True, label=3),
+        Override("a:2", keep=False, label=16, comment="x"),
+    ]
 
 
 def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
@@ -282,12 +361,26 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
         ("a_1 0.5\na_0 0.5\n", r"line 2, 'a_0 0.5': 'a:0' is no cell"),
         ("a_1 nan\n", "line 1, 'a_1 nan': a score goes from 0 to 1"),
         ("a_1 x\n", "could not convert"),
-        ("cell,kept\na:1,1\n", "has no column 'kept'; its header may have cell, label_id, keep"),
-        ("cell,score\na:1,1\n", "needs the column keep"),
+        ("cell,kept\na:1,1\n", "no column may be 'kept'; its header may have cell, label_id, keep"),
+        ("cell,score\na:1,1\n", "it lacks 'keep'"),
+        ("cell,keep,keep\na:1,1,0\n", "there are two of 'keep'"),
+        ("Cell,Keep\na:1,1\n", "no column may be 'Cell'"),
+        (
+            "cell;keep\na:1;1\n",
+            "has another header than cell,label_id,keep,score,author,comment, of which cell",
+        ),
+        ("keep\tcell\n1\ta:1\n", "has another header than"),
+        ('cell,keep,comment\na:1,keep,"two\na:2,drop,b\n', "is no CSV: unexpected end of data"),
+        ('cell,keep,comment\na:1,keep,"a"b\n', "is no CSV: "),
+        ("cell,keep,comment\na:1,keep,two cells, merged\n", "line 2: has 4 values where the header has 3"),
+        ("cell,keep,comment\na:1,keep\n", "line 2: has 2 values where the header has 3"),
+        (f"cell,keep,comment\na:1,keep,{'x' * 140_000}\n", "is no CSV: field larger than"),
+        ("cell,keep,comment\na:1,keep,a\0b\n", "line 2: the comment has a NUL|line contains NUL"),
         ("cell,keep\na:1,perhaps\n", "line 2: keep is one of keep, drop, true, false, 1, 0, not 'perhaps'"),
         ("cell,keep,label_id\na:1,keep,20\n", "line 2: no label 20"),
         ("cell,keep,score\na:1,keep,2\n", "line 2: a score goes from 0 to 1, not 2"),
-        ("cell,keep,label_id\na:1,keep,x\n", "line 2: invalid literal"),
+        ("cell,keep,label_id\na:1,keep,x\n", "line 2: no label 'x'; ids go from 0 to 18"),
+        ("cell,keep,label_id\na:1,keep,3.5\n", "line 2: no label '3.5'"),
     ],
 )
 def test_of_a_file_with_a_bad_line_it_is_said_which(tmp_path: Path, text: str, message: str) -> None:
@@ -297,6 +390,12 @@ def test_of_a_file_with_a_bad_line_it_is_said_which(tmp_path: Path, text: str, m
         read_overrides(path)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_overrides(tmp_path / "none")
+
+
+def test_a_file_without_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 2**16)
+    with pytest.raises(InputError, match="has more than 65,536 bytes"):
+        read_overrides("/dev/zero")
 
 
 def test_cells_names_come_apart() -> None:

@@ -262,6 +262,10 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     text = run("explain", cell).out
     assert "mine@2, Nucleoplasm: not clean, override_drop" in text
     assert "override: drop: two cells" in text
+    run("clean", "override", cell, "--drop", "--comment", "a\x1b[2J\nmine@9, Cytosol: clean")
+    forged = run("explain", cell).out
+    assert "override: drop: a\\x1b[2J\\nmine@9, Cytosol: clean\n" in forged
+    run("clean", "override", cell, "--drop", "--comment", "two cells", "--score", 0.1)
 
     out = tmp_path / "decided.csv"
     assert run("clean", "override-export", out).out == "1 override exported\n"
@@ -276,7 +280,8 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     assert run("--json", "clean", "overrides", "--lost").json == []
     assert "keep" in run("clean", "overrides").out
 
-    assert run("clean", "freeze", "mine").code == 0
+    assert run("--json", "clean", "freeze", "mine").json == {"clean_set": "mine", "frozen": True}
+    assert run("clean", "freeze", "mine").out == "mine keeps its thresholds\n"
     assert [row["frozen"] for row in run("--json", "clean", "list").json] == [False, True]
     run("clean", "freeze", "mine", "--undo")
     assert run("clean", "drop", "mine@1").out == "1 version of mine dropped\n"

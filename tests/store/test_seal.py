@@ -198,7 +198,7 @@ class World:
             "drop": lambda: clean_sets.drop(self.connection, [self.a_set()]),
             "decide": self.decide,
             "measure": self.measure,
-            "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)], None, every=True),
+            "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)]),
         }
 
     def now(self) -> Any:

@@ -1,0 +1,48 @@
+"""What people decided about cells, as a CSV."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from hpastore.clean.override import COLUMNS
+from hpastore.export.output import whole_file
+from hpastore.store.engine import Store
+from hpastore.store.overrides import overrides
+
+
+def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> int:
+    """Write all overrides as a CSV that `read_overrides` reads.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+    force : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    int
+        Number of overrides; the column ``attached`` is false of those whose cell the store has no more.
+
+    Raises
+    ------
+    ExportError
+        If the file exists or cannot be written.
+    """
+    path = Path(path)
+    with store.reading() as connection:
+        rows = overrides(connection)
+    with (
+        whole_file(path, force=force) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, "attached"])
+        for row in rows:
+            keep, attached = "keep" if row["keep"] else "drop", "true" if row["attached"] else "false"
+            told = (row[name] for name in ("score", "author", "comment"))
+            cell = f"{row['image_name']}:{row['mask_id']}"
+            writer.writerow([cell, row["label_id"], keep, *told, attached])
+    return len(rows)
