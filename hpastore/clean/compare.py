@@ -49,8 +49,8 @@ class _Side:
     rules: Mapping[tuple[int, str], tuple[Any, ...]]
     """What the rule behind a label's reason says; without its place and name."""
     bounds: Mapping[tuple[int, str], tuple[float | None, float | None]]
-    replaced: frozenset[str]
-    """Images of which it has former verdicts."""
+    judged: Mapping[str, set[int]]
+    """By image that has a difference, the labels under which it has verdicts."""
 
 
 def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
@@ -79,8 +79,8 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     with store.reading() as connection:
         ids = [sets.find_clean_set(connection, name)[0] for name in (a, b)]
         verdicts = clean.differing(connection, *ids)
-        sides = [_side(connection, set_id) for set_id in ids]
         names = {key[0] for found in verdicts for key in found}
+        sides = [_side(connection, set_id, names) for set_id in ids]
         images = clean.image_facts(connection, names)
     frame = pd.DataFrame(list(_differences(verdicts, sides, images)), columns=list(_COLUMNS))
     return frame.sort_values(["change", "cause", "cell", "label_id"], ignore_index=True)
@@ -113,7 +113,7 @@ def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: read
     """Name why the verdicts of a pair differ, of which one may be missing."""
     if pair[0] is None or pair[1] is None:
         missing = 0 if pair[0] is None else 1
-        return _absence(key, pair[1 - missing], sides[missing], sides[1 - missing], image)
+        return _absence(key, sides[missing], sides[1 - missing], image)
     if pair[0].former != pair[1].former:
         return "image_changed"
     reasons = [one.reason or "" for one in pair if one is not None]
@@ -125,22 +125,22 @@ def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: read
     return _by_rule(key[2], reasons[unclean], sides[unclean], sides[1 - unclean])
 
 
-def _absence(key: Key, there: Verdict | None, lacks: _Side, has: _Side, image: read.Row | None) -> str:
-    """Name why a set has no verdict on a cell for a label where another has one."""
-    former = there is not None and there.former
-    if image is None or image["gone_at"] is not None:
-        return "image_gone"
-    if former or key[0] in lacks.replaced:
-        return "image_changed"
-    made = lacks.row["created_at"]
-    if image["ingested_at"] > made:
-        return "new_image"
-    relabelled = image["relabelled_at"]
-    if relabelled is not None and relabelled > min(made, has.row["created_at"]):
+def _absence(key: Key, lacks: _Side, has: _Side, image: read.Row | None) -> str:
+    """Name why a set has no verdict on a cell for a label where another has one.
+
+    By what both sets say of the image, which does not change when the image does later.
+    """
+    name, _, label = key
+    if judged := lacks.judged.get(name):
+        return "image_changed" if label in judged else "relabelled"
+    made = (lacks.row["created_at"], has.row["created_at"])
+    relabelled = image and image["relabelled_at"]
+    if relabelled and min(made) < relabelled <= max(made):
         return "relabelled"
-    if lacks.row["scope"] != has.row["scope"] and image["label_count"] > 1:
+    if lacks.row["scope"] != has.row["scope"] and len(has.judged[name]) > 1:
         return "rule_changed"
-    return "image_gone"
+    came = image is None or image["ingested_at"] > made[0]
+    return "new_image" if came and made[0] < made[1] else "image_gone"
 
 
 def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
@@ -150,8 +150,9 @@ def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
     key = (label, {"above_upper": "below_lower"}.get(reason, reason))
     rule = unclean.rules.get(key)
     if rule is None:  # no_background, no_value, no_threshold: of the rules together
-        same = set(unclean.rules.items()) == set(other.rules.items())
-        return "threshold_moved" if same else "rule_changed"
+        if set(unclean.rules.items()) != set(other.rules.items()):
+            return "rule_changed"
+        return "threshold_moved" if reason == "no_threshold" else "remeasured"
     twin = next((k for k, r in other.rules.items() if k[0] == label and r == rule), None)
     if twin is None:
         return "rule_changed"
@@ -161,7 +162,7 @@ def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
     return "threshold_moved" if unclean.bounds.get(key) != other.bounds.get(twin) else "remeasured"
 
 
-def _side(connection: Any, set_id: int) -> _Side:
+def _side(connection: Any, set_id: int, names: set[str]) -> _Side:
     row = sets.clean_set(connection, set_id)
     rules, bounds = sets.clean_rules(connection, set_id), sets.clean_bounds(connection, set_id)
     by_id = {rule["id"]: rule for rule in rules}
@@ -180,4 +181,4 @@ def _side(connection: Any, set_id: int) -> _Side:
         )
         for bound in bounds
     }
-    return _Side(row, said, kept, frozenset(clean.replaced_images(connection, set_id)))
+    return _Side(row, said, kept, clean.labels_judged(connection, set_id, names))

@@ -24,6 +24,8 @@ class Drift:
         Verdicts that would turn, from clean to not clean or back.
     unjudged
         Cells, for each label, that are in its scope and that it has no verdict on.
+    left
+        Verdicts that would be no more: the image is gone or has other labels, or the cell is no more.
     cells
         Verdicts that it has on cells of now.
     """
@@ -34,12 +36,13 @@ class Drift:
     labels: tuple[int, ...]
     flips: int
     unjudged: int
+    left: int
     cells: int
 
     @property
     def any(self) -> bool:
         """Whether a refresh would change anything."""
-        return bool(self.labels or self.flips or self.unjudged)
+        return bool(self.labels or self.flips or self.unjudged or self.left)
 
     def __str__(self) -> str:
         name = f"clean set {self.clean_set}@{self.version}"
@@ -48,8 +51,8 @@ class Drift:
         labels = f" ({', '.join(map(str, self.labels))})" if self.labels else ""
         return (
             f"{name}: thresholds of {len(self.labels)} label(s){labels} would move, {self.flips:,} of "
-            f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet; "
-            f"'hpastore clean refresh {self.clean_set}' makes a version of now"
+            f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet, {self.left:,} judged "
+            f"ones have left; 'hpastore clean refresh {self.clean_set}' makes a version of now"
         )
 
 

@@ -148,16 +148,19 @@ def _rule(said: Mapping[str, Any]) -> Rule:
     _known("key of a rule", said, _RULE_KEYS)
     if "measure" not in said:
         raise UsageError("a rule has no measure")
-    of_cell = {m.name for m in SHAPE_MEASURES} | set(FLAGS)
-    needless = ["channel"] if said["measure"] in of_cell else []
-    needless += ["lower", "upper"] if said["measure"] in FLAGS else []
-    for key in needless:
+    for key in _needless(said["measure"]):
         if key in said:
             raise UsageError(f"a rule on {said['measure']} has no {key}")
     arguments: dict[str, Any] = {"channel": None, "lower": None, "upper": None}
     for key, value in said.items():
         arguments[key] = _bound(value, key) if key in ("lower", "upper") else _typed(value, str, key)
     return Rule(**arguments)
+
+
+def _needless(measure: str) -> list[str]:
+    """Keys that a rule on a measure has not."""
+    keys = ["channel"] if measure in FLAGS or any(measure == m.name for m in SHAPE_MEASURES) else []
+    return [*keys, "lower", "upper"] if measure in FLAGS else keys
 
 
 def _bound(said: Any, side: str) -> Bound:
@@ -193,5 +196,6 @@ def _typed(value: Any, kind: type, what: str) -> Any:
 
 def _rule_lines(rule: Rule) -> list[str]:
     texts = {key: getattr(rule, key) for key in ("name", "measure", "channel", "where")}
+    texts = {key: value for key, value in texts.items() if key not in _needless(rule.measure)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in texts.items() if value is not None]
     return lines + [f"{side} = {{{kind} = {number!r}}}" for side, (kind, number) in rule.sides.items()]

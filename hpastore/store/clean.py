@@ -204,13 +204,14 @@ def moved(kept: Iterable[Row], now: Iterable[Row]) -> tuple[int, ...]:
 
 def compare_verdicts(
     connection: Connection, clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row]
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """Judge the cells of now by other bounds, and compare with what a clean set keeps.
 
     Returns
     -------
-    flips, unjudged, cells : int
-        Verdicts that turn, verdicts that it has not, and verdicts that it has on cells of now.
+    flips, unjudged, left, cells : int
+        Verdicts that turn, verdicts that it has not, verdicts that would be no more, and verdicts that it
+        has on cells of now.
     """
     now = verdicts(clean_set, rules, bounds).subquery("now")
     kept = aliased(CleanSetCell, name="kept")
@@ -222,7 +223,13 @@ def compare_verdicts(
         func.count(case((turned, 1))), func.count().filter(kept.cell_id.is_(None)), func.count(kept.cell_id)
     )
     flips, unjudged, cells = connection.execute(counts.select_from(now).outerjoin(kept, same)).one()
-    return flips, unjudged, cells
+    has = sum(
+        connection.execute(
+            select(func.count()).select_from(table).where(table.clean_set_id == clean_set["id"])
+        ).scalar_one()
+        for table in (CleanSetCell, CleanSetFormer)
+    )
+    return flips, unjudged, has - cells, cells
 
 
 def differing(connection: Connection, a: int, b: int) -> tuple[Verdicts, Verdicts]:
@@ -252,15 +259,25 @@ def _former(connection: Connection, set_id: int) -> Verdicts:
     return {(name, mask_id, label): (clean, reason, True) for name, mask_id, label, clean, reason in rows}
 
 
-def replaced_images(connection: Connection, set_id: int) -> list[str]:
-    """Read the images of which a clean set has former verdicts."""
-    statement = select(CleanSetFormer.image_name).where(CleanSetFormer.clean_set_id == set_id).distinct()
-    return list(connection.execute(statement).scalars())
+def labels_judged(connection: Connection, set_id: int, names: Iterable[str]) -> dict[str, set[int]]:
+    """Read the labels under which a clean set has judged images, also those that were replaced since."""
+    verdict, former = CleanSetCell, CleanSetFormer
+    of_cells = select(Image.name, verdict.label_id).join_from(verdict, Cell).join(Image)
+    of_former = select(former.image_name, former.label_id).where(former.clean_set_id == set_id)
+    found: dict[str, set[int]] = {}
+    for part in read.parts(sorted(names)):
+        for statement in (
+            of_cells.where(verdict.clean_set_id == set_id, Image.name.in_(part)),
+            of_former.where(former.image_name.in_(part)),
+        ):
+            for name, label in connection.execute(statement.distinct()):
+                found.setdefault(name, set()).add(label)
+    return found
 
 
 def image_facts(connection: Connection, names: Iterable[str]) -> dict[str, read.Row]:
-    """Read when images came, changed and went, by name."""
-    columns = (Image.name, Image.label_count, Image.ingested_at, Image.relabelled_at, Image.gone_at)
+    """Read when images came and were relabelled, by name."""
+    columns = (Image.name, Image.ingested_at, Image.relabelled_at)
     return {
         row["name"]: row
         for part in read.parts(sorted(names))

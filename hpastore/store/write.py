@@ -62,7 +62,7 @@ COUNTERS: Final = {
 """Columns of a run by what is counted."""
 
 
-_ID_BY_NAME: Final = select(Image.id).where(Image.name == bindparam("name"))
+_BEFORE: Final = select(Image.labels, Image.relabelled_at).where(Image.name == bindparam("name"))
 _NEW_IMAGE: Final = insert(Image).returning(Image.id)
 _FORGET: Final = delete(FailureRow).where(FailureRow.image_name == bindparam("name"))
 """Made once: to build a statement takes longer than to run it."""
@@ -132,6 +132,7 @@ def write_image(
         Number of cells stored.
     """
     source = measured.source
+    before = connection.execute(_BEFORE, {"name": source.name}).one_or_none()
     cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
     theirs = own.of_cells(measured.cells, users)
     row = {
@@ -143,6 +144,9 @@ def write_image(
         **_labels(source),
         **columns,
     }
+    if before is not None:
+        same = before.labels == row["labels"]
+        row["relabelled_at"] = before.relabelled_at if same else columns["ingested_at"]
     seals = {
         "contents": seal.add(
             seal.of_contents(cells, channels), own.seal_of_values(cells["mask_id"], theirs.values)
@@ -154,7 +158,7 @@ def write_image(
             own.seal_of_versions(theirs.versions),
         ),
     }
-    if connection.execute(_ID_BY_NAME, {"name": source.name}).scalar() is not None:
+    if before is not None:
         _delete(connection, [source.name])
     reach("image.deleted")
     image_id = connection.execute(_NEW_IMAGE, {**row, **seals}).scalar_one()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from hpastore.clean.compare import CAUSES, clean_diff, summarise_diff
 from hpastore.clean.drift import drift
@@ -194,6 +195,67 @@ def test_a_diff_explains_every_difference_of_a_history(store: Store) -> None:
     assert clean_diff(store, "mine", "mine").empty
 
 
+def causes(store: Store, older: int, newer: int) -> dict[str, set[str]]:
+    """Causes of the differences between two versions, by image."""
+    found = clean_diff(store, f"x@{older}", f"x@{newer}")
+    told: dict[str, set[str]] = {}
+    for cell, cause in zip(found["cell"], found["cause"], strict=True):
+        told.setdefault(cell.partition(":")[0], set()).add(cause)
+    return told
+
+
+ALL = CleanRecipe((Rule("area", None, Bound(value=0), None),), 0)
+
+
+def test_the_causes_of_a_difference_do_not_change_with_what_happens_later(store: Store) -> None:
+    put_now(store, *(image(name, (0,), 1) for name in ("a", "b", "c")), image("m", (0, 16), 2))
+    create_clean_set(store, "x", ALL)
+    put_now(store, *(image(name, (0,), 3) for name in ("n", "o", "p")))
+    with store.writing() as connection:
+        write.relabel_image(connection, image("m", (16,), 2).source, "/data", None)
+    refresh_clean_set(store, "x")
+    came = {"n": {"new_image"}, "o": {"new_image"}, "p": {"new_image"}, "m": {"relabelled"}}
+    assert causes(store, 1, 2) == came
+    with store.writing() as connection:
+        write.mark_gone(connection, ["a", "b", "n"], datetime.now(UTC))
+        write.delete_images(connection, ["c"])
+    refresh_clean_set(store, "x")
+    left = {"a": {"image_gone"}, "b": {"image_gone"}, "c": {"image_gone"}, "n": {"image_gone"}}
+    assert causes(store, 2, 3) == left
+    put_now(store, image("o", (0,), 4, n=3), image("b", (0,), 5))
+    with store.writing() as connection:
+        write.delete_images(connection, ["p"])
+        write.move_images(connection, ["a", "n"], "/data", None)
+        write.relabel_image(connection, image("a", (16,), 1).source, "/data", None)
+    assert causes(store, 1, 2) == came
+    assert causes(store, 2, 3) == left
+    refresh_clean_set(store, "x")
+    assert causes(store, 1, 2) == came
+    assert causes(store, 2, 3) == left
+    back = {"a": {"relabelled"}, "b": {"new_image"}, "n": {"image_gone"}}
+    assert causes(store, 3, 4) == back | {"o": {"image_changed"}, "p": {"image_gone"}}
+
+
+def test_a_mask_and_labels_may_change_at_once(store: Store) -> None:
+    put_now(store, image("a", (0, 16), 1), image("b", (0, 16), 2), image("c", (7,), 3), image("d", (0,), 4))
+    create_clean_set(store, "x", ALL)
+    put_now(store, image("a", (0,), 5), image("b", (0, 16), 6), image("c", (0,), 7), image("d", (0,), 8, n=3))
+    refresh_clean_set(store, "x")
+    assert causes(store, 1, 2) == {"a": {"relabelled"}, "c": {"relabelled"}, "d": {"image_changed"}}
+    create_clean_set(store, "x", replace(ALL, scope="all"))
+    assert causes(store, 2, 3) == {"b": {"rule_changed"}}
+    assert causes(store, 1, 3)["b"] == {"rule_changed"}
+
+
+def test_a_value_that_is_no_more_was_not_dropped_by_a_threshold(store: Store) -> None:
+    put_now(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3]))
+    create_clean_set(store, "x", CleanRecipe((Rule(lower=0, upper=1),)))
+    with store.writing() as connection:
+        connection.execute(text("UPDATE cell_channel SET fraction = NULL WHERE fraction = 0.2"))
+    refresh_clean_set(store, "x")
+    assert causes(store, 1, 2) == {"a": {"remeasured"}}
+
+
 def changes(found: Any) -> dict[Any, str]:
     keys = zip(found["cell"], found["label_id"], strict=True)
     return dict(zip(keys, found["change"], strict=True))
@@ -308,6 +370,34 @@ def test_a_frozen_set_keeps_its_thresholds_when_data_arrive_and_others_follow(st
     assert refresh_clean_set(store, "frozen").clean == 5
     assert clean_sets(store)["frozen"].tolist() == [False, False, True, False, False]
     assert [one.any for one in drift(store)] == [False, False]
+
+
+def test_drift_counts_verdicts_that_would_be_no_more(store: Store) -> None:
+    names = ("a", "b", "c", "d", "e")
+    put_now(store, *(measured(name, (0,), area=[5, 6, 7]) for name in names))
+    create_clean_set(store, "follows", ALL)
+    create_clean_set(store, "frozen", CleanRecipe(), frozen=True)
+
+    def left() -> list[tuple[str, int, bool]]:
+        return [(one.clean_set, one.left, one.any) for one in drift(store)]
+
+    assert left() == [("follows", 0, False), ("frozen", 0, False)]
+    with store.writing() as connection:
+        write.mark_gone(connection, ["a"], datetime.now(UTC))
+    assert left() == [("follows", 3, True), ("frozen", 3, True)]
+    with store.writing() as connection:
+        write.delete_images(connection, ["b"])
+        write.relabel_image(connection, measured("c", (0, 16)).source, "/data", None)
+    assert left() == [("follows", 9, True), ("frozen", 9, True)]
+    put_now(store, measured("d", (0,), area=[5, 6, 7]))
+    (one, _) = drift(store)
+    assert (one.left, one.unjudged, one.cells) == (12, 3, 3)
+    assert "3 cells are not judged yet, 12 judged ones have left; 'hpastore clean refresh follows'" in str(
+        one
+    )
+    for name in ("follows", "frozen"):
+        assert refresh_clean_set(store, name).cells == 6
+    assert left() == [("follows", 0, False), ("frozen", 0, False)]
 
 
 def test_drift_counts_what_a_refresh_would_turn(store: Store) -> None:

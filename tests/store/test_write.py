@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def test_every_value_has_the_type_of_its_column(store: Store) -> None:
 
 def test_an_image_takes_the_place_of_the_one_with_its_name(make_store: Any, database: str) -> None:
     store, other = make_store(database), make_store(database)
-    put(store, measured("a", (0, 1), n=5), measured("b"))
+    put(store, measured("a", (0, 16), n=5), measured("b"))
     create_clean_set(store, "s")
     put(store, drawn("a"))
     put(other, measured("b"), drawn("a"))
@@ -158,6 +158,17 @@ def test_an_image_takes_the_place_of_the_one_with_its_name(make_store: Any, data
     kept = [name for name in dump(store, views=False) if not name.startswith("clean")]
     assert {t: dump(store, without=ids)[t] for t in kept} == {t: dump(other, without=ids)[t] for t in kept}
     assert {r["image_name"] for r in rows(store, "SELECT image_name FROM clean_cell")} == {"b"}
+
+
+def test_an_image_that_is_replaced_knows_when_its_labels_changed(store: Store) -> None:
+    times = [NOW + timedelta(days=day) for day in range(4)]
+    for time, labels in zip(times, [(0,), (0,), (0, 16), (0, 16)], strict=True):
+        put(store, measured("a", labels), now=time)
+    (row,) = rows(store, "SELECT ingested_at, relabelled_at FROM image")
+    moments = [datetime.fromisoformat(str(row[name])) for name in ("ingested_at", "relabelled_at")]
+    assert [moment.replace(tzinfo=UTC) for moment in moments] == [times[3], times[2]]
+    put(store, measured("b", (0,)))
+    assert scalar(store, "SELECT relabelled_at FROM image WHERE name = 'b'") is None
 
 
 def test_writing_the_same_twice_changes_nothing_but_keys(store: Store) -> None:
