@@ -197,11 +197,15 @@ def drop_clean_set(store: Store, name: str) -> int:
 
 
 def clean_sets(store: Store) -> pd.DataFrame:
-    """List the clean sets, one row per version, with the numbers of their verdicts."""
+    """List the clean sets, one row per version, with the numbers of their verdicts.
+
+    `former` ones are on cells that are no more, since their image was replaced or pruned; they are not
+    among `cells` and `clean`.
+    """
     with store.reading() as connection:
         rows = sets.clean_sets(connection)
-    columns = ("name", "version", "created_at", "scope", "min_green", "frozen", "rules", "cells", "clean")
-    return _frame(rows, columns)
+    counts = ("rules", "cells", "clean", "former")
+    return _frame(rows, ("name", "version", "created_at", "scope", "min_green", "frozen", *counts))
 
 
 def clean_set(store: Store, name: str) -> pd.DataFrame:
@@ -239,7 +243,7 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return pd.DataFrame(found, columns=[*_SHOWN, *reasons, "emptied"])
+    return pd.DataFrame(found, columns=[*_SHOWN, *reasons, "emptied"]).astype({"n": "Int64"})
 
 
 def clean_set_recipe(store: Store, name: str) -> str:

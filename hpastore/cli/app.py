@@ -102,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(STOPPED + settings.stopped)
         _say(str(error))
         sys.exit(_code(error))
+    except UnicodeEncodeError as error:
+        _say(f"not UTF-8, and so no text that a store could hold: {error.object!r}")
+        sys.exit(USAGE)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise

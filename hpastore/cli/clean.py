@@ -404,7 +404,7 @@ def _made(made: CleanSetSummary) -> None:
         print(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
     if made.emptied:
         show.message(
-            f"{made.emptied} images lost all their cells for a label; "
+            f"{made.emptied} times an image lost all its cells for a label; "
             f"'hpastore clean show {made.name}@{made.version} --emptied' lists them; "
             "--guard keep keeps the best of each"
         )

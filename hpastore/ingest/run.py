@@ -245,14 +245,14 @@ def check_arguments(
     return processes if executor == "process" else 0
 
 
-def retry(store: Store, names: list[str] | None = None) -> list[str]:
+def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
     """Have rejected images tried again by the next ingest, though their files did not change.
 
     Parameters
     ----------
     store : Store
-    names : list of str, optional
-        By default all.
+    names : sequence of str, optional
+        By default all; a single text is one name.
 
     Returns
     -------
@@ -264,6 +264,7 @@ def retry(store: Store, names: list[str] | None = None) -> list[str]:
     NotFoundError
         If a name is none of a rejected image.
     """
+    names = [names] if isinstance(names, str) else names
 
     def forget(connection: Connection) -> list[str]:
         there = read.rejected(connection)

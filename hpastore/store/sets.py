@@ -8,12 +8,24 @@ from sqlalchemy import Connection, case, func, select
 
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.model import LABEL_NAMES, REASONS
-from hpastore.schema.tables import Cell, CleanRule, CleanSet, CleanSetCell, CleanSetThreshold, Image, Label
+from hpastore.schema.tables import (
+    Cell,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
+    CleanSetFormer,
+    CleanSetThreshold,
+    Image,
+    Label,
+)
 from hpastore.store.read import Row, rows
 
 
 def clean_sets(connection: Connection) -> list[Row]:
-    """Read all clean sets with the numbers of their verdicts, by name and version."""
+    """Read all clean sets with the numbers of their verdicts, by name and version.
+
+    ``former`` verdicts are on cells that are no more; they are not among the others.
+    """
     count = {
         "cells": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id),
         "clean": select(func.count()).where(CleanSetCell.clean_set_id == CleanSet.id, CleanSetCell.clean),
@@ -21,8 +33,9 @@ def clean_sets(connection: Connection) -> list[Row]:
             CleanRule.clean_set_id == CleanSet.id
         ),
     }
+    count["former"] = select(func.count()).where(CleanSetFormer.clean_set_id == CleanSet.id)
     columns = (CleanSet.name, CleanSet.version, CleanSet.created_at, CleanSet.scope, CleanSet.min_green)
-    numbers = (count[name].scalar_subquery().label(name) for name in ("rules", "cells", "clean"))
+    numbers = (count[name].scalar_subquery().label(name) for name in ("rules", "cells", "clean", "former"))
     statement = select(*columns, CleanSet.frozen, *numbers)
     return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
 

@@ -9,7 +9,7 @@ import pytest
 from hpastore.clean.recipe import load_recipe, shipped
 from hpastore.clean.rules import CleanRecipe
 from tests.cli.conftest import Run
-from tests.world import dataset, name_of
+from tests.world import dataset, draw_mask, name_of, write_image
 
 RECIPE = """
 guard = "keep"
@@ -79,6 +79,35 @@ def test_a_recipe_has_rules_for_every_label_and_none_for_all(run: Run, root: Pat
     assert made["clean"] == made["cells"] > 0
     assert run("--json", "sql", "SELECT DISTINCT reason FROM clean_rule").json == [{"reason": "own"}]
     assert len(run("--json", "sql", "SELECT 1 FROM clean_cell").json) == made["cells"]
+
+
+def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    made = run("--json", "clean", "create", "mine", "--recipe", "hpa").json
+    assert all(type(row["n"]) in (int, type(None)) for row in run("--json", "clean", "show", "mine").json)
+    write_image(root, name_of(0), seed=99, mask=draw_mask(2))
+    run("ingest", root, "-j", 1)
+    (row,) = run("--json", "clean", "list").json
+    assert (row["cells"], row["former"]) == (made["cells"] - 3, 3)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("clean", "override", f"{name_of(0)}:1", "--keep", "--comment", "\udcff"),
+        ("clean", "override", f"{name_of(0)}:1", "--keep", "--author", "\udcff"),
+        ("clean", "show", "x\udcff"),
+        ("clean", "diff", "x\udcff", "mine"),
+        ("explain", "x\udcff:1"),
+    ],
+)
+def test_what_is_not_utf_8_is_refused(run: Run, root: Path, command: tuple[str, ...]) -> None:
+    run("ingest", root, "-j", 1, "--limit", 1)
+    run("clean", "create", "mine")
+    refused = run(*command)
+    assert refused.code in (1, 2)
+    assert refused.err.count("\n") == 1
+    assert "not UTF-8" in refused.err or "no cell" in refused.err
 
 
 def test_show_says_per_label_why_cells_were_dropped(run: Run) -> None:
@@ -305,7 +334,9 @@ def test_a_cell_that_no_set_judged_is_said(run: Run, root: Path) -> None:
 def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
     made = run("clean", "create", "mine", "--min-green", 256)
-    assert "3 images lost all their cells for a label; 'hpastore clean show mine@1 --emptied'" in made.err
+    assert (
+        "3 times an image lost all its cells for a label; 'hpastore clean show mine@1 --emptied'" in made.err
+    )
     shown = run("--json", "clean", "show", "mine", "--emptied").json
     assert [(row["image_name"], row["label_id"]) for row in shown] == [
         (name_of(0), 0),
