@@ -36,6 +36,11 @@ _DASHES: Final = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 
 _DPI: Final = 150
 
+_LEAST: Final = 5
+"""Characters that are left of a text."""
+_LARGE: Final = 1e7
+"""From here on a number is written with an exponent."""
+
 _STYLE: Final = {
     "figure.dpi": _DPI,
     "font.size": 8.0,
@@ -108,10 +113,24 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
+def fitted(text: str, width: float, size: float, family: str = "DejaVu Sans") -> str:
+    """Cut a text in its middle until it is no wider than so many points, in a font of a size in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family=[family], size=size)
+    for most in range(len(text), _LEAST, -1):
+        if TextPath((0, 0), shortened(text, most), prop=font).get_extents().width <= width:
+            return shortened(text, most)
+    return shortened(text, _LEAST)
+
+
 def number(value: float | None, digits: int = 3) -> str:
-    """A value in some digits, or all of those before the point; a missing one is a dash."""
+    """A value in some digits, or all of those before the point if they are few; a missing one is a dash."""
     if value is None:
         return "-"
+    if abs(value) >= _LARGE:
+        return f"{value:.{digits}g}"
     return f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
 
 

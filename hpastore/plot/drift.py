@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import UsageError
+from hpastore.kernels.measures import CHANNEL_MEASURES
+from hpastore.model import require_label
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, shortened
 from hpastore.store import pictures, sets
 from hpastore.store.engine import Store
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOW: Final = "now"
+
+_SHARES: Final = frozenset(m.name for m in CHANNEL_MEASURES if m.unit.startswith("share"))
 
 _HEADS: Final = ("lower bound", "upper bound", "share kept")
 _ROW: Final = 0.85
@@ -64,6 +68,8 @@ def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
     UsageError
         If the label makes no sense, or no Matplotlib is installed.
     """
+    if label is not None:
+        require_label(label)
     with store.reading() as connection:
         if "@" in name:
             raise UsageError(f"drift is about all versions; leave out {name[name.index('@') :]}")
@@ -114,8 +120,9 @@ def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None
     )
     shares = np.array([version.shares.get(label, np.nan) for version in versions])
     what = "" if newest is None else f"{newest.channel or ''} {newest.measure}".strip()
-    for axes, values in zip(row, (lower, upper, shares), strict=True):
-        _points(axes, values)
+    of_share = newest is not None and newest.measure in _SHARES
+    for axes, values, share in zip(row, (lower, upper, shares), (of_share, of_share, True), strict=True):
+        _points(axes, values, share=share)
     row[0].annotate(
         f"{shortened(label_name(label), 30)}\n{what}",
         (0, 0.5),
@@ -128,7 +135,7 @@ def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None
     )
 
 
-def _points(axes: Axes, values: npt.NDArray[np.float64]) -> None:
+def _points(axes: Axes, values: npt.NDArray[np.float64], *, share: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     x = np.arange(len(values))
@@ -155,14 +162,15 @@ def _points(axes: Axes, values: npt.NDArray[np.float64]) -> None:
         axes.text(0.5, 0.5, "no bound", transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
     low, high = float(found.min()), float(found.max())
-    half = max((high - low) * 0.6, _SPAN / 2 * max(abs(low), abs(high)), 1e-12)
-    axes.set_ylim((low + high) / 2 - half, (low + high) / 2 + half)
+    half = max((high - low) * 0.6, _SPAN / 2 * (max(abs(low), abs(high)) or 1))
+    ends = (low + high) / 2 - half, (low + high) / 2 + half
+    axes.set_ylim(*(np.clip(ends, 0, 1) if share else ends))
     axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
 def _say(figure: Figure, grid: list[list[Axes]], name: str, versions: Sequence[_Version]) -> None:
     height = figure.get_size_inches()[1]
-    title = f"{name}: bounds and shares by version; hollow: its rules with the cells of {NOW}"
+    title = f"{name}: bounds and shares by version; hollow: its bounds with the cells of {NOW}"
     figure.text(0.012, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
     step = -(-len(versions) // _TICKS)
     shown = [i for i in range(len(versions)) if (len(versions) - 1 - i) % step == 0]
@@ -174,5 +182,6 @@ def _say(figure: Figure, grid: list[list[Axes]], name: str, versions: Sequence[_
             axes.set_xticks(shown)
     for row in grid[-1:]:
         for axes in row:
-            axes.set_xticks(shown, [versions[i].name for i in shown])
+            made = shown[:-1] if axes is row[-1] else shown  # nothing is kept now
+            axes.set_xticks(made, [versions[i].name for i in made])
             axes.tick_params(labelbottom=True)

@@ -23,6 +23,7 @@ from hpastore.plot.canvas import (
     apart,
     blank,
     drawing,
+    fitted,
     label_name,
     number,
     shortened,
@@ -45,7 +46,7 @@ MOST: Final = 400
 _FLAGS: Final = [m.name for m in SHAPE_MEASURES if m.kind == "flag"]
 
 _COLUMNS: Final = 6
-_TILE: Final = 1.9
+_TILE, _GAP = 1.9, 0.15
 """Inches."""
 _PIXELS: Final = 320
 """What of a tile's width is kept: a little more than its place has."""
@@ -100,7 +101,8 @@ def plot_gallery(
     which : str
         ``all``, ``kept`` or ``dropped``; ``dropped-by`` a rule; ``below`` or ``above`` the bounds of the
         rule that their label is shown with; of these random ones.  ``near-lower`` and ``near-upper``:
-        the cells on both sides of that bound that are the nearest to it, in the order of their values.
+        the cells on both sides of that bound that are the nearest to it, from far outside to far inside,
+        which for one label is the order of their values.
     rule : str, optional
         For ``dropped-by``: the reason of the verdicts.
     n : int
@@ -147,7 +149,15 @@ def plot_gallery(
     of = f"{chosen.name}, {asked}" if chosen else "no clean set"
     of += f", {label_name(label)}" if label is not None else ""
     how = "" if which.startswith("near") else f", seed {seed}"
-    _say(figure, f"{of}: {len(tiles)} of {total:,} cells{how}", chosen_look, empty=not tiles)
+    several = len({subject.cell_id for subject in subjects}) < len(subjects)
+    what = "verdicts, some on the same cell" if several else "cells"
+    _say(
+        figure,
+        f"{of}: {len(tiles)} of {total:,} {what}{how}",
+        chosen_look,
+        empty=not tiles,
+        judged=bool(chosen),
+    )
     return figure
 
 
@@ -321,15 +331,15 @@ def _cut(picture: Picture, place: pictures.Place) -> _Drawn:
 def _grid(n: int, lines: int) -> tuple[Figure, list[Axes]]:
     """Make a place for each tile, from the top left."""
     columns, rows = _COLUMNS, max(1, ceil(n / _COLUMNS))
-    gap, edge, top, bottom = 0.15, 0.15, 0.4, 0.3
-    caption = (4 + _LINE * lines) / 72 + gap
-    width = columns * (_TILE + gap) - gap + 2 * edge
+    edge, top, bottom = 0.15, 0.4, 0.3
+    caption = (4 + _LINE * lines) / 72 + _GAP
+    width = columns * (_TILE + _GAP) - _GAP + 2 * edge
     height = top + rows * (_TILE + caption) + bottom
     figure = blank(width, height)
     places = []
     for i in range(n):
         row, column = divmod(i, columns)
-        left, low = edge + column * (_TILE + gap), height - top - row * (_TILE + caption) - _TILE
+        left, low = edge + column * (_TILE + _GAP), height - top - row * (_TILE + caption) - _TILE
         places.append(figure.add_axes((left / width, low / height, _TILE / width, _TILE / height)))
     return figure, places
 
@@ -362,23 +372,25 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
     for spine in axes.spines.values():
         spine.set(visible=True, color=frame, linewidth=2)
     for line, text in enumerate(tile.caption):
+        points, family = (5.6, "DejaVu Sans Mono") if line == 0 else (6.0, "DejaVu Sans")
         axes.annotate(
-            shortened(text, _CHARACTERS),
+            fitted(text, 72 * (_TILE + _GAP) - 4, points, family),
             (0, 0),
             xytext=(0, -4 - _LINE * line),
             xycoords="axes fraction",
             textcoords="offset points",
             va="top",
-            fontsize=5.6 if line == 0 else 6,
-            family="DejaVu Sans Mono" if line == 0 else None,
+            fontsize=points,
+            family=family,
             color=INK,
         )
 
 
-def _say(figure: Figure, title: str, chosen: Look, *, empty: bool) -> None:
+def _say(figure: Figure, title: str, chosen: Look, *, empty: bool, judged: bool) -> None:
     width, height = figure.get_size_inches()
     figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
-    note = f"{chosen.words}, the same for all; blue frame: kept, orange: dropped; px: width of the tile"
+    frames = "blue frame: kept, orange: dropped; " if judged else ""
+    note = f"{chosen.words}, the same for all; {frames}px: width of the tile"
     figure.text(0.15 / width, 0.1 / height, note, fontsize=7, color=FAINT)
     if empty:
         figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)

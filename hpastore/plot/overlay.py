@@ -12,7 +12,7 @@ import numpy as np
 
 from hpastore.errors import UsageError
 from hpastore.model import require_label
-from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, lines_of, shortened
+from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
 from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced, stored_channels
 from hpastore.store import pictures
 from hpastore.store.engine import Store
@@ -30,8 +30,10 @@ _PIXELS: Final = 1500
 _ID_POINTS: Final = (4.0, 8.0)
 """Size of the ids, by that of the cells."""
 _COLUMNS: Final = 3
-_ENTRIES: Final = 3
-"""Of a line of a legend."""
+_ENTRIES, _FEW = 3, 2
+"""Of a line of a legend, of one panel and of each of several."""
+_HANDLE: Final = 44
+"""Points that an entry takes beside its text."""
 
 
 class _Cell(NamedTuple):
@@ -130,9 +132,9 @@ def _cell(place: pictures.Place) -> _Cell:
 
 def _grid(n: int, aspect: float, entries: int) -> tuple[Figure, list[Axes]]:
     """Make panels side by side, with room for legends below."""
-    wide = _WIDTH if n == 1 else _NARROW
+    wide, in_line = (_WIDTH, _ENTRIES) if n == 1 else (_NARROW, _FEW)
     columns, rows = min(n, _COLUMNS), ceil(n / _COLUMNS)
-    high, legend = wide * aspect, 0.1 + 0.18 * ceil(entries / _ENTRIES)
+    high, legend = wide * aspect, 0.1 + 0.18 * ceil(entries / in_line)
     edge, top, title, bottom = 0.15, 0.4, 0.25, 0.35
     width = columns * (wide + edge) + edge
     height = top + rows * (title + high + legend) + bottom
@@ -162,6 +164,8 @@ def _draw(
     words = {cell.mask_id: verdicts.get(cell.mask_id, NOT_JUDGED) for cell in cells}
     counts = Counter(words.values())
     handles = []
+    inches = axes.get_window_extent().width / axes.figure.dpi
+    in_line = _ENTRIES if inches > _NARROW else _FEW
     for word, (colour, dash) in ways.items():
         if not counts[word]:
             continue
@@ -170,7 +174,8 @@ def _draw(
         bright = LineCollection(mine, colors=colour, linewidths=1.3, linestyles=[dash], label=word)
         for lines in (black, bright):
             axes.add_collection(lines, autolim=False)
-        said = word if judged else "cells"
+        n = f" ({counts[word]})"
+        said = fitted(word if judged else "cells", 72 * inches / in_line - _HANDLE - 6 * len(n), 8) + n
         handles.append(
             Line2D(
                 [],
@@ -179,10 +184,10 @@ def _draw(
                 linestyle=dash,
                 linewidth=1.5,
                 path_effects=halo,
-                label=f"{said} ({counts[word]})",
+                label=said,
             )
         )
-    points = axes.get_window_extent().width / axes.figure.dpi * 72 / abs(np.diff(axes.get_xlim())[0])
+    points = inches * 72 / abs(np.diff(axes.get_xlim())[0])
     thin = [Stroke(linewidth=1.5, foreground="black"), Normal()]
     for cell in cells:
         size = float(np.clip(cell.room * points, *_ID_POINTS))
@@ -200,7 +205,7 @@ def _draw(
             handles=handles,
             loc="upper left",
             bbox_to_anchor=(0, 0),
-            ncols=_ENTRIES,
+            ncols=in_line,
             frameon=False,
             borderaxespad=0.3,
         )

@@ -131,7 +131,12 @@ def outlines(place: pictures.Place) -> list[Outline]:
     mask = np.ascontiguousarray(mask_of(place), np.uint8)
     found, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     corner = np.array([place.x, place.y], np.float64)
-    return [np.vstack((line[:, 0], line[:1, 0])) + corner for line in found]
+    lines = [line[:, 0] + (_PIXEL if len(line) == 1 else 0) for line in found]
+    return [np.vstack((line, line[:1])) + corner for line in lines]
+
+
+_PIXEL: Final = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+"""The outline of a piece of one pixel, whose middle alone would be no line."""
 
 
 def reduced(picture: Picture, most: int) -> Picture:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import hpastore
 from hpastore.errors import UsageError
@@ -75,5 +77,19 @@ def test_values_that_differ_are_written_apart(value: float, other: float) -> Non
 
 
 def test_a_value_has_three_digits_or_all_before_its_point() -> None:
-    shown = [canvas.number(value) for value in (0.012345, 1, 123.456, 12345.6, None)]
-    assert shown == ["0.0123", "1", "123", "12346", "-"]
+    shown = [canvas.number(value) for value in (0.012345, 1, 123.456, 12345.6, -1234567.8, 5.0177e40, None)]
+    assert shown == ["0.0123", "1", "123", "12346", "-1234568", "5.02e+40", "-"]
+
+
+@pytest.mark.parametrize("text", ["dark", "W" * 63, "i" * 63, "overexposed_nucleus: " * 6])
+def test_a_fitted_text_is_as_wide_as_it_may_be_and_no_wider(text: str) -> None:
+    def width(text: str) -> float:
+        figure = canvas.blank(20, 1)
+        agg: Any = FigureCanvasAgg(figure)
+        renderer = agg.get_renderer()
+        drawn = figure.text(0, 0, text, fontsize=6, family="DejaVu Sans")
+        return float(drawn.get_window_extent(renderer).width) / figure.dpi * 72
+
+    cut = canvas.fitted(text, 100, 6)
+    assert width(cut) <= 103
+    assert cut == text or width(cut) > 85

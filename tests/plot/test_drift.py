@@ -36,6 +36,7 @@ def test_bounds_and_shares_are_those_of_each_version_and_the_last_those_of_now(s
     assert len(set(points(upper))) == 3
     assert points(share) == [2 / 4, 2 / 6, None]
     assert [text.get_text() for text in upper.get_xticklabels()] == ["@1", "@2", "now"]
+    assert [text.get_text() for text in share.get_xticklabels()] == ["@1", "@2"]
     assert lower.texts[0].get_text() == "3 Nucleoli fibrillar center\ngreen fraction"
 
 
@@ -67,7 +68,21 @@ def test_a_label_has_a_row_if_any_version_judged_it(store: Store) -> None:
     put(store, measured("b", (9,), green_fraction=[0.5]))
     hpastore.create_clean_set(store, "mine", RECIPE)
     assert len(hpastore.plot_drift(store, "mine").axes) == 6
+    with pytest.raises(UsageError, match="no label 99"):
+        hpastore.plot_drift(store, "mine", label=99)
     assert hpastore.plot_drift(store, "mine", label=4).texts[0].get_text() == "no such cell"
+
+
+@one_database
+def test_shares_stay_within_their_range_and_none_kept_is_drawn_as_such(store: Store) -> None:
+    put(store, measured("a", (3,), green_fraction=[1.0]), measured("b", (4,), green_fraction=[0.0]))
+    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.5, upper=1),), 0))
+    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=1, upper=1),), 256))
+    for axes in hpastore.plot_drift(store, "mine").axes:
+        low, high = axes.get_ylim()
+        assert 0 <= low < high <= 1
+        assert high - low >= 0.02
+        assert all(0 <= tick <= 1 for tick in axes.get_yticks() if low <= tick <= high)
 
 
 @one_database

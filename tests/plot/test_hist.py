@@ -102,7 +102,9 @@ def test_one_value_and_no_value_at_all_can_be_drawn(store: Store) -> None:
     hpastore.plot_hist(store, label=1)
     put(store, measured("a", (1,), green_fraction=[0.0]), measured("b", (2,), green_fraction=[NAN]))
     assert bars(hpastore.plot_hist(store, label=1).axes[0], KEPT) == 1
-    assert hpastore.plot_hist(store, label=2).axes[0].get_title("left").endswith("1 without a value")
+    axes = hpastore.plot_hist(store, label=2).axes[0]
+    assert axes.get_title("left").endswith("1 without a value")
+    assert axes.texts[0].get_text() == "no value"
 
 
 def test_a_measure_of_a_users_own_is_drawn_like_any_other(store: Store) -> None:

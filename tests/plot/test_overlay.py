@@ -13,7 +13,7 @@ from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.plot.canvas import KEPT, lines_of
 from hpastore.store.engine import Store
 from tests.plot.conftest import RECIPE, one_database
-from tests.world import name_of, rows
+from tests.world import name_of, rows, write_image, write_table
 
 
 def drawn(axes: Any) -> dict[str, tuple[int, str]]:
@@ -94,6 +94,41 @@ def test_without_a_clean_set_cells_are_white(store: Store, root: Path) -> None:
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["cells (3)"]
     assert figure.texts[0].get_text().endswith("no clean set")
+
+
+@one_database
+def test_a_cell_of_one_pixel_has_an_outline_around_it(store: Store, tmp_path: Path) -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[5, 7] = 1
+    root = tmp_path / "tiny"
+    write_image(root, "a", seed=1, mask=mask)
+    write_table(root, {"a": "0"})
+    hpastore.ingest(store, root, jobs=1)
+    (halo, line) = hpastore.plot_overlay(store, "a").axes[0].collections
+    for lines in (halo, line):
+        (path,) = lines.get_paths()
+        extents = path.get_extents()
+        assert (extents.x0, extents.x1, extents.y0, extents.y1) == (6.5, 7.5, 4.5, 5.5)
+
+
+@one_database
+def test_entries_of_a_legend_stay_within_their_panel(filled: Store) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    rules = tuple(
+        hpastore.Rule("area", lower=Bound(value=11 * (k + 1)), upper=None, name=f"{'w' * 60}_{k}")
+        for k in range(5)
+    )
+    for scope, image in (("single", name_of(0)), ("all", name_of(2))):
+        hpastore.create_clean_set(filled, "long", hpastore.CleanRecipe(rules, 0, scope))
+        figure = hpastore.plot_overlay(filled, image)
+        agg: Any = FigureCanvasAgg(figure)
+        agg.draw()
+        for axes in figure.axes:
+            legend = axes.get_legend()
+            assert legend is not None
+            box, panel = legend.get_window_extent(), axes.get_window_extent()
+            assert panel.x0 - 1 <= box.x0 <= box.x1 <= panel.x1 + 1
 
 
 @one_database
