@@ -38,6 +38,7 @@ _MOST_BYTES: Final = 2**28
 """Of a file: two million decisions."""
 
 _COMMA_SEPARATED: Final = re.compile(r"(^|,)\"?cell\"?(,|\s*$)")
+"""The first line of a CSV."""
 
 _SCORE_LINE: Final = re.compile(r"(?P<name>\S+)_(?P<id>\d+)\s+(?P<score>\S+)")
 _TRUTH: Final = {"keep": True, "drop": False, "true": True, "false": False, "1": True, "0": False}
@@ -214,7 +215,8 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
             return list(_from_csv(path, text))
     except csv.Error as error:
         raise InputError(path, f"is no CSV: {error}; look for a quote that is not closed") from error
-    if "cell" in re.split(r"\W+", first):
+    is_line = first.lstrip().startswith("#") or _SCORE_LINE.fullmatch(first.strip())
+    if not is_line and "cell" in re.split(r"\W+", first):
         raise InputError(
             path, f"has another header than {','.join(COLUMNS)}, of which cell and keep are needed"
         )

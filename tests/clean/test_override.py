@@ -350,6 +350,9 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
         Override("a:1", keep=False, score=0.2),
         Override("b_x-1:13", keep=True, score=0.5),
     ]
+    for first in ("# each cell and its score\n", "\n", "cell-x_9 0.1\n"):
+        path.write_text(f"{first}cell_1 0.9\n", encoding="utf-8")
+        assert read_overrides(path)[-1] == Override("cell:1", keep=True, score=0.9)
     path.write_text("a_1 0.79\na_2 0.8\n", encoding="utf-8")
     assert [o.keep for o in read_overrides(path, keep_from=0.8)] == [False, True]
 
