@@ -50,7 +50,7 @@ class _Side:
     """What the rule behind a label's reason says; without its place and name."""
     bounds: Mapping[tuple[int, str], tuple[float | None, float | None]]
     judged: Mapping[str, set[int]]
-    """By image that has a difference, the labels under which it has verdicts."""
+    """Labels under which it has judged an image, by image of which one set has verdicts and one has not."""
 
 
 def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     with store.reading() as connection:
         ids = [sets.find_clean_set(connection, name)[0] for name in (a, b)]
         verdicts = clean.differing(connection, *ids)
-        names = {key[0] for found in verdicts for key in found}
+        names = {key[0] for key in verdicts[0].keys() ^ verdicts[1].keys()}
         sides = [_side(connection, set_id, names) for set_id in ids]
         images = clean.image_facts(connection, names)
     frame = pd.DataFrame(list(_differences(verdicts, sides, images)), columns=list(_COLUMNS))

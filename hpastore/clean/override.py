@@ -159,8 +159,7 @@ def undo_overrides(
         Number of overrides deleted.
     """
     named = [parse_cell(cell) for cell in cells]
-    of_label = [] if every else [label]
-    return store.write(lambda connection: overrides.delete_overrides(connection, named, of_label, lost=lost))
+    return store.write(lambda c: overrides.delete_overrides(c, named, label, every=every, lost=lost))
 
 
 def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:

@@ -33,8 +33,11 @@ _MOST_TIMES: Final = 1e6
 MOST_RULES: Final = 500
 """Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
 
-COLUMNS: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean", "emptied", "reasons")
-"""What a table of verdicts has beside a column for each reason; none of these is a reason."""
+SHOWN: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean")
+"""What a table of verdicts by label begins with, before a column for each reason."""
+
+_COLUMNS: Final = (*SHOWN, "emptied", "reasons")
+"""None of these is a reason."""
 
 Own = Mapping[str, Sequence[str | None]]
 """The channels of each measure that users added; None is a cell as a whole."""
@@ -294,7 +297,7 @@ def _checked_list(rules: Sequence[Rule], own: Own | None, of_label: str = "") ->
     for n, rule in enumerate(checked, 1):
         reason = reason_of(rule, checked)
         where = f"rule {n}{of_label}, {rule.name or rule.measure}"
-        if reason in REASONS or reason in COLUMNS:
+        if reason in REASONS or reason in _COLUMNS:
             raise UsageError(f"{where}: {reason!r} is no reason for a rule to give; give it another name")
         if reason in seen:
             raise UsageError(f"{where}: another rule gives the reason {reason!r} too; give it another name")

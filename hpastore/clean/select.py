@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from hpastore.clean.recipe import parse_recipe, recipe_toml
-from hpastore.clean.rules import CleanRecipe, Rule, check_name
+from hpastore.clean.rules import SHOWN, CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
+from hpastore.ingest.remeasure import warn_of_other_version
 from hpastore.model import require_label
 from hpastore.store import clean, own, read, sets
 from hpastore.store.engine import Store
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
-
-_SHOWN: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean")
 
 
 @dataclass(frozen=True)
@@ -237,13 +236,13 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
         emptied = sets.emptied(connection, set_id)
     found = [
         {
-            **{column: row[column] for column in _SHOWN},
+            **{column: row[column] for column in SHOWN},
             **{reason: row["reasons"].get(reason, 0) for reason in reasons},
             "emptied": sum(1 for other in emptied if other["label_id"] == row["label_id"]),
         }
         for row in rows
     ]
-    return pd.DataFrame(found, columns=[*_SHOWN, *reasons, "emptied"]).astype({"n": "Int64"})
+    return pd.DataFrame(found, columns=[*SHOWN, *reasons, "emptied"]).astype({"n": "Int64"})
 
 
 def clean_set_recipe(store: Store, name: str) -> str:
@@ -280,8 +279,7 @@ def warn_of_gaps(connection: Connection, measures: Iterable[str]) -> None:
             "%d images have numbers of another background percentile; 'hpastore remeasure' takes them again",
             stale,
         )
-    if outdated := read.outdated(connection):
-        logger.warning("%d images have measures of another version; ingest their roots again", outdated)
+    warn_of_other_version(connection)
     of_users = {row["name"]: row["version"] for row in own.measures(connection)}
     for name in sorted(of_users.keys() & set(measures)):
         if lacking := own.count_lacking(connection, frozenset({(name, of_users[name])})):

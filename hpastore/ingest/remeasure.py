@@ -195,12 +195,17 @@ def remeasure_batch(connection: Connection, users: Sequence[UserMeasure], after:
     return Batch(chosen[-1], len(done), given, failed)
 
 
-def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
-    """Say so where images lack numbers that only pixels can give."""
-    if outdated := store.read(read.outdated):
+def warn_of_other_version(connection: Connection) -> None:
+    """Say so where images hold measures of another version of hpastore, which only pixels can mend."""
+    if outdated := read.outdated(connection):
         logger.warning(
             "%d images hold measures of another version of hpastore; ingest their roots again", outdated
         )
+
+
+def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
+    """Say so where images lack numbers that only pixels can give."""
+    store.read(warn_of_other_version)
     crops = wanted(users).of_crops
     if crops and (lacking := store.read(lambda connection: own.count_lacking(connection, crops))):
         names = ", ".join(sorted(name for name, _ in crops))

@@ -35,6 +35,7 @@ _OURS: Final = frozenset(
     (*(measure.name for measure in (*SHAPE_MEASURES, *CHANNEL_MEASURES)), *REASONS, "no_nucleus")
 )
 """Names that mean something in a recipe and in its verdicts."""
+
 MOST: Final = 1e300
 """Of a value: differences and multiples of those below are numbers too."""
 

@@ -29,7 +29,7 @@ from hpastore.plot.canvas import (
     shortened,
 )
 from hpastore.plot.pixels import Look, Outline, Picture, coloured, look, outlines, reduced, stored_channels
-from hpastore.store import pictures, read
+from hpastore.store import pictures, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def plot_gallery(
         subjects, total = _choose(connection, wanted, which, n, seed)
         told = [rule for rule in rules if rule.shown] if wanted.side else rules
         tiles = _tiles(connection, subjects, told, one_label=label is not None)
+        scope = sets.clean_set(connection, chosen.key)["scope"] if chosen else None
         names = sorted({subject.image_name for subject in subjects})
         files = pictures.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
@@ -149,8 +150,7 @@ def plot_gallery(
     of = f"{chosen.name}, {asked}" if chosen else "no clean set"
     of += f", {label_name(label)}" if label is not None else ""
     how = "" if which.startswith("near") else f", seed {seed}"
-    several = len({subject.cell_id for subject in subjects}) < len(subjects)
-    what = "verdicts, some on the same cell" if several else "cells"
+    what = "verdicts" if scope == "all" and label is None else "cells"
     _say(
         figure,
         f"{of}: {len(tiles)} of {total:,} {what}{how}",

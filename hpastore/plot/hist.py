@@ -16,7 +16,8 @@ from hpastore.errors import UsageError
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.model import LABEL_NAMES, require_label
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import pictures, read
+from hpastore.store import own as of_users
+from hpastore.store import pictures
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _channel(connection: Connection, measure: str, channel: str | None) -> tuple
     """Say which channel a measure is of, and its unit."""
     own = pictures.own_units(connection, measure)
     if not own:
-        checked = channel_of(measure, channel, read.own_channels(connection))
+        checked = channel_of(measure, channel, [row["name"] for row in of_users.measures(connection)])
         return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
     if None in own:
         return None, own[None]

@@ -27,6 +27,9 @@ COLOURS: Final = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yell
 
 _LETTERS: Final = {name[0]: name for name in CHANNELS}
 
+_PIXEL: Final = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+"""The outline of a piece of one pixel, whose middle alone would be no line."""
+
 
 class Look(NamedTuple):
     """How pixels become colours.
@@ -133,10 +136,6 @@ def outlines(place: pictures.Place) -> list[Outline]:
     corner = np.array([place.x, place.y], np.float64)
     lines = [line[:, 0] + (_PIXEL if len(line) == 1 else 0) for line in found]
     return [np.vstack((line, line[:1])) + corner for line in lines]
-
-
-_PIXEL: Final = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-"""The outline of a piece of one pixel, whose middle alone would be no line."""
 
 
 def reduced(picture: Picture, most: int) -> Picture:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from hpastore.errors import NotFoundError
 from hpastore.failpoints import reach
@@ -95,8 +95,9 @@ def write_overrides(
 def delete_overrides(
     connection: Connection,
     cells: Iterable[tuple[str, int]],
-    labels: Sequence[int | None] = (),
+    label_id: int | None = None,
     *,
+    every: bool = True,
     lost: bool = False,
 ) -> int:
     """Forget what was decided about cells; about lost ones if nothing was about one that is there.
@@ -107,8 +108,8 @@ def delete_overrides(
         In a writing transaction.
     cells
         Image's name and mask id.
-    labels
-        What was decided for these, where None is every label; all that was if there is none.
+    label_id, every
+        What was decided for this label, or for every label if None; all that was if `every`.
     lost
         Only what was decided about cells that are lost.
 
@@ -120,8 +121,8 @@ def delete_overrides(
     deleted = 0
     for image_name, mask_id in cells:
         of_cell = [CellOverride.image_name == image_name, CellOverride.mask_id == mask_id]
-        if labels:
-            of_cell.append(or_(*(CellOverride.label_id.is_not_distinct_from(label) for label in labels)))
+        if not every:
+            of_cell.append(CellOverride.label_id.is_not_distinct_from(label_id))
         attached = CellOverride.cell_id.is_not(None)
         of_name = 0 if lost else connection.execute(delete(CellOverride).where(*of_cell, attached)).rowcount
         deleted += of_name or connection.execute(delete(CellOverride).where(*of_cell, ~attached)).rowcount

@@ -168,13 +168,13 @@ def write_measures(
     versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
     insert_rows(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
     reach("image.measures")
-    rows = [
+    values_of_cells = [
         row
         for ids, theirs in images.values()
         for (name, channel), values in theirs.values.items()
         for row in as_rows(ids, keys[name], channel, values)
     ]
-    insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), rows)
+    insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), values_of_cells)
     reach("image.cell_measures")
 
 

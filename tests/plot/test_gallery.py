@@ -96,6 +96,14 @@ def test_near_a_bound_are_the_nearest_of_both_sides_in_order(filled: Store) -> N
     assert ["<" in lines[-1] for lines in captions(lower)] == [True, False]
 
 
+def test_a_cell_that_is_judged_twice_is_two_verdicts(filled: Store) -> None:
+    hpastore.create_clean_set(filled, "all", hpastore.CleanRecipe(RECIPE.rules, 0, "all"))
+    (row,) = rows(filled, "SELECT count(*) AS n FROM clean_cell WHERE clean_set = 'all'")
+    title = hpastore.plot_gallery(filled, clean="all", n=2).texts[0].get_text()
+    assert f"2 of {row['n']} verdicts" in title
+    assert "verdicts" not in hpastore.plot_gallery(filled, clean="all", label=0).texts[0].get_text()
+
+
 def test_a_seed_chooses_the_same_cells_and_another_others(filled: Store) -> None:
     first = cells(hpastore.plot_gallery(filled, n=4, seed=1))
     assert cells(hpastore.plot_gallery(filled, n=4, seed=1)) == first
