@@ -122,6 +122,13 @@ class IngestRun(Base):
     gone: Mapped[int] = mapped_column(
         server_default=text("0"), comment="Images that left the inputs: marked, or pruned"
     )
+    returned: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="Images that were gone and came back as they were"
+    )
+    moved: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        comment="Images that were found in another root or got another split, unchanged",
+    )
     checksum: Mapped[int | None] = _checksum("this row")
 
 
@@ -156,6 +163,14 @@ class Image(Base):
     )
     relabelled_at: Mapped[datetime | None] = mapped_column(
         comment="When its labels last changed; NULL if they never did [UTC]"
+    )
+    binary_mask: Mapped[str | None] = mapped_column(
+        comment="components: a mask of one value was split into its connected components; "
+        "NULL: taken as it is"
+    )
+    match_nuclei: Mapped[str | None] = mapped_column(
+        comment="overlap: each nucleus was given to the cell that holds most of it; "
+        "NULL: to the cell of its id"
     )
     contents: Mapped[int | None] = _checksum("its rows of image_channel, cell, cell_channel and cell_measure")
     checksum: Mapped[int | None] = _checksum(
@@ -342,6 +357,9 @@ class CleanSet(Base):
     )
     background_percentile: Mapped[float | None] = mapped_column(
         comment="Of the store's recipe when it was made; NULL if not known [share 0..1]"
+    )
+    split: Mapped[str | None] = mapped_column(
+        comment="Only cells of images of this split were judged, and made the thresholds; NULL is all"
     )
     verdicts: Mapped[int | None] = _checksum("its rows of clean_set_cell")
     checksum: Mapped[int | None] = _checksum(

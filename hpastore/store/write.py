@@ -58,6 +58,8 @@ COUNTERS: Final = {
     "cells": "cells",
     "remeasured": "remeasured",
     "gone": "gone",
+    "returned": "returned",
+    "moved": "moved",
 }
 """Columns of a run by what is counted."""
 
