@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from hpastore.ingest.catalogue import measures
     from hpastore.ingest.discover import Layout
     from hpastore.ingest.remeasure import remeasure
-    from hpastore.ingest.run import ingest, plan, retry
+    from hpastore.ingest.run import forget, ingest, plan, retry
     from hpastore.kernels.custom import UserMeasure
     from hpastore.plot.drift import plot_drift
     from hpastore.plot.gallery import plot_gallery
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from hpastore.store.migrate import upgrade
     from hpastore.store.open import open_store
     from hpastore.store.query import query
-    from hpastore.store.status import failures, status
+    from hpastore.store.status import failures, runs, status
 
 __version__ = "0.1.0"
 
@@ -105,7 +105,7 @@ _HOMES = {
     "ingest.catalogue": ("measures",),
     "ingest.discover": ("Layout",),
     "ingest.remeasure": ("remeasure",),
-    "ingest.run": ("ingest", "plan", "retry"),
+    "ingest.run": ("forget", "ingest", "plan", "retry"),
     "kernels.custom": ("UserMeasure",),
     "plot.drift": ("plot_drift",),
     "plot.gallery": ("plot_gallery",),
@@ -118,7 +118,7 @@ _HOMES = {
     "store.migrate": ("upgrade",),
     "store.open": ("open_store",),
     "store.query": ("query",),
-    "store.status": ("failures", "status"),
+    "store.status": ("failures", "runs", "status"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -132,7 +132,9 @@ __all__ = [
     "UserMeasure",
     "measures",
     "retry",
+    "forget",
     "status",
+    "runs",
     "failures",
     "thresholds",
     "Rule",

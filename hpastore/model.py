@@ -106,9 +106,9 @@ REASONS: Final = (
 """Why a verdict is as it is; others are names of rules."""
 
 ORPHANS: Final = {
-    "mask_without_image": "a mask whose image is neither in the table nor in the folder",
+    "mask_without_image": "a mask without an image",
     "image_without_label": "an image without a row in the table",
-    "label_without_image": "a row of the table without any file",
+    "label_without_image": "a row of the table without a channel or a cell mask",
     "spare_file": "a second mask of its image, or a link to nothing",
 }
 """What inputs can be that belong to no image; they are counted, not rejected."""
@@ -167,6 +167,20 @@ class Recipe:
     version: int
 
 
+class MaskOptions(NamedTuple):
+    """How the masks of an image are read."""
+
+    binary_mask: str = "keep"
+    """``keep``: the one value of a binary mask is one cell; ``components``: each of its connected
+    components is."""
+    match_nuclei: str = "id"
+    """``id``: a nucleus belongs to the cell of its id; ``overlap``: to the cell that holds most of it."""
+
+
+USUAL_MASKS: Final = MaskOptions()
+"""How masks are read unless something else is said."""
+
+
 class Known(NamedTuple):
     """One image as the store remembers it."""
 
@@ -180,6 +194,10 @@ class Known(NamedTuple):
     """Whether it is marked as gone."""
     measures: frozenset[tuple[str, int]] = frozenset()
     """Names and versions of the measures that users added and that its cells have."""
+    masks: MaskOptions = USUAL_MASKS
+    """How its masks were read."""
+    cells: int = 0
+    """Number of its cells."""
 
 
 class Wanted(NamedTuple):
@@ -196,7 +214,23 @@ class Change(NamedTuple):
 
     source: Source
     roles: tuple[str, ...]
-    """Which of its files differ, came or went; none where only the measures are of an older version."""
+    """Which of its files differ, came or went; none where the files are as they were."""
+    why: str = ""
+    """Why it is read again though its files are as they were."""
+
+
+class ForeignFiles(NamedTuple):
+    """Files in the folders of images and masks whose names match no pattern; hidden files are ignored."""
+
+    files: int = 0
+    example: str = ""
+    """The first of them by name."""
+
+    def __str__(self) -> str:
+        return f"{self.files} {'file' if self.files == 1 else 'files'} of other kinds, such as {self.example}"
+
+
+NO_FOREIGN_FILES: Final = ForeignFiles()
 
 
 class Orphan(NamedTuple):
@@ -230,13 +264,13 @@ class Found:
     Parameters
     ----------
     root
-        The folder, absolute.
+        The folder's real path: absolute, and without symbolic links.
     sources
         By name, ascending.
     failures
         Rows of the table that name no image that could be taken.
     split
-        The name given to the images; None leaves it as it is.
+        The split given to new images, and to those without one.
     complete
         Whether this is all there is; false where a limit left some out.
     orphans
@@ -247,6 +281,11 @@ class Found:
         Number of files of each image in `failures`, where it is not in `sources`.
     repeated
         Number of rows that name a label twice.
+    foreign
+        Files that are no image's by their names.
+    remarks
+        What is odd about the folders, and may be why images are missing in them: an empty folder, a
+        mount point without its file system.
     """
 
     root: Path
@@ -258,6 +297,8 @@ class Found:
     seen: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     repeated: int = 0
+    foreign: ForeignFiles = NO_FOREIGN_FILES
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,7 +306,8 @@ class Plan:
     """What ingest will do.
 
     Each image that is found stands in one of `new`, `changed`, `doubtful`, `unmeasured`, `relabelled`,
-    `unchanged`, `rejected` and `orphans`; one that is stored may besides be `moved`, `returned` or `stale`.
+    `unchanged`, `rejected` and `orphans`; one that is stored may besides be `moved`, `resplit`, `returned`
+    or `stale`.
 
     Parameters
     ----------
@@ -287,8 +329,10 @@ class Plan:
         Number of files that are as they were read, those of relabelled images too.
     rejected
         Cannot be taken, and why; those that were tried before are not tried again.
+    known_rejects
+        How many of `rejected` the store lists already, with the same message.
     gone
-        Names of stored images of this root and split that have left the inputs; to be marked.
+        Names of stored images of this root that have left the inputs; to be marked.
     pruned
         If that was asked for, names of those to be deleted: what is gone, and what was before and is
         not back.
@@ -298,8 +342,14 @@ class Plan:
     returned
         Names of images that are marked as gone, and are back as they were.
     moved
-        Names of images that the store has from another root, or in another split, and that are unchanged,
-        or rejected with a file that is as it was.
+        Names of images that the store has from another root, and that are unchanged, or rejected with a
+        file that is as it was.
+    resplit
+        Names of images that are given a split: their first one, or another if that was allowed.
+    other_split
+        Number of images that keep a split which is not the one given, by that split.
+    stopped
+        Why nothing may be done: too many images would be gone.
     recovered
         Names that the store lists as failures of this root, and that are none any more: the image
         is in the store as its files are, or has left the inputs.
@@ -315,6 +365,7 @@ class Plan:
     unchanged: int = 0
     unchanged_files: int = 0
     rejected: tuple[Failure, ...] = ()
+    known_rejects: int = 0
     gone: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
@@ -322,14 +373,18 @@ class Plan:
     moved: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
     orphans: tuple[Orphan, ...] = ()
+    resplit: tuple[str, ...] = ()
+    other_split: Mapping[str, int] = field(default_factory=dict)
+    stopped: str | None = None
 
     @property
     def work(self) -> int:
         """Number of images to do something about; other times, roots and known rejects are none."""
         changes = (*self.changed, *self.doubtful)
         sources = (*self.new, *self.relabelled, *self.unmeasured, *(c.source for c in changes))
-        names = (source.name for source in sources)
-        return len({*names, *self.gone, *self.pruned, *self.stale, *self.returned})
+        names = {source.name for source in sources}
+        names.update(self.gone, self.pruned, self.stale, self.returned, self.resplit)
+        return len(names) + len(self.rejected) - self.known_rejects
 
 
 @dataclass(frozen=True)
@@ -414,6 +469,15 @@ class Touched:
     files: tuple[FileRecord, ...]
 
 
+class Note(NamedTuple):
+    """What people should know of an image that is stored all the same."""
+
+    code: str
+    """What kind of note; notes of one kind are told together."""
+    text: str
+    """A sentence about the image, without its name."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One image, ready to be written."""
@@ -424,6 +488,9 @@ class Measured:
     height: int
     bit_depth: int
     cells: Cells
+    masks: MaskOptions = USUAL_MASKS
+    """How its masks were read."""
+    notes: tuple[Note, ...] = ()
 
 
 class Annotation(NamedTuple):

@@ -39,7 +39,9 @@ app.command("plan")(ingest.plan)
 app.command("remeasure")(ingest.remeasure)
 app.command("status")(ingest.status)
 app.command("failures")(ingest.failures)
+app.command("runs")(ingest.runs)
 app.command("retry")(ingest.retry)
+app.command("forget")(ingest.forget)
 app.command("measures")(measures.measures)
 app.command("thresholds")(clean.thresholds)
 app.add_typer(clean.app, name="clean")
@@ -119,7 +121,9 @@ class _Messages(logging.Handler):
     """Print what the library says as lines of their own, unless --quiet."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
+        """Print one record, and keep it if it is a warning: `ingest --json` lists them."""
+        if record.levelno >= logging.WARNING:
+            settings.warnings.append(record.getMessage())
         if not settings.quiet:
             level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
             _say(level + record.getMessage())

@@ -26,9 +26,14 @@ def doctor(
     Example: hpastore doctor --deep
     """
     import hpastore
+    from hpastore.ingest.memory import warn_of_missing_root
+    from hpastore.store.status import missing_roots
 
     with show.open_store() as store:
         found = hpastore.doctor(store, deep=deep)
+        missing = {} if found else missing_roots(store)
+    for root, live in missing.items():
+        warn_of_missing_root(root, live)
     if show.settings.json:
         show.document([asdict(finding) for finding in found])
     else:

@@ -14,7 +14,9 @@ from hpastore.cli.table import print_table
 
 if TYPE_CHECKING:
     from hpastore.clean.drift import Drift
+    from hpastore.ingest.summary import Summary
 
+STOPPED = 1
 REJECTED = 3
 WORK = 4
 
@@ -29,7 +31,9 @@ Masks = Annotated[
 Nuclei = Annotated[
     Path | None, typer.Option(help="Folder of nucleus masks, else ROOT/hpa_nuclei_mask.", metavar="DIR")
 ]
-Split = Annotated[str | None, typer.Option(help="Name to give these images.", metavar="NAME")]
+Split = Annotated[
+    str | None, typer.Option(help="Name to give to new images and to those without one.", metavar="NAME")
+]
 Limit = Annotated[int | None, typer.Option(help="Only the first N images by name.", metavar="N")]
 IdColumn = Annotated[str, typer.Option(help="Heading of the names in the table.", metavar="ID")]
 LabelColumn = Annotated[str, typer.Option(help="Heading of the labels in the table.", metavar="LABEL")]
@@ -37,6 +41,31 @@ BackgroundPercentile = Annotated[
     float | None, typer.Option(help="Share 0..1, else the store's own; 0.99 in a new store.", metavar="Q")
 ]
 Prune = Annotated[bool, typer.Option("--prune", help="Delete images that are gone.")]
+Resplit = Annotated[bool, typer.Option("--resplit", help="Change the split of images that have another.")]
+AllowGone = Annotated[
+    str,
+    typer.Option(
+        help="Images that may be gone at once, though more than a fifth of the root's or all.",
+        metavar="N|all",
+    ),
+]
+MovedFrom = Annotated[
+    list[str] | None,
+    typer.Option(help="Stored root that has moved here, with all its images.", metavar="OLD"),
+]
+BinaryMask = Annotated[
+    str | None,
+    typer.Option(
+        help="Read a mask of one value as it is, or each connected part as a cell.", metavar="keep|components"
+    ),
+]
+MatchNuclei = Annotated[
+    str | None,
+    typer.Option(
+        help="Give a nucleus to the cell of its id, or to the one that holds most of it.",
+        metavar="id|overlap",
+    ),
+]
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", help="Worker processes, else one per core.", metavar="N")
 ]
@@ -77,63 +106,116 @@ def ingest(
     limit: Limit = None,
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
+    binary_mask: BinaryMask = None,
+    match_nuclei: MatchNuclei = None,
     jobs: Jobs = None,
     executor: Annotated[str, typer.Option(help="process or serial.", metavar="NAME")] = "process",
     background_percentile: BackgroundPercentile = None,
     prune: Prune = False,
+    allow_gone: AllowGone = "0",
+    moved_from: MovedFrom = None,
+    resplit: Resplit = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 for images that were rejected before, too.")
+    ] = False,
 ) -> None:
-    """Make the store follow its inputs; exit code 3 if some were rejected.
+    """Make the store follow its inputs; exit code 3 if images were rejected that were not before.
 
     Images that have left the inputs are marked as gone: views, thresholds and new clean sets leave
-    them out.
+    them out.  If more than a fifth of a root's images (and more than 10) or all of them would be gone,
+    nothing is changed, unless --allow-gone says so.
 
     Example: hpastore ingest /data/hpa -j 8
     """
     import hpastore
     from hpastore.ingest.run import ingest as run
 
-    layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
+    layout = _layout(
+        *(
+            root,
+            labels,
+            images,
+            masks,
+            nuclei,
+            split,
+            limit,
+            id_column,
+            label_column,
+            binary_mask,
+            match_nuclei,
+        )
+    )
+    options: dict[str, Any] = {
+        "background_percentile": background_percentile,
+        "prune": prune,
+        "allow_gone": _number_or_all(allow_gone),
+        "moved_from": moved_from or (),
+        "resplit": resplit,
+    }
     if dry_run:
-        _show_plan(_plan(layout, background_percentile, prune))
+        todo = _plan(layout, options)
+        _show_plan(todo)
+        if todo.stopped:
+            raise typer.Exit(STOPPED)
         return
-    _refuse_unusable(layout, jobs, executor, background_percentile)
+    _refuse_unusable(layout, jobs, executor, options)
     with (
         show.stopping() as stop,
         show.open_store(create=True) as store,
         show.progress("ingesting") as progress,
     ):
         summary = run(
-            store,
-            layout,
-            jobs=jobs,
-            executor=executor,
-            background_percentile=background_percentile,
-            prune=prune,
-            stop=stop.is_set,
-            progress=progress,
+            store, layout, jobs=jobs, executor=executor, stop=stop.is_set, progress=progress, **options
         )
-        drifted = [] if stop.is_set() or not summary.moved else hpastore.drift(store)
-    counts = asdict(summary)
-    del counts["files"], counts["moved"], counts["failed"]
+        drifted = [] if stop.is_set() or not summary.other_cells else hpastore.drift(store)
+    _show_summary(summary)
+    _show_drift(drifted)
+    stop.exit()
+    fresh = summary.rejected - summary.rejected_before
+    if fresh:
+        show.message(f"{fresh} images were rejected; 'hpastore failures' says why")
+    if summary.rejected_before:
+        show.message(f"{summary.rejected_before} images are rejected as before; 'hpastore failures' says why")
+    if fresh or summary.failed or (strict and summary.rejected):
+        raise typer.Exit(REJECTED)
+
+
+def _number_or_all(text: str) -> int | str:
+    """Read a number; what is none is left to the function that is called."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _show_summary(summary: Summary) -> None:
     if show.settings.json:
-        show.document(counts)
+        show.document(_summary_document(summary))
     else:
-        show.lines(counts)
+        shown = ("new", "changed", "relabelled", "remeasured", "gone", "returned", "resplit", "unchanged")
+        rest = ("rejected", "cells", "images_decoded", "seconds")
+        show.lines({name: getattr(summary, name) for name in (*shown, *rest)})
     show.message(str(summary.files))
+    if summary.foreign.files:
+        show.message(f"{summary.foreign} were ignored")
     if not summary.files.seen:
         show.message(
-            "no file there is called as an image's are: ID_red.png, _green, _blue, _yellow, and ID.npz for "
-            "its mask; see ROOT, --images and --masks"
+            "no file matches the names of an image's files: ID_red.png, _green, _blue, _yellow, and ID.npz "
+            "for its mask; see ROOT, --images and --masks"
         )
     if summary.files.orphans:
         show.message("'hpastore plan' names the orphans: files that belong to no image")
-    _show_drift(drifted)
-    stop.exit()
-    if summary.rejected:
-        show.message(f"{summary.rejected} images were rejected; 'hpastore failures' says why")
-    if summary.rejected or summary.failed:
-        raise typer.Exit(REJECTED)
+
+
+def _summary_document(summary: Summary) -> dict[str, Any]:
+    counts = {
+        name: value
+        for name, value in vars(summary).items()
+        if name not in ("files", "foreign", "moves", "failed")
+    }
+    return counts | {
+        "files": asdict(summary.files) | {"foreign": summary.foreign.files},
+        "moves": [move._asdict() for move in summary.moves],
+        "warnings": list(show.settings.warnings),
+    }
 
 
 def _show_drift(drifted: Iterable[Drift]) -> None:
@@ -152,17 +234,45 @@ def plan(
     limit: Limit = None,
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
+    binary_mask: BinaryMask = None,
+    match_nuclei: MatchNuclei = None,
     background_percentile: BackgroundPercentile = None,
     prune: Prune = False,
+    allow_gone: AllowGone = "0",
+    moved_from: MovedFrom = None,
+    resplit: Resplit = False,
 ) -> None:
     """Say what ingest would do and why, touching nothing; exit code 4 if there is work.
 
     Example: hpastore plan /data/hpa
     """
-    layout = _layout(root, labels, images, masks, nuclei, split, limit, id_column, label_column)
-    found = _plan(layout, background_percentile, prune)
-    _show_plan(found)
-    if found.work:
+    layout = _layout(
+        *(
+            root,
+            labels,
+            images,
+            masks,
+            nuclei,
+            split,
+            limit,
+            id_column,
+            label_column,
+            binary_mask,
+            match_nuclei,
+        )
+    )
+    todo = _plan(
+        layout,
+        {
+            "background_percentile": background_percentile,
+            "prune": prune,
+            "allow_gone": _number_or_all(allow_gone),
+            "moved_from": moved_from or (),
+            "resplit": resplit,
+        },
+    )
+    _show_plan(todo)
+    if todo.work:
         raise typer.Exit(WORK)
 
 
@@ -201,18 +311,58 @@ def status() -> None:
     Example: hpastore status
     """
     import hpastore
+    from hpastore.ingest.memory import warn_of_missing_root
 
     with show.open_store() as store:
         found = hpastore.status(store)
+    for root, live in found.missing_roots.items():
+        warn_of_missing_root(root, live)
     if show.settings.json:
         show.document(asdict(found))
         return
     pairs = asdict(found)
     roots, recipe = pairs.pop("roots"), pairs.pop("recipe")
+    del pairs["missing_roots"]
     pairs["background_percentile"] = recipe and recipe["background_percentile"]
     show.lines(pairs)
     if roots:
         print_table(["root", "split", "images"], [tuple(row.values()) for row in roots])
+
+
+def runs(
+    limit: Annotated[int, typer.Option("-n", "--limit", help="Only the last N.", metavar="N")] = 20,
+) -> None:
+    """List the ingests that had work to do, the last first: when, what root, what came and went.
+
+    Example: hpastore runs -n 5
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        show.frame(hpastore.runs(store).head(max(limit, 0)))
+
+
+def forget(
+    root: Annotated[str, typer.Argument(help="A root that 'hpastore status' shows.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete its images, and do not only mark them.")
+    ] = False,
+) -> None:
+    """End the images of a root that is not followed any more: they are marked as gone.
+
+    Images that are marked leave views, thresholds and new clean sets, and return when they are ingested
+    again.
+
+    Example: hpastore forget /mnt/old/hpa
+    """
+    import hpastore
+
+    with show.open_store() as store:
+        ended = hpastore.forget(store, root, prune=prune)
+    if show.settings.json:
+        show.document({"root": root, "pruned" if prune else "gone": ended})
+    else:
+        show.message(f"{ended} images of {root} were {'deleted' if prune else 'marked as gone'}")
 
 
 def retry(
@@ -251,12 +401,11 @@ def _layout(root: Path, *rest: Any) -> Any:
     return Layout(root, *rest)
 
 
-def _plan(layout: Any, background_percentile: float | None, prune: bool) -> Any:
+def _plan(layout: Any, options: dict[str, Any]) -> Any:
     """Plan against the store; one that is not there yet has no image."""
     import hpastore
     from hpastore.errors import SchemaMissingError
 
-    options: Any = {"background_percentile": background_percentile, "prune": prune}
     try:
         with show.open_store() as store:
             return hpastore.plan(store, layout, **options)
@@ -264,21 +413,19 @@ def _plan(layout: Any, background_percentile: float | None, prune: bool) -> Any:
         return hpastore.plan(None, layout, **options)
 
 
-def _refuse_unusable(
-    layout: Any, jobs: int | None, executor: str, background_percentile: float | None
-) -> None:
+def _refuse_unusable(layout: Any, jobs: int | None, executor: str, options: dict[str, Any]) -> None:
     """Look at all arguments before a store is made: a mistyped one shall leave no empty file."""
     from hpastore.errors import SchemaMissingError
-    from hpastore.ingest.discover import discover
     from hpastore.ingest.installed import load_measures
     from hpastore.ingest.run import check_arguments
+    from hpastore.ingest.run import plan as make_plan
 
     try:
         show.open_store().close()
     except SchemaMissingError:
-        check_arguments(executor, jobs, background_percentile)
+        check_arguments(layout, executor, jobs, options["background_percentile"])
         load_measures()
-        discover(layout)
+        make_plan(None, layout, **options)
 
 
 def _show_plan(plan: Any) -> None:
@@ -292,23 +439,26 @@ def _show_plan(plan: Any) -> None:
     rows += [(name, "gone", "it has left the inputs") for name in plan.gone]
     rows += [(name, "pruned", "it is gone, and is deleted") for name in plan.pruned]
     rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
+    rows += [(name, "resplit", "it is given a split") for name in plan.resplit]
     rows += [(name, "stale", "its numbers are of another recipe, or lack a measure") for name in plan.stale]
     rows += [(failure.image_name, "rejected", failure.message) for failure in plan.rejected]
     rows += [(orphan.name, "orphan", _lacks(orphan)) for orphan in plan.orphans]
     if rows:
         print_table(["image", "what", "why"], sorted(rows))
-    of_stored = ("changed", "unmeasured", "relabelled", "gone", "pruned", "returned", "stale")
+    of_stored = ("changed", "unmeasured", "relabelled", "gone", "pruned", "returned", "resplit", "stale")
     kinds = ("new", *of_stored, "rejected", "orphans")
     show.lines({**{kind: len(getattr(plan, kind)) for kind in kinds}, "unchanged": plan.unchanged})
     if any(failure.files for failure in plan.rejected):
         show.message(
             "what was rejected before is tried again when its files change, or after 'hpastore retry'"
         )
+    if plan.stopped:
+        show.message(f"ingest would refuse: {plan.stopped}")
 
 
 def _why(change: Any) -> str:
     verb = "differ" if len(change.roles) > 1 else "differs"
-    return f"{', '.join(change.roles)} {verb}" if change.roles else "measured by another version of hpastore"
+    return f"{', '.join(change.roles)} {verb}" if change.roles else change.why
 
 
 def _labels(source: Any) -> str:
@@ -328,9 +478,14 @@ def _as_document(plan: Any) -> dict[str, Any]:
         "changed_files": {change.source.name: change.roles for change in plan.changed},
         "unmeasured": [source.name for source in plan.unmeasured],
         "relabelled": [source.name for source in plan.relabelled],
-        **{kind: getattr(plan, kind) for kind in ("gone", "pruned", "returned", "stale", "unchanged")},
+        **{
+            kind: getattr(plan, kind)
+            for kind in ("gone", "pruned", "returned", "resplit", "stale", "unchanged")
+        },
         "rejected": [
             {key: getattr(f, key) for key in ("image_name", "uri", "code", "message")} for f in plan.rejected
         ],
         "orphans": [orphan._asdict() for orphan in plan.orphans],
+        "stopped": plan.stopped,
+        "warnings": list(show.settings.warnings),
     }

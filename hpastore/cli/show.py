@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import FrameType
@@ -40,6 +40,8 @@ class Settings:
     quiet: bool = False
     stopped: int | None = None
     """The signal that ends the program; where SQLite hears it first, all that comes up is an error of its."""
+    warnings: list[str] = field(default_factory=list)
+    """What the library warned of."""
 
 
 settings = Settings()

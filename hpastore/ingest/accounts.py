@@ -28,7 +28,7 @@ class Accounts:
     left
         Files that were not looked at, since the run was stopped.
     rows
-        Rows of the table without any file.
+        Rows of the table without an image.
     """
 
     seen: int
@@ -48,7 +48,7 @@ class Accounts:
         ]
         if self.left:
             parts.append(f"{self.left} not looked at")
-        rows = f"; {self.rows} rows of the table have none" if self.rows else ""
+        rows = f"; {self.rows} rows of the table have no image" if self.rows else ""
         return f"{self.seen} files = {' + '.join(parts)}{rows}"
 
 

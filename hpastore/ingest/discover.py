@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hpastore.errors import InputError, UsageError
+from hpastore.ingest.mismatch import explain_mismatch, unmounted_below
 from hpastore.model import (
     CELL_MASK,
     CHANNELS,
@@ -20,6 +21,7 @@ from hpastore.model import (
     NUCLEUS_MASK,
     Failure,
     FileStamp,
+    ForeignFiles,
     Found,
     Orphan,
     Source,
@@ -52,11 +54,17 @@ class Layout:
     nuclei : Path, optional
         Folder of nucleus masks; by default ``ROOT/hpa_nuclei_mask`` where that is.
     split : str, optional
-        A name to give the images, such as ``train``.
+        A name to give to new images and to those without one, such as ``train``.
     limit : int, optional
         Only the first N images by name, as if the others were not there.
     id_column, label_column : str
         Headings in the table.
+    binary_mask : str, optional
+        How a mask of one value is read: ``keep`` it as one cell, or its ``components`` as cells.  By default
+        as the image was read before, ``keep`` for a new one.
+    match_nuclei : str, optional
+        Which cell a nucleus belongs to: that of its ``id``, or by ``overlap`` the one that holds most of it.
+        By default as the image was read before, ``id`` for a new one.
     """
 
     root: Path
@@ -68,6 +76,8 @@ class Layout:
     limit: int | None = None
     id_column: str = "ID"
     label_column: str = "Label"
+    binary_mask: str | None = None
+    match_nuclei: str | None = None
 
 
 def discover(layout: Layout) -> Found:
@@ -84,28 +94,35 @@ def discover(layout: Layout) -> Found:
     Raises
     ------
     InputError
-        If the root, the table, or the folder of images or masks is not there or cannot be read.
+        If the root, the table, or the folder of images or masks is not there or cannot be read, or if the
+        table and the folders have no image in common.
     UsageError
         If `limit` is negative.
     """
     if layout.limit is not None and layout.limit < 0:
         raise UsageError("limit takes a number of images, 0 or more")
-    root = _absolute(layout.root)
-    require_utf8(root)
-    if not _is(root, stat.S_ISDIR):
+    place = _absolute(layout.root)
+    require_utf8(place)
+    if not _is(place, stat.S_ISDIR):
         raise InputError(
-            root, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
+            place, "no such folder; give the folder that holds train.csv, train/ and hpa_cell_mask/"
         )
+    root = Path(os.path.realpath(place))
+    require_utf8(root)
     with ExitStack() as opened:
-        folders = _folders(layout, root, opened)
-        table = _table(layout, root, folders.images)
+        folders = _folders(layout, place, opened)
+        path = _table_path(layout, place)
+        table = _unlabelled(folders.images) if path is None else _labels(layout, path)
         labels, failures = table.labels, table.failures
         names = sorted({*labels, *(failure.image_name for failure in failures)})[: layout.limit]
         places = folders.places()
         sources = tuple(_source(name, labels[name], places) for name in names if name in labels)
-    failed = set(names) - set(labels)
-    used = {file.uri for source in sources for file in source.files}
-    seen, refused, orphans = _unused(folders, used, failed, labels)
+        failed = set(names) - set(labels)
+        used = {file.uri for source in sources for file in source.files}
+        seen, refused, orphans, others = _unused(folders, used, failed, labels)
+        if not used and not any(refused.values()):
+            _require_a_match(folders, path, [*labels, *(failure.image_name for failure in failures)])
+        foreign = _foreign(others, path)
     complete = layout.limit is None
     return Found(
         root,
@@ -117,13 +134,19 @@ def discover(layout: Layout) -> Found:
         seen=seen if complete else len(used) + sum(refused.values()),
         refused=refused,
         repeated=table.repeated,
+        foreign=foreign,
+        remarks=tuple(remark for folder in folders.required() for remark in folder.remarks()),
     )
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """An open folder, the names of its files, what stands before them in a uri, and how they may end."""
+    """An open folder, the names in it, what stands before them in a uri, and how an image's files end.
 
+    Hidden files are left out: macOS writes one beside each file, with the same ending.
+    """
+
+    path: Path
     prefix: str
     handle: int
     names: Collection[str]
@@ -140,8 +163,12 @@ class _Folder:
             return FileStamp(role, self.prefix + file, -1, 0)
         return FileStamp(role, self.prefix + file, status.st_size, status.st_mtime_ns)
 
-    def images(self, used: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-        """Give the files that are an image's by their names, and whose uris are not used: image, file."""
+    def images(self) -> Iterator[tuple[str, str]]:
+        """Give the files that are an image's by their names: image, file."""
+        return ((name, file) for name, file in self.unused(()) if name is not None)
+
+    def unused(self, used: Collection[str]) -> Iterator[tuple[str | None, str]]:
+        """Give the names whose uris are not used, each after its image; None where it is no image's."""
         for file in self.names:
             if self.prefix + file in used:
                 continue
@@ -149,6 +176,25 @@ class _Folder:
                 if file.endswith(ending):
                     yield file[: -len(ending)], file
                     break
+            else:
+                yield None, file
+
+    def files(self) -> Iterator[str]:
+        """Give the names of files, whatever they are, without those of folders."""
+        return (name for name in self.names if self.is_file(name))
+
+    def is_file(self, name: str) -> bool:
+        """Whether a name is that of a file."""
+        try:
+            return stat.S_ISREG(os.stat(name, dir_fd=self.handle).st_mode)
+        except OSError:
+            return False
+
+    def remarks(self) -> Iterator[str]:
+        """Say what is odd about the folder, and may be why images are missing in it."""
+        if not self.names:
+            mount = unmounted_below(self.path)
+            yield f"{self.path} is empty" + (f", and {mount} is not mounted" if mount else "")
 
 
 class _Place(NamedTuple):
@@ -171,6 +217,10 @@ class _Folders(NamedTuple):
         channels = [_Place(self.images, channel, (f"_{channel}.png",)) for channel in CHANNELS]
         masks = _Place(self.masks, CELL_MASK, self.masks.endings)
         return [*channels, masks, _Place(self.nuclei, NUCLEUS_MASK, self.nuclei.endings)]
+
+    def required(self) -> list[_Folder]:
+        """The folders of images and of cell masks, once if they are one."""
+        return [self.images] if self.images.prefix == self.masks.prefix else [self.images, self.masks]
 
     def apart(self) -> list[_Folder]:
         """Each folder once, with all endings that its files may have."""
@@ -201,31 +251,74 @@ def _folder(path: Path, root: Path, option: str, endings: tuple[str, ...], opene
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         opened.callback(os.close, folder)
-        names = frozenset(os.listdir(folder))  # noqa: PTH208 pathlib takes no handle
+        listed = os.listdir(folder)  # noqa: PTH208 pathlib takes no handle
     except FileNotFoundError as error:
-        raise InputError(path, f"no such folder; name it with {option}") from error
+        mount = unmounted_below(path)
+        reason = f"{mount} is not mounted" if mount else f"name it with {option}"
+        raise InputError(path, f"no such folder; {reason}") from error
     except OSError as error:
         raise InputError(path, f"cannot be listed ({error.strerror}); name a folder with {option}") from error
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    names = frozenset(name for name in listed if not name.startswith("."))
+    inside = _inside(path, root)
     prefix = "" if inside == Path() else f"{inside.as_posix()}/"
-    return _Folder(prefix, folder, names, endings)
+    return _Folder(path, prefix, folder, names, endings)
+
+
+def _inside(path: Path, root: Path) -> Path:
+    """A folder as its files' uris name it: relative to the root where it lies in it, else its real path.
+
+    A link inside the root stays in the uri, so that what it leads to may move.
+    """
+    if path.is_relative_to(root):
+        return path.relative_to(root)
+    real, real_root = Path(os.path.realpath(path)), Path(os.path.realpath(root))
+    require_utf8(real)
+    return real.relative_to(real_root) if real.is_relative_to(real_root) else real
 
 
 def _nuclei(given: Path | None, root: Path, opened: ExitStack) -> _Folder:
     default = root / "hpa_nuclei_mask"
     if given is None and not _is(default, stat.S_ISDIR):
-        return _Folder("no nuclei", -1, (), ())
+        return _Folder(default, "no nuclei", -1, (), ())
     return _folder(given or default, root, "--nuclei", NUCLEUS_MASK_ENDINGS, opened)
 
 
-def _table(layout: Layout, root: Path, images: _Folder) -> LabelTable:
-    if layout.labels == NO_LABELS:
-        return _unlabelled(images)
-    path = Path(layout.labels or root / "train.csv")
+def _table_path(layout: Layout, root: Path) -> Path | None:
+    """Where the table of labels is; None for images without labels."""
+    return None if layout.labels == NO_LABELS else Path(layout.labels or root / "train.csv")
+
+
+def _labels(layout: Layout, path: Path) -> LabelTable:
     require_utf8(path)
     if not _is(path, stat.S_ISREG):
         raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
     return read_labels(path, layout.id_column, layout.label_column)
+
+
+def _require_a_match(folders: _Folders, table: Path | None, rows: Collection[str]) -> None:
+    """Refuse inputs that have no image in common, though there are rows and files.
+
+    Raises
+    ------
+    InputError
+        With an unmatched name of each side, and the likely cause.
+    """
+    named = {printable(name) for folder in folders.apart() for name, _ in folder.images()}
+    files = sorted(folders.images.files())
+    if table is not None and files and rows and not named.intersection(rows):
+        raise InputError(table, explain_mismatch(rows, files, folders.images.path))
+    if table is None and files and not named:
+        wanted = "an image's channels are called NAME_red.png, NAME_green.png, NAME_blue.png, NAME_yellow.png"
+        reason = (
+            f"holds no channel of an image: its {len(files)} files are called such as {files[0]}; {wanted}"
+        )
+        raise InputError(folders.images.path, printable(reason, None))
+
+
+def _foreign(others: Iterable[tuple[_Folder, str]], table: Path | None) -> ForeignFiles:
+    """Count the files that are no image's; neither folders nor the table are among them."""
+    names = [name for folder, name in others if folder.path / name != table and folder.is_file(name)]
+    return ForeignFiles(len(names), printable(min(names))) if names else ForeignFiles()
 
 
 def _unlabelled(images: _Folder) -> LabelTable:
@@ -281,12 +374,16 @@ def require_utf8(path: Path) -> None:
 
 def _unused(
     folders: _Folders, used: Collection[str], failed: Collection[str], names: Collection[str]
-) -> tuple[int, Mapping[str, int], tuple[Orphan, ...]]:
-    """Count all files, and those that no image has: of rows that failed, and the others by what they lack."""
+) -> tuple[int, Mapping[str, int], tuple[Orphan, ...], list[tuple[_Folder, str]]]:
+    """Count all files of images, and those that no image has, by what they lack; list the other names."""
     seen, refused = len(used), dict.fromkeys(failed, 0)
     spare, images, masks = Counter[str](), Counter[str](), Counter[str]()
+    others: list[tuple[_Folder, str]] = []
     for folder in folders.apart():
-        for name, file in folder.images(used):
+        for name, file in folder.unused(used):
+            if name is None:
+                others.append((folder, file))
+                continue
             seen += 1
             shown = printable(name)
             if shown in failed:
@@ -301,7 +398,7 @@ def _unused(
         images[name] += masks.pop(name)
     kinds = {"image_without_label": images, "mask_without_image": masks, "spare_file": spare}
     orphans = (Orphan(kind, *entry) for kind, files in kinds.items() for entry in sorted(files.items()))
-    return seen, refused, tuple(orphans)
+    return seen, refused, tuple(orphans), others
 
 
 def _absolute(path: Path | str) -> Path:

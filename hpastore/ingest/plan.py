@@ -2,10 +2,72 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from hpastore.model import Change, Failure, FileStamp, Found, Known, Orphan, Plan, Recipe, Source, Wanted
+from hpastore.model import (
+    NUCLEUS_MASK,
+    USUAL_MASKS,
+    Change,
+    Failure,
+    FileStamp,
+    Found,
+    Known,
+    MaskOptions,
+    Orphan,
+    Plan,
+    Recipe,
+    Source,
+    Wanted,
+)
+
+FEW_GONE: Final = 10
+"""As many images may be gone without a question, if others of their root are left."""
+
+GONE_SHARE: Final = 5
+"""Of more than `FEW_GONE`, one in so many of a root's images."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a run may do to images that are stored.
+
+    Parameters
+    ----------
+    prune
+        Whether images that are gone are deleted, and not only marked.
+    allow_gone
+        How many images may be gone, though they are more than a fifth of the root's, or all of them.
+    resplit
+        Whether images that have another split than the one given get it.
+    binary_mask, match_nuclei
+        How masks are to be read; None is as they were.
+    """
+
+    prune: bool = False
+    allow_gone: int = 0
+    resplit: bool = False
+    binary_mask: str | None = None
+    match_nuclei: str | None = None
+
+    def masks(self, stored: MaskOptions = USUAL_MASKS) -> MaskOptions:
+        """Say how the masks of an image are read, where it is decoded anew."""
+        return MaskOptions(self.binary_mask or stored.binary_mask, self.match_nuclei or stored.match_nuclei)
+
+    def reread(self, stored: Known) -> str:
+        """Say why an image is read again though its files are as they were; empty if it need not be.
+
+        Other numbers can come of a mask that was read as one cell, or was split, and of nuclei.
+        """
+        wanted, masks = self.masks(stored.masks), stored.masks
+        if wanted.binary_mask != masks.binary_mask and (stored.cells == 1 or masks.binary_mask != "keep"):
+            return f"its mask is to be read with --binary-mask {wanted.binary_mask}"
+        nuclei = any(file.role == NUCLEUS_MASK for file in stored.files)
+        if nuclei and wanted.match_nuclei != masks.match_nuclei:
+            return f"its nuclei are to be matched by {wanted.match_nuclei}"
+        return ""
 
 
 def plan(
@@ -16,7 +78,8 @@ def plan(
     recipe: Recipe | None = None,
     compared: Mapping[str, tuple[str, ...]] | None = None,
     *,
-    prune: bool = False,
+    policy: Policy | None = None,
+    listed: Mapping[str, Failure] | None = None,
     wanted: Wanted | None = None,
 ) -> Plan:
     """Compare what is found with what is stored.
@@ -28,16 +91,18 @@ def plan(
     known : mapping of name to Known
         What the store holds.
     failed : mapping of name to Failure
-        What the store lists as rejected.
+        What the store lists as rejected, and is not tried again while its files are as they were.
     mine : iterable of str
-        Which of them are of this root and split.
+        Which rejected images are of this root.
     recipe : Recipe, optional
         What numbers shall be of; others are stale.
     compared : mapping of name to roles, optional
         Which files' bytes differ, of the images whose bytes were compared; none where all are the
         same.  Without it, images that only their bytes tell about are `Plan.doubtful`.
-    prune : bool
-        Whether images that are gone shall be deleted.
+    policy : Policy
+        What may be done.
+    listed : mapping of name to Failure, optional
+        All that the store lists as rejected; `failed` by default.
     wanted : Wanted, optional
         Measures that users added; images that lack one are stale or unmeasured.
 
@@ -46,10 +111,10 @@ def plan(
     Plan
         A pure function of its arguments; planning again after doing it finds no work.
     """
-    draft = _Draft(found, known, failed or {}, recipe, compared or {}, wanted or Wanted())
+    draft = _Draft(found, known, failed or {}, recipe, compared or {}, wanted or Wanted(), policy or Policy())
     for source in found.sources:
         draft.place(source)
-    return draft.plan(mine, prune=prune)
+    return draft.plan(mine, failed or {} if listed is None else listed)
 
 
 def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
@@ -61,8 +126,8 @@ def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
 def conflict(source: Source, root: str) -> Failure:
     """Say that the store has another image of this name from another root."""
     message = (
-        f"{source.name}: the store has another image of this name, from {root}; "
-        "rename one of them, or remove that one and ingest its root with --prune"
+        f"{source.name}: the store has another image of this name, from {root}; rename one of them, "
+        f"or, if that root has moved here, say --moved-from {root}; 'hpastore forget {root}' ends its images"
     )
     return Failure(source.name, source.files[0].uri, "conflict", message, source.files)
 
@@ -77,6 +142,7 @@ class _Draft:
     recipe: Recipe | None
     compared: Mapping[str, tuple[str, ...]]
     wanted: Wanted
+    policy: Policy
     new: list[Source] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     doubtful: list[Change] = field(default_factory=list)
@@ -85,6 +151,8 @@ class _Draft:
     rejected: dict[str, Failure] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    resplit: list[str] = field(default_factory=list)
+    other_split: Counter[str] = field(default_factory=Counter)
     orphans: list[Orphan] = field(default_factory=list)
     unchanged: int = 0
     unchanged_files: int = 0
@@ -92,9 +160,11 @@ class _Draft:
     def place(self, source: Source) -> None:
         """Put one image where it belongs."""
         stored, name = self.known.get(source.name), source.name
-        if not source.files:
-            self.orphans.append(Orphan("label_without_image", name, 0))
-        elif stored is not None and (stored.files == source.files or self.compared.get(name) == ()):
+        if stored is not None and self._is_that_image(source, stored):
+            self._split(source, stored)
+        if not _has_image(source):
+            self.orphans.append(Orphan("label_without_image", name, len(source.files)))
+        elif stored is not None and self._has_same_files(source, stored):
             self._same_files(source, stored)
         elif source.missing:
             self._reject(_missing(source), source, stored)
@@ -105,11 +175,30 @@ class _Draft:
         else:
             self._other_files(source, stored)
 
+    def _has_same_files(self, source: Source, stored: Known) -> bool:
+        return stored.files == source.files or self.compared.get(source.name) == ()
+
+    def _is_that_image(self, source: Source, stored: Known) -> bool:
+        """Whether a stored image is the one that is found, and not its namesake in another root."""
+        return stored.root == str(self.found.root) or self._has_same_files(source, stored)
+
+    def _split(self, source: Source, stored: Known) -> None:
+        """See whether an image gets the split that was given: its first, or another if that is allowed."""
+        given = self.found.split
+        if given is None or given == stored.split or not _has_image(source):
+            return
+        if stored.split is None or self.policy.resplit:
+            self.resplit.append(source.name)
+        else:
+            self.other_split[stored.split] += 1
+
     def _in_vain(self, source: Source, tried: Failure) -> bool:
         """Whether trying again would end as before: the files are as they were, and what was in the way."""
-        return tried.files == source.files and (
-            tried.code != "conflict" or self._elsewhere(self.known.get(source.name))
-        )
+        if tried.files != source.files:
+            return False
+        if tried.code == "conflict":
+            return self._elsewhere(self.known.get(source.name))
+        return not (tried.code == "nucleus_ids" and self.policy.match_nuclei == "overlap")
 
     def _reject(self, failure: Failure, source: Source, stored: Known | None) -> None:
         """Leave an image as it is; it has moved if one of its files is as it was, but under another root."""
@@ -121,7 +210,10 @@ class _Draft:
 
     def _same_files(self, source: Source, stored: Known) -> None:
         if self._outdated(stored):
-            self.changed.append(Change(source, ()))
+            self.changed.append(Change(source, (), "measured by another version of hpastore"))
+            return
+        if why := self.policy.reread(stored):
+            self.changed.append(Change(source, (), why))
             return
         if not self.wanted.of_crops <= stored.measures:
             self._unmeasured(source, stored)
@@ -133,7 +225,7 @@ class _Draft:
             self.unchanged += 1
             if stored.gone:
                 self.returned.append(source.name)
-            if self._elsewhere(stored) or self.found.split not in (None, stored.split):
+            if stored.root != str(self.found.root):
                 self.moved.append(source.name)
 
     def _unmeasured(self, source: Source, stored: Known) -> None:
@@ -153,14 +245,15 @@ class _Draft:
             self.changed.append(Change(source, roles))
 
     def _elsewhere(self, stored: Known | None) -> bool:
-        return stored is not None and stored.root != str(self.found.root)
+        """Whether another root has a live image of this name; one that is gone is in nobody's way."""
+        return stored is not None and not stored.gone and stored.root != str(self.found.root)
 
     def _outdated(self, stored: Known) -> bool:
         return self.recipe is not None and stored.recipe.version != self.recipe.version
 
-    def plan(self, mine: Iterable[str], *, prune: bool) -> Plan:
-        """Add what the store has and the inputs have not."""
-        here = {source.name for source in self.found.sources if source.files}
+    def plan(self, mine: Iterable[str], listed: Mapping[str, Failure]) -> Plan:
+        """Add what the store has and the inputs do not have."""
+        here = {source.name for source in self.found.sources if _has_image(source)}
         here |= {name for name, files in self.found.refused.items() if files}
         gone = self._gone(here)
         self._refuse_alike(set(gone))
@@ -171,7 +264,7 @@ class _Draft:
         recovered = set(mine) - pending
         if not self.found.complete:
             recovered &= {source.name for source in self.found.sources}
-        pruned = self._gone(here, again=True) if prune else []
+        pruned = self._gone(here, again=True) if self.policy.prune else []
         fresh = {*pruned, *(change.source.name for change in self.changed)}
         unmeasured = {source.name for source in self.unmeasured}
         return Plan(
@@ -183,6 +276,7 @@ class _Draft:
             unchanged=self.unchanged,
             unchanged_files=self.unchanged_files,
             rejected=tuple(rejected.values()),
+            known_rejects=sum(is_known(failure, listed) for failure in rejected.values()),
             gone=tuple(gone),
             pruned=tuple(pruned),
             stale=tuple(
@@ -196,17 +290,36 @@ class _Draft:
             moved=tuple(self.moved),
             recovered=tuple(sorted(recovered)),
             orphans=(*self.found.orphans, *self.orphans),
+            resplit=tuple(self.resplit),
+            other_split=dict(self.other_split),
+            stopped=self._stopped(gone),
+        )
+
+    def _stopped(self, gone: list[str]) -> str | None:
+        """Say why nothing may be done, if too many images of the root would be gone."""
+        root = str(self.found.root)
+        live = sum(stored.root == root and not stored.gone for stored in self.known.values())
+        too_many = len(gone) > FEW_GONE and GONE_SHARE * len(gone) > live
+        if len(gone) <= self.policy.allow_gone or not (too_many or len(gone) == live > 0):
+            return None
+        rows = {source.name for source in self.found.sources}
+        lost = sum(name in rows for name in gone)
+        causes = [f"{lost} have no file" if lost else "", f"{len(gone) - lost} have no row in the table"]
+        reasons = [*self.found.remarks, *(cause for cause in causes if cause and not cause.startswith("0 "))]
+        return (
+            f"{len(gone)} of the {live} images from here would be gone ({'; '.join(reasons)}); nothing was "
+            f"changed. If they have left for good, say --allow-gone {len(gone)}"
         )
 
     def _gone(self, here: set[str], *, again: bool = False) -> list[str]:
         """Name what has left the inputs, what was marked before too if that is asked for."""
         if not self.found.complete:
             return []
-        place = str(self.found.root), self.found.split
+        root = str(self.found.root)
         return sorted(
             name
             for name, stored in self.known.items()
-            if (stored.root, stored.split) == place and name not in here and (again or not stored.gone)
+            if stored.root == root and name not in here and (again or not stored.gone)
         )
 
     def _refuse_alike(self, gone: set[str]) -> None:
@@ -223,6 +336,21 @@ class _Draft:
         if not measured and not self.wanted.of_histograms <= stored.measures:
             return True
         return self.recipe is not None and stored.recipe != self.recipe and not self._outdated(stored)
+
+
+def is_known(failure: Failure, listed: Mapping[str, Failure]) -> bool:
+    """Whether the store lists a rejected image already, with the same fault."""
+    before = listed.get(failure.image_name)
+    return before is not None and (before.code, before.uri, before.message) == (
+        failure.code,
+        failure.uri,
+        failure.message,
+    )
+
+
+def _has_image(source: Source) -> bool:
+    """Whether an image has a channel or a cell mask; a mask of its nuclei alone is none."""
+    return bool(source.files) and source.files[0].role != NUCLEUS_MASK  # in the order of the roles
 
 
 def _differing(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> tuple[str, ...]:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 import hpastore
 from hpastore.collector import resting
-from hpastore.errors import NotFoundError, RejectedError, UsageError
+from hpastore.errors import InputError, NotFoundError, RejectedError, UsageError
 from hpastore.failpoints import reach
-from hpastore.ingest.accounts import Accounts, Ledger
+from hpastore.ingest.accounts import Ledger
 from hpastore.ingest.discover import Layout, discover
-from hpastore.ingest.installed import load_measures, wanted
-from hpastore.ingest.plan import conflict, unsure
+from hpastore.ingest.installed import load_measures
+from hpastore.ingest.memory import Memory, choose_policy, remember, warn_of_roots, warn_of_splits
+from hpastore.ingest.plan import conflict, is_known, unsure
 from hpastore.ingest.plan import plan as make_plan
 from hpastore.ingest.pool import each, workers
 from hpastore.ingest.process import Limits, Lost
 from hpastore.ingest.remeasure import Batch, Tally, batches, choose_recipe, remeasure_batch, warn_outdated
+from hpastore.ingest.summary import Move, Notes, Summary
 from hpastore.ingest.worker import Task, compare, measure_source
 from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import VERSION
@@ -36,14 +36,12 @@ from hpastore.model import (
     Failure,
     FileStamp,
     Found,
-    Known,
     Measured,
     Plan,
-    Recipe,
     Touched,
-    Wanted,
     require_share,
 )
+from hpastore.reading.places import find_root
 from hpastore.store import own, read, write
 from hpastore.store.engine import Store
 
@@ -58,34 +56,8 @@ Stop = Callable[[], bool]
 """Says whether to come to an end: what is in flight is finished, nothing is begun."""
 
 
-_MOVING: Final = ("new", "changed", "relabelled", "remeasured", "gone")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an ingest did; all but `seconds`, `files` and `moved` are numbers of images or cells.
-
-    `new` images were stored for the first time, `changed` ones replaced, `remeasured` ones had stale
-    numbers or lacked a measure that a user added, `gone` ones were marked as gone or pruned.  `seconds`
-    is wall time from the start of planning to the last commit.  `moved` is whether the cells are others,
-    that clean sets could follow; `failed` ones lack such a measure still, since it fails on them.
-    """
-
-    new: int = 0
-    changed: int = 0
-    relabelled: int = 0
-    remeasured: int = 0
-    gone: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    cells: int = 0
-    images_decoded: int = 0
-    seconds: float = 0.0
-    files: Accounts = field(
-        default=Accounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
-    )
-    moved: bool = field(default=False, compare=False)
-    failed: int = field(default=0, compare=False)
+MATCH_NUCLEI: Final = ("id", "overlap")
+BINARY_MASK: Final = ("keep", "components")
 
 
 def plan(
@@ -94,6 +66,9 @@ def plan(
     *,
     background_percentile: float | None = None,
     prune: bool = False,
+    resplit: bool = False,
+    allow_gone: int | str = 0,
+    moved_from: Sequence[str | Path] = (),
 ) -> Plan:
     """Say what `ingest` would do, and touch nothing.
 
@@ -105,36 +80,47 @@ def plan(
         None is a store that is still to be made.
     layout : Layout or Path
         A path is a root in the usual layout.
-    background_percentile, prune
+    background_percentile, prune, resplit, allow_gone, moved_from
         As given to `ingest`.
+
+    Returns
+    -------
+    Plan
+        With a text in `stopped` where `ingest` would refuse to do it.
 
     Raises
     ------
     InputError
         If the root, the table or a folder cannot be used.
     UsageError
-        If the percentile is no share.
+        If an argument makes no sense.
+    NotFoundError
+        If the store has none of the roots in `moved_from`.
     MeasureError
         If a measure that a user added cannot be loaded.
     """
-    check_arguments(background_percentile=background_percentile)
+    layout = _layout(layout)
+    check_arguments(layout, background_percentile=background_percentile)
+    policy = choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone)
     load_measures()
     with resting():
-        found = discover(_layout(layout))
+        found = discover(layout)
         if store is None:
-            return make_plan(found, {})
-        memory = _remember(store, background_percentile)
-        draft = memory.plan(found, prune=prune)
+            return make_plan(found, {}, policy=policy)
+        memory = remember(store, background_percentile, policy).at(store, found, moved_from)
+        draft = memory.plan(found)
+    warn_of_roots(memory.roots, found)
     doubts = {
         change.source.name: (change, files)
         for change in (*draft.doubtful, *draft.changed)
         if (files := unsure(change, memory.known[change.source.name]))
     }
-    if not doubts:
-        return draft
-    hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
-    compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
-    return memory.plan(found, compared, prune=prune)
+    if doubts:
+        hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
+        compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
+        draft = memory.plan(found, compared)
+    warn_of_splits(draft, found)
+    return draft
 
 
 def ingest(
@@ -145,6 +131,9 @@ def ingest(
     executor: str = "process",
     background_percentile: float | None = None,
     prune: bool = False,
+    resplit: bool = False,
+    allow_gone: int | str = 0,
+    moved_from: Sequence[str | Path] = (),
     limits: Limits | None = None,
     stop: Stop | None = None,
     progress: Progress | None = None,
@@ -167,7 +156,14 @@ def ingest(
         Share 0..1; by default the store's own, 0.99 in a new store.  Another than the store's makes
         its numbers stale, and they are computed again from the stored histograms.
     prune : bool
-        Whether images of this root and split that are gone are deleted, not only marked.
+        Whether images of this root that are gone are deleted, not only marked.
+    resplit : bool
+        Whether images that have another split than the layout's get it; they keep theirs by default.
+    allow_gone : int or "all"
+        How many images may be gone though they are more than a fifth of the root's (and more than 10), or
+        all of them; by default such a run is refused.
+    moved_from : sequence of str or Path
+        Stored roots that have moved here, though fewer than four fifths of their images can be recognised.
     limits : Limits, optional
         Memory and time of a worker.
     stop : callable, optional
@@ -182,9 +178,11 @@ def ingest(
     Raises
     ------
     InputError
-        If the root, the table or a folder cannot be used.
+        If the root, the table or a folder cannot be used, or if too many images would be gone.
     UsageError
         If an argument makes no sense.
+    NotFoundError
+        If the store has none of the roots in `moved_from`.
     MeasureError
         If a measure that a user added cannot be loaded.
 
@@ -193,42 +191,63 @@ def ingest(
     Workers are spawned, so that a script must call this under ``if __name__ == "__main__":``.
     """
     began = time.monotonic()
-    processes = check_arguments(executor, jobs, background_percentile)
-    layout, stop, users = _layout(layout), stop or _never, load_measures()
+    layout, stop = _layout(layout), stop or _never
+    processes = check_arguments(layout, executor, jobs, background_percentile)
+    policy, users = (
+        choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone),
+        load_measures(),
+    )
     with resting():
         found = discover(layout)
         reach("ingest.discovered")
-        memory = _remember(store, background_percentile)
-        todo = memory.plan(found, prune=prune)
+        memory = remember(store, background_percentile, policy).at(store, found, moved_from)
+        todo = memory.plan(found)
         reach("ingest.planned")
+    if todo.stopped:
+        raise InputError(found.root, todo.stopped)
     if prune and not found.complete:
         logger.warning("nothing is pruned: with a limit, no image is called gone")
     if found.repeated:
         logger.info("%d rows name a label twice, which counts once", found.repeated)
-    ledger, failed = Ledger(found, todo), 0
-    counts = Counter(unchanged=todo.unchanged)
-    counts += Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
-    counts += Counter(gone=len(todo.pruned if prune else todo.gone))
-    if todo.work or todo.rejected or todo.moved or todo.recovered:
-        run = _begin(store, found, todo, background_percentile, users)
+    warn_of_roots(memory.roots, found)
+    warn_of_splits(todo, found)
+    ledger, failed, notes = Ledger(found, todo), 0, Notes()
+    counts = Counter(
+        unchanged=todo.unchanged,
+        rejected=len(todo.rejected),
+        rejected_before=todo.known_rejects,
+        gone=len(todo.pruned if prune else todo.gone),
+    )
+    if todo.work or todo.rejected or todo.moved or todo.recovered or memory.roots.here:
+        run, begun = _begin(store, found, todo, memory, background_percentile, users)
+        counts += begun
         work = _tasks(store, todo, memory, str(found.root))
         measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
         results = each(measure, work, min(processes, len(work)), limits=limits or Limits(), stop=stop)
         for done, (task, result) in enumerate(results, 1):
             reach("image.result")
-            counts += run.write(_failed(task, result) if isinstance(result, Lost) else result, ledger)
+            counts += run.write(_failed(task, result) if isinstance(result, Lost) else result, ledger, notes)
             if progress:
                 progress(done, len(work))
         tally = run.remeasure(stop)
         counts, failed = counts + Counter(remeasured=tally.done), len(tally.failed)
         run.finish()
-    moved = bool(todo.returned) or any(counts[name] for name in _MOVING)
-    seconds = time.monotonic() - began
-    return Summary(**counts, seconds=seconds, files=ledger.close(), moved=moved, failed=failed)
+    notes.warn()
+    return Summary(
+        **counts,
+        seconds=time.monotonic() - began,
+        files=ledger.close(),
+        foreign=found.foreign,
+        moves=tuple(Move(one.root, one.live) for one in memory.roots.moved),
+        failed=failed,
+    )
 
 
 def check_arguments(
-    executor: str = EXECUTORS[0], jobs: int | None = None, background_percentile: float | None = None
+    layout: Layout,
+    executor: str = EXECUTORS[0],
+    jobs: int | None = None,
+    background_percentile: float | None = None,
 ) -> int:
     """Look at the arguments of `ingest`, and choose the number of worker processes; 0 is this one.
 
@@ -239,10 +258,61 @@ def check_arguments(
     """
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}")
+    for option, value, choices in (
+        ("--binary-mask", layout.binary_mask, BINARY_MASK),
+        ("--match-nuclei", layout.match_nuclei, MATCH_NUCLEI),
+    ):
+        if value is not None and value not in choices:
+            raise UsageError(f"invalid {option} {value!r} (choose from {', '.join(choices)})")
     if background_percentile is not None:
         require_share(background_percentile, "background percentile")
     processes = workers(jobs)
     return processes if executor == "process" else 0
+
+
+def forget(store: Store, root: str | Path, *, prune: bool = False) -> int:
+    """End the images of a root that is not followed any more: as if all had left their inputs.
+
+    Parameters
+    ----------
+    store : Store
+    root : str or Path
+        As it is stored, or as it may be written now.
+    prune : bool
+        Whether its images are deleted, those too that were gone before; otherwise they are marked as gone,
+        and return when they are ingested again.
+
+    Returns
+    -------
+    int
+        Number of images that were marked or deleted.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has no image and no rejected one of this root.
+    """
+    now = datetime.now(UTC)
+
+    def end(connection: Connection) -> int:
+        roots = {row["root"] for row in read.image_roots(connection)}
+        rejected = read.rejected(connection)
+        chosen = find_root(root, roots | {rejection.root for rejection in rejected.values()})
+        names = sorted(read.names_of(connection, chosen, live=not prune))
+        run_id = write.begin_run(
+            connection, root=chosen, split=None, version=hpastore.__version__, started_at=now
+        )
+        if prune:
+            write.delete_images(connection, names)
+        else:
+            write.mark_gone(connection, names, now)
+        failed = [name for name, rejection in rejected.items() if rejection.root == chosen]
+        write.clear_failures(connection, failed)
+        write.count_run(connection, run_id, {"gone": len(names)})
+        write.finish_run(connection, run_id, now)
+        return len(names)
+
+    return store.write(end)
 
 
 def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
@@ -278,53 +348,6 @@ def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
     return store.write(forget)
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """What the store remembers, and what its numbers shall be."""
-
-    known: Mapping[str, Known]
-    rejected: Mapping[str, read.Rejection]
-    recipe: Recipe
-    wanted: Wanted
-
-    def plan(
-        self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None, *, prune: bool = False
-    ) -> Plan:
-        """Compare with what is found."""
-        root, named = str(found.root), {source.name for source in found.sources}
-        # A failure may have been met in another split, but not in another root: that holds another image.
-        mine = [
-            name
-            for name, rejection in self.rejected.items()
-            if rejection.root == root and (rejection.split == found.split or name in named)
-        ]
-        failed = {name: r.failure for name, r in self.rejected.items() if not _readable_now(r)}
-        return make_plan(
-            found, self.known, failed, mine, self.recipe, compared, prune=prune, wanted=self.wanted
-        )
-
-
-def _remember(store: Store, background_percentile: float | None) -> _Memory:
-    users = load_measures()
-
-    def remember(connection: Connection) -> _Memory:
-        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
-        known = read.known_images(connection)
-        if users:
-            known = own.with_measures(connection, known)
-        return _Memory(known, read.rejected(connection), recipe, wanted(users))
-
-    return store.read(remember)
-
-
-def _readable_now(rejection: read.Rejection) -> bool:
-    """Whether files that could not be read may be now, of which their times tell nothing."""
-    failure, root = rejection.failure, Path(rejection.root)
-    if failure.code not in ("io", "changed", "missing_file"):
-        return False
-    return all(os.access(root / f.uri, os.R_OK) and (root / f.uri).is_file() for f in failure.files)
-
-
 def _compare(
     change: Change, files: tuple[FileStamp, ...], hashes: Mapping[str, str], found: Found
 ) -> tuple[str, ...]:
@@ -341,55 +364,68 @@ def _begin(
     store: Store,
     found: Found,
     todo: Plan,
+    memory: Memory,
     background_percentile: float | None,
     users: Sequence[UserMeasure],
-) -> _Run:
-    """Record the run, and all that needs no pixel."""
+) -> tuple[_Run, Counter[str]]:
+    """Record the run, and all that needs no pixel; count what that was."""
     now, root = datetime.now(UTC), str(found.root)
 
-    def begin(connection: Connection) -> tuple[_Run, int]:
+    def begin(connection: Connection) -> tuple[_Run, Counter[str], int]:
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
         recipe = choose_recipe(read.current_recipe(connection), background_percentile)
         recipe_id = write.adopt_recipe(connection, recipe)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__}
         run_id = write.begin_run(connection, started_at=now, **columns)
         reach("run.begun")
+        for before in memory.roots.here:
+            write.move_root(connection, before, root, run_id)
         write.write_failures(connection, todo.rejected, run_id=run_id, now=now)
+        returned = {*todo.returned}
         for source in todo.relabelled:
-            if read.stored_place(connection, source.name):
-                write.relabel_image(connection, source, root, found.split)
-        write.move_images(connection, [*todo.moved, *todo.returned], root, found.split)
-        here = read.names_of(connection, root, found.split) if todo.gone or todo.pruned else set()
+            if place := read.stored_place(connection, source.name):
+                write.relabel_image(connection, source, root, None)
+                returned |= {source.name} if place.gone else set()
+        write.move_images(connection, [*todo.moved, *todo.returned], root, None)
+        write.split_images(connection, todo.resplit, found.split)
+        here = read.names_of(connection, root) if todo.gone or todo.pruned else set()
         pruned = [name for name in todo.pruned if name in here]
         write.mark_gone(connection, [name for name in todo.gone if name in here], now)
         write.clear_failures(connection, todo.recovered)
         verdicts = sum(read.count_verdicts(connection, name) for name in pruned)
         write.delete_images(connection, pruned)
-        counts = Counter(rejected=len(todo.rejected), relabelled=len(todo.relabelled))
-        counts += Counter(gone=len({*todo.gone, *todo.pruned}))
-        write.count_run(connection, run_id, counts)
-        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split, users)
-        return run, verdicts
+        counts = Counter(relabelled=len(todo.relabelled), returned=len(returned), resplit=len(todo.resplit))
+        moved = len(todo.moved) + sum(one.live for one in memory.roots.moved)
+        others = Counter(rejected=len(todo.rejected), gone=len({*todo.gone, *todo.pruned}), moved=moved)
+        write.count_run(connection, run_id, counts + others)
+        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split, users, memory)
+        return run, counts, verdicts
 
-    run, verdicts = store.write(begin)
+    run, counts, verdicts = store.write(begin)
     if verdicts:
         gone = len(todo.pruned)
         logger.warning("%d gone images were pruned; clean sets remember %d verdicts on them", gone, verdicts)
-    return run
+    return run, counts
 
 
-def _tasks(store: Store, todo: Plan, memory: _Memory, root: str) -> list[Task]:
+def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
     """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
-    doubtful = [change.source for change in todo.doubtful]
-    names = [source.name for source in doubtful]
+    policy = memory.policy
+    names = [change.source.name for change in todo.doubtful]
     hashes = store.read(lambda connection: read.file_hashes(connection, names))
-    anyway = (*todo.new, *todo.unmeasured, *(change.source for change in todo.changed))
-    tasks = [Task(source, {}) for source in anyway]
-    for source in doubtful:
-        stored = memory.known[source.name]
-        elsewhere = stored.root if stored.root != root else None
-        outdated = stored.recipe.version != VERSION or not memory.wanted.of_crops <= stored.measures
-        tasks.append(Task(source, hashes.get(source.name, {}), elsewhere, outdated))
+    tasks = [Task(source, {}, masks=policy.masks()) for source in todo.new]
+    tasks += [Task(source, {}, masks=memory.known[source.name].masks) for source in todo.unmeasured]
+    for change in todo.changed:
+        masks = policy.masks(memory.known[change.source.name].masks)
+        tasks.append(Task(change.source, {}, masks=masks))
+    for name, change in zip(names, todo.doubtful, strict=True):
+        stored = memory.known[name]
+        elsewhere = stored.root if stored.root != root and not stored.gone else None
+        reread = bool(policy.reread(stored))
+        unmeasured = not memory.wanted.of_crops <= stored.measures
+        outdated = reread or unmeasured or stored.recipe.version != VERSION
+        masks = stored.masks if unmeasured and not reread else policy.masks(stored.masks)
+        tasks.append(Task(change.source, hashes.get(name, {}), elsewhere, outdated, masks))
     return sorted(tasks, key=lambda task: task.source.name)
 
 
@@ -422,8 +458,9 @@ class _Run:
     root: str
     split: str | None
     users: Sequence[UserMeasure]
+    memory: Memory
 
-    def write(self, result: Measured | Touched | Failure, ledger: Ledger) -> Counter[str]:
+    def write(self, result: Measured | Touched | Failure, ledger: Ledger, notes: Notes) -> Counter[str]:
         """Store one result in one transaction with the record of it, and count it."""
         now = datetime.now(UTC)
 
@@ -438,7 +475,10 @@ class _Run:
         elif not isinstance(result, Failure):
             ledger.take(result.source.name, stored=written.stored)
         if isinstance(result, Measured) and written.stored:
-            _warn(result, written.dropped)
+            notes.add(result.source.name, result.notes)
+            if written.dropped:
+                name, dropped = result.source.name, written.dropped
+                logger.warning("%s: changed; clean sets remember %d verdicts on its old cells", name, dropped)
         return written.counts
 
     def remeasure(self, stop: Stop) -> Tally:
@@ -460,31 +500,47 @@ class _Run:
 
     def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
         if isinstance(result, Failure):
-            write.write_failures(connection, [result], run_id=self.run_id, now=now)
-            return _Written(Counter(rejected=1), result)
+            return self._reject(connection, result, now)
         source = result.source
         place = read.stored_place(connection, source.name)
+        returned = Counter(returned=1) if place and place.gone else Counter[str]()
         hashes = read.file_hashes(connection, [source.name]).get(source.name) if place else {}
         same = hashes == {file.role: file.sha256 for file in result.files}
-        if place and same and (place.version == VERSION or isinstance(result, Touched)):
+        if place and same and (isinstance(result, Touched) or _is_measured_so(place, result)):
             # Touched, unmeasured, or stored by another process since this run began.
-            relabelled = write.touch_image(connection, source, result.files, self.root, self.split)
-            counts = Counter({"relabelled" if relabelled else "unchanged": 1})
+            split = self._first_split(place)
+            relabelled = write.touch_image(connection, source, result.files, self.root, split)
+            counts = Counter({"relabelled" if relabelled else "unchanged": 1}) + returned
             if isinstance(result, Measured):
                 counts += self._add_measures(connection, place, result)
             return _Written(counts)
         if isinstance(result, Touched):  # replaced by another process meanwhile; the next run looks again
             return _Written(Counter(unchanged=1))
-        if place and not same and place.root != self.root:  # of another process, stored since this run began
-            failure = conflict(source, place.root)
-            write.write_failures(connection, [failure], run_id=self.run_id, now=now)
-            return _Written(Counter(rejected=1), failure)
+        if place and not same and place.root != self.root and not place.gone:
+            # Another process has stored it from elsewhere since this run began.
+            return self._reject(connection, conflict(source, place.root), now)
         dropped = read.count_verdicts(connection, source.name) if place else 0
-        split = self.split if self.split is not None or place is None else place.split
-        columns = {"root": self.root, "split": split, "recipe_id": self.recipe_id, "ingested_at": now}
+        columns = {
+            "root": self.root,
+            "split": self._first_split(place),
+            "recipe_id": self.recipe_id,
+            "ingested_at": now,
+        }
         cells = write.write_image(connection, result, columns, self.users)
         counts = Counter({"changed" if place else "new": 1, "images_decoded": 1, "cells": cells})
-        return _Written(counts, stored=True, dropped=dropped)
+        return _Written(counts + returned, stored=True, dropped=dropped)
+
+    def _reject(self, connection: Connection, failure: Failure, now: datetime) -> _Written:
+        write.write_failures(connection, [failure], run_id=self.run_id, now=now)
+        before = self.memory.rejected.get(failure.image_name)
+        known = before is not None and is_known(failure, {failure.image_name: before.failure})
+        return _Written(Counter(rejected=1, rejected_before=int(known)), failure)
+
+    def _first_split(self, place: read.Place | None) -> str | None:
+        """The split of an image: its own if it has one, unless another was asked for."""
+        if place is None or place.split is None or (self.memory.policy.resplit and self.split is not None):
+            return self.split
+        return place.split
 
     def _add_measures(self, connection: Connection, place: read.Place, measured: Measured) -> Counter[str]:
         """Give an image that is stored as it is the measures of users that it lacks."""
@@ -505,15 +561,9 @@ class _Run:
         return batch
 
 
-def _warn(measured: Measured, dropped: int) -> None:
-    """Say what people should know of an image that was stored."""
-    name, cells = measured.source.name, measured.cells
-    if not len(cells.mask_ids):
-        logger.warning("%s: its mask is empty; stored without cells", name)
-    elif cells.channels["green"].background_level is None:
-        logger.warning("%s: its cells cover the whole image; stored without fractions", name)
-    if dropped:
-        logger.warning("%s: changed; clean sets remember %d verdicts on its old cells", name, dropped)
+def _is_measured_so(place: read.Place, measured: Measured) -> bool:
+    """Whether a stored image was measured as it was now: by the same formulas, its masks read alike."""
+    return place.version == VERSION and place.masks == measured.masks
 
 
 def _layout(layout: Layout | Path | str) -> Layout:

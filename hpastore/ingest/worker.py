@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,19 @@ from hpastore.failpoints import reach
 from hpastore.ingest.installed import load_measures
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
-from hpastore.model import CHANNELS, ROLES, Failure, FileRecord, Measured, Source, Touched
+from hpastore.model import (
+    CHANNELS,
+    ROLES,
+    USUAL_MASKS,
+    Cells,
+    Failure,
+    FileRecord,
+    MaskOptions,
+    Measured,
+    Note,
+    Source,
+    Touched,
+)
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
 
@@ -28,6 +40,8 @@ class Task(NamedTuple):
     """The root that the store has the image from, if that is another one."""
     outdated: bool = False
     """Whether its stored measures are of another version, or not all: it is measured, whatever its bytes."""
+    masks: MaskOptions = USUAL_MASKS
+    """How its masks are read."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
@@ -70,7 +84,15 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         message = f"{source.name}: needs more memory than a worker may have; use fewer with -j"
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
     height, width = decoded.channels[CHANNELS[0]].shape
-    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells)
+    notes = tuple(_notes(cells))
+    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, task.masks, notes)
+
+
+def _notes(cells: Cells) -> Iterator[Note]:
+    if not len(cells.mask_ids):
+        yield Note("empty_mask", "its mask is empty; stored without cells")
+    elif cells.channels["green"].background_level is None:
+        yield Note("no_background", "its cells cover the whole image; stored without fractions")
 
 
 def compare(

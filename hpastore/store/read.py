@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     false,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
-from hpastore.model import ROLES, FileStamp, Known, Recipe
+from hpastore.model import ROLES, USUAL_MASKS, FileStamp, Known, MaskOptions, Recipe
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
@@ -85,14 +86,32 @@ def known_images(connection: Connection) -> dict[str, Known]:
         )
     }
     known = {}
-    images = select(
-        Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at
-    )
-    for image_id, name, root, split, labels, recipe_id, gone_at in connection.execute(images):
+    for row in connection.execute(_KNOWN):
+        image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei, cells = row
+        masks = _masks(binary, nuclei) if binary or nuclei else USUAL_MASKS
         known[name] = Known(
-            root, split, ids(labels), stamps[image_id], recipes[recipe_id], gone_at is not None
+            root,
+            split,
+            ids(labels),
+            stamps[image_id],
+            recipes[recipe_id],
+            gone_at is not None,
+            masks=masks,
+            cells=cells,
         )
     return known
+
+
+_KNOWN: Final = select(
+    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at),
+    *(Image.binary_mask, Image.match_nuclei, Image.cell_count),
+)
+
+
+def _masks(binary_mask: str | None, match_nuclei: str | None) -> MaskOptions:
+    """How an image's masks were read; the defaults are stored as NULL."""
+    usual = USUAL_MASKS
+    return MaskOptions(binary_mask or usual.binary_mask, match_nuclei or usual.match_nuclei)
 
 
 def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[FileStamp, ...]]:
@@ -148,16 +167,24 @@ class Place(NamedTuple):
     split: str | None
     recipe_id: int
     version: int
+    gone: bool
+    masks: MaskOptions
 
 
 def stored_place(connection: Connection, name: str) -> Place | None:
     """Read where a stored image is from; None if there is none of this name."""
     row = connection.execute(_PLACE, {"name": name}).one_or_none()
-    return row and Place(*row)
+    if row is None:
+        return None
+    image_id, root, split, recipe_id, version, gone_at, *masks = row
+    return Place(image_id, root, split, recipe_id, version, gone_at is not None, _masks(*masks))
 
 
 _PLACE: Final = (
-    select(Image.id, Image.root, Image.split, Image.recipe_id, RecipeRow.version)
+    select(
+        *(Image.id, Image.root, Image.split, Image.recipe_id, RecipeRow.version),
+        *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
+    )
     .join(RecipeRow, RecipeRow.id == Image.recipe_id)
     .where(Image.name == bindparam("name"))
 )
@@ -230,10 +257,23 @@ def histograms(connection: Connection, images: Sequence[int]) -> Iterator[tuple[
         yield image_id, {channel: packed for _, channel, packed in rows_of}
 
 
-def names_of(connection: Connection, root: str, split: str | None) -> set[str]:
-    """Read the names of the stored images of a root and split."""
-    mine = and_(Image.root == root, Image.split.is_not_distinct_from(split))
-    return set(connection.execute(select(Image.name).where(mine)).scalars())
+def names_of(connection: Connection, root: str, *, live: bool = False) -> set[str]:
+    """Read the names of the stored images of a root; only of those that are not gone, if that is wanted."""
+    names = select(Image.name).where(Image.root == root)
+    return set(connection.execute(names.where(LIVE) if live else names).scalars())
+
+
+def image_roots(connection: Connection) -> list[Row]:
+    """Count the images of each root, those that are gone too, and the live ones: ``root, images, live``."""
+    live = func.count(case((LIVE, 1)))
+    columns = (Image.root, func.count().label("images"), live.label("live"))
+    return rows(connection, select(*columns).group_by(Image.root).order_by(Image.root))
+
+
+def runs(connection: Connection) -> list[Row]:
+    """Read all runs, the newest first."""
+    columns = [column for column in IngestRun.__table__.c if column.name != "checksum"]
+    return rows(connection, select(*columns).order_by(IngestRun.id.desc()))
 
 
 def thresholds(

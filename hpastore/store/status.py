@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.model import Recipe
+from hpastore.reading.places import exists
 from hpastore.store import read, version
 from hpastore.store.engine import Store
 
@@ -30,6 +31,8 @@ class Status:
         What new images are measured with; None in a store without images.
     roots
         Per root and split: root, split, images.
+    missing_roots
+        Live images of each root that does not exist on this machine, by its path.
     """
 
     store: str
@@ -44,6 +47,7 @@ class Status:
     runs: int
     recipe: Recipe | None
     roots: list[dict[str, Any]]
+    missing_roots: dict[str, int]
 
 
 def status(store: Store) -> Status:
@@ -52,7 +56,40 @@ def status(store: Store) -> Status:
         counts = read.counts(connection)
         recipe = read.current_recipe(connection)
         roots = [dict(row) for row in read.roots(connection)]
-    return Status(store=store.url, schema=version.head(), recipe=recipe, roots=roots, **counts)
+    missing = missing_roots(store)
+    head = version.head()
+    return Status(store=store.url, schema=head, recipe=recipe, roots=roots, missing_roots=missing, **counts)
+
+
+def missing_roots(store: Store) -> dict[str, int]:
+    """Count the live images of each root that does not exist on this machine, by its path."""
+    with store.reading() as connection:
+        live = {row["root"]: row["live"] for row in read.image_roots(connection) if row["live"]}
+    return {root: count for root, count in live.items() if not exists(root)}
+
+
+RUN_COLUMNS: Final = (
+    *("id", "started_at", "finished_at", "root", "split", "new", "changed", "relabelled", "remeasured"),
+    *("gone", "returned", "moved", "rejected", "cells", "version"),
+)
+
+
+def runs(store: Store) -> pd.DataFrame:
+    """List the runs of ingest that had work to do, the newest first: what came and went in each.
+
+    Returns
+    -------
+    DataFrame
+        ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed, relabelled,
+        remeasured, gone, returned, moved, rejected``, ``cells`` stored, and the ``version`` of hpastore.
+        ``finished_at`` is missing while a run goes on, or if it was killed.
+    """
+    import pandas as pd
+
+    with store.reading() as connection:
+        rows = read.runs(connection)
+    named = [{**row, "new": row["added"]} for row in rows]
+    return pd.DataFrame([tuple(row[name] for name in RUN_COLUMNS) for row in named], columns=RUN_COLUMNS)
 
 
 def failures(store: Store) -> pd.DataFrame:

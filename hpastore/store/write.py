@@ -27,7 +27,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hpastore.failpoints import reach
 from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, Cells, Failure, FileRecord, Measured, Recipe, Source
+from hpastore.model import (
+    CHANNELS,
+    USUAL_MASKS,
+    Cells,
+    Failure,
+    FileRecord,
+    MaskOptions,
+    Measured,
+    Recipe,
+    Source,
+)
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -143,6 +153,7 @@ def write_image(
         "height": measured.height,
         "bit_depth": measured.bit_depth,
         "cell_count": len(measured.cells.mask_ids),
+        **_masks(measured.masks),
         **_labels(source),
         **columns,
     }
@@ -233,6 +244,24 @@ def move_images(connection: Connection, names: Sequence[str], root: str, split: 
     for part in parts(names):
         change(connection, Image, Image.name.in_(part), values)
         reach("images.moved")
+
+
+def move_root(connection: Connection, before: str, root: str, run_id: int) -> None:
+    """Record that a root, with all its images and rejected ones, is now at another path.
+
+    Runs keep the path that they were given.
+    """
+    change(connection, Image, Image.root == before, {"root": root})
+    there = select(IngestRun.id).where(IngestRun.root == before)
+    change(connection, FailureRow, FailureRow.run_id.in_(there), {"run_id": run_id})
+    reach("root.moved")
+
+
+def split_images(connection: Connection, names: Sequence[str], split: str | None) -> None:
+    """Give stored images a split."""
+    for part in parts(names):
+        change(connection, Image, Image.name.in_(part), {"split": split})
+        reach("images.split")
 
 
 def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
@@ -346,6 +375,12 @@ def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
     """INSERT with ON CONFLICT, which each dialect has of its own."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
+
+
+def _masks(masks: MaskOptions) -> dict[str, str | None]:
+    """How masks were read; the defaults are stored as NULL."""
+    usual = USUAL_MASKS._asdict()
+    return {name: None if value == usual[name] else value for name, value in masks._asdict().items()}
 
 
 def _labels(source: Source) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpastore.ingest.plan import plan, unsure
+from hpastore.ingest.plan import Policy, plan, unsure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import (
     CELL_MASK,
@@ -19,6 +19,7 @@ from hpastore.model import (
     FileStamp,
     Found,
     Known,
+    MaskOptions,
     Orphan,
     Plan,
     Recipe,
@@ -34,6 +35,7 @@ OTHER_VERSION = Recipe(0.99, VERSION - 1)
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
 WANTED = Wanted(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
+OLD = "measured by another version of hpastore"
 
 
 def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ...]:
@@ -66,8 +68,12 @@ def known(
     return Known(root, split, labels, files() if stamps is None else stamps, recipe, gone, measures)
 
 
-def planned(*sources: Source, **stored: Known) -> Plan:
-    return plan(Found(ROOT, sources, ()), stored, recipe=NOW)
+ANY_GONE = Policy(allow_gone=1_000)
+PRUNE = Policy(prune=True, allow_gone=1_000)
+
+
+def planned(*sources: Source, split: str | None = None, policy: Policy = ANY_GONE, **stored: Known) -> Plan:
+    return plan(Found(ROOT, sources, (), split), stored, recipe=NOW, policy=policy)
 
 
 def unchanged(n: int = 1, **rest: object) -> Plan:
@@ -151,16 +157,80 @@ def test_an_image_without_any_file_is_gone_and_its_row_an_orphan() -> None:
 def test_an_image_with_a_bad_row_is_gone_only_where_its_files_are() -> None:
     bad = Failure("a", "train.csv", "label", "line 2")
     for left, gone in ((5, ()), (0, ("a",))):
-        found = plan(Found(ROOT, (), (bad,), refused={"a": left}), {"a": known()})
+        found = plan(Found(ROOT, (), (bad,), refused={"a": left}), {"a": known()}, policy=ANY_GONE)
         assert found == Plan(rejected=(bad,), gone=gone)
 
 
-def test_other_roots_and_splits_and_what_a_limit_leaves_out_are_not_gone() -> None:
+def test_other_roots_and_what_a_limit_leaves_out_are_not_gone() -> None:
     assert planned(a=known("/other")) == Plan()
-    assert planned(a=known(split="train")) == Plan()
-    assert plan(Found(ROOT, (), (), split="train"), {"a": known()}) == Plan()
-    assert plan(Found(ROOT, (), (), split="train"), {"a": known(split="train")}).gone == ("a",)
     assert plan(Found(ROOT, (), (), complete=False), {"a": known()}) == Plan()
+
+
+def test_an_image_is_gone_whatever_its_split_and_that_of_the_run() -> None:
+    for stored in (known(), known(split="train"), known(split="val")):
+        assert planned(a=stored, split="train").gone == ("a",)
+        assert planned(a=stored).gone == ("a",)
+
+
+def test_a_nucleus_mask_alone_keeps_no_image() -> None:
+    alone = source(stamps=files(NUCLEUS_MASK))
+    assert planned(alone, a=known()) == Plan(gone=("a",), orphans=(Orphan("label_without_image", "a", 1),))
+    with_mask = planned(source(stamps=files(CELL_MASK, NUCLEUS_MASK)), a=known())
+    assert (with_mask.gone, [f.code for f in with_mask.rejected]) == ((), ["missing_file"])
+
+
+# Too many gone
+
+
+def many(n: int, **options: object) -> dict[str, Known]:
+    return {f"image-{i:03}": known(**options) for i in range(n)}  # type: ignore[arg-type]  # by name
+
+
+def left(n: int, of: int) -> tuple[Source, ...]:
+    """Give the first images of `many`, of which N have left."""
+    return tuple(source(f"image-{i:03}") for i in range(of - n))
+
+
+@pytest.mark.parametrize(
+    ("gone", "live", "stops"),
+    [
+        (1, 1, True),
+        (1, 2, False),
+        (3, 3, True),
+        (10, 11, False),
+        (11, 12, True),
+        (11, 54, True),
+        (11, 55, False),
+        (20, 100, False),
+        (21, 100, True),
+    ],
+)
+def test_more_than_a_fifth_and_more_than_ten_or_all_stop_a_run(gone: int, live: int, stops: bool) -> None:
+    todo = plan(Found(ROOT, left(gone, live), ()), many(live))
+    assert (len(todo.gone), todo.stopped is not None) == (gone, stops)
+    allowed = plan(Found(ROOT, left(gone, live), ()), many(live), policy=Policy(allow_gone=gone))
+    assert allowed.stopped is None
+    if stops:
+        short = plan(Found(ROOT, left(gone, live), ()), many(live), policy=Policy(allow_gone=gone - 1))
+        assert short.stopped
+
+
+def test_the_images_of_other_roots_and_those_that_are_gone_do_not_count() -> None:
+    others = {f"other-{i}": known("/other") for i in range(100)}
+    before = {f"before-{i}": known(gone=True) for i in range(100)}
+    stored = many(12) | others | before
+    assert plan(Found(ROOT, left(11, 12), ()), stored).stopped
+    assert plan(Found(ROOT, left(12, 12), ()), stored).stopped
+    assert plan(Found(ROOT, (), ()), before | others).stopped is None
+
+
+def test_why_images_would_be_gone_is_said() -> None:
+    rows = tuple(source(f"image-{i:03}", stamps=()) for i in range(2))
+    todo = plan(Found(ROOT, rows, (), remarks=("/data/train is empty",)), many(3))
+    assert todo.stopped == (
+        "3 of the 3 images from here would be gone (/data/train is empty; 2 have no file; 1 have no row in "
+        "the table); nothing was changed. If they have left for good, say --allow-gone 3"
+    )
 
 
 def test_an_image_that_is_marked_as_gone_is_no_work() -> None:
@@ -180,7 +250,7 @@ def test_an_image_that_is_back_otherwise_is_relabelled_or_changed() -> None:
     assert planned(changed, a=gone) == Plan(changed=(Change(changed, ("red",)),))
 
 
-def test_pruning_takes_what_is_gone_and_was_before_of_this_root_and_split() -> None:
+def test_pruning_takes_what_is_gone_and_was_before_of_this_root() -> None:
     stored = {
         "a": known(),
         "b": known(gone=True),
@@ -192,11 +262,12 @@ def test_pruning_takes_what_is_gone_and_was_before_of_this_root_and_split() -> N
     }
     back, half = source("e"), source("f", stamps=files("red"))
     found = Found(ROOT, (back, half), ())
-    todo = plan(found, stored, recipe=NOW, prune=True)
-    assert (todo.gone, todo.pruned, todo.stale, todo.work) == (("a",), ("a", "b", "g"), (), 4)
+    todo = plan(found, stored, recipe=NOW, policy=PRUNE)
+    pruned = ("a", "b", "d", "g")
+    assert (todo.gone, todo.pruned, todo.stale, todo.work) == (("a",), pruned, (), 6)
     assert plan(found, stored, recipe=NOW).pruned == ()
     assert plan(found, stored, recipe=NOW).stale == ("g",)
-    assert plan(Found(ROOT, (), (), complete=False), stored, prune=True).pruned == ()
+    assert plan(Found(ROOT, (), (), complete=False), stored, policy=PRUNE).pruned == ()
 
 
 # Stale
@@ -219,11 +290,11 @@ def test_a_changed_image_is_not_stale_besides() -> None:
 
 def test_measures_of_another_version_need_the_pixels_again() -> None:
     old = known(recipe=OTHER_VERSION)
-    assert planned(source(), a=old) == Plan(changed=(Change(source(), ()),))
+    assert planned(source(), a=old) == Plan(changed=(Change(source(), (), OLD),))
     touched = Found(ROOT, (source(stamps=altered("red")),), ())
     assert plan(touched, {"a": old}, recipe=NOW).doubtful
     assert plan(touched, {"a": old}, recipe=NOW, compared={"a": ()}).changed == (
-        Change(touched.sources[0], ()),
+        Change(touched.sources[0], (), OLD),
     )
     assert planned(a=known("/other", recipe=OTHER_VERSION)) == Plan()
 
@@ -268,7 +339,7 @@ def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> N
 def test_what_is_measured_anyway_lacks_nothing() -> None:
     changed = source(stamps=altered("red", size=11))
     assert lacking(changed, a=known()) == Plan(changed=(Change(changed, ("red",)),))
-    assert lacking(source(), a=known(recipe=OTHER_VERSION)) == Plan(changed=(Change(source(), ()),))
+    assert lacking(source(), a=known(recipe=OTHER_VERSION)) == Plan(changed=(Change(source(), (), OLD),))
 
 
 def test_a_touched_image_without_a_measure_is_doubtful_until_its_bytes_were_compared() -> None:
@@ -284,7 +355,8 @@ def test_measures_that_nobody_has_installed_any_more_make_nothing_stale() -> Non
 
 def test_an_image_that_was_measured_in_vain_is_left_until_its_failure_is_forgotten() -> None:
     failed = {"a": tried("measure")}
-    assert lacking(source(), failed=failed, a=known()) == Plan(rejected=(failed["a"],), stale=("a",))
+    known_reject = Plan(rejected=(failed["a"],), known_rejects=1, stale=("a",))
+    assert lacking(source(), failed=failed, a=known()) == known_reject
     assert lacking(source(), failed=failed, a=known(measures=BOTH)) == unchanged(recovered=("a",))
     forgotten = {"a": tried("measure", stamps=())}
     assert lacking(source(), failed=forgotten, a=known()) == Plan(unmeasured=(source(),))
@@ -311,13 +383,16 @@ def test_missing_files_are_named() -> None:
 def test_an_image_that_lost_a_file_is_rejected_and_kept() -> None:
     found = planned(source(stamps=files(*CHANNELS)), a=known())
     assert [failure.code for failure in found.rejected] == ["missing_file"]
-    assert (found.work, found.gone) == (0, ())
+    assert (found.work, found.gone) == (1, ())
+    listed = {"a": found.rejected[0]}
+    again = plan(Found(ROOT, (source(stamps=files(*CHANNELS)),), ()), {"a": known()}, listed)
+    assert (again.rejected, again.known_rejects, again.work) == (found.rejected, 1, 0)
 
 
 def test_what_was_tried_in_vain_is_tried_again_only_when_its_files_change() -> None:
     for stored in ({}, {"a": known(stamps=files(size=9))}):
         again = plan(Found(ROOT, (source(),), ()), stored, {"a": tried()})
-        assert again == Plan(rejected=(tried(),))
+        assert again == Plan(rejected=(tried(),), known_rejects=1)
         assert again.work == 0
         for other in (files(mtime_ns=2), files(size=11), files(*ROLES), ()):
             assert plan(Found(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work == 1
@@ -386,8 +461,8 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "a",
         "train/a_red.png",
         "conflict",
-        "a: the store has another image of this name, from /other; "
-        "rename one of them, or remove that one and ingest its root with --prune",
+        "a: the store has another image of this name, from /other; rename one of them, or, if that root has "
+        "moved here, say --moved-from /other; 'hpastore forget /other' ends its images",
         files(size=11),
     )
 
@@ -429,11 +504,65 @@ def test_a_rejected_image_moves_with_its_root() -> None:
         assert todo.moved == ()
 
 
-def test_another_split_is_recorded_if_one_is_given() -> None:
-    found = Found(ROOT, (source(),), (), "dev")
-    assert plan(found, {"a": known(split="train")}).moved == ("a",)
-    assert plan(found, {"a": known(split="dev")}).moved == ()
-    assert planned(source(), a=known(split="train")).moved == ()
+def test_a_gone_image_of_another_root_is_in_nobodys_way() -> None:
+    other = source(stamps=files(size=11))
+    assert planned(other, a=known("/other", gone=True)) == Plan(changed=(Change(other, NEEDED),))
+
+
+def test_an_image_keeps_its_split_unless_it_has_none_or_it_is_to_be_changed() -> None:
+    first = planned(source(), a=known(), split="val")
+    assert (first.resplit, first.unchanged, first.work) == (("a",), 1, 1)
+    other = planned(source(), a=known(split="train"), split="val")
+    assert (other.resplit, other.other_split, other.work) == ((), {"train": 1}, 0)
+    changed = planned(source(), a=known(split="train"), split="val", policy=Policy(resplit=True))
+    assert (changed.resplit, changed.other_split, changed.work) == (("a",), {}, 1)
+    for same in (
+        planned(source(), a=known(split="val"), split="val"),
+        planned(source(), a=known(split="val")),
+    ):
+        assert (same.resplit, same.other_split, same.work) == ((), {}, 0)
+
+
+def test_a_namesake_in_another_root_keeps_its_split() -> None:
+    namesake = source(stamps=files(size=11))
+    todo = planned(namesake, a=known("/other"), split="val", policy=Policy(resplit=True))
+    assert (todo.resplit, todo.other_split) == ((), {})
+
+
+# How masks are read
+
+
+@pytest.mark.parametrize(
+    ("masks", "cells", "policy", "why"),
+    [
+        (MaskOptions(), 1, Policy(binary_mask="components"), "--binary-mask components"),
+        (MaskOptions(), 2, Policy(binary_mask="components"), ""),
+        (MaskOptions("components"), 5, Policy(binary_mask="components"), ""),
+        (MaskOptions("components"), 5, Policy(), ""),
+        (MaskOptions("components"), 5, Policy(binary_mask="keep"), "--binary-mask keep"),
+        (MaskOptions(), 2, Policy(match_nuclei="overlap"), "matched by overlap"),
+        (MaskOptions("keep", "overlap"), 2, Policy(), ""),
+        (MaskOptions("keep", "overlap"), 2, Policy(match_nuclei="id"), "matched by id"),
+    ],
+)
+def test_an_image_is_read_again_if_its_masks_are_to_be_read_otherwise(
+    masks: MaskOptions, cells: int, policy: Policy, why: str
+) -> None:
+    image = source(stamps=files(*ROLES))
+    stored = known(stamps=image.files)._replace(masks=masks, cells=cells)
+    todo = planned(image, a=stored, policy=policy)
+    assert [change.why for change in todo.changed if why in change.why] == [c.why for c in todo.changed]
+    assert (len(todo.changed), todo.unchanged) == ((1, 0) if why else (0, 1))
+
+
+def test_nuclei_need_no_other_reading_where_there_are_none() -> None:
+    assert planned(source(), a=known(), policy=Policy(match_nuclei="overlap")) == unchanged()
+
+
+def test_an_image_whose_nuclei_were_refused_is_tried_again_where_they_are_matched() -> None:
+    failed = {"a": tried("nucleus_ids")}
+    for policy, new in ((Policy(), ()), (Policy(match_nuclei="overlap"), (source(),))):
+        assert plan(Found(ROOT, (source(),), ()), {}, failed, policy=policy).new == new
 
 
 # Any plan
@@ -480,14 +609,13 @@ def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]
     after = dict(stored)
     after |= {name: of_histograms(after[name]) for name in todo.stale}
     for name in (*todo.moved, *todo.returned):
-        split = found.split or after[name].split
-        after[name] = after[name]._replace(root=str(ROOT), split=split, gone=False)
+        after[name] = after[name]._replace(root=str(ROOT), gone=False)
     for s in (*todo.relabelled, *todo.unmeasured):
-        split = found.split or after[s.name].split
-        after[s.name] = after[s.name]._replace(root=str(ROOT), split=split, gone=False, labels=s.labels)
+        after[s.name] = after[s.name]._replace(root=str(ROOT), gone=False, labels=s.labels)
     after |= {s.name: measured(after[s.name]) for s in todo.unmeasured}
+    after |= {name: after[name]._replace(split=found.split) for name in todo.resplit}
     for s in (*todo.new, *(c.source for c in todo.changed)):
-        split = found.split or (after[s.name].split if s.name in after else None)
+        split = (after[s.name].split if s.name in after else None) or found.split
         after[s.name] = Known(str(ROOT), split, s.labels, s.files, NOW, measures=BOTH)
     by_name = {s.name: s for s in found.sources}
     kept = after.keys() & by_name.keys() - {f.image_name for f in todo.rejected}
@@ -506,25 +634,35 @@ def of_histograms(stored: Known) -> Known:
     return stored._replace(recipe=recipe, measures=stored.measures | {OF_HISTOGRAMS})
 
 
-@given(found(), stores, failed, bytes_differ, st.booleans())
+policies = st.builds(Policy, st.booleans(), st.just(1_000), st.booleans())
+
+
+@given(found(), stores, failed, bytes_differ, policies)
 def test_after_a_plan_was_carried_out_there_is_no_work(
-    found: Found, stored: dict[str, Known], failed: dict[str, Failure], differ: dict[str, bool], prune: bool
+    found: Found,
+    stored: dict[str, Known],
+    failed: dict[str, Failure],
+    differ: dict[str, bool],
+    policy: Policy,
 ) -> None:
-    draft = plan(found, stored, failed, recipe=NOW, prune=prune, wanted=WANTED)
+    draft = plan(found, stored, failed, recipe=NOW, policy=policy, wanted=WANTED)
     differing = compared(draft, differ)
-    first = plan(found, stored, failed, failed, NOW, differing, prune=prune, wanted=WANTED)
+    first = plan(found, stored, failed, failed, NOW, differing, policy=policy, wanted=WANTED)
     sources = (*first.new, *first.relabelled, *first.unmeasured, *(c.source for c in first.changed))
     written = {s.name for s in sources}
     left = {n: f for n, f in failed.items() if n not in {*first.recovered, *written}}
     left |= {failure.image_name: failure for failure in first.rejected}
-    again = plan(found, done(first, found, stored), left, left, NOW, prune=prune, wanted=WANTED)
+    again = plan(found, done(first, found, stored), left, left, NOW, policy=policy, wanted=WANTED)
     assert again == Plan(
         unchanged=first.unchanged + len(written),
         unchanged_files=again.unchanged_files,
         rejected=first.rejected,
+        known_rejects=len(first.rejected),
         orphans=first.orphans,
+        other_split=again.other_split,
     )
     assert again.work == 0
+    assert not (policy.resplit and again.other_split)
 
 
 @given(found(), stores, failed)
@@ -546,7 +684,7 @@ def test_every_image_that_is_found_is_in_exactly_one_place(
     assert {*todo.gone, *todo.stale, *todo.returned, *todo.moved} <= set(stored)
     assert not set(todo.returned) & set(placed)
     assert set(todo.moved) & set(placed) <= {failure.image_name for failure in todo.rejected}
-    assert not set(todo.gone) & {s.name for s in found.sources if s.files}
+    assert not set(todo.gone) & {s.name for s in found.sources if {f.role for f in s.files} - {NUCLEUS_MASK}}
 
 
 @given(found(), stores, failed)

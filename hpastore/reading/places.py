@@ -1,0 +1,47 @@
+"""Folders are places, and not texts: one may be written in several ways."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from hpastore.errors import NotFoundError
+
+
+def is_same_folder(one: str, other: str) -> bool:
+    """Whether two paths lead to one folder now."""
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # one does not exist; a text of a damaged store that is no path
+        return False
+
+
+def exists(root: str) -> bool:
+    """Whether there is something at a path; one that may not be looked at is taken to be there."""
+    try:
+        os.stat(root)  # noqa: PTH116 pathlib hides why it fails
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def find_root(given: str | Path, roots: Collection[str]) -> str:
+    """Find a stored root by its path: as it is stored, or as it may be written now.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    text = str(given)
+    expanded = str(Path(text).expanduser())
+    spelt = (text, os.path.normpath(Path(expanded).absolute()), os.path.realpath(expanded))
+    found = next((path for path in spelt if path in roots), None)
+    found = found or next((root for root in roots if is_same_folder(root, expanded)), None)
+    if found is None:
+        known = f"; there are {', '.join(sorted(roots))}" if roots else ""
+        raise NotFoundError(f"the store has no images of another root {text}{known}")
+    return found
