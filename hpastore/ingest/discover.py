@@ -18,6 +18,7 @@ from hpastore.model import (
     CHANNELS,
     NAME_PATTERN,
     NAME_RULE,
+    NO_FOREIGN_FILES,
     NUCLEUS_MASK,
     Failure,
     FileStamp,
@@ -307,18 +308,18 @@ def _require_a_match(folders: _Folders, table: Path | None, rows: Collection[str
     files = sorted(folders.images.files())
     if table is not None and files and rows and not named.intersection(rows):
         raise InputError(table, explain_mismatch(rows, files, folders.images.path))
-    if table is None and files and not named:
-        wanted = "an image's channels are called NAME_red.png, NAME_green.png, NAME_blue.png, NAME_yellow.png"
+    if table is None and files and not any(folders.images.images()):
         reason = (
-            f"holds no channel of an image: its {len(files)} files are called such as {files[0]}; {wanted}"
+            f"no file is named like an image's channel (ID_red.png, ID_green.png, ID_blue.png, "
+            f"ID_yellow.png); there are {len(files)} files such as {printable(files[0])}"
         )
-        raise InputError(folders.images.path, printable(reason, None))
+        raise InputError(folders.images.path, reason)
 
 
 def _foreign(others: Iterable[tuple[_Folder, str]], table: Path | None) -> ForeignFiles:
     """Count the files that are no image's; neither folders nor the table are among them."""
     names = [name for folder, name in others if folder.path / name != table and folder.is_file(name)]
-    return ForeignFiles(len(names), printable(min(names))) if names else ForeignFiles()
+    return ForeignFiles(len(names), printable(min(names))) if names else NO_FOREIGN_FILES
 
 
 def _unlabelled(images: _Folder) -> LabelTable:

@@ -114,7 +114,7 @@ def recognise_roots(
     here = str(found.root)
     candidates = {root: names for root, names in live.items() if root != here}
     spellings = tuple(root for root in candidates if is_same_folder(root, here))
-    told = {find_root(root, candidates) for root in moved_from}
+    told = {find_root(root, [here, *candidates]) for root in moved_from}
     sources = {source.name: source for source in found.sources}
     moved, strays, missing = [], [], {}
     for root, names in candidates.items():

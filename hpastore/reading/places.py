@@ -42,6 +42,6 @@ def find_root(given: str | Path, roots: Collection[str]) -> str:
     found = next((path for path in spelt if path in roots), None)
     found = found or next((root for root in roots if is_same_folder(root, expanded)), None)
     if found is None:
-        known = f"; there are {', '.join(sorted(roots))}" if roots else ""
-        raise NotFoundError(f"the store has no images of another root {text}{known}")
+        known = f"; its roots are {', '.join(sorted(roots))}" if roots else ""
+        raise NotFoundError(f"the store has no images of the root {text}{known}")
     return found
