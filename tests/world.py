@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from sqlalchemy import Connection, Table, select, text
 
-from hpastore.ingest import catalogue, installed, run, worker
+from hpastore.ingest import catalogue, installed, memory, run, worker
 from hpastore.ingest import remeasure as again
 from hpastore.kernels.custom import UserMeasure, Values
 from hpastore.kernels.measure import measure
@@ -162,7 +162,7 @@ SHIFT = UserMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift
 def install(patch: pytest.MonkeyPatch, *measures: UserMeasure) -> None:
     """Let these be the measures that packages add, in this process."""
     found = tuple(sorted(measures, key=lambda user: user.name))
-    for module in (catalogue, installed, run, again, worker):
+    for module in (catalogue, installed, memory, run, again, worker):
         patch.setattr(module, "load_measures", lambda: found)
 
 

@@ -180,9 +180,10 @@ class _Folder:
             else:
                 yield None, file
 
-    def files(self) -> Iterator[str]:
-        """Give the names of files, whatever they are, without those of folders."""
-        return (name for name in self.names if self.is_file(name))
+    def files(self, but: Path | None) -> Iterator[str]:
+        """Give the names of all files, whatever they are, but for that of the table."""
+        table = but and _absolute(but)
+        return (name for name in self.names if self.is_file(name) and self.path / name != table)
 
     def is_file(self, name: str) -> bool:
         """Whether a name is that of a file."""
@@ -305,7 +306,7 @@ def _require_a_match(folders: _Folders, table: Path | None, rows: Collection[str
         With an unmatched name of each side, and the likely cause.
     """
     named = {printable(name) for folder in folders.apart() for name, _ in folder.images()}
-    files = sorted(folders.images.files())
+    files = sorted(folders.images.files(but=table))
     if table is not None and files and rows and not named.intersection(rows):
         raise InputError(table, explain_mismatch(rows, files, folders.images.path))
     if table is None and files and not any(folders.images.images()):
@@ -318,7 +319,8 @@ def _require_a_match(folders: _Folders, table: Path | None, rows: Collection[str
 
 def _foreign(others: Iterable[tuple[_Folder, str]], table: Path | None) -> ForeignFiles:
     """Count the files that are no image's; neither folders nor the table are among them."""
-    names = [name for folder, name in others if folder.path / name != table and folder.is_file(name)]
+    path = table and _absolute(table)
+    names = [name for folder, name in others if folder.path / name != path and folder.is_file(name)]
     return ForeignFiles(len(names), printable(min(names))) if names else NO_FOREIGN_FILES
 
 

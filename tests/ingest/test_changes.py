@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from hpastore.ingest import remeasure as again
 from hpastore.ingest import run, worker
 from hpastore.ingest.discover import Layout
 from hpastore.ingest.run import Summary, ingest, plan, retry
-from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import CHANNELS, Plan
 from hpastore.reading import files
@@ -32,16 +30,13 @@ from hpastore.reading.image import decode
 from hpastore.schema.views import VIEWS
 from hpastore.store import write
 from hpastore.store.engine import Store, connect
-from tests.conftest import Figure, MakeStore, Trials
+from tests.conftest import MakeStore
 from tests.world import (
-    SHIFT,
-    SPREAD,
     TIMES,
     dataset,
     draw_channels,
     draw_mask,
     dump,
-    install,
     name_of,
     replaced,
     rows,
@@ -234,17 +229,16 @@ def test_an_image_is_replaced_in_one_transaction(
     assert {table for table in after if after[table] != before[table]} == {"ingest_run"}
 
 
-def test_a_changed_image_keeps_its_split_unless_another_is_given(store: Store, tmp_path: Path) -> None:
+def test_a_changed_image_keeps_its_split_unless_another_is_to_be_given(store: Store, tmp_path: Path) -> None:
     root = dataset(tmp_path, 3)
     take(store, Layout(root, split="train"))
     write_channel(root, A, "red")
     take(store, root)
     write_channel(root, B, "red")
     take(store, Layout(root, split="dev"))
-    found = rows(store, "SELECT name, split FROM image ORDER BY name")
-    assert [row["split"] for row in found] == ["dev", "dev", "dev"]
+    assert rows(store, "SELECT DISTINCT split FROM image") == [{"split": "train"}]
     write_channel(root, C, "red")
-    take(store, root)
+    take(store, Layout(root, split="dev"), resplit=True)
     assert rows(store, "SELECT DISTINCT split FROM image") == [{"split": "dev"}]
 
 
@@ -385,8 +379,10 @@ def test_a_stored_image_with_a_bad_row_is_rejected_and_stays(store: Store, tmp_p
     take(store, root)
     before = dump(store)["image"]
     write_table(root, {**ALL, B: row})
-    assert plan(store, root).work == 0
+    assert plan(store, root).work == 1
     assert take(store, root) == Summary(unchanged=2, rejected=1)
+    assert plan(store, root).work == 0
+    assert take(store, root) == Summary(unchanged=2, rejected=1, rejected_before=1)
     assert dump(store)["image"] == before
     assert "line 3" in rows(store, "SELECT message FROM failure")[0]["message"] or "line 4" in str(
         rows(store, "SELECT message FROM failure")
@@ -396,7 +392,7 @@ def test_a_stored_image_with_a_bad_row_is_rejected_and_stays(store: Store, tmp_p
     assert failures(store) == []
 
 
-def test_other_roots_and_splits_are_not_gone(store: Store, tmp_path: Path) -> None:
+def test_other_roots_are_not_gone_and_other_splits_are(store: Store, tmp_path: Path) -> None:
     one, two = dataset(tmp_path / "one", 3), tmp_path / "two"
     write_image(two, "z")
     write_table(two, {"z": "0"})
@@ -404,10 +400,8 @@ def test_other_roots_and_splits_are_not_gone(store: Store, tmp_path: Path) -> No
     take(store, two)
     assert live(store) == [A, B, C, "z"]
     write_table(one, {C: "0|16"})
-    assert plan(store, one).gone == ()
-    assert take(store, one) == Summary(unchanged=1)
-    assert live(store) == [A, B, C, "z"]
-    assert take(store, Layout(one, split="train")) == Summary(gone=2, unchanged=1)
+    assert plan(store, one).gone == (A, B)
+    assert take(store, one) == Summary(gone=2, unchanged=1)
     assert live(store) == [C, "z"]
 
 
@@ -423,20 +417,6 @@ def test_a_table_that_holds_nothing_is_refused_and_calls_none_gone(
         with pytest.raises(InputError, match=r"train\.csv: "):
             act(store, root)
     assert dump(store) == before
-
-
-def test_two_tables_of_one_root_are_two_splits(store: Store, tmp_path: Path) -> None:
-    root = dataset(tmp_path, 3)
-    tables = {}
-    for split, names in {"train": (A, B), "test": (C,)}.items():
-        write_table(root, {name: ALL[name] for name in names}).rename(root / f"{split}-images.csv")
-        tables[split] = Layout(root, root / f"{split}-images.csv", split=split)
-        assert take(store, tables[split]).new == len(names)
-    for layout in tables.values():
-        assert plan(store, layout).work == 0
-    write_table(root, {A: "0"}).rename(root / "train-images.csv")
-    assert take(store, tables["train"]) == Summary(gone=1, unchanged=1)
-    assert live(store) == [A, C]
 
 
 def test_a_limit_calls_none_gone_and_prunes_none(
@@ -465,7 +445,7 @@ def test_an_image_that_is_back_is_live_again(store: Store, tmp_path: Path) -> No
     poison(root)
     todo = plan(store, root)
     assert (todo.returned, todo.unchanged, todo.work) == ((B,), 3, 1)
-    assert take(store, root) == Summary(unchanged=3)
+    assert take(store, root) == Summary(unchanged=3, returned=1)
     after = dump(store)
     assert {table for table in after if after[table] != before[table]} == {"ingest_run"}
     assert plan(store, root).work == 0
@@ -488,9 +468,9 @@ def touched(root: Path) -> None:
 @pytest.mark.parametrize(
     ("back", "done"),
     [
-        (relabelled, Summary(relabelled=1, unchanged=2)),
-        (rewritten, Summary(changed=1, unchanged=2, cells=1, images_decoded=1)),
-        (touched, Summary(unchanged=3)),
+        (relabelled, Summary(relabelled=1, unchanged=2, returned=1)),
+        (rewritten, Summary(changed=1, unchanged=2, returned=1, cells=1, images_decoded=1)),
+        (touched, Summary(unchanged=3, returned=1)),
     ],
 )
 def test_an_image_that_is_back_otherwise_is_live_too(
@@ -507,7 +487,7 @@ def test_an_image_that_is_back_otherwise_is_live_too(
     assert plan(store, root).work == 0
 
 
-def test_prune_deletes_what_is_gone_of_this_root_and_split(
+def test_prune_deletes_what_is_gone_of_this_root(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root, other = dataset(tmp_path / "data", 4), tmp_path / "other"
@@ -650,7 +630,7 @@ def test_the_percentile_of_a_gone_image_follows_too(store: Store, tmp_path: Path
     assert plan(store, root, background_percentile=0.5).stale == (A, B, C)
     assert take(store, root, background_percentile=0.5).remeasured == 3
     write_table(root, ALL)
-    assert take(store, root) == Summary(unchanged=3)
+    assert take(store, root) == Summary(unchanged=3, returned=1)
 
 
 @pytest.fixture
@@ -722,9 +702,10 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
         "3 images hold measures of another version of hpastore; ingest their roots again"
     ]
     assert plan(store, other).work == 0
-    write_table(root, {"none": "0"})
+    for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
+        path.unlink()
     caplog.clear()
-    assert take(store, root).gone == 3
+    assert take(store, root, allow_gone="all").gone == 3
     assert caplog.messages == []
 
 
@@ -742,11 +723,11 @@ def test_a_rejected_image_is_not_tried_again_until_a_file_changes_or_a_retry(
     for _ in range(2):
         todo = plan(store, root)
         assert (todo.work, [failure.code for failure in todo.rejected]) == (0, ["png"])
-        assert take(store, root) == Summary(unchanged=2, rejected=1)
+        assert take(store, root) == Summary(unchanged=2, rejected=1, rejected_before=1)
     assert decoded == [A, B, C]
     assert retry(store, [B]) == [B]
     assert [source.name for source in plan(store, root).new] == [B]
-    assert take(store, root) == Summary(unchanged=2, rejected=1)
+    assert take(store, root) == Summary(unchanged=2, rejected=1, rejected_before=1)
     assert plan(store, root).work == 0
     assert decoded == [A, B, C, B]
     touch(channel(root, B, "red"))  # another file of the image
@@ -781,7 +762,7 @@ def test_a_stored_image_whose_file_breaks_is_known_as_rejected_and_can_be_put_ba
     status, whole = path.stat(), spoil(path)
     assert changed(plan(store, root)) == {B: ("green",)}
     assert take(store, root) == Summary(unchanged=2, rejected=1)
-    assert take(store, root) == Summary(unchanged=2, rejected=1)
+    assert take(store, root) == Summary(unchanged=2, rejected=1, rejected_before=1)
     assert decoded == [A, B, C, B]
     path.write_bytes(whole)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -883,7 +864,7 @@ def test_a_moved_root_is_read_in_no_part(store: Store, tmp_path: Path) -> None:
     there = root.rename(tmp_path / "there")
     poison(there)
     assert plan(store, there).work == 0
-    assert take(store, there) == Summary(unchanged=2, rejected=1)
+    assert take(store, there) == Summary(unchanged=2, rejected=1, rejected_before=1)
     assert rows(store, "SELECT DISTINCT root FROM image") == [{"root": str(there)}]
     write_table(there, {A: "0", B: "16"})
     assert take(store, there) == Summary(unchanged=2)
@@ -899,7 +880,7 @@ def test_a_stored_image_that_is_bad_for_a_while_moves_with_its_root(
     fault(channel(root, B))
     take(store, root)
     there = root.rename(tmp_path / "there")
-    assert take(store, there) == Summary(unchanged=2, rejected=1)
+    assert take(store, there) == Summary(unchanged=2, rejected=1, rejected_before=1)
     write_channel(there, B, "green")
     assert take(store, there).changed == 1
     write_table(there, {A: "0"})
@@ -939,10 +920,10 @@ def test_other_bytes_in_another_root_are_a_conflict_and_the_stored_image_stays(
     else:
         write_channel(two, B, "red")
     todo = plan(store, two)
-    assert (todo.work, [f.code for f in todo.rejected], todo.unchanged) == (0, ["conflict"], 2)
+    assert (todo.work, [f.code for f in todo.rejected], todo.unchanged) == (1, ["conflict"], 2)
     decoded.clear()
-    for _ in range(2):
-        assert take(store, two) == Summary(unchanged=2, rejected=1)
+    for before_it in range(2):
+        assert take(store, two) == Summary(unchanged=2, rejected=1, rejected_before=before_it)
     assert failures(store) == [(B, "conflict")]
     assert f"from {one};" in rows(store, "SELECT message FROM failure")[0]["message"]
     assert decoded == []
@@ -951,7 +932,9 @@ def test_other_bytes_in_another_root_are_a_conflict_and_the_stored_image_stays(
     ]
     assert dump(store)["cell_stats"] == before["cell_stats"]
     write_table(one, {A: "0"})
-    take(store, one, prune=True)
+    with pytest.raises(InputError, match="1 of the 1 images from here would be gone"):
+        take(store, one, prune=True)
+    take(store, one, prune=True, allow_gone=1)
     assert [source.name for source in plan(store, two).new] == [B]
     assert take(store, two).new == 1
 
@@ -971,240 +954,5 @@ def test_names_that_differ_by_case_only_are_refused_in_any_run(store: Store, tmp
     assert failures(store) == [(name, "duplicate") for name in ("CELL", "Cell", "cell")]
     for path in of_image(root, "cell"):
         path.unlink()
-    assert take(store, Layout(root, labels="none")).new == 1
+    assert take(store, Layout(root, labels="none"), allow_gone=1).new == 1
     assert live(store) == ["Cell"]
-
-
-# Any history
-
-
-class World:
-    """A folder that changes at random, and what its table says; who breaks a file remembers it."""
-
-    def __init__(self, root: Path, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.root = root
-        self.table: dict[str, str] = {}
-        self.broken: set[Path] = set()
-        self.drawn = 0
-        for _ in range(3):
-            self.add()
-        write_table(root, self.table)
-
-    def step(self) -> None:
-        """Do one or two small things."""
-        of_table = (self.add, self.relabel, self.misspell, self.drop, self.put_back, self.stranger)
-        of_files = (self.rewrite, self.other_mask, self.touch, self.delete, self.wipe, self.spoil)
-        of_masks = (self.nuclei, self.other_type)
-        for _ in range(self.random.randint(1, 2)):
-            self.random.choice((*of_table, *of_files, *of_masks))()
-        write_table(self.root, self.table or {"nobody": "0"})
-
-    def move(self, root: Path) -> None:
-        """Give the folder another name."""
-        self.broken = {root / path.relative_to(self.root) for path in self.broken}
-        self.root = self.root.rename(root)
-
-    def misspelt(self) -> bool:
-        """Whether a row has no labels: that image does not move with the folder."""
-        return any(labels in ("", "x", "99") for labels in self.table.values())
-
-    def decodable(self, name: str) -> bool:
-        """Whether none of an image's files is broken."""
-        return not any(path.name.startswith(f"{name}_") or path.stem == name for path in self.broken)
-
-    def any_name(self) -> str:
-        return self.random.choice(sorted(self.table) or ["nobody"])
-
-    def any_file(self) -> Path | None:
-        there = sorted(of_image(self.root, self.any_name()))
-        return self.random.choice(there) if there else None
-
-    def draw(self, name: str) -> None:
-        self.drawn += 1
-        for path in of_image(self.root, name):
-            self.remove(path)
-        kind = self.random.randint(1, 4)
-        write_image(self.root, name, seed=self.drawn, mask=draw_mask(kind), nuclei=self.random.random() < 0.3)
-        with replaced(mask(self.root, name)) as path:
-            np.savez(path, draw_mask(kind))
-
-    def add(self) -> None:
-        name = f"image-{self.drawn:02}"
-        self.draw(name)
-        self.table[name] = self.random.choice(["0", "5", "0|5"])
-
-    def rewrite(self) -> None:
-        name = self.any_name()
-        if name != "nobody":
-            self.draw(name)
-
-    def other_mask(self) -> None:
-        path = mask(self.root, self.any_name())
-        if path.is_file() and path not in self.broken:
-            with replaced(path):
-                np.savez(path, draw_mask(self.random.randint(1, 4))[::-1])
-
-    def touch(self) -> None:
-        if path := self.any_file():
-            touch(path)
-
-    def relabel(self) -> None:
-        self.table[self.any_name()] = self.random.choice(["1", "7|8", "0"])
-
-    def misspell(self) -> None:
-        self.table[self.any_name()] = self.random.choice(["99", "", "x"])
-
-    def drop(self) -> None:
-        self.table.pop(self.any_name(), None)
-
-    def put_back(self) -> None:
-        names = {path.name.rpartition("_")[0] for path in self.root.rglob("*.png")} - set(self.table)
-        if names:
-            self.table[self.random.choice(sorted(names))] = "0"
-
-    def remove(self, path: Path) -> None:
-        path.unlink()
-        self.broken.discard(path)
-
-    def delete(self) -> None:
-        if path := self.any_file():
-            self.remove(path)
-
-    def wipe(self) -> None:
-        for path in of_image(self.root, self.any_name()):
-            self.remove(path)
-
-    def spoil(self) -> None:
-        path = self.any_file()
-        if path and path not in self.broken and path.stat().st_size > 20:
-            spoil(path)
-            self.broken.add(path)
-
-    def nuclei(self) -> None:
-        path = self.root / "hpa_nuclei_mask" / f"{self.any_name()}.npz"
-        if path.is_file():
-            self.remove(path)
-        elif path.parent.is_dir():
-            np.savez(path, draw_mask(1))
-
-    def other_type(self) -> None:
-        name = self.any_name()
-        if mask(self.root, name).is_file():
-            self.remove(mask(self.root, name))
-            np.save(mask(self.root, name, ".npy"), draw_mask(2))
-
-    def stranger(self) -> None:
-        (self.root / "train" / f"stranger-{self.drawn:02}_red.png").write_bytes(b"who?")
-
-
-def agrees(
-    store: Store, world: World, layout: Layout, options: dict[str, Any], users: Sequence[UserMeasure]
-) -> tuple[int, int]:
-    """Plan, ingest, and hold each against the other and the folder; give the numbers of work and rejects."""
-    todo = plan(store, layout, **options)
-    bad = {s.name for s in (*todo.new, *(c.source for c in todo.changed)) if not world.decodable(s.name)}
-    good = [s for s in (*todo.new, *(c.source for c in todo.changed)) if s.name not in bad]
-    unmeasured = {s.name: "|".join(map(str, s.labels)) for s in todo.unmeasured}
-    stale = {*todo.stale, *unmeasured, *(bad & stale_unless_replaced(store, users, **options))}
-    before = {row["name"]: row["labels"] for row in rows(store, "SELECT name, labels FROM image")}
-    relabelled = {name for name, labels in unmeasured.items() if labels != before[name]}
-    done = take(store, layout, **options)
-    assert done == Summary(
-        new=len({s.name for s in todo.new} - bad),
-        changed=len(changed(todo).keys() - bad),
-        relabelled=len(todo.relabelled) + len(relabelled),
-        remeasured=len(stale),
-        gone=len({*todo.gone, *todo.pruned}),
-        unchanged=todo.unchanged + len(unmeasured) - len(relabelled),
-        rejected=len(todo.rejected) + len(bad),
-        cells=done.cells,
-        images_decoded=len(good) + len(unmeasured),
-    )
-    again = plan(store, layout)
-    rejected = {failure.image_name for failure in todo.rejected} | bad
-    assert (again.work, again.pruned) == (0, ())
-    assert {failure.image_name for failure in again.rejected} == rejected
-    assert {name for name, _ in failures(store)} == rejected
-    follows(store, world, rejected)
-    for user in users:
-        assert set(live(store)) - rejected <= having(store, user)
-    return todo.work, done.rejected
-
-
-def stale_unless_replaced(
-    store: Store,
-    users: Sequence[UserMeasure],
-    background_percentile: float | None = None,
-    *,
-    prune: bool = False,
-) -> set[str]:
-    """Images whose numbers are not of the recipe that is asked for, or that lack one of histograms."""
-    other = "SELECT name FROM image JOIN recipe ON recipe.id = recipe_id WHERE background_percentile <> :q"
-    found = rows(store, other, q=background_percentile) if background_percentile else []
-    every = {row["name"] for row in rows(store, "SELECT name FROM image")}
-    lacking = {name for user in users if user.of_histogram for name in every - having(store, user)}
-    return {row["name"] for row in found} | lacking
-
-
-def having(store: Store, user: UserMeasure) -> set[str]:
-    """Images that have a measure as it is installed."""
-    query = "SELECT name FROM image JOIN image_measure ON id = image_id WHERE measure = :m AND version = :v"
-    return {row["name"] for row in rows(store, query, m=user.name, v=user.version)}
-
-
-def follows(store: Store, world: World, rejected: set[str]) -> None:
-    """Whether the live images are those of the table with files, with their labels and their bytes."""
-    here = {name for name in world.table if of_image(world.root, name)}
-    assert here - rejected == set(live(store)) - rejected
-    labels = {row["name"]: row["labels"] for row in rows(store, "SELECT name, labels FROM image")}
-    kept = rows(store, "SELECT name, uri, sha256, size, mtime_ns FROM image_file JOIN image ON id = image_id")
-    for name in here - rejected:
-        assert labels[name] == world.table[name]
-    for row in kept:
-        path = world.root / row["uri"]
-        if row["name"] in here - rejected:
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
-            assert (path.stat().st_size, path.stat().st_mtime_ns) == (row["size"], row["mtime_ns"])
-    mixed = "SELECT count(DISTINCT recipe_id) FROM image"
-    assert scalar(store, mixed) <= 1
-
-
-INSTALLED = ((), (SPREAD,), (SHIFT,), (SHIFT, SPREAD), (SHIFT, replace(SPREAD, version=2)))
-"""Measures of users that come, go and change from moment to moment."""
-
-
-@pytest.mark.soak
-def test_ingest_does_what_the_plan_said_whatever_happened(
-    make_store: MakeStore,
-    database: str,
-    tmp_path: Path,
-    trials: Trials,
-    figure: Figure,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    histories, work, rejected = trials(8, 1000), 0, 0
-    for seed in range(histories):
-        users: Sequence[UserMeasure] = ()
-        install(monkeypatch)
-        store, world = make_store(database), World(tmp_path / f"history-{seed}", seed)
-        for moment in range(8):
-            if world.random.random() < 0.1 and not world.misspelt():
-                world.move(tmp_path / f"history-{seed}-{moment}")
-            else:
-                world.step()
-            options: dict[str, Any] = {"prune": True} if world.random.random() < 0.2 else {}
-            if world.random.random() < 0.2:
-                options["background_percentile"] = world.random.choice([0.5, 0.9, 0.99])
-            if world.random.random() < 0.3:
-                users = world.random.choice(INSTALLED)
-                install(monkeypatch, *users)
-            more = agrees(store, world, Layout(world.root), options, users)
-            work, rejected = work + more[0], rejected + more[1]
-        shutil.rmtree(world.root)
-    assert work > 5 * histories
-    assert rejected > histories
-    figure(
-        f"{database}: {histories} histories of 8 moments, {work} images of work and {rejected} rejections "
-        "as planned"
-    )

@@ -133,7 +133,6 @@ NAMES = {
     "an emoji": "\U0001f9a0".encode(),
     "text that runs backwards": "a\u202eb".encode(),
     "a dash in front": b"-rf",
-    "a dot in front": b".hidden",
     "blanks": b" a b ",
     "a quote": b"a'b\"c",
     "as many bytes as a file may have": b"x" * (255 - len("_yellow.png")),

@@ -185,7 +185,7 @@ def test_an_image_may_be_moved_relabelled_stale_and_lack_a_measure_at_once(
     todo = plan(ours, root, background_percentile=0.5)
     assert ([s.name for s in todo.unmeasured], todo.stale, todo.work) == ([A, B, C], (A, B, C), 3)
     done = take(ours, root, background_percentile=0.5)
-    assert done == Summary(relabelled=1, unchanged=2, remeasured=3, images_decoded=3)
+    assert done == Summary(relabelled=1, unchanged=2, returned=1, remeasured=3, images_decoded=3)
     fresh = make_store(database)
     take(fresh, root, background_percentile=0.5)
     assert list(dump(ours)) == list(dump(fresh))
@@ -293,7 +293,8 @@ def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_i
     install(monkeypatch, broken)
     assert take(store, root) == Summary(remeasured=1, unchanged=1, rejected=2, images_decoded=1)
     assert failures(store) == [(A, "measure"), (C, "measure")]
-    assert (plan(store, root).work, take(store, root)) == (0, Summary(unchanged=1, rejected=2))
+    known = Summary(unchanged=1, rejected=2, rejected_before=2)
+    assert (plan(store, root).work, take(store, root)) == (0, known)
     install(monkeypatch, SHIFT)
     caplog.clear()
     assert plan(store, root).work == 0
@@ -341,7 +342,7 @@ def test_images_that_are_gone_learn_from_histograms_and_wait_for_their_pixels(
     assert plan(store, root).work == 0
     write_table(root, ALL)
     assert [s.name for s in plan(store, root).unmeasured] == [C]
-    assert take(store, root) == Summary(unchanged=3, remeasured=1, images_decoded=1)
+    assert take(store, root) == Summary(unchanged=3, returned=1, remeasured=1, images_decoded=1)
     assert scalar(store, "SELECT count(*) FROM image WHERE gone_at IS NULL") == 3
 
 
