@@ -62,8 +62,8 @@ def newer_than(connection: Connection, set_id: int) -> Newer:
     An image's cells are judged together, so that one cell of each stands for all: the images are compared
     as they are, and not by times that several machines may have set.
     """
-    missing = dict(connection.execute(_missing(set_id)).tuples().all())
-    surplus = dict(connection.execute(_surplus(set_id)).tuples().all())
+    missing = {name: bool(judged) for name, judged in connection.execute(_missing(set_id))}
+    surplus = {name: bool(stays) for name, stays in connection.execute(_surplus(set_id))}
     former = select(CleanSetFormer.image_name).where(CleanSetFormer.clean_set_id == set_id).distinct()
     came = {name for name, judged in missing.items() if not judged}
     left = {name for name, stays in surplus.items() if not stays}
