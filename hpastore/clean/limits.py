@@ -50,7 +50,7 @@ class IdleRule:
 
 @dataclass(frozen=True)
 class ForcedDrop:
-    """A percentile that drops a label's lowest or highest cell, however good that is.
+    """A percentile that drops a label's lowest or highest cell, however good that is, unless it has an equal.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def limits_text(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> list[
             word for side, word in _ENDS.items() if any(drop.side == side for drop in forced)
         )
         lines.append(
-            f"percentiles {shares} drop the {ends} cell, however good, of {_labels_text(forced)}: that is "
-            "more than their share; percentiles nearer to 0.5 or a larger min_cells avoid it"
+            f"percentiles {shares} drop the {ends} cell, unless it has an equal, of {_labels_text(forced)}: "
+            "that is more than their share; percentiles nearer to 0.5 or a larger min_cells avoid it"
         )
     return lines
 

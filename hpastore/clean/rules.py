@@ -33,7 +33,10 @@ _MOST_TIMES: Final = 1e6
 MOST_RULES: Final = 500
 """Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
 
-SHOWN: Final = ("label_id", "label", "measure", "channel", "n", "lower", "upper", "cells", "clean")
+SHOWN: Final = (
+    *("label_id", "label", "split", "measure", "channel"),
+    *("n", "lower", "upper", "cells", "clean"),
+)
 """What a table of verdicts by label begins with, before a column for each reason."""
 
 COUNTED: Final = ("emptied", "idle_rules", "forced_drops")

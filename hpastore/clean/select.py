@@ -301,10 +301,10 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``label_id, label, measure, channel, n, lower, upper, cells, clean`` and a count for each reason that
-        occurs, in the order in which they are asked; after them ``emptied``, the images that lost all cells
-        for the label, and the numbers of its ``idle_rules`` and ``forced_drops``, which `clean_set_limits`
-        lists.
+        ``label_id, label, split, measure, channel, n, lower, upper, cells, clean`` and a count for each
+        reason that occurs, in the order in which they are asked; after them ``emptied``, the images that lost
+        all cells for the label, and the numbers of its ``idle_rules`` and ``forced_drops``, which
+        `clean_set_limits` lists.
 
     Raises
     ------
@@ -315,13 +315,14 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
 
     with store.reading() as connection:
         set_id, _, _ = sets.find_clean_set(connection, name)
+        split = sets.clean_set(connection, set_id)["split"]
         rows = sets.clean_set_labels(connection, set_id)
         reasons = sets.reasons(connection, set_id)
         emptied = sets.emptied(connection, set_id)
         limits = _limits(connection, set_id, [row["label_id"] for row in rows])
     found = [
         {
-            **{column: row[column] for column in SHOWN},
+            **{column: split if column == "split" else row[column] for column in SHOWN},
             **{reason: row["reasons"].get(reason, 0) for reason in reasons},
             **{
                 name: sum(_label_of(one) == row["label_id"] for one in ones)

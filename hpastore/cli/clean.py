@@ -226,11 +226,13 @@ def _show_labels(found: pd.DataFrame) -> None:
         show.frame(found)
         return
     reasons = found.loc[:, "clean":"emptied"].columns[1:-1]
-    told = found.drop(columns=[*reasons, "channel", "idle_rules", "forced_drops"])
+    told = found.drop(columns=[*reasons, "split", "channel", "idle_rules", "forced_drops"])
     told["measure"] = [_named(*pair) for pair in zip(found["channel"], found["measure"], strict=True)]
     told["reasons"] = [_counted(counts) for counts in found[reasons].to_dict("records")]
     show.frame(told)
-    show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean")
+    splits = found["split"].dropna().unique()
+    limited = f"; only images of split {printable(splits[0], None)} were judged" if len(splits) else ""
+    show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean{limited}")
 
 
 def _counted(counts: Mapping[Hashable, int]) -> str:

@@ -80,8 +80,8 @@ def test_percentiles_that_drop_by_force_are_said_in_a_line() -> None:
     ]
     (line,) = limits_text((), drops)
     assert line == (
-        "percentiles 0.01 and 0.99 drop the lowest and the highest cell, however good, of labels 0 (7 "
-        "cells), 5 (9): that is more than their share; percentiles nearer to 0.5 or a larger min_cells "
+        "percentiles 0.01 and 0.99 drop the lowest and the highest cell, unless it has an equal, of labels 0 "
+        "(7 cells), 5 (9): that is more than their share; percentiles nearer to 0.5 or a larger min_cells "
         "avoid it"
     )
 

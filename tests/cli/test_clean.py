@@ -362,7 +362,9 @@ def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
 
 def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
-    line = "percentiles 0.001 and 0.999 drop the lowest and the highest cell, however good, of labels 0 (3"
+    line = (
+        "percentiles 0.001 and 0.999 drop the lowest and the highest cell, unless it has an equal, of labels"
+    )
     made = run("--json", "clean", "create", "mine")
     assert line in made.err
     assert {(drop["label_id"], drop["side"]) for drop in made.json["forced"]} >= {(0, "lower"), (0, "upper")}
@@ -443,6 +445,8 @@ def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root
     assert run("--json", "thresholds", "--split", "train").json == run("--json", "thresholds").json
     assert "mine@1 of split train: " in run("clean", "create", "mine", "--split", "train").out
     assert run("--json", "clean", "list").json[0]["split"] == "train"
+    assert {row["split"] for row in run("--json", "clean", "show", "mine").json} == {"train"}
+    assert "; only images of split train were judged\n" in run("clean", "show", "mine").err
     assert "mine@1 of split train, Nucleoplasm: " in run("explain", f"{name_of(0)}:1").out
     assert run("export", "coco", "a.json", "--clean", "mine", "--split", "train").code == 0
     refused = "hpastore: no split 'val'; there are train\n"
