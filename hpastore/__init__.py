@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hpastore.clean.rules import Bound, CleanRecipe, Rule
     from hpastore.clean.select import (
         clean_set,
+        clean_set_limits,
         clean_set_recipe,
         clean_sets,
         create_clean_set,
@@ -89,7 +90,8 @@ _HOMES = {
     "clean.recipe": ("load_recipe",),
     "clean.rules": ("Bound", "CleanRecipe", "Rule"),
     "clean.select": (
-        *("clean_set", "clean_set_recipe", "clean_sets", "create_clean_set", "drop_clean_set"),
+        *("clean_set", "clean_set_limits", "clean_set_recipe", "clean_sets"),
+        *("create_clean_set", "drop_clean_set"),
         *("emptied_images", "freeze_clean_set", "refresh_clean_set", "thresholds"),
     ),
     "errors": ("HpastoreError", "UsageError"),
@@ -147,6 +149,7 @@ __all__ = [
     "drop_clean_set",
     "clean_sets",
     "clean_set",
+    "clean_set_limits",
     "clean_set_recipe",
     "emptied_images",
     "clean_diff",

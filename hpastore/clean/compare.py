@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from sqlalchemy import Connection
+
 from hpastore.model import LABEL_NAMES
 from hpastore.store import clean, read, sets
 from hpastore.store.engine import Store
@@ -19,6 +21,7 @@ CAUSES: Final = {
     "override": "somebody decided about the cell, or took it back",
     "guard": "the cell was kept as its image's best, and is not any more, or is now",
     "relabelled": "the image's labels changed",
+    "split_changed": "the image's split changed, or the sets are limited to different splits",
     "remeasured": "the cell's numbers were computed with another background percentile or formula",
     "new_image": "the image came after one of the sets was made",
     "image_changed": "the image was replaced, and its cells with it",
@@ -74,14 +77,19 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     NotFoundError
         If there is no such set.
     """
-    import pandas as pd
-
     with store.reading() as connection:
         ids = [sets.find_clean_set(connection, name)[0] for name in (a, b)]
-        verdicts = clean.differing(connection, *ids)
-        names = {key[0] for key in verdicts[0].keys() ^ verdicts[1].keys()}
-        sides = [_side(connection, set_id, names) for set_id in ids]
-        images = clean.image_facts(connection, names)
+        return differences(connection, *ids)
+
+
+def differences(connection: Connection, a: int, b: int) -> pd.DataFrame:
+    """List what `clean_diff` lists of two clean sets by their keys, in a transaction that is there."""
+    import pandas as pd
+
+    verdicts = clean.differing(connection, a, b)
+    names = {key[0] for key in verdicts[0].keys() ^ verdicts[1].keys()}
+    sides = [_side(connection, set_id, names) for set_id in (a, b)]
+    images = clean.image_facts(connection, names)
     frame = pd.DataFrame(list(_differences(verdicts, sides, images)), columns=list(_COLUMNS))
     return frame.sort_values(["change", "cause", "cell", "label_id"], ignore_index=True)
 
@@ -133,6 +141,8 @@ def _absence(key: Key, lacks: _Side, has: _Side, image: read.Row | None) -> str:
     name, _, label = key
     if judged := lacks.judged.get(name):
         return "image_changed" if label in judged else "relabelled"
+    if _is_of_other_split(lacks, has, image):
+        return "split_changed"
     made = (lacks.row["created_at"], has.row["created_at"])
     relabelled = image and image["relabelled_at"]
     if relabelled and min(made) < relabelled <= max(made):
@@ -140,7 +150,25 @@ def _absence(key: Key, lacks: _Side, has: _Side, image: read.Row | None) -> str:
     if lacks.row["scope"] != has.row["scope"] and len(has.judged[name]) > 1:
         return "rule_changed"
     came = image is None or image["ingested_at"] > made[0]
-    return "new_image" if came and made[0] < made[1] else "image_gone"
+    if came and made[0] < made[1]:
+        return "new_image"
+    entered = lacks.row["split"] is not None and made[0] < made[1]
+    return "split_changed" if entered else "image_gone"
+
+
+def _is_of_other_split(lacks: _Side, has: _Side, image: read.Row | None) -> bool:
+    """Whether a set has no verdict on an image since it is limited to a split that is not the image's.
+
+    The store keeps an image's split of now only: for a deleted image, the split that the other set is
+    limited to tells.
+    """
+    limited = lacks.row["split"]
+    if limited is None:
+        return False
+    if image is None:
+        return has.row["split"] not in (None, limited)
+    was_gone = image["gone_at"] is not None and image["gone_at"] <= lacks.row["created_at"]
+    return bool(image["split"] != limited and not was_gone)
 
 
 def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
@@ -162,7 +190,7 @@ def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
     return "threshold_moved" if unclean.bounds.get(key) != other.bounds.get(twin) else "remeasured"
 
 
-def _side(connection: Any, set_id: int, names: set[str]) -> _Side:
+def _side(connection: Connection, set_id: int, names: set[str]) -> _Side:
     row = sets.clean_set(connection, set_id)
     rules, bounds = sets.clean_rules(connection, set_id), sets.clean_bounds(connection, set_id)
     by_id = {rule["id"]: rule for rule in rules}

@@ -25,7 +25,8 @@ class Drift:
     unjudged
         Cells, for each label, that are in its scope and that it has no verdict on.
     left
-        Verdicts that would be no more: the image is gone or has other labels, or the cell is no more.
+        Verdicts that would be no more: the image is gone, has other labels or left the set's split, or the
+        cell is no more.
     cells
         Verdicts that it has on cells of now.
     """

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from hpastore.clean.limits import is_idle
 from hpastore.clean.override import parse_cell
 from hpastore.errors import NotFoundError
 from hpastore.model import LABEL_NAMES, NEGATIVE
+from hpastore.schema.verdict import has_percentile
 from hpastore.store import clean, read, sets
 from hpastore.store.engine import Store
 
@@ -22,8 +24,8 @@ class Check:
     Parameters
     ----------
     reason
-        The reason that it gives a cell which it drops; ``below_lower / above_upper`` of the first
-        percentiles.
+        The reason that it gives a cell which it drops: ``below_lower / above_upper`` for the first
+        percentiles, or ``no_background``, ``no_value`` or ``no_threshold`` where that is why.
     measure, channel
         What it asks for.
     value
@@ -31,7 +33,10 @@ class Check:
     lower, upper
         Bounds that the clean set keeps, inclusive; None bounds nothing.
     passed
-        None where the rule was not asked: the cell has no value, or not the flag that the rule is for.
+        None where the rule was not asked; `note` says why.
+    note
+        Why it was not asked, or which of its bounds was not: the cell has no value or not the flag that the
+        rule is for, or its label has fewer cells than the recipe's `min_cells`.
     """
 
     reason: str
@@ -41,6 +46,7 @@ class Check:
     lower: float | None
     upper: float | None
     passed: bool | None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,18 @@ class Explanation:
     measure, channel, value, lower, upper
         Of the rule that the reason names, else of the first percentiles.
     rank, n
-        Place of the value among the n cells of now of images whose only label it is; None for a cell of
-        an image with several labels.
+        Place of the value among the n cells of now of images whose only label it is, and that are of the
+        set's split; None for a cell of another image.
+    split
+        The split that the set is limited to.
     override
         ``keep`` or ``drop`` where somebody decided about the cell, with the comment; of now.
     since
         The first of the versions, without a gap up to this one, that say the same of the cell.
     checks
-        The dark limit, then the rules in their order.
+        What is asked of a cell, in that order: the dark limit, then the rules.  Before the dark limit stands
+        the first rule with a percentile if the cell lacks its value, and right after it if no cell of the
+        label has one.  The first check that is not passed gives the reason.
     """
 
     clean_set: str
@@ -78,6 +88,7 @@ class Explanation:
     upper: float | None
     rank: int | None
     n: int | None
+    split: str | None
     override: str | None
     since: int
     checks: tuple[Check, ...]
@@ -119,10 +130,10 @@ def _explain(
     bounds = {b["rule_id"]: b for b in sets.clean_bounds(connection, set_id) if b["label_id"] == label}
     told = _told(rules, verdict["reason"])
     value = None if told is None else cell.value(told["measure"], told["channel"])
-    bound: Mapping[Any, Any] = bounds.get(told["id"], {}) if told is not None else {}
+    bound: Mapping[Any, Any] = bounds[told["id"]] if told is not None else {}
     rank, n = None, None
     if told is not None and value is not None and cell.labels == (label,):
-        rank, n = clean.rank(connection, told["measure"], told["channel"], label, value)
+        rank, n = clean.rank(connection, told["measure"], told["channel"], label, value, verdict["split"])
     return Explanation(
         verdict["name"],
         verdict["version"],
@@ -137,11 +148,12 @@ def _explain(
         bound.get("upper"),
         rank,
         n,
+        verdict["split"],
         cell.override(label),
         _since(verdict, verdicts),
-        (
+        _in_order(
             _dark(cell, verdict["min_green"]),
-            *(_check(cell, rule, bounds.get(rule["id"], {})) for rule in rules),
+            [_check(cell, rule, bounds[rule["id"]], verdict["min_cells"]) for rule in rules],
         ),
     )
 
@@ -170,17 +182,55 @@ def _since(verdict: read.Row, verdicts: Sequence[read.Row]) -> int:
     return since
 
 
+_MISSING = ("no_background", "no_value")
+
+
+def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Sort the checks by the order in which they are asked."""
+
+    def stage(check: Check) -> int:
+        if check.reason in _MISSING:
+            return 0
+        if check is dark:
+            return 1
+        return 2 if check.reason == "no_threshold" else 3
+
+    return tuple(sorted([dark, *checks], key=stage))
+
+
 def _dark(cell: clean.CellFacts, min_green: int) -> Check:
     brightest = cell.value("intensity_max", "green")
-    passed = None if cell.labels == (NEGATIVE,) else brightest is None or brightest >= min_green
-    return Check("dark", "intensity_max", "green", brightest, min_green, None, passed)
+    if cell.labels == (NEGATIVE,):
+        passed, note = None, f"cells of {LABEL_NAMES[NEGATIVE]} may be dark"
+    else:
+        passed, note = brightest is None or brightest >= min_green, None
+    return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: clean.CellFacts, rule: read.Row, bound: Mapping[Any, Any]) -> Check:
+def _check(cell: clean.CellFacts, rule: read.Row, bound: read.Row, min_cells: int) -> Check:
     value = cell.value(rule["measure"], rule["channel"])
-    lower, upper = bound.get("lower"), bound.get("upper")
-    passed = None
-    if value is not None and (rule["condition"] is None or cell.flag(rule["condition"])):
-        passed = (lower is None or value >= lower) and (upper is None or value <= upper)
+    lower, upper = bound["lower"], bound["upper"]
     reason = rule["reason"] or " / ".join(_SIDES)
-    return Check(reason, rule["measure"], rule["channel"], value, lower, upper, passed)
+    passed, note = None, None
+    judges_missing = rule["shown"] and has_percentile(rule)
+
+    if rule["condition"] is not None and not cell.flag(rule["condition"]):
+        note = f"only cells with {rule['condition']}"
+    elif value is None and judges_missing:
+        passed, reason = False, "no_background" if rule["measure"] == "fraction" else "no_value"
+    elif value is None:
+        note = "no value"
+    elif judges_missing and bound["n"] == 0:
+        passed, reason = False, "no_threshold"
+    else:
+        note = _too_few(rule, bound["n"], min_cells)
+        if (lower, upper) != (None, None):
+            passed = (lower is None or value >= lower) and (upper is None or value <= upper)
+    return Check(reason, rule["measure"], rule["channel"], value, lower, upper, passed, note)
+
+
+def _too_few(rule: read.Row, n: int, min_cells: int) -> str | None:
+    """Say so where a label has too few cells for a rule's percentiles and medians."""
+    if not is_idle(rule, n, min_cells):
+        return None
+    return f"{n} cells, {max(min_cells, 1)} needed"

@@ -60,6 +60,7 @@ class Override:
     score : float, optional
         How sure its author is, or how good the cell looks, 0..1.
     author, comment : str, optional
+        Nobody unless given; the command line gives the user's name.
     """
 
     cell: str

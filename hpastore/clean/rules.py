@@ -33,10 +33,16 @@ _MOST_TIMES: Final = 1e6
 MOST_RULES: Final = 500
 """Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
 
-SHOWN: Final = ("label_id", "label", "n", "lower", "upper", "cells", "clean")
+SHOWN: Final = (
+    *("label_id", "label", "split", "measure", "channel"),
+    *("n", "lower", "upper", "cells", "clean"),
+)
 """What a table of verdicts by label begins with, before a column for each reason."""
 
-_COLUMNS: Final = (*SHOWN, "emptied", "reasons")
+COUNTED: Final = ("emptied", "idle_rules", "forced_drops")
+"""What it ends with: images that lost all cells, rules that bound nothing, percentiles that must drop one."""
+
+_COLUMNS: Final = (*SHOWN, *COUNTED, "reasons")
 """None of these is a reason."""
 
 Own = Mapping[str, Sequence[str | None]]

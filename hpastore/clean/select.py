@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
+from hpastore.clean.compare import differences
+from hpastore.clean.limits import ForcedDrop, IdleRule, forced_drops, idle_rules
 from hpastore.clean.recipe import parse_recipe, recipe_toml
-from hpastore.clean.rules import SHOWN, CleanRecipe, Rule, check_name
+from hpastore.clean.rules import COUNTED, SHOWN, CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.ingest.remeasure import warn_of_other_version
-from hpastore.model import require_label
-from hpastore.store import clean, own, read, sets
+from hpastore.model import LABEL_NAMES, require_label
+from hpastore.store import clean, own, pictures, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -37,6 +39,16 @@ class CleanSetSummary:
         against.
     emptied
         Number of images that lost all their cells for a label; each label of an image counts.
+    split
+        The split that it is limited to.
+    idle
+        Rules whose percentiles and medians bound nothing for a label, since it has too few cells.
+    forced
+        Percentiles that drop a label's lowest or highest cell, however good, since it has few cells.
+    flips
+        What a refresh changed; empty for a set that was created.
+    shares
+        Labels whose share clean a refresh moved by more than `MUCH`.
     """
 
     name: str
@@ -44,9 +56,51 @@ class CleanSetSummary:
     cells: int
     clean: int
     emptied: int = 0
+    split: str | None = None
+    idle: tuple[IdleRule, ...] = ()
+    forced: tuple[ForcedDrop, ...] = ()
+    flips: tuple[Flips, ...] = ()
+    shares: tuple[ShareMove, ...] = ()
 
 
-def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = None) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Flips:
+    """How many cells of a label a refresh made clean, or not clean any more, for one cause.
+
+    Parameters
+    ----------
+    label_id, label
+    change
+        ``in`` or ``out``.
+    cause
+        One of `hpastore.CAUSES`.
+    cells
+    """
+
+    label_id: int
+    label: str
+    change: str
+    cause: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class ShareMove:
+    """Share of a label's verdicts that are clean, 0..1, before and after a refresh."""
+
+    label_id: int
+    label: str
+    before: float
+    after: float
+
+
+MUCH: Final = 0.1
+"""A share clean that moves by more is warned of."""
+
+
+def thresholds(
+    store: Store, rule: Rule | None = None, *, label: int | None = None, split: str | None = None
+) -> pd.DataFrame:
     """Take two percentiles of a measure for every label.
 
     Parameters
@@ -56,6 +110,8 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
         Which measure and percentiles; by default the notebook's.
     label : int, optional
         Only this label.
+    split : str, optional
+        Only cells of images of this split.
 
     Returns
     -------
@@ -66,7 +122,7 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
     Raises
     ------
     UsageError
-        If there is no such measure, channel or label, or a percentile is not a share.
+        If there is no such measure, channel, label or split, or a percentile is not a share.
 
     Notes
     -----
@@ -84,13 +140,26 @@ def thresholds(store: Store, rule: Rule | None = None, *, label: int | None = No
             raise UsageError(
                 f"thresholds takes two percentiles of a measure; {rule.measure} was given others"
             )
-        rows = read.thresholds(connection, rule.measure, rule.channel, shares, label)
+        read.require_split(connection, split)
+        rows = read.thresholds(connection, rule.measure, rule.channel, shares, label, split)
         warn_of_gaps(connection, {rule.measure})
     return _frame(rows, ["label_id", "label", "n", "lower", "upper"])
 
 
+def measure_name(store: Store, rule: Rule) -> str:
+    """Name what a rule asks for, after its channel if it is of one: ``green fraction``, ``area``."""
+    with store.reading() as connection:
+        checked = rule.checked(read.own_channels(connection))
+    return " ".join(filter(None, (checked.channel, checked.measure)))
+
+
 def create_clean_set(
-    store: Store, name: str, recipe: CleanRecipe | None = None, *, frozen: bool = False
+    store: Store,
+    name: str,
+    recipe: CleanRecipe | None = None,
+    *,
+    frozen: bool = False,
+    split: str | None = None,
 ) -> CleanSetSummary:
     """Judge all cells by a recipe, and keep the verdicts under a name.
 
@@ -103,6 +172,9 @@ def create_clean_set(
         By default the notebook's.
     frozen : bool
         Whether later versions that `refresh_clean_set` makes keep its thresholds.
+    split : str, optional
+        Only cells of images of this split are judged, and make the thresholds; later versions that
+        `refresh_clean_set` makes are limited to it too.
 
     Returns
     -------
@@ -111,13 +183,14 @@ def create_clean_set(
     Raises
     ------
     UsageError
-        If the name or the recipe makes no sense, or the store has no labelled cell to judge.
+        If the name or the recipe makes no sense, there is no such split, or the store has no labelled cell
+        to judge.
     """
     check_name(name)
     recipe = recipe or CleanRecipe()
 
     def create(connection: Connection) -> CleanSetSummary:
-        return _create(connection, name, recipe, frozen=frozen)
+        return _create(connection, name, recipe, frozen=frozen, split=split)
 
     return store.write(create)
 
@@ -132,10 +205,18 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
         ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds; the
         new version is frozen too.
 
+    Returns
+    -------
+    CleanSetSummary
+        With what changed since that version, per label and cause.  A label whose share clean moved by more
+        than `MUCH` is warned of.
+
     Raises
     ------
     NotFoundError
         If there is no such set.
+    UsageError
+        If its split is none any more, or the store has no labelled cell to judge.
     """
 
     def refresh(connection: Connection) -> CleanSetSummary:
@@ -147,7 +228,8 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
             bounds = sets.clean_bounds(connection, set_id)
             kept = {(positions[bound["rule_id"]], bound["label_id"]): bound for bound in bounds}
         recipe = parse_recipe(before["recipe_toml"], f"recipe of {name}")
-        return _create(connection, stem, recipe, frozen=before["frozen"], kept=kept)
+        made = _create(connection, stem, recipe, frozen=before["frozen"], split=before["split"], kept=kept)
+        return _compared(connection, set_id, made)
 
     return store.write(refresh)
 
@@ -204,7 +286,7 @@ def clean_sets(store: Store) -> pd.DataFrame:
     with store.reading() as connection:
         rows = sets.clean_sets(connection)
     counts = ("rules", "cells", "clean", "former")
-    return _frame(rows, ("name", "version", "created_at", "scope", "min_green", "frozen", *counts))
+    return _frame(rows, ("name", "version", "created_at", "scope", "split", "min_green", "frozen", *counts))
 
 
 def clean_set(store: Store, name: str) -> pd.DataFrame:
@@ -219,8 +301,10 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``label_id, label, n, lower, upper, cells, clean`` and a count for each reason that occurs, in the
-        order in which they are asked; after them ``emptied``, the images that lost all cells for the label.
+        ``label_id, label, split, measure, channel, n, lower, upper, cells, clean`` and a count for each
+        reason that occurs, in the order in which they are asked; after them ``emptied``, the images that lost
+        all cells for the label, and the numbers of its ``idle_rules`` and ``forced_drops``, which
+        `clean_set_limits` lists.
 
     Raises
     ------
@@ -231,18 +315,49 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
 
     with store.reading() as connection:
         set_id, _, _ = sets.find_clean_set(connection, name)
+        split = sets.clean_set(connection, set_id)["split"]
         rows = sets.clean_set_labels(connection, set_id)
         reasons = sets.reasons(connection, set_id)
         emptied = sets.emptied(connection, set_id)
+        limits = _limits(connection, set_id, [row["label_id"] for row in rows])
     found = [
         {
-            **{column: row[column] for column in SHOWN},
+            **{column: split if column == "split" else row[column] for column in SHOWN},
             **{reason: row["reasons"].get(reason, 0) for reason in reasons},
-            "emptied": sum(1 for other in emptied if other["label_id"] == row["label_id"]),
+            **{
+                name: sum(_label_of(one) == row["label_id"] for one in ones)
+                for name, ones in zip(COUNTED, (emptied, *limits), strict=True)
+            },
         }
         for row in rows
     ]
-    return pd.DataFrame(found, columns=[*SHOWN, *reasons, "emptied"]).astype({"n": "Int64"})
+    return pd.DataFrame(found, columns=[*SHOWN, *reasons, *COUNTED]).astype({"n": "Int64"})
+
+
+def clean_set_limits(store: Store, name: str) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
+    """Find what a clean set's bounds cannot do for labels with few cells.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        ``NAME``, the newest version, or ``NAME@VERSION``.
+
+    Returns
+    -------
+    idle, forced
+        Rules whose percentiles and medians bound nothing for a label, since it has fewer cells than
+        `min_cells`; and percentiles that drop a label's lowest or highest cell, however good that is.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    """
+    with store.reading() as connection:
+        set_id, _, _ = sets.find_clean_set(connection, name)
+        labels = [row["label_id"] for row in sets.clean_set_labels(connection, set_id)]
+        return _limits(connection, set_id, labels)
 
 
 def clean_set_recipe(store: Store, name: str) -> str:
@@ -293,8 +408,10 @@ def _create(
     recipe: CleanRecipe,
     *,
     frozen: bool,
+    split: str | None,
     kept: Any = None,
 ) -> CleanSetSummary:
+    read.require_split(connection, split)
     checked = recipe.checked(read.own_channels(connection))
     store_recipe = read.current_recipe(connection)
     columns = {
@@ -305,6 +422,7 @@ def _create(
         "guard": checked.guard,
         "recipe_toml": recipe_toml(checked),
         "frozen": frozen,
+        "split": split,
         "background_percentile": store_recipe and store_recipe.background_percentile,
         # The moment is taken by who may write: an image that was stored before it belongs to the set.
         "created_at": datetime.now(UTC),
@@ -312,12 +430,61 @@ def _create(
     set_id, version = clean.write_clean_set(connection, columns, checked.rows(), kept)
     rows = sets.clean_set_labels(connection, set_id)
     if not rows:
-        raise UsageError("no cell to judge; ingest images with labels first, or use --scope all")
+        of_split = "" if split is None else f" in split {split}"
+        raise UsageError(f"no cell to judge{of_split}; ingest images with labels first, or use --scope all")
     emptied = len(sets.emptied(connection, set_id))
     lists = (checked.rules, *checked.labels.values())
     warn_of_gaps(connection, {rule.measure for rules in lists for rule in rules})
+    idle, forced = _limits(connection, set_id, [row["label_id"] for row in rows])
     return CleanSetSummary(
-        name, version, sum(r["cells"] for r in rows), sum(r["clean"] for r in rows), emptied
+        name,
+        version,
+        sum(row["cells"] for row in rows),
+        sum(row["clean"] for row in rows),
+        emptied,
+        split,
+        idle,
+        forced,
+    )
+
+
+def _limits(
+    connection: Connection, set_id: int, labels: Sequence[int]
+) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
+    min_cells = sets.clean_set(connection, set_id)["min_cells"]
+    rules, bounds = sets.clean_rules(connection, set_id), sets.clean_bounds(connection, set_id)
+    return idle_rules(rules, bounds, min_cells, labels), forced_drops(rules, bounds, min_cells, labels)
+
+
+def _label_of(one: Any) -> int:
+    return int(one["label_id"] if isinstance(one, Mapping) else one.label_id)
+
+
+def _compared(connection: Connection, before: int, made: CleanSetSummary) -> CleanSetSummary:
+    """Add to a set that was made what differs from the version before."""
+    set_id, _, _ = sets.find_clean_set(connection, f"{made.name}@{made.version}")
+    found = differences(connection, before, set_id)
+    keys = ["label_id", "label", "change", "cause"]
+    grouped = found.groupby(keys).size().reset_index(name="cells")
+    flips = tuple(Flips(*row) for row in grouped[[*keys, "cells"]].itertuples(index=False, name=None))
+    counts = [pictures.counts_by_label(connection, key) for key in (before, set_id)]
+    shares = _share_moves(*({label: n / cells for label, (cells, n) in of.items()} for of in counts))
+    if shares:
+        moves = ", ".join(f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares)
+        version = sets.clean_set(connection, before)["version"]
+        logger.warning(
+            "%s@%d: the share clean moved by more than ten points, of %s; "
+            "'hpastore clean diff %s@%d %s@%d' lists the cells",
+            *(made.name, made.version, moves, made.name, version, made.name, made.version),
+        )
+    return replace(made, flips=flips, shares=shares)
+
+
+def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
+    return tuple(
+        ShareMove(label, LABEL_NAMES[label], before[label], after[label])
+        for label in sorted(before.keys() & after.keys())
+        if abs(after[label] - before[label]) > MUCH
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +16,9 @@ from hpastore.model import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hpastore.clean.limits import ForcedDrop, IdleRule
     from hpastore.clean.select import CleanSetSummary
+    from hpastore.store.engine import Store
 
 DRIFTED: Final = 4
 
@@ -26,6 +28,7 @@ Measure = Annotated[str, typer.Option(help="A measure, see the README's table.",
 Channel = Annotated[str, typer.Option(help="red, green, blue or yellow.", metavar="C")]
 Lower = Annotated[float, typer.Option(help="Lower percentile, a share 0..1.", metavar="P")]
 Upper = Annotated[float, typer.Option(help="Upper percentile, a share 0..1.", metavar="P")]
+Split = Annotated[str | None, typer.Option(help="Only cells of images of this split.", metavar="NAME")]
 Name = Annotated[str, typer.Argument(help="NAME, the newest version, or NAME@VERSION.")]
 
 
@@ -35,16 +38,21 @@ def thresholds(
     lower: Lower = 0.001,
     upper: Upper = 0.999,
     label: Annotated[int | None, typer.Option(help="Only this label, 0..18.", metavar="L")] = None,
+    split: Split = None,
 ) -> None:
     """Take two percentiles of a measure for every label, from the cells of now.
 
     Example: hpastore thresholds --measure intensity_mean --lower 0.05 --upper 0.95
     """
     import hpastore
+    from hpastore.clean.select import measure_name
 
     rule = hpastore.Rule(measure, channel, lower, upper)
     with show.open_store() as store:
-        show.frame(hpastore.thresholds(store, rule, label=label))
+        found = hpastore.thresholds(store, rule, label=label, split=split)
+        if not show.settings.json:
+            found.insert(2, "measure", measure_name(store, rule))
+    show.frame(found)
 
 
 @app.command("create")
@@ -77,6 +85,13 @@ def create(
     frozen: Annotated[
         bool, typer.Option("--frozen", help="Later versions keep its thresholds when data arrive.")
     ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge only cells of images of this split, and take thresholds from no others; refresh too.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
     """Judge all cells by their label's percentiles or a recipe, and keep the verdicts under a name.
 
@@ -99,7 +114,7 @@ def create(
     if given:  # the text would say otherwise
         rules = replace(rules, text=None, **given)
     with show.open_store() as store:
-        _made(hpastore.create_clean_set(store, name, rules, frozen=frozen))
+        _made(hpastore.create_clean_set(store, name, rules, frozen=frozen, split=split))
 
 
 @app.command("recipe")
@@ -122,9 +137,9 @@ def recipe_(
 
 @app.command("refresh")
 def refresh(name: Name) -> None:
-    """Make a new version by the same recipe, over the cells and overrides of now.
+    """Make a new version by the same recipe, over the cells and overrides of now; say what flipped, and why.
 
-    A frozen version's thresholds stay.
+    A frozen version's thresholds stay, and one that is limited to a split stays so.
 
     Example: hpastore clean refresh mine
     """
@@ -202,6 +217,7 @@ def show_(
             show.frame(hpastore.emptied_images(store, name))
         else:
             _show_labels(hpastore.clean_set(store, name))
+            _say_limits(*hpastore.clean_set_limits(store, name))
 
 
 def _show_labels(found: pd.DataFrame) -> None:
@@ -210,10 +226,13 @@ def _show_labels(found: pd.DataFrame) -> None:
         show.frame(found)
         return
     reasons = found.loc[:, "clean":"emptied"].columns[1:-1]
-    told = found.drop(columns=reasons)
+    told = found.drop(columns=[*reasons, "split", "channel", "idle_rules", "forced_drops"])
+    told["measure"] = [_named(*pair) for pair in zip(found["channel"], found["measure"], strict=True)]
     told["reasons"] = [_counted(counts) for counts in found[reasons].to_dict("records")]
     show.frame(told)
-    show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean")
+    splits = found["split"].dropna().unique()
+    limited = f"; only images of split {printable(splits[0], None)} were judged" if len(splits) else ""
+    show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean{limited}")
 
 
 def _counted(counts: Mapping[Hashable, int]) -> str:
@@ -280,9 +299,11 @@ def override(
     label: Annotated[int | None, typer.Option(help="Only for this label, 0..18.", metavar="L")] = None,
     score: Annotated[float | None, typer.Option(help="How sure, 0..1.", metavar="S")] = None,
     comment: Annotated[str | None, typer.Option(help="Why.", metavar="TEXT")] = None,
-    author: Annotated[str | None, typer.Option(help="Who decides.", metavar="NAME")] = None,
+    author: Annotated[
+        str | None, typer.Option(help="Who decides; else the user's name.", metavar="NAME")
+    ] = None,
 ) -> None:
-    """Decide about cells; sets follow with 'clean refresh'.
+    """Decide about cells; it takes effect with the next 'clean refresh' of a set.
 
     Example: hpastore clean override sample-0003:7 --drop --comment "two cells"
     """
@@ -296,9 +317,13 @@ def override(
         if keep is None:
             n = hpastore.undo_overrides(store, cells, label=label, every=label is None, lost=lost)
         else:
+            author = _user_name() if author is None else author
             decided = (hpastore.Override(c, keep, label, score, author, comment) for c in cells)
             n = hpastore.override_cells(store, decided)
+        effect = _effect(store)
     _overridden(n, "undone" if keep is None else "written")
+    if n:
+        show.message(effect)
 
 
 @app.command("overrides")
@@ -336,7 +361,11 @@ def override_import(
 
     decided = hpastore.read_overrides(path, first_id=first_id, keep_from=keep_from)
     with show.open_store() as store:
-        _overridden(hpastore.override_cells(store, decided, skip_unknown=skip_unknown), "written")
+        n = hpastore.override_cells(store, decided, skip_unknown=skip_unknown)
+        effect = _effect(store)
+    _overridden(n, "written")
+    if n:
+        show.message(effect)
 
 
 @app.command("override-export")
@@ -370,7 +399,9 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         show.message(f"no clean set has judged {cell}")
     for one in found:
         since = "" if one.since == one.version else f", since version {one.since}"
-        print(f"{one.clean_set}@{one.version}, {one.label}: {_verdict(one.clean, one.reason)}{since}")
+        limited = "" if one.split is None else f" of split {printable(one.split, None)}"
+        verdict = _verdict(one.clean, one.reason)
+        print(f"{one.clean_set}@{one.version}{limited}, {one.label}: {verdict}{since}")
         told = {"value": one.value, "lower": one.lower, "upper": one.upper}
         numbers = (f"{key} {value:.6g}" for key, value in told.items() if value is not None)
         place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
@@ -378,7 +409,7 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         if one.override:
             print(f"  override: {printable(one.override, None)}")
         rows = [
-            (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _PASSED[c.passed])
+            (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _passed(c.passed, c.note))
             for c in one.checks
         ]
         print()
@@ -387,6 +418,10 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
 
 
 _PASSED = {True: "passes", False: "FAILS", None: "not asked"}
+
+
+def _passed(passed: bool | None, note: str | None) -> str:
+    return _PASSED[passed] + (f": {note}" if note else "")
 
 
 def _named(channel: str | None, measure: str | None) -> str:
@@ -401,13 +436,51 @@ def _made(made: CleanSetSummary) -> None:
     if show.settings.json:
         show.document(asdict(made))
     else:
-        print(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
+        limited = "" if made.split is None else f" of split {printable(made.split, None)}"
+        print(f"{made.name}@{made.version}{limited}: {made.clean} of {made.cells} verdicts are clean")
+        if made.flips:
+            rows = [(f.label_id, f.label, f.change, f.cause, f.cells) for f in made.flips]
+            print_table(["label_id", "label", "change", "cause", "cells"], rows)
+    _say_limits(made.idle, made.forced)
     if made.emptied:
         show.message(
             f"{made.emptied} times an image lost all its cells for a label; "
             f"'hpastore clean show {made.name}@{made.version} --emptied' lists them; "
             "--guard keep keeps the best of each"
         )
+
+
+def _say_limits(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> None:
+    from hpastore.clean.limits import limits_text
+
+    for line in limits_text(idle, forced):
+        show.message(line)
+
+
+def _effect(store: Store) -> str:
+    """Say when a decision takes effect."""
+    import hpastore
+
+    names = hpastore.clean_sets(store)["name"].unique()
+    if not len(names):
+        return "it takes effect in the next 'hpastore clean create NAME'"
+    name = names[0] if len(names) == 1 else "NAME"
+    which = "" if len(names) == 1 else f", NAME being one of {', '.join(names)}"
+    return (
+        f"clean sets stay as they are; it takes effect with the next 'hpastore clean refresh {name}'{which}"
+    )
+
+
+def _user_name() -> str | None:
+    """Name the user who runs this; None where the system has no name, or none that a text may have."""
+    import getpass
+
+    try:
+        name = getpass.getuser()
+        name.encode()
+    except (OSError, KeyError, ImportError, UnicodeEncodeError):
+        return None
+    return name or None
 
 
 def _overridden(n: int, done: str) -> None:

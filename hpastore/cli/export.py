@@ -24,6 +24,7 @@ Clean = Annotated[
 Label = Annotated[
     list[int] | None, typer.Option(help="Only this label, 0..18; may be repeated.", metavar="L")
 ]
+Split = Annotated[str | None, typer.Option(help="Only images of this split.", metavar="NAME")]
 _CELL = "A cell with several labels:"
 Multilabel = Annotated[str, typer.Option(help=f"{_CELL} expand or skip.", metavar="WAY")]
 MultilabelOrHot = Annotated[str, typer.Option(help=f"{_CELL} expand, skip or multihot.", metavar="WAY")]
@@ -41,6 +42,7 @@ def coco(
     out: Out,
     clean: Clean = None,
     label: Label = None,
+    split: Split = None,
     multilabel: Multilabel = "expand",
     drop_empty: DropEmpty = False,
     allow_empty: AllowEmpty = False,
@@ -54,7 +56,7 @@ def coco(
     """
     import hpastore
 
-    choice = _choice(clean, label, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
+    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
     with show.open_store() as store:
         _say(
             hpastore.export_coco(
@@ -68,6 +70,7 @@ def mmdet(
     out: Out,
     clean: Clean = None,
     label: Label = None,
+    split: Split = None,
     multilabel: MultilabelOrHot = "expand",
     drop_empty: DropEmpty = False,
     allow_empty: AllowEmpty = False,
@@ -81,7 +84,7 @@ def mmdet(
     """
     import hpastore
 
-    choice = _choice(clean, label, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
+    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
     with show.open_store() as store:
         _say(
             hpastore.export_mmdet(
@@ -95,6 +98,7 @@ def csv(
     out: Out,
     clean: Clean = None,
     label: Label = None,
+    split: Split = None,
     multilabel: Multilabel = "expand",
     allow_empty: AllowEmpty = False,
     layout: Annotated[str, typer.Option(help="clean_cell or notebook.")] = "clean_cell",
@@ -106,7 +110,7 @@ def csv(
     """
     import hpastore
 
-    choice = _choice(clean, label, multilabel, drop_empty=False, allow_empty=allow_empty)
+    choice = _choice(clean, label, split, multilabel, drop_empty=False, allow_empty=allow_empty)
     with show.open_store() as store:
         _say(hpastore.export_csv(store, out, choice, layout=layout, force=force))
 
@@ -116,6 +120,7 @@ def images(
     out: Out,
     clean: Clean = None,
     label: Label = None,
+    split: Split = None,
     multilabel: MultilabelOrHot = "expand",
     drop_empty: DropEmpty = False,
     image_format: ImageFormat = "png",
@@ -131,7 +136,7 @@ def images(
     """
     import hpastore
 
-    choice = _choice(clean, label, multilabel, drop_empty=drop_empty, allow_empty=True)
+    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=True)
     with show.open_store() as store, show.progress("writing") as progress:
         written = hpastore.export_images(
             store,
@@ -161,11 +166,17 @@ def verify(out: Out) -> None:
 
 
 def _choice(
-    clean: str | None, labels: list[int] | None, multilabel: str, *, drop_empty: bool, allow_empty: bool
+    clean: str | None,
+    labels: list[int] | None,
+    split: str | None,
+    multilabel: str,
+    *,
+    drop_empty: bool,
+    allow_empty: bool,
 ) -> Choice:
     import hpastore
 
-    return hpastore.Choice(clean, tuple(labels or ()), multilabel, drop_empty, allow_empty)
+    return hpastore.Choice(clean, tuple(labels or ()), multilabel, drop_empty, allow_empty, split)
 
 
 def _say(written: Written) -> None:

@@ -23,6 +23,7 @@ Clean = Annotated[
     typer.Option(help="A clean set, NAME or NAME@VERSION; else the newest there is.", metavar="NAME"),
 ]
 Label = Annotated[int | None, typer.Option(help="Only this label, 0..18.", metavar="L")]
+Split = Annotated[str | None, typer.Option(help="Only cells of images of this split.", metavar="NAME")]
 Channels = Annotated[
     str,
     typer.Option(
@@ -42,9 +43,12 @@ def hist(
     channel: Annotated[str, typer.Option(help="red, green, blue or yellow.", metavar="C")] = "green",
     label: Label = None,
     clean: Clean = None,
+    split: Split = None,
     force: Force = False,
 ) -> None:
     """Draw how a measure is distributed, label by label, and what is kept of it.
+
+    Labels without a cell are left out, unless --label asks for one.
 
     Example: hpastore plot hist --measure entropy --out entropy.png
     """
@@ -52,7 +56,9 @@ def hist(
 
     _draw(
         out,
-        lambda store: hpastore.plot_hist(store, measure=measure, channel=channel, label=label, clean=clean),
+        lambda store: hpastore.plot_hist(
+            store, measure=measure, channel=channel, label=label, clean=clean, split=split
+        ),
         force=force,
     )
 
@@ -65,6 +71,7 @@ def gallery(
     ] = None,
     clean: Clean = None,
     label: Label = None,
+    split: Split = None,
     which: Annotated[
         str,
         typer.Option(
@@ -90,6 +97,7 @@ def gallery(
             store,
             clean=clean,
             label=label,
+            split=split,
             which=which,
             rule=rule,
             n=n,

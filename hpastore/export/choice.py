@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -10,9 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation, require_label
-from hpastore.store import exports, sets
+from hpastore.store import exports, read, sets
+
+logger = logging.getLogger(__name__)
 
 MULTILABEL: Final = ("expand", "skip", "multihot")
 
@@ -38,6 +42,8 @@ class Choice:
         Whether images without a cell left are left out.
     allow_empty : bool
         Whether an export may hold no cell at all.
+    split : str, optional
+        Only images of this split.
     """
 
     clean: str | None = None
@@ -45,6 +51,7 @@ class Choice:
     multilabel: str = "expand"
     drop_empty: bool = False
     allow_empty: bool = False
+    split: str | None = None
 
 
 class Chosen(NamedTuple):
@@ -59,12 +66,16 @@ class Chosen(NamedTuple):
 def look_up(connection: Connection, choice: Choice) -> Chosen:
     """Find the clean set, and check the rest of a choice.
 
+    A warning says so where the clean set is older than what it was made from, or where all cells are chosen
+    though there are clean sets.
+
     Raises
     ------
     NotFoundError
         If there is no such clean set.
     UsageError
-        If a label or a way with labels does not exist.
+        If a label, a split or a way with labels does not exist, or the clean set is limited to another
+        split.
     """
     if choice.multilabel not in MULTILABEL:
         raise UsageError(
@@ -72,10 +83,14 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
         )
     for label in choice.labels:
         require_label(label)
-    selection = exports.Selection(None, tuple(sorted(set(choice.labels))), choice.multilabel == "skip")
+    read.require_split(connection, choice.split)
+    labels = tuple(sorted(set(choice.labels)))
+    selection = exports.Selection(None, labels, choice.multilabel == "skip", choice.split)
     if choice.clean is None:
+        _warn_of_all_cells(connection)
         return Chosen(choice, None, selection)
-    set_id, name, version = sets.find_clean_set(connection, choice.clean)
+    set_id, name, version = sets.find_clean_set(connection, choice.clean, choice.split)
+    warn_if_outdated(connection, set_id)
     return Chosen(choice, f"{name}@{version}", selection._replace(set_id=set_id))
 
 
@@ -114,6 +129,16 @@ def refuse_empty(out: Path, chosen: Chosen, annotations: int) -> None:
     if not annotations and not chosen.choice.allow_empty:
         what = f"the clean set {chosen.clean_set}" if chosen.clean_set else "the store"
         raise ExportError(out, f"{what} has no cell of this choice; --allow-empty writes it all the same")
+
+
+def _warn_of_all_cells(connection: Connection) -> None:
+    newest = sets.newest_name(connection)
+    if newest is not None:
+        logger.warning(
+            "no clean set was asked for: all cells are written, also those that are not clean; "
+            "--clean %s writes only clean ones",
+            newest,
+        )
 
 
 def _parts(images: Sequence[Any]) -> Iterator[list[Any]]:

@@ -152,6 +152,7 @@ def _refuse_strangers(folder: Path, files: Iterable[str]) -> None:
 def _choice(chosen: Chosen) -> dict[str, Any]:
     choice = chosen.choice
     return {
+        "split": chosen.selection.split,
         "labels": list(chosen.selection.labels),
         "multilabel": choice.multilabel,
         "drop_empty": choice.drop_empty,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
 from random import Random
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
+from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import RejectedError, UsageError
 from hpastore.kernels.measures import SHAPE_MEASURES
 from hpastore.model import REASONS, require_label
@@ -82,6 +84,7 @@ def plot_gallery(
     *,
     clean: str | None = None,
     label: int | None = None,
+    split: str | None = None,
     which: str = "all",
     rule: str | None = None,
     n: int = 24,
@@ -95,9 +98,12 @@ def plot_gallery(
     ----------
     store : Store
     clean : str, optional
-        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is.
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is, of those that have judged
+        the split.
     label : int, optional
         Only cells judged under this label.
+    split : str, optional
+        Only cells of images of this split.
     which : str
         ``all``, ``kept`` or ``dropped``; ``dropped-by`` a rule; ``below`` or ``above`` the bounds of the
         rule that their label is shown with; of these random ones.  ``near-lower`` and ``near-upper``:
@@ -122,7 +128,7 @@ def plot_gallery(
     Raises
     ------
     UsageError
-        If an argument makes no sense, or there is no clean set to choose by, or no Matplotlib.
+        If an argument makes no sense, there is no such split, or no clean set to choose by, or no Matplotlib.
     NotFoundError
         If there is no such clean set.
 
@@ -133,13 +139,16 @@ def plot_gallery(
     chosen_look = look(channels, gain)
     _check(label, which, rule, n)
     with store.reading() as connection:
-        chosen = pictures.clean_set_or_newest(connection, clean)
+        read.require_split(connection, split)
+        chosen = pictures.clean_set_or_newest(connection, clean, split)
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else []
-        wanted = _wanted(chosen, rules, label, which, rule)
+        wanted = _wanted(chosen, rules, label, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        told = [rule for rule in rules if rule.shown] if wanted.side else rules
-        tiles = _tiles(connection, subjects, told, one_label=label is not None)
-        scope = sets.clean_set(connection, chosen.key)["scope"] if chosen else None
+        row = sets.clean_set(connection, chosen.key) if chosen else None
+        caption = _Caption(rules, row["min_green"] if row else 0, by_shown=wanted.side is not None)
+        tiles = _tiles(connection, subjects, caption, one_label=label is not None)
+        if chosen:
+            warn_if_outdated(connection, chosen.key)
         names = sorted({subject.image_name for subject in subjects})
         files = pictures.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
@@ -149,8 +158,9 @@ def plot_gallery(
     asked = f"{which} {rule}" if rule else which
     of = f"{chosen.name}, {asked}" if chosen else "no clean set"
     of += f", {label_name(label)}" if label is not None else ""
+    of += f", split {shortened(split, _CHARACTERS)}" if split is not None else ""
     how = "" if which.startswith("near") else f", seed {seed}"
-    what = "verdicts" if scope == "all" and label is None else "cells"
+    what = "verdicts" if row and row["scope"] == "all" and label is None else "cells"
     _say(
         figure,
         f"{of}: {len(tiles)} of {total:,} {what}{how}",
@@ -230,7 +240,7 @@ def _choose(
 def _tiles(
     connection: Connection,
     subjects: Sequence[pictures.Subject],
-    rules: Sequence[pictures.RuleOfLabel],
+    caption: _Caption,
     *,
     one_label: bool,
 ) -> list[_Tile]:
@@ -242,7 +252,7 @@ def _tiles(
         cell = f":{subject.mask_id}"
         name = shortened(subject.image_name, _CHARACTERS - len(cell)) + cell
         said = [name, "" if one_label else _label(subject), _verdict(subject)]
-        said += _value(subject, values[subject.cell_id], rules)
+        said += caption.lines(subject, values[subject.cell_id])
         tiles.append(_Tile(subject, places[subject.cell_id], tuple(filter(None, said))))
     return tiles
 
@@ -258,33 +268,59 @@ def _verdict(subject: pictures.Subject) -> str:
     return f"{word}: {subject.reason}" if subject.reason else word
 
 
-def _value(
-    subject: pictures.Subject, values: pictures.Values, rules: Sequence[pictures.RuleOfLabel]
-) -> list[str]:
-    """A cell's value by the rule that dropped it, or else by the one that is shown, and the bounds."""
-    if subject.clean is None:
-        return [f"green fraction {number(values['fraction', 'green'])}"]
-    rule = _telling(subject, rules)
-    if rule is None or rule.measure in _FLAGS:
-        return []
-    what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
-    lies = _against(values.get((rule.measure, rule.channel)), rule)
-    return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
+@dataclass(frozen=True)
+class _Caption:
+    """Says by which value a cell got its verdict.
+
+    Parameters
+    ----------
+    rules
+        Of the clean set, with their bounds.
+    min_green
+        Its dark limit.
+    by_shown
+        Whether the cells were chosen by the rule that their label is shown with, whatever dropped them.
+    """
+
+    rules: Sequence[pictures.RuleOfLabel]
+    min_green: int
+    by_shown: bool
+
+    def lines(self, subject: pictures.Subject, values: pictures.Values) -> list[str]:
+        """Name the measure that decided about a cell, its value and the bounds."""
+        if subject.clean is None:
+            return [f"green fraction {number(values['fraction', 'green'])}"]
+        rule = self._rule(subject)
+        if rule is None or rule.measure in _FLAGS:
+            return []
+        what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
+        lies = _against(values.get((rule.measure, rule.channel)), rule)
+        return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
+
+    def _rule(self, subject: pictures.Subject) -> pictures.RuleOfLabel | None:
+        """Find the rule that a verdict names, or else the one that is shown."""
+        mine = [rule for rule in self.rules if rule.label_id == subject.label_id]
+        shown = next((rule for rule in mine if rule.shown), None)
+        if self.by_shown:
+            return shown
+        if subject.reason == "dark":
+            return _dark_limit(subject, self.min_green)
+        reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
+        named = [rule for rule in mine if rule.reason == reason] if subject.reason else []
+        return next(iter(named), shown)
 
 
-def _telling(subject: pictures.Subject, rules: Sequence[pictures.RuleOfLabel]) -> pictures.RuleOfLabel | None:
-    """Find the rule that a verdict names, or else the one that is shown."""
-    mine = [rule for rule in rules if rule.label_id == subject.label_id]
-    reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
-    named = [rule for rule in mine if rule.reason == reason] if subject.reason else []
-    return next(iter([*named, *(rule for rule in mine if rule.shown)]), None)
+def _dark_limit(subject: pictures.Subject, min_green: int) -> pictures.RuleOfLabel:
+    """Write the dark limit as a rule."""
+    label = subject.label_id or 0
+    return pictures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
 
 
 def _against(value: float | None, rule: pictures.RuleOfLabel) -> str:
     """How a value lies to a rule's bounds."""
     lower, upper = rule.lower, rule.upper
     if value is None:
-        return "-"
+        return "has no value"
     if lower is not None and value < lower:
         return " < ".join(apart(value, lower))
     if upper is not None and value > upper:

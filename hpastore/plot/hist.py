@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from hpastore.clean.outdated import warn_if_outdated
 from hpastore.clean.select import warn_of_gaps
 from hpastore.errors import UsageError
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.model import LABEL_NAMES, require_label
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
 from hpastore.store import own as of_users
-from hpastore.store import pictures
+from hpastore.store import pictures, read
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ def plot_hist(
     channel: str | None = "green",
     label: int | None = None,
     clean: str | None = None,
+    split: str | None = None,
 ) -> Figure:
-    """Draw how a measure is distributed over the cells of a label, or of all 19.
+    """Draw how a measure is distributed over the cells of a label, or of all labels that have cells.
 
     Parameters
     ----------
@@ -87,20 +89,23 @@ def plot_hist(
     label : int, optional
         Only this label.
     clean : str, optional
-        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is.
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is, of those that have judged
+        the split.
+    split : str, optional
+        Only cells of images of this split.
 
     Returns
     -------
     matplotlib.figure.Figure
         One panel per label, all with one x axis and each with its own y axis: the cells that the
         clean set keeps and those that it drops, the bounds of its rules on this measure, and how many
-        cells there are.  In a store without clean sets these are the cells of single-label images
-        and the notebook's percentiles.
+        cells there are.  A label without cells is left out unless it is asked for.  In a store without clean
+        sets these are the cells of single-label images and the notebook's percentiles.
 
     Raises
     ------
     UsageError
-        If there is no such measure, channel or label, or no Matplotlib.
+        If there is no such measure, channel, label or split, or no Matplotlib.
     NotFoundError
         If there is no such clean set.
     """
@@ -108,18 +113,23 @@ def plot_hist(
         require_label(label)
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
-        chosen = pictures.clean_set_or_newest(connection, clean)
-        rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key)
+        read.require_split(connection, split)
+        chosen = pictures.clean_set_or_newest(connection, clean, split)
+        rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
         rules = pictures.clean_set_rules(connection, chosen.key) if chosen else None
         warn_of_gaps(connection, {measure})
+        if chosen:
+            warn_if_outdated(connection, chosen.key)
     what = f"{channel} {measure}" if channel else measure
-    labels = range(len(LABEL_NAMES)) if label is None else [label]
+    labels = np.unique(rows["label"]).tolist() if label is None else [label]
     panels = _panels(labels, rows, _bounds(rules, measure, channel))
     axis = _Axis.of(panels, unit)
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
         _draw(place, panel, axis)
-    _say(figure, note, what, unit, axis, chosen and chosen.name, any(panel.bounds for panel in panels))
+    _say(figure, note, what, unit, axis, chosen and chosen.name, any(panel.bounds for panel in panels), split)
+    if label is None:
+        _say_empty(figure, note, len(panels))
     return figure
 
 
@@ -184,7 +194,7 @@ class _Axis:
     @staticmethod
     def of(panels: list[_Panel], unit: str) -> _Axis:
         """Choose an axis: all of a share, else all but the farthest values, and every bound."""
-        values = np.concatenate([panel.values for panel in panels])
+        values = np.concatenate([np.empty(0), *(panel.values for panel in panels)])
         if not values.size:
             return _Axis(np.linspace(0, 1, _BINS + 1), (0, 1), log=False)
         lines = [value for panel in panels if panel.values.size for value, _ in panel.bounds]
@@ -218,12 +228,21 @@ def _grid(n: int) -> tuple[Figure, list[Axes], Axes]:
         axes = figure.add_axes((0.1, 0.12, 0.86, 0.6))
         note = figure.add_axes((0.1, 0.84, 0.86, 0.08), frameon=False)
         return figure, [axes], note
-    rows = ceil((n + 1) / _COLUMNS)
-    figure = blank(11, 1.75 * rows + 0.8)
+    columns = min(n + 1, _COLUMNS)
+    rows = ceil((n + 1) / columns)
+    height = 1.75 * rows + 0.8
+    figure = blank(11, height)
     grid = figure.add_gridspec(
-        rows, _COLUMNS, left=0.065, right=0.985, bottom=0.065, top=0.915, hspace=0.62, wspace=0.22
+        rows,
+        columns,
+        left=0.065,
+        right=0.985,
+        bottom=0.62 / height,
+        top=1 - 0.8 / height,
+        hspace=0.62,
+        wspace=0.22,
     )
-    places = [figure.add_subplot(grid[divmod(i, _COLUMNS)]) for i in range(n + 1)]
+    places = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(n + 1)]
     places[-1].set_frame_on(False)
     return figure, places[:-1], places[-1]
 
@@ -262,7 +281,14 @@ def _title(panel: _Panel, axis: _Axis) -> str:
 
 
 def _say(
-    figure: Figure, note: Axes, what: str, unit: str, axis: _Axis, clean: str | None, bounded: bool
+    figure: Figure,
+    note: Axes,
+    what: str,
+    unit: str,
+    axis: _Axis,
+    clean: str | None,
+    bounded: bool,
+    split: str | None,
 ) -> None:
     """Name the axes, and say what the colours and lines are."""
     from matplotlib.lines import Line2D
@@ -280,7 +306,18 @@ def _say(
     note.legend(handles=handles, loc="center left", frameon=False, ncols=3 if one else 1, borderaxespad=0)
     judged = f"as judged by {clean}" if clean else "of images with one label, no clean set"
     judged += "" if bounded or not clean else f", which has no bound on {what}"
+    judged += f", split {shortened(split, 30)}" if split is not None else ""
     figure.suptitle(f"{what}: cells {judged}", x=0.1 if one else 0.065, ha="left", fontsize=10, color=INK)
     scale = " (log scale)" if axis.log else ""
     figure.supxlabel(f"{what} [{unit}]{scale}" if unit else f"{what}{scale}", fontsize=8, color=INK)
     figure.supylabel("cells", fontsize=8, color=INK)
+
+
+def _say_empty(figure: Figure, note: Axes, drawn: int) -> None:
+    """Say how many labels have no cell, and are not drawn."""
+    empty = len(LABEL_NAMES) - drawn
+    if not drawn:
+        figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)
+    elif empty:
+        text = f"{empty} label{'' if empty == 1 else 's'} without a cell not drawn"
+        note.text(0, 0, text, transform=note.transAxes, va="bottom", fontsize=7, color=FAINT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 
+from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import UsageError
 from hpastore.model import require_label
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
@@ -94,6 +95,8 @@ def plot_overlay(
         files = pictures.files_of(connection, [image], chosen_look.channels)
         chosen = pictures.clean_set_or_newest(connection, clean)
         verdicts = pictures.image_verdicts(connection, image, chosen.key) if chosen else []
+        if chosen:
+            warn_if_outdated(connection, chosen.key)
     if label is not None and str(label) not in labels.split("|"):
         raise UsageError(f"{image} has no label {label}; its labels are {labels or 'none'}")
     judged = sorted({row[1] for row in verdicts if label in (None, row[1])})

@@ -46,6 +46,7 @@ from hpastore.schema.views import (
     first_steps,
     flag_value,
     guarded,
+    rule_place,
     shape_value,
 )
 
@@ -61,7 +62,7 @@ def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row]) -> Any
     Parameters
     ----------
     clean_set
-        Its row: scope, min_green, guard.
+        Its row: scope, split, min_green, guard.
     rules
         Its rows of ``clean_rule``.
     bounds
@@ -85,18 +86,15 @@ def verdicts(clean_set: Row, rules: Sequence[Row], bounds: Sequence[Row]) -> Any
     )
     rows = tables.joined_to(rows)
     green = tables.channels["green"]
-    shown = {r["position"]: tables.value(r) for r in rules if r["shown"] and _by_percentile(r)}
-    no_value = or_(
-        false(), *(and_(limits.c.shown == place, value.is_(None)) for place, value in shown.items())
-    )
     steps = first_steps(
         func.coalesce(of_label.keep, of_all.keep),
-        (and_(limits.c.asks_fraction == 1, green.fraction.is_(None)), no_value),
+        _missing(rules, limits, tables),
         and_(green.intensity_max < clean_set["min_green"], Image.labels != str(NEGATIVE)),
-        limits.c.unbounded == 1,
+        _unbounded(rules, limits),
     )
     failing = _failing(rules, limits, tables)
     scope = [] if clean_set["scope"] == "all" else [Image.label_count == 1]
+    scope += [] if clean_set["split"] is None else [Image.split == clean_set["split"]]
     judged = select(
         Cell.id.label("cell_id"),
         ImageLabel.label_id,
@@ -150,8 +148,38 @@ def _is_built_in(measure: str) -> bool:
     return measure in SHAPE_NAMES or measure in CHANNEL_NAMES
 
 
-def _by_percentile(rule: Row) -> bool:
+def has_percentile(rule: Row) -> bool:
+    """Whether a row of ``clean_rule`` has a bound that is a percentile."""
     return any(rule[name] is not None for name in PERCENTILES)
+
+
+def _first_percentiles(rules: Sequence[Row], limits: Any) -> list[tuple[Row, Column]]:
+    """The first rule with a percentile of each list of rules, and whether it is asked of a cell."""
+    by_position = {r["position"]: r for r in rules if r["shown"] and has_percentile(r)}
+    return [
+        (rule, and_(limits.c.shown == position, *_condition(rule))) for position, rule in by_position.items()
+    ]
+
+
+def _missing(rules: Sequence[Row], limits: Any, tables: _Tables) -> dict[str, Column]:
+    """Whether a cell lacks the value that the first rule with a percentile asks for, by reason."""
+    lacking: dict[str, list[Column]] = {"no_background": [], "no_value": []}
+    for rule, asked in _first_percentiles(rules, limits):
+        reason = "no_background" if rule["measure"] == "fraction" else "no_value"
+        lacking[reason].append(and_(asked, tables.value(rule).is_(None)))
+    return {reason: or_(false(), *conditions) for reason, conditions in lacking.items()}
+
+
+def _unbounded(rules: Sequence[Row], limits: Any) -> Column:
+    """Whether the first rule with a percentile is asked of a cell, and no cell of its label has a value."""
+    return or_(
+        false(), *(and_(asked, limits.c.unbounded == 1) for _, asked in _first_percentiles(rules, limits))
+    )
+
+
+def _condition(rule: Row) -> list[Column]:
+    """What a cell must have for a rule to be asked."""
+    return [] if rule["condition"] is None else [flag_value(rule["condition"])]
 
 
 def _failing(rules: Sequence[Row], limits: Any, tables: _Tables) -> list[tuple[Column, str, int]]:
@@ -160,12 +188,12 @@ def _failing(rules: Sequence[Row], limits: Any, tables: _Tables) -> list[tuple[C
     failing = []
     for position, rule in sorted(by_position.items()):
         value = tables.value(rule)
-        asked = [] if rule["condition"] is None else [flag_value(rule["condition"])]
+        asked = _condition(rule)
         for side, fails in (("lower", value.__lt__), ("upper", value.__gt__)):
             if any(rule[f"{side}_{kind}"] is not None for kind in ("percentile", "value", "median")):
                 reason = rule["reason"] or {"lower": "below_lower", "upper": "above_upper"}[side]
                 limit = limits.c[f"{side}_{position}"]
-                failing.append((and_(*asked, fails(limit)), reason, 2 * position + (side == "upper")))
+                failing.append((and_(*asked, fails(limit)), reason, rule_place(position)))
     return failing
 
 
@@ -177,14 +205,12 @@ def _limits(rules: Sequence[Row], bounds: Sequence[Row]) -> FromClause:
         rule, row = by_id[bound["rule_id"]], of_label.setdefault(bound["label_id"], {})
         row[f"lower_{rule['position']}"] = bound["lower"]
         row[f"upper_{rule['position']}"] = bound["upper"]
-        if rule["measure"] == "fraction":
-            row["asks_fraction"] = 1
-        if rule["shown"] and _by_percentile(rule):
+        if rule["shown"] and has_percentile(rule):
             row["shown"] = rule["position"]
             row["unbounded"] = int(bound["n"] == 0)
     positions = sorted({r["position"] for r in rules})
     numbers = [f"{side}_{position}" for position in positions for side in ("lower", "upper")]
-    flags = ("asks_fraction", "shown", "unbounded")
+    flags = ("shown", "unbounded")
     selects = [
         select(
             cast(literal(label), BIGINT).label("label_id"),

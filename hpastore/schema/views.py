@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -46,6 +47,9 @@ Column = ColumnElement[Any]
 
 LIVE: Final = Image.gone_at.is_(None)
 """Whether an image is still in its inputs; all views leave out those that are gone."""
+
+IN_SPLIT: Final = or_(CleanSet.split.is_(None), CleanSet.split == Image.split)
+"""Whether an image is of the split that a clean set is limited to, if it is."""
 
 
 def shape_value(measure: str) -> Column:
@@ -118,11 +122,16 @@ def _cell_size() -> AnySelect:
 
 
 def _rule_value(*where: Column) -> AnySelect:
-    """One row per rule, of those chosen, and cell of a single-label image that has a value for it."""
+    """One row per rule, of those chosen, and cell of a single-label image that has a value for it.
+
+    Of a clean set that is limited to a split, only cells of images of this split.
+    """
     value = measure_value(CleanRule.measure, CleanRule.channel)
+    single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE, IN_SPLIT)
     rows = (
-        CleanRule.__table__.join(ImageLabel, rule_holds(ImageLabel.label_id))
-        .join(Image, and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE))
+        CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
+        .join(ImageLabel, rule_holds(ImageLabel.label_id))
+        .join(Image, single)
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CellChannel, _of_rule_channel())
     )
@@ -253,7 +262,7 @@ def verdict(thresholds: FromClause, *where: Column) -> AnySelect:
     )
     steps = first_steps(
         func.coalesce(of_label.keep, of_all.keep),
-        (asked.c.no_background == 1, asked.c.no_value == 1),
+        {"no_background": asked.c.no_background == 1, "no_value": asked.c.no_value == 1},
         and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)),
         asked.c.unbounded == 1,
     )
@@ -266,25 +275,48 @@ def verdict(thresholds: FromClause, *where: Column) -> AnySelect:
         Cell.area,
         Cell.mask_id,
         case(*((when, reason) for when, reason, _ in steps), *failed).label("reason"),
-        case(*((when, place) for when, _, place in steps), else_=asked.c.failed).label("place"),
+        case(*((when, place) for when, _, place in steps), else_=rule_place(asked.c.failed // 2)).label(
+            "place"
+        ),
         (CleanSet.guard == "keep").label("guarded"),
     ).select_from(rows)
     return guarded(judged.subquery("judged"), "clean_set_id")
 
 
-def first_steps(keep: Column, undefined: tuple[Column, Column], dark: Column, unbounded: Column) -> list[Any]:
+_NEVER_KEPT: Final = -1
+"""The place of a cell that no guard may keep."""
+
+
+def first_steps(
+    keep: Column, missing: Mapping[str, Column], dark: Column, unbounded: Column
+) -> list[tuple[Column, str, int]]:
     """Order what is asked of a cell before its rules: condition, reason, and how far the cell came.
 
-    Where a cell came to is its rule's place; -1 for one that no guard may keep.
+    Parameters
+    ----------
+    keep
+        What somebody decided; NULL if nobody did.
+    missing
+        Conditions on the value that the first rule with a percentile asks for, by their reason.
+    dark, unbounded
+        Conditions.
+
+    Notes
+    -----
+    `rule_place` says how far a cell came that one of its rules drops.
     """
     return [
-        (keep, "override_keep", -1),
-        (~keep, "override_drop", -1),
-        (undefined[0], "no_background", -1),
-        (undefined[1], "no_value", -1),
+        (keep, "override_keep", _NEVER_KEPT),
+        (~keep, "override_drop", _NEVER_KEPT),
+        *((condition, reason, _NEVER_KEPT) for reason, condition in missing.items()),
         (dark, "dark", 0),
         (unbounded, "no_threshold", 1),
     ]
+
+
+def rule_place(position: Any) -> Any:
+    """Say how far a cell came that the rule at a position drops, whichever bound it exceeds."""
+    return position + 1
 
 
 def guarded(judged: FromClause, *sets: str) -> AnySelect:
@@ -299,14 +331,13 @@ def guarded(judged: FromClause, *sets: str) -> AnySelect:
     """
     kept = or_(judged.c.reason.is_(None), judged.c.reason == "override_keep")
     owner = [judged.c[name] for name in (*sets, "image_id", "label_id")]
-    best = (judged.c.place.desc(), judged.c.area.desc(), judged.c.mask_id)
+    reached = case((kept, -2), else_=judged.c.place)
+    best = (reached.desc(), judged.c.area.desc(), judged.c.mask_id)
     windows = select(
         *judged.c,
         kept.label("kept"),
         func.count(case((kept, 1))).over(partition_by=owner).label("clean_cells"),
-        func.row_number()
-        .over(partition_by=owner, order_by=(case((kept, -2), else_=judged.c.place).desc(), *best[1:]))
-        .label("nth"),
+        func.row_number().over(partition_by=owner, order_by=best).label("nth"),
     ).subquery("windows")
     w = windows.c
     saved = and_(w.guarded, w.clean_cells == 0, w.nth == 1, w.place >= 0)
@@ -332,9 +363,12 @@ def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
         (and_(asked, value < lower), 2 * CleanRule.position),
         (and_(asked, value > upper), 2 * CleanRule.position + 1),
     )
-    shown = and_(CleanRule.shown, by_percentile)
+    first_percentile = and_(CleanRule.shown, by_percentile, asked)
+    missing = and_(first_percentile, value.is_(None))
     rows = (
-        CleanSet.__table__.join(Image, and_(LIVE, or_(CleanSet.scope == "all", Image.label_count == 1)))
+        CleanSet.__table__.join(
+            Image, and_(LIVE, IN_SPLIT, or_(CleanSet.scope == "all", Image.label_count == 1))
+        )
         .join(ImageLabel, ImageLabel.image_id == Image.id)
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, rule_holds(ImageLabel.label_id)))
@@ -354,9 +388,9 @@ def _asked(thresholds: FromClause, *where: Column) -> AnySelect:
             Cell.id.label("cell_id"),
             ImageLabel.label_id,
             func.min(failed).label("failed"),
-            any_rule(and_(CleanRule.measure == "fraction", value.is_(None))).label("no_background"),
-            any_rule(and_(shown, value.is_(None))).label("no_value"),
-            any_rule(and_(shown, thresholds.c.n == 0)).label("unbounded"),
+            any_rule(and_(missing, CleanRule.measure == "fraction")).label("no_background"),
+            any_rule(and_(missing, CleanRule.measure != "fraction")).label("no_value"),
+            any_rule(and_(first_percentile, thresholds.c.n == 0)).label("unbounded"),
         )
         .select_from(rows)
         .where(*where)

@@ -115,7 +115,8 @@ def bounds_of_now(connection: Connection, clean_set: Row, rules: Sequence[Row]) 
         shares = wanted[rule["measure"], rule["channel"]]
         shares.update(rule[f"{side}_percentile"] for side in _SIDES)
         shares.update(0.5 for side in _SIDES if rule[f"{side}_median"] is not None)
-    found = {key: _shares(connection, key, shares - {None}) for key, shares in wanted.items()}
+    split = clean_set["split"]
+    found = {key: _shares(connection, key, shares - {None}, split) for key, shares in wanted.items()}
     bounds = []
     for rule in rules:
         of_label = found[rule["measure"], rule["channel"]]
@@ -151,7 +152,11 @@ def verdict_rows(connection: Connection, selection: exports.Selection) -> Genera
     judged = verdicts(clean_set, rules, bounds).subquery("judged")
     now = select(literal(set_id).label("clean_set_id"), judged).subquery("now")
     told = {*sets.reasons(connection, set_id), None}
-    ranks = [_ranks(rule) for rule in _one_each(rules) if rule["shown"] or rule["reason"] in told]
+    ranks = [
+        _ranks(rule, clean_set["split"])
+        for rule in _one_each(rules)
+        if rule["shown"] or rule["reason"] in told
+    ]
     none = select(*(null().label(name) for name in ("rule_id", "label_id", "cell_id", "rank"))).where(false())
     of_rules = union_all(*ranks) if ranks else none
     view = clean_cell(now, of_rules.subquery("ranks"), CleanSet.id == set_id)
@@ -163,9 +168,9 @@ def _one_each(rules: Sequence[Row]) -> Iterable[Row]:
     return {rule["position"]: rule for rule in rules}.values()
 
 
-def _ranks(rule: Row) -> AnySelect:
-    """Place of the value of every cell of a single-label image, for one rule."""
-    values = read.label_values(rule["measure"], rule["channel"]).subquery("single")
+def _ranks(rule: Row, split: str | None) -> AnySelect:
+    """Place of the value of every cell of a single-label image, of any split or of one, for one rule."""
+    values = read.label_values(rule["measure"], rule["channel"], split).subquery("single")
     of_label = and_(
         CleanRule.clean_set_id == rule["clean_set_id"],
         CleanRule.position == rule["position"],
@@ -276,8 +281,8 @@ def labels_judged(connection: Connection, set_id: int, names: Iterable[str]) -> 
 
 
 def image_facts(connection: Connection, names: Iterable[str]) -> dict[str, read.Row]:
-    """Read when images came and were relabelled, by name."""
-    columns = (Image.name, Image.ingested_at, Image.relabelled_at)
+    """Read when images came, were relabelled and left, and their splits, by name."""
+    columns = (Image.name, Image.ingested_at, Image.relabelled_at, Image.gone_at, Image.split)
     return {
         row["name"]: row
         for part in read.parts(sorted(names))
@@ -337,11 +342,12 @@ def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | N
 
 
 def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
-    """Read all verdicts on a cell by clean set, version and label, with the sets' dark limits."""
+    """Read all verdicts on a cell by clean set, version and label, with the sets' limits and splits."""
     verdict = CleanSetCell
     statement = (
         select(
-            *(verdict.clean_set_id, CleanSet.name, CleanSet.version, CleanSet.min_green),
+            *(verdict.clean_set_id, CleanSet.name, CleanSet.version),
+            *(CleanSet.min_green, CleanSet.min_cells, CleanSet.split),
             *(verdict.label_id, verdict.clean, verdict.reason),
         )
         .join(CleanSet, CleanSet.id == verdict.clean_set_id)
@@ -351,10 +357,19 @@ def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
 
 
 def rank(
-    connection: Connection, measure: str, channel: str | None, label: int, value: float
+    connection: Connection,
+    measure: str,
+    channel: str | None,
+    label: int,
+    value: float,
+    split: str | None = None,
 ) -> tuple[int, int]:
-    """Place of a value among those of the cells of now of images whose only label it is, and their number."""
-    values = read.label_values(measure, channel).where(ImageLabel.label_id == label).subquery("single")
+    """Place of a value among those of the cells of now of images whose only label it is, and their number.
+
+    Only of images of a split, if one is given.
+    """
+    single = read.label_values(measure, channel, split).where(ImageLabel.label_id == label)
+    values = single.subquery("single")
     below = func.count(case((values.c.value < value, 1)))
     place, n = connection.execute(select(below + 1, func.count(values.c.value))).one()
     return place, n
@@ -369,13 +384,13 @@ def _labels(rule: Row) -> Sequence[int]:
 
 
 def _shares(
-    connection: Connection, measure: tuple[str, str | None], shares: set[float]
+    connection: Connection, measure: tuple[str, str | None], shares: set[float], split: str | None
 ) -> dict[int, tuple[int, dict[float, float]]]:
     """Number of values, and percentiles of them, by label."""
     names = {f"share_{i}": share for i, share in enumerate(sorted(shares))}
     return {
         row["label_id"]: (row["n"], {share: row[name] for name, share in names.items()})
-        for row in read.thresholds(connection, *measure, names)
+        for row in read.thresholds(connection, *measure, names, split=split)
     }
 
 

@@ -138,6 +138,7 @@ def _tables() -> Iterable[tuple[str, AnySelect, tuple[str, ...]]]:
         select(
             *of_set,
             CleanSet.scope,
+            CleanSet.split,
             CleanSet.min_green,
             CleanSet.recipe_toml,
             CleanSet.frozen,

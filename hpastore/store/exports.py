@@ -19,7 +19,7 @@ from hpastore.schema.tables import (
     ImageLabel,
     Label,
 )
-from hpastore.schema.views import CLEAN_CELL, LIVE
+from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
 from hpastore.store.read import Row, rows, stream
 
 
@@ -36,6 +36,8 @@ class Selection(NamedTuple):
     """Only these; all if empty."""
     single: bool = False
     """Whether images with several labels are left out, be it now or in the clean set."""
+    split: str | None = None
+    """Only images of this split; all if None."""
 
 
 def images(connection: Connection, selection: Selection) -> list[Any]:
@@ -118,6 +120,7 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
         CleanSet.id == selection.set_id,
         CleanSet.created_at >= Image.ingested_at,
         or_(CleanSet.scope == "all", Image.label_count == 1),
+        IN_SPLIT,
     )
     return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, met)))
 
@@ -152,15 +155,18 @@ def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]
 
 
 def _live(selection: Selection) -> list[ColumnElement[bool]]:
-    """Choose images that are not gone, of one label if only such are wanted."""
+    """Choose images that are not gone, of a split and of one label if only such are wanted."""
+    live: list[ColumnElement[bool]] = [LIVE]
+    if selection.split is not None:
+        live.append(Image.split == selection.split)
     if not selection.single:
-        return [LIVE]
+        return live
     if selection.set_id is None:
-        return [LIVE, Image.label_count == 1]
+        return [*live, Image.label_count == 1]
     label_id = CleanSetCell.label_id
     several = _judged(selection.set_id).group_by(Cell.image_id)
     several = several.having(func.min(label_id) < func.max(label_id))
-    return [LIVE, Image.label_count <= 1, Image.id.not_in(several)]
+    return [*live, Image.label_count <= 1, Image.id.not_in(several)]
 
 
 def _judged(set_id: int) -> AnySelect:

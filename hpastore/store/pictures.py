@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, case, cast, func, literal, null, select
+from sqlalchemy import Connection, and_, case, cast, func, literal, null, or_, select
 
 from hpastore.errors import NotFoundError
 from hpastore.schema.columns import REAL
@@ -92,6 +92,8 @@ class Wanted(NamedTuple):
         rule that their label is shown with; a cell of a label without this bound is not wanted.
     rules
         These rules.
+    split
+        Only cells of images of this split.
     """
 
     set_id: int | None = None
@@ -101,6 +103,7 @@ class Wanted(NamedTuple):
     side: str | None = None
     outside: bool = True
     rules: tuple[RuleOfLabel, ...] = ()
+    split: str | None = None
 
 
 class Place(NamedTuple):
@@ -116,21 +119,34 @@ class Place(NamedTuple):
     image_height: int
 
 
-def clean_set_or_newest(connection: Connection, name: str | None) -> FoundSet | None:
+def clean_set_or_newest(
+    connection: Connection, name: str | None, split: str | None = None
+) -> FoundSet | None:
     """Find a clean set by name; without one the newest there is, or None.
+
+    Parameters
+    ----------
+    connection
+    name
+    split
+        The set must have judged images of this split.
 
     Raises
     ------
     NotFoundError
         If there is none of this name.
+    UsageError
+        If the one of this name is limited to another split.
     """
     if name is None:
         newest = select(CleanSet.name, CleanSet.version).order_by(CleanSet.id.desc()).limit(1)
+        if split is not None:
+            newest = newest.where(or_(CleanSet.split.is_(None), CleanSet.split == split))
         row = connection.execute(newest).one_or_none()
         if row is None:
             return None
         name = f"{row[0]}@{row[1]}"
-    key, stem, version = find_clean_set(connection, name)
+    key, stem, version = find_clean_set(connection, name, split)
     return FoundSet(key, f"{stem}@{version}")
 
 
@@ -182,12 +198,18 @@ def own_units(connection: Connection, measure: str) -> dict[str | None, str]:
 
 
 def values_by_label(
-    connection: Connection, measure: str, channel: str | None, label: int | None, set_id: int | None
+    connection: Connection,
+    measure: str,
+    channel: str | None,
+    label: int | None,
+    set_id: int | None,
+    split: str | None = None,
 ) -> npt.NDArray[Any]:
     """Read a measure of many cells.
 
     Of a clean set these are the cells that it judged, under the label that it judged them by; without
-    one all cells of images with a single label, of which none is clean.
+    one all cells of images with a single label, of which none is clean.  Only of images of a split, if one
+    is given.
 
     Returns
     -------
@@ -205,6 +227,8 @@ def values_by_label(
         statement = statement.where(CleanSetCell.clean_set_id == set_id, LIVE)
     if label is not None:
         statement = statement.where(label_id == label)
+    if split is not None:
+        statement = statement.where(Image.split == split)
     with connection.execute(statement, execution_options={"yield_per": _AT_ONCE}) as result:
         read = (row for part in result.partitions() for row in part)
         plain = ((of, np.nan if value is None else value, bool(clean)) for of, value, clean in read)
@@ -297,11 +321,12 @@ def _of(wanted: Wanted, *columns: Any) -> AnySelect:
     """Select columns of the cells that are wanted."""
     if wanted.set_id is None:
         tables = Image.__table__.join(Cell, Cell.image_id == Image.id)
+        live = [LIVE, *_of_split(wanted)]
         if wanted.label is None:
-            return select(*columns).select_from(tables).where(LIVE)
+            return select(*columns).select_from(tables).where(*live)
         tables = tables.join(ImageLabel, ImageLabel.image_id == Image.id)
-        return select(*columns).select_from(tables).where(LIVE, ImageLabel.label_id == wanted.label)
-    where: list[Any] = [LIVE, CleanSetCell.clean_set_id == wanted.set_id]
+        return select(*columns).select_from(tables).where(*live, ImageLabel.label_id == wanted.label)
+    where: list[Any] = [LIVE, *_of_split(wanted), CleanSetCell.clean_set_id == wanted.set_id]
     if wanted.label is not None:
         where.append(CleanSetCell.label_id == wanted.label)
     if wanted.clean is not None:
@@ -311,6 +336,10 @@ def _of(wanted: Wanted, *columns: Any) -> AnySelect:
     if wanted.side is not None:
         where.append(_beyond(wanted))
     return select(*columns).select_from(_judged()).where(*where)
+
+
+def _of_split(wanted: Wanted) -> list[Any]:
+    return [] if wanted.split is None else [Image.split == wanted.split]
 
 
 def _judged() -> Any:

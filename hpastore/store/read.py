@@ -23,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
-from hpastore.model import ROLES, USUAL_MASKS, FileStamp, Known, MaskOptions, Recipe
+from hpastore.errors import UsageError
+from hpastore.model import ROLES, USUAL_MASKS, FileStamp, Known, MaskOptions, Recipe, printable
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
@@ -282,13 +283,14 @@ def thresholds(
     channel: str | None,
     shares: Mapping[str, float],
     label: int | None = None,
+    split: str | None = None,
 ) -> list[Row]:
     """Take percentiles of a measure for every label: ``label_id, label, n`` and one for each of `shares`.
 
-    Over all cells, dark ones too, of images whose only label it is; a label without a value is left
-    out.
+    Over all cells, dark ones too, of images whose only label it is, be they of any split or of one; a label
+    without a value is left out.
     """
-    single = label_values(measure, channel)
+    single = label_values(measure, channel, split)
     if label is not None:
         single = single.where(ImageLabel.label_id == label)
     numbers: dict[str, Any] = {name: literal(share, REAL) for name, share in shares.items()}
@@ -301,11 +303,13 @@ def thresholds(
     return rows(connection, statement)
 
 
-def label_values(measure: str, channel: str | None) -> AnySelect:
+def label_values(measure: str, channel: str | None, split: str | None = None) -> AnySelect:
     """Select the values of a measure in images with one label: ``label_id, cell_id, value``."""
     single = select(ImageLabel.label_id, Cell.id.label("cell_id"))
     single = single.join_from(ImageLabel, Image, Image.id == ImageLabel.image_id)
     single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
+    if split is not None:
+        single = single.where(Image.split == split)
     value: Any
     # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
     if measure in SHAPE_NAMES:
@@ -348,6 +352,28 @@ def roots(connection: Connection) -> list[Row]:
     """Count the images of each root and split."""
     statement = select(Image.root, Image.split, func.count().label("images")).where(LIVE)
     return rows(connection, statement.group_by(Image.root, Image.split).order_by(Image.root, Image.split))
+
+
+def require_split(connection: Connection, split: str | None) -> None:
+    """Refuse a split that no image of the store has; None is all images, and is never refused.
+
+    Raises
+    ------
+    UsageError
+        With the splits that there are.
+    """
+    if split is None:
+        return
+    names = select(Image.split).where(LIVE, Image.split.is_not(None)).distinct().order_by(Image.split)
+    splits = [str(name) for name in connection.execute(names).scalars()]
+    if not splits:
+        raise UsageError(
+            f"no split {printable(repr(split))}: no image has one; give it with ingest ROOT --split NAME"
+        )
+    if split not in splits:
+        raise UsageError(
+            f"no split {printable(repr(split))}; there are {', '.join(printable(name) for name in splits)}"
+        )
 
 
 def failures(connection: Connection) -> list[Row]:

@@ -34,7 +34,10 @@ def clean_sets(connection: Connection) -> list[Row]:
         ),
     }
     count["former"] = select(func.count()).where(CleanSetFormer.clean_set_id == CleanSet.id)
-    columns = (CleanSet.name, CleanSet.version, CleanSet.created_at, CleanSet.scope, CleanSet.min_green)
+    columns = (
+        *(CleanSet.name, CleanSet.version, CleanSet.created_at, CleanSet.scope, CleanSet.split),
+        CleanSet.min_green,
+    )
     numbers = (count[name].scalar_subquery().label(name) for name in ("rules", "cells", "clean", "former"))
     statement = select(*columns, CleanSet.frozen, *numbers)
     return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
@@ -64,8 +67,15 @@ def clean_bounds(connection: Connection, set_id: int) -> list[Row]:
     return rows(connection, select(*columns).where(kept.clean_set_id == set_id))
 
 
-def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
+def find_clean_set(connection: Connection, name: str, split: str | None = None) -> tuple[int, str, int]:
     """Find a clean set by ``NAME``, its newest version, or ``NAME@VERSION``.
+
+    Parameters
+    ----------
+    connection
+    name
+    split
+        A split that the set must have judged.
 
     Returns
     -------
@@ -75,9 +85,12 @@ def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
     ------
     NotFoundError
         If there is none of this name and version.
+    UsageError
+        If it is limited to another split.
     """
     stem, at, version = name.partition("@")
-    statement = select(CleanSet.id, CleanSet.name, CleanSet.version).where(CleanSet.name == stem)
+    columns = (CleanSet.id, CleanSet.name, CleanSet.version, CleanSet.split)
+    statement = select(*columns).where(CleanSet.name == stem)
     if at:
         if not (version.isdecimal() and len(version) < 10):
             raise UsageError(f"{name}: a version is a number, as in {stem}@1")
@@ -85,21 +98,31 @@ def find_clean_set(connection: Connection, name: str) -> tuple[int, str, int]:
     found = connection.execute(statement.order_by(CleanSet.version.desc()).limit(1)).one_or_none()
     if found is None:
         raise NotFoundError(f"no clean set {name}; 'hpastore clean list' shows those there are")
-    return found[0], found[1], found[2]
+    if split is not None and found.split not in (None, split):
+        raise UsageError(
+            f"clean set {found.name}@{found.version} is limited to split {found.split!r} and has no cell of "
+            f"{split!r}; make one with 'hpastore clean create NAME --split {split}'"
+        )
+    return found.id, found.name, found.version
+
+
+def newest_name(connection: Connection) -> str | None:
+    """Read the name of the clean set that was made last; None without one."""
+    return connection.execute(select(CleanSet.name).order_by(CleanSet.id.desc()).limit(1)).scalar()
 
 
 def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]]:
     """Read a clean set's verdicts counted by label, with the bounds of the rule that is shown.
 
-    ``label_id, label, n, lower, upper, cells, clean`` and ``reasons``, the counts by reason.
+    ``label_id, label, measure, channel, n, lower, upper, cells, clean`` and ``reasons``, the counts by
+    reason.
     """
     verdict = (CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason, func.count().label("cells"))
     counted = select(*verdict).where(CleanSetCell.clean_set_id == set_id)
     counted = counted.group_by(CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
     kept = CleanSetThreshold
-    shown = select(kept.label_id, kept.n, kept.lower, kept.upper).join(
-        CleanRule, CleanRule.id == kept.rule_id
-    )
+    columns = (CleanRule.measure, CleanRule.channel, kept.n, kept.lower, kept.upper)
+    shown = select(kept.label_id, *columns).join(CleanRule, CleanRule.id == kept.rule_id)
     shown = shown.where(kept.clean_set_id == set_id, CleanRule.shown)
     bounds = {row["label_id"]: row for row in rows(connection, shown)}
     found: dict[int, dict[str, Any]] = {}
@@ -110,7 +133,7 @@ def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]
             {
                 "label_id": label_id,
                 "label": LABEL_NAMES[label_id],
-                **{name: bound.get(name) for name in ("n", "lower", "upper")},
+                **{name: bound.get(name) for name in ("measure", "channel", "n", "lower", "upper")},
                 "cells": 0,
                 "clean": 0,
                 "reasons": {},

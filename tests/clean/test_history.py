@@ -18,6 +18,8 @@ from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.override import Override, override_cells, undo_overrides
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.select import (
+    Flips,
+    ShareMove,
     clean_set,
     clean_set_recipe,
     clean_sets,
@@ -346,6 +348,33 @@ def test_a_refresh_makes_a_version_and_leaves_the_old_as_it_was(store: Store) ->
     assert all(set(map(repr, before[name])) <= set(map(repr, after[name])) for name in tables)
     assert clean_set_recipe(store, "x@1") == clean_set_recipe(store, "x@2")
     assert refresh_clean_set(store, "x@1").version == 3
+
+
+def test_a_refresh_says_what_flipped_and_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    wide = CleanRecipe((Rule(lower=0, upper=1),), 0)
+    put_now(store, measured("a", (0,), green_fraction=[k / 100 for k in range(20)]), measured("b", (7,)))
+    made = create_clean_set(store, "x", wide)
+    assert (made.flips, made.shares) == ((), ())
+    override_cells(store, [Override("a:1", keep=False)])
+    put_now(store, measured("c", (7,)))
+    made = refresh_clean_set(store, "x")
+    assert made.flips == (
+        Flips(0, "Nucleoplasm", "out", "override", 1),
+        Flips(7, "Golgi apparatus", "in", "new_image", 3),
+    )
+    assert made.shares == ()
+    assert not caplog.records
+
+    override_cells(store, [Override(f"a:{n}", keep=False) for n in (2, 3, 4)])
+    made = refresh_clean_set(store, "x")
+    assert made.flips == (Flips(0, "Nucleoplasm", "out", "override", 3),)
+    assert made.shares == (ShareMove(0, "Nucleoplasm", 0.95, 0.8),)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "x@3: the share clean moved by more than ten points, of 0 Nucleoplasm from 95.0% to 80.0%; "
+        "'hpastore clean diff x@2 x@3' lists the cells"
+    )
+    assert refresh_clean_set(store, "x").flips == ()
 
 
 def test_a_frozen_set_keeps_its_thresholds_when_data_arrive_and_others_follow(store: Store) -> None:

@@ -145,13 +145,17 @@ def test_show_counts_the_verdicts_by_label_and_reason(store: Store) -> None:
     label = {
         "label_id": 0,
         "label": "Nucleoplasm",
+        "split": None,
+        "measure": "fraction",
+        "channel": "green",
         "n": 3,
         "lower": 0.2,
         "upper": 0.3,
         "cells": 4,
         "clean": 1,
     }
-    assert found[0] == {**label, "no_background": 1, "dark": 1, "below_lower": 1, "emptied": 0}
+    counts = {"emptied": 0, "idle_rules": 0, "forced_drops": 0}
+    assert found[0] == {**label, "no_background": 1, "dark": 1, "below_lower": 1, **counts}
     assert [row["label_id"] for row in found] == [0, 5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 import pytest
@@ -343,3 +344,117 @@ def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> Non
         (name_of(1), 16),
         (name_of(4), 7),
     ]
+
+
+def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    assert (
+        "  blue intensity_mean  " in run("thresholds", "--measure", "intensity_mean", "--channel", "blue").out
+    )
+    assert "  area  " in run("thresholds", "--measure", "area").out
+    keys = ["label_id", "label", "n", "lower", "upper"]
+    assert list(run("--json", "thresholds").json[0]) == keys
+    run("clean", "create", "mine")
+    assert "  green fraction  " in run("clean", "show", "mine").out
+    (first, *_) = run("--json", "clean", "show", "mine").json
+    assert (first["measure"], first["channel"]) == ("fraction", "green")
+
+
+def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    line = (
+        "percentiles 0.001 and 0.999 drop the lowest and the highest cell, unless it has an equal, of labels"
+    )
+    made = run("--json", "clean", "create", "mine")
+    assert line in made.err
+    assert {(drop["label_id"], drop["side"]) for drop in made.json["forced"]} >= {(0, "lower"), (0, "upper")}
+    for command in (("refresh", "mine"), ("show", "mine")):
+        assert line in run("clean", *command).err
+    few = run("clean", "create", "few", "--min-cells", 20)
+    assert (
+        "percentiles and medians of below_lower / above_upper bound nothing for labels 0 (3 cells)" in few.err
+    )
+    assert "not asked: 3 cells, 20 needed" in run("explain", f"{name_of(0)}:1").out
+    shown = run("--json", "clean", "show", "few").json
+    assert {(row["idle_rules"], row["forced_drops"]) for row in shown} == {(1, 0)}
+
+
+def test_a_refresh_prints_what_flipped(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
+    run("clean", "override", f"{name_of(0)}:1", "--drop")
+    done = run("clean", "refresh", "mine")
+    first, *_, last = done.out.splitlines()
+    assert first == "mine@2: 9 of 10 verdicts are clean"
+    assert last.split() == ["0", "Nucleoplasm", "out", "override", "1"]
+    assert "warning: mine@2: the share clean moved by more than ten points, of 0 Nucleoplasm" in done.err
+    run("clean", "override", f"{name_of(0)}:1", "--undo")
+    again = run("--json", "clean", "refresh", "mine").json
+    assert again["flips"] == [
+        {"label_id": 0, "label": "Nucleoplasm", "change": "in", "cause": "override", "cells": 1}
+    ]
+    assert [share["label_id"] for share in again["shares"]] == [0]
+
+
+def test_a_decision_says_when_it_takes_effect(run: Run, root: Path, tmp_path: Path) -> None:
+    run("ingest", root, "-j", 1)
+    cell = f"{name_of(0)}:1"
+    assert run("clean", "override", cell, "--drop").err == (
+        "it takes effect in the next 'hpastore clean create NAME'\n"
+    )
+    run("clean", "create", "mine")
+    effect = "clean sets stay as they are; it takes effect with the next 'hpastore clean refresh mine'\n"
+    assert run("clean", "override", cell, "--keep").err == effect
+    assert run("clean", "override", cell, "--undo").err == effect
+    assert run("clean", "override", cell, "--undo").err == ""
+    (tmp_path / "a.csv").write_text(f"cell,keep\n{cell},drop\n")
+    assert run("clean", "override-import", "a.csv").err == effect
+    run("clean", "create", "other")
+    assert (
+        "'hpastore clean refresh NAME', NAME being one of mine, other\n"
+        in run("clean", "override", cell, "--keep").err
+    )
+    exported = run("export", "csv", "a2.csv", "--clean", "mine")
+    assert "clean set mine@1 does not know 1 override; 'hpastore clean refresh mine'" in exported.err
+
+
+@pytest.mark.parametrize(
+    ("found", "author"),
+    [("ann", "ann"), (OSError("no name"), None), (KeyError("uid"), None), ("\udcff", None), ("", None)],
+)
+def test_who_decides_is_the_user_unless_given(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch, found: str | Exception, author: str | None
+) -> None:
+    def getuser() -> str:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(getpass, "getuser", getuser)
+    run("ingest", root, "-j", 1, "--limit", 1)
+    assert run("clean", "override", f"{name_of(0)}:1", "--drop").code == 0
+    run("clean", "override", f"{name_of(0)}:3", "--drop", "--author", "bob")
+    assert [row["author"] for row in run("--json", "clean", "overrides").json] == [author, "bob"]
+
+
+EXPORTS = {"coco": "no.json", "mmdet": "no.pkl", "csv": "no.csv", "images": "no"}
+
+
+def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1, "--split", "train")
+    assert run("--json", "thresholds", "--split", "train").json == run("--json", "thresholds").json
+    assert "mine@1 of split train: " in run("clean", "create", "mine", "--split", "train").out
+    assert run("--json", "clean", "list").json[0]["split"] == "train"
+    assert {row["split"] for row in run("--json", "clean", "show", "mine").json} == {"train"}
+    assert "; only images of split train were judged\n" in run("clean", "show", "mine").err
+    assert "mine@1 of split train, Nucleoplasm: " in run("explain", f"{name_of(0)}:1").out
+    assert run("export", "coco", "a.json", "--clean", "mine", "--split", "train").code == 0
+    refused = "hpastore: no split 'val'; there are train\n"
+    for command in (
+        ("thresholds",),
+        ("clean", "create", "mine"),
+        *(("export", form, out) for form, out in EXPORTS.items()),
+        *(("plot", figure, "--out", "no.png") for figure in ("hist", "gallery")),
+    ):
+        done = run(*command, "--split", "val")
+        assert (done.code, done.err) == (2, refused), command

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import hpastore
+from hpastore.errors import UsageError
 from hpastore.export.choice import Choice
+from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.world import draw_mask, write_image, write_table
 
@@ -137,3 +139,52 @@ def test_a_set_knows_its_own_images_from_those_of_another(world: World) -> None:
     assert world.images("single@1") == JUDGED["single"]
     assert world.images("single") == JUDGED["single"] | {"later"}
     assert world.images("single", labels=(7,)) == {"later"}
+
+
+def test_only_images_of_a_split_are_exported(world: World) -> None:
+    with world.store.writing() as connection:
+        write.move_images(connection, ["one", "none"], str(world.root), "train")
+        write.move_images(connection, ["other", "two"], str(world.root), "val")
+    hpastore.create_clean_set(world.store, "half", hpastore.CleanRecipe(min_green=0), split="train")
+    exported = {}
+    for clean, split in ((None, "train"), ("all", "val"), ("half", None), ("half", "train")):
+        out = world.out / "split.json"
+        hpastore.export_coco(world.store, out, Choice(clean, split=split), force=True)
+        document = json.loads(out.read_text())
+        exported[clean, split] = {image["file_name"].removesuffix(".png") for image in document["images"]}
+        assert json.loads(out.with_name("split.json.manifest.json").read_text())["options"]["split"] == split
+    assert exported == {
+        (None, "train"): {"one", "none"},
+        ("all", "val"): {"other", "two"},
+        ("half", None): {"one", "none"},
+        ("half", "train"): {"one", "none"},
+    }
+    for clean, split, message in (
+        (None, "test", "no split 'test'; there are train, val"),
+        ("half", "val", "half@1 is limited to split 'train' and has no cell of 'val'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            hpastore.export_csv(world.store, world.out / "no.csv", Choice(clean, split=split))
+    assert not (world.out / "no.csv").exists()
+
+
+def test_an_export_says_that_it_writes_all_cells_or_an_old_set(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(clean: str | None) -> list[str]:
+        caplog.clear()
+        hpastore.export_csv(world.store, world.out / "a.csv", Choice(clean), force=True)
+        return [record.getMessage() for record in caplog.records]
+
+    (line,) = said(None)
+    assert line == (
+        "no clean set was asked for: all cells are written, also those that are not clean; "
+        "--clean all writes only clean ones"
+    )
+    assert said("single") == []
+    world.relabel(one="16")
+    (line,) = said("single")
+    assert line.startswith("clean set single@1 does not know 1 relabelled image; 'hpastore clean refresh")
+    for name in ("single", "all"):
+        hpastore.drop_clean_set(world.store, name)
+    assert said(None) == []

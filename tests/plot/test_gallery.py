@@ -12,6 +12,7 @@ import hpastore
 from hpastore.errors import UsageError
 from hpastore.plot import gallery, pixels
 from hpastore.plot.canvas import DROPPED, KEPT
+from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
 from tests.plot.conftest import RECIPE, one_database
@@ -64,6 +65,39 @@ def test_a_tile_says_name_label_verdict_and_value_and_its_frame_the_verdict(fill
     kept = hpastore.plot_gallery(filled, which="kept")
     assert {to_hex(axes.spines["top"].get_edgecolor()).upper() for axes in kept.axes} == {KEPT}
     assert {lines[2] for lines in captions(kept)} == {"kept"}
+
+
+def test_a_dark_cell_is_shown_with_the_dark_limit_and_one_without_a_value_says_so(
+    store: Store, root: Path
+) -> None:
+    hpastore.ingest(store, root, jobs=1)
+    recipe = hpastore.CleanRecipe(RECIPE.rules, min_green=256)
+    hpastore.create_clean_set(store, "dark", recipe)
+    drawn = captions(hpastore.plot_gallery(store, which="dropped-by", rule="dark", label=7))
+    levels = rows(
+        store,
+        "SELECT green_intensity_max AS level FROM cell_stats WHERE label_id = 7 ORDER BY mask_id",
+    )
+    assert [lines[-1] for lines in drawn] == [f"green intensity_max {row['level']} < 256" for row in levels]
+    below = captions(hpastore.plot_gallery(store, which="below", label=7))
+    assert all(lines[-1].startswith("green fraction ") for lines in below)
+    nuclei = hpastore.CleanRecipe((hpastore.Rule("intensity_nucleus", "green", 0.1, 0.9),))
+    hpastore.create_clean_set(store, "nuclei", nuclei)
+    lacking = captions(hpastore.plot_gallery(store, which="dropped-by", rule="no_value", label=7))
+    assert {lines[-1] for lines in lacking} == {"green intensity_nucleus has no value"}
+
+
+def test_only_cells_of_a_split_are_shown(filled: Store, root: Path) -> None:
+    with filled.writing() as connection:
+        write.move_images(connection, [name_of(0)], str(root), "val")
+        write.move_images(connection, [name_of(1)], str(root), "train")
+    figure = hpastore.plot_gallery(filled, split="val")
+    assert {cell.partition(":")[0] for cell in cells(figure)} == {name_of(0)}
+    assert figure.texts[0].get_text().startswith("mine@1, all, split val: 3 of 3 cells")
+    hpastore.create_clean_set(filled, "train", RECIPE, split="train")
+    assert hpastore.plot_gallery(filled, split="val").texts[0].get_text().startswith("mine@1")
+    with pytest.raises(UsageError, match="no split 'test'; there are train, val"):
+        hpastore.plot_gallery(filled, split="test")
 
 
 def test_every_way_to_choose_finds_what_sql_finds(filled: Store) -> None:

@@ -10,6 +10,7 @@ import hpastore
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.plot.canvas import DROPPED, KEPT
 from hpastore.schema.tables import Cell, CellMeasure, Measure
+from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import measured, put, rows
@@ -44,17 +45,49 @@ def test_a_label_is_drawn_with_its_bounds_its_cells_and_the_share_kept(store: St
     assert [text.get_text() for text in legend.get_texts()] == ["kept", "dropped", "bounds in mine@1"]
 
 
-def test_all_labels_are_panels_on_one_axis_and_those_without_cells_say_so(store: Store) -> None:
-    put(store, measured("a", (0,), green_fraction=[0.1, 0.1]), measured("b", (18,), green_fraction=[0.9]))
+def test_labels_with_cells_are_panels_on_one_axis_and_the_others_are_counted(store: Store) -> None:
+    put(
+        store,
+        measured("a", (0,), green_fraction=[0.1, 0.1]),
+        measured("b", (18,), green_fraction=[0.9]),
+        measured("c", (7,), green_fraction=[NAN]),
+    )
     figure = hpastore.plot_hist(store)
-    panels = figure.axes[:19]
-    assert len(figure.axes) == 20
-    assert [i for i, axes in enumerate(panels) if axes.patches] == [0, 18]
-    empty = {axes.get_title("left").split("\n")[1] for i, axes in enumerate(panels) if i not in (0, 18)}
-    assert empty == {"n = 0"}
-    assert [text.get_text() for text in panels[5].texts] == ["no cell"]
+    panels, note = figure.axes[:-1], figure.axes[-1]
+    names = [axes.get_title("left").split("\n")[0] for axes in panels]
+    assert names == ["0 Nucleoplasm", "7 Golgi apparatus", "18 Negative"]
+    assert [bool(axes.patches) for axes in panels] == [True, False, True]
+    assert [text.get_text() for text in panels[1].texts] == ["no value"]
+    assert [text.get_text() for text in note.texts] == ["16 labels without a cell not drawn"]
     assert len({axes.get_xlim() for axes in panels}) == 1
-    assert panels[0].get_ylim() != panels[18].get_ylim()
+    assert panels[0].get_ylim() != panels[2].get_ylim()
+    (asked,) = hpastore.plot_hist(store, label=5).axes[:-1]
+    assert [text.get_text() for text in asked.texts] == ["no cell"]
+
+
+@one_database
+def test_a_store_without_a_cell_gives_a_figure_that_says_so(store: Store) -> None:
+    figure = hpastore.plot_hist(store)
+    assert "no such cell" in [text.get_text() for text in figure.texts]
+
+
+def test_only_cells_of_a_split_are_drawn_by_a_set_that_judged_it(store: Store) -> None:
+    put(store, measured("a", (3,), green_fraction=[0.1, 0.2]), measured("b", (3,), green_fraction=[0.5]))
+    with store.writing() as connection:
+        write.move_images(connection, ["b"], "/data", "val")
+    hpastore.create_clean_set(store, "both", RECIPE)
+    hpastore.create_clean_set(store, "half", RECIPE, split="train")
+    drawn = {split: hpastore.plot_hist(store, label=3, split=split) for split in (None, "train", "val")}
+    counts = {
+        split: figure.axes[0].get_title("left").split("\n")[1].split(",")[0]
+        for split, figure in drawn.items()
+    }
+    assert counts == {None: "n = 2", "train": "n = 2", "val": "n = 1"}
+    assert drawn["val"].get_suptitle() == "green fraction: cells as judged by both@1, split val"
+    with pytest.raises(UsageError, match="half@1 is limited to split 'train' and has no cell of 'val'"):
+        hpastore.plot_hist(store, clean="half", split="val")
+    with pytest.raises(UsageError, match="no split 'test'; there are train, val"):
+        hpastore.plot_hist(store, split="test")
 
 
 def test_without_a_clean_set_the_lines_are_the_notebooks_percentiles(store: Store) -> None:

@@ -1,0 +1,41 @@
+"""Say so where a clean set that is used is older than what it was made from."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import Connection
+
+from hpastore.store import newer, sets
+
+logger = logging.getLogger(__name__)
+
+
+def warn_if_outdated(connection: Connection, set_id: int) -> None:
+    """Warn in one line of overrides, labels and images that are newer than a clean set."""
+    found = newer.newer_than(connection, set_id)
+    if not found.any:
+        return
+    row = sets.clean_set(connection, set_id)
+    last = sets.find_clean_set(connection, row["name"])[2]
+    name = row["name"] if row["version"] == last else f"{row['name']}@{row['version']}"
+    logger.warning(
+        "clean set %s@%d does not know %s; 'hpastore clean refresh %s' makes a version that does",
+        row["name"],
+        row["version"],
+        _text(found),
+        name,
+    )
+
+
+def _text(found: newer.Newer) -> str:
+    counts = (
+        (found.overrides, "override", "overrides"),
+        (found.came, "new or replaced image", "new or replaced images"),
+        (found.left, "image that left", "images that left"),
+        (found.relabelled, "relabelled image", "relabelled images"),
+    )
+    parts = [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
+    if found.remeasured:
+        parts.append("the fractions of another background percentile")
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]

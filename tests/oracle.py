@@ -1,0 +1,166 @@
+"""What the README says that a clean set is, in plain Python over rows of ``cell_stats``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpastore.clean.rules import CleanRecipe, Rule
+
+Row = Mapping[str, Any]
+Key = tuple[str, int, int]
+"""Image, mask id and label."""
+Decisions = Mapping[tuple[str, int, int | None], bool]
+"""Whether somebody keeps a cell, by image, mask id and label; None is every label."""
+
+CANNOT_BE_BEST = ("override_drop", "no_background", "no_value")
+
+
+class Verdict(NamedTuple):
+    clean: bool
+    reason: str | None
+
+
+class Limits(NamedTuple):
+    """What a rule asks of the cells of a label."""
+
+    n: int
+    lower: float | None
+    upper: float | None
+
+
+class Oracle:
+    """Judges cells by a recipe.
+
+    Parameters
+    ----------
+    recipe
+    stats
+        All rows of ``cell_stats``.
+    decisions
+    split
+        Only images of this split count; None is all.
+    """
+
+    def __init__(
+        self, recipe: CleanRecipe, stats: Iterable[Row], decisions: Decisions, split: str | None = None
+    ) -> None:
+        self.recipe = recipe
+        self.decisions = decisions
+        self.cells = [cell for cell in stats if split is None or cell["split"] == split]
+
+    def verdicts(self) -> dict[Key, Verdict]:
+        images: dict[str, list[Row]] = {}
+        for cell in self.cells:
+            images.setdefault(cell["image_name"], []).append(cell)
+        found: dict[Key, Verdict] = {}
+        for cells in images.values():
+            labels = labels_of(cells[0])
+            if self.recipe.scope == "all" or len(labels) == 1:
+                for label in labels:
+                    found |= self.of_image(cells, label)
+        return found
+
+    def of_image(self, cells: Sequence[Row], label: int) -> dict[Key, Verdict]:
+        steps = {cell["mask_id"]: self.first_step(cell, label) for cell in cells}
+        clean = [mask_id for mask_id, (_, reason) in steps.items() if reason in (None, "override_keep")]
+        found = {
+            (cells[0]["image_name"], mask_id, label): Verdict(mask_id in clean, reason)
+            for mask_id, (_, reason) in steps.items()
+        }
+        candidates = [cell for cell in cells if steps[cell["mask_id"]][1] not in CANNOT_BE_BEST]
+        if self.recipe.guard == "keep" and not clean and candidates:
+            best = max(candidates, key=lambda c: (steps[c["mask_id"]][0], c["area"], -c["mask_id"]))
+            found[best["image_name"], best["mask_id"], label] = Verdict(True, "kept_best")
+        return found
+
+    def first_step(self, cell: Row, label: int) -> tuple[int, str | None]:
+        """Go through the README's table of reasons, then the rules: how far the cell comes, and why."""
+        rules = self.rules(label)
+        first = next((rule for rule in rules if rule.has_percentile), None)
+        if first is not None and not is_asked(first, cell):
+            first = None
+
+        keep = self.decision(cell, label)
+        if keep is not None:
+            return 0, "override_keep" if keep else "override_drop"
+        if first is not None and value_of(first, cell) is None:
+            return 1, "no_background" if first.measure == "fraction" else "no_value"
+        if cell["green_intensity_max"] < self.recipe.min_green and labels_of(cell) != [18]:
+            return 2, "dark"
+        if first is not None and self.limits(first, label).n == 0:
+            return 3, "no_threshold"
+        for place, rule in enumerate(rules, start=4):
+            reason = self.dropped_by(rule, cell, label)
+            if reason is not None:
+                return place, reason
+        return 4 + len(rules), None
+
+    def decision(self, cell: Row, label: int) -> bool | None:
+        name = cell["image_name"], cell["mask_id"]
+        return self.decisions.get((*name, label), self.decisions.get((*name, None)))
+
+    def dropped_by(self, rule: Rule, cell: Row, label: int) -> str | None:
+        if not is_asked(rule, cell):
+            return None
+        if rule.is_flag:
+            return rule.name or rule.measure if has_flag(rule.measure, cell) else None
+        value, limits = value_of(rule, cell), self.limits(rule, label)
+        if value is None:
+            return None
+        names = self.reasons(rule, label)
+        if limits.lower is not None and value < limits.lower:
+            return names[0]
+        if limits.upper is not None and value > limits.upper:
+            return names[1]
+        return None
+
+    def reasons(self, rule: Rule, label: int) -> tuple[str, str]:
+        if rule.name is not None:
+            return rule.name, rule.name
+        if rule is next((one for one in self.rules(label) if one.has_percentile), None):
+            return "below_lower", "above_upper"
+        name = rule.measure if rule.channel in (None, "green") else f"{rule.channel}_{rule.measure}"
+        return name, name
+
+    def limits(self, rule: Rule, label: int) -> Limits:
+        values = [
+            value
+            for cell in self.cells
+            if labels_of(cell) == [label] and (value := value_of(rule, cell)) is not None
+        ]
+        enough = values and len(values) >= self.recipe.min_cells
+
+        def bound(side: str) -> float | None:
+            kind, number = rule.sides.get(side, ("none", 0.0))
+            if kind == "value":
+                return number
+            if kind == "percentile" and enough:
+                return float(np.quantile(values, number))
+            if kind == "median" and enough:
+                return number * float(np.median(values))
+            return None
+
+        return Limits(len(values), bound("lower"), bound("upper"))
+
+    def rules(self, label: int) -> Sequence[Rule]:
+        return self.recipe.labels.get(label, self.recipe.rules)
+
+
+def labels_of(cell: Row) -> list[int]:
+    return [int(label) for label in cell["labels"].split("|") if label]
+
+
+def is_asked(rule: Rule, cell: Row) -> bool:
+    return rule.where is None or has_flag(rule.where, cell)
+
+
+def has_flag(flag: str, cell: Row) -> bool:
+    return bool(cell["nucleus_area"] == 0 if flag == "no_nucleus" else cell[flag])
+
+
+def value_of(rule: Rule, cell: Row) -> float | None:
+    value = cell[rule.measure if rule.measure in cell else f"{rule.channel}_{rule.measure}"]
+    return None if value is None else float(value)
