@@ -30,6 +30,10 @@ interpolation, 40 to 2,000."""
 MIN_CELLS: Final = 3
 """Cells that a nucleus lies in, on average, from which on ids are not those of nuclei; of real ones 1."""
 
+WHITE: Final = (2**8 - 1, 2**16 - 1)
+"""Ids that nobody gives to an only cell, but to the foreground of a binary mask: of a dense culture, that is
+one piece."""
+
 FULL_RANGE: Final = 2**12
 """The largest level of a 16-bit image that uses its range: a 12-bit camera's levels lie below."""
 
@@ -141,6 +145,9 @@ def _judge_cells(cells: Cells) -> Iterator[Note]:
     if _is_binary(cells):
         text = f"its cell mask has one id, {cells.mask_ids[0]}, in {pieces} pieces, stored as one cell"
         yield Note("binary_mask", f"{text}; if they are cells, ingest with --binary-mask components")
+    elif number == 1 and cells.mask_ids[0] in WHITE:
+        text = f"its cell mask has one id, {cells.mask_ids[0]}, as binary masks have, stored as one cell"
+        yield Note("binary_mask", f"{text}; if it is several, give each an id of its own")
     elif number and pieces >= MIN_PIECES * number:
         text = f"the {number:,} ids of its cell mask lie in {pieces:,} pieces"
         yield Note("mask_in_pieces", f"{text}, {_IN_PIECES}")
