@@ -20,7 +20,7 @@ import numpy.typing as npt
 from hpastore.errors import RejectedError
 from hpastore.model import MAX_MASK_ID
 from hpastore.reading.limits import MAX_CELLS, MAX_RATIO, require_size
-from hpastore.reading.png import decode_gray
+from hpastore.reading.png import decode_ids
 
 Mask: TypeAlias = npt.NDArray[np.integer]
 
@@ -70,7 +70,8 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     data
         The whole file.
     path
-        Its name: ``.npz`` (one array, or one called ``arr_0``), ``.npy``, or a grey ``.png``.
+        Its name: ``.npz`` (one array, or one called ``arr_0``), ``.npy``, or a ``.png`` that is
+        grey or has a palette, whose indices are the ids.
 
     Returns
     -------
@@ -82,8 +83,7 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     ------
     RejectedError
         ``not_mask``, ``pickle``, ``dtype``, ``label_range``, ``too_large``, ``too_many_cells``; for
-        ``.png`` those of `hpastore.reading.decode_gray`, where RGB is never grey: it may hold one id
-        in three bytes.
+        ``.png`` those of `hpastore.reading.png.decode_ids`.
     """
     match path.suffix.lower():
         case ".npz":
@@ -91,7 +91,7 @@ def decode_mask(data: bytes, path: Path) -> Mask:
         case ".npy":
             return _array(data, _layout(data[:_HEADER_BYTES], len(data), path), path)
         case ".png":
-            return decode_gray(data, path, rgb=False)
+            return decode_ids(data, path)
         case _:
             raise RejectedError("not_mask", path, "is not a mask; masks are .npz, .npy or .png")
 

@@ -103,7 +103,7 @@ def _mask_by_numpy(file: Mutant) -> Array | None:
 
 def _load(file: Mutant) -> Array | None:
     if file.name.endswith(".png"):
-        return strict_read(file.data, rgb=False)
+        return strict_read(file.data, ids=True)
     loaded = np.load(io.BytesIO(file.data), allow_pickle=False)
     if file.name.endswith(".npy"):
         array = np.asarray(loaded)
