@@ -176,7 +176,7 @@ def _rows(
     try:
         for row in rows:
             line = rows.line_num + first_line - 1
-            if not any(field.strip() for field in row):
+            if not any(field.strip(" ") for field in row):
                 continue
             width = width or len(row)
             if len(row) != width:

@@ -214,6 +214,7 @@ def test_every_failure_has_a_known_code_and_the_order_of_the_file(tmp_path: Path
         (b"ID,Label\na,3,4\n", "line 2: has 3 fields, the header 2"),
         (b"ID,Label\na,3,\n", "line 2: has 3 fields"),
         (b"ID,Label\n   \n,\n", "no rows"),
+        (b"ID,Label\na,3\n\x0b\n", "line 3: has 1 fields"),
         (
             b"ID,Label,Note\na,3,big, round\n",
             "line 2: has 4 fields, the header 3; correct the row; quote a text",

@@ -138,8 +138,8 @@ def _try_table(file: Mutant, folder: Path) -> tuple[str, str]:
 
 def _labels_by_pandas(data: bytes) -> dict[str, tuple[int, ...] | None]:
     """Labels of each name in the table; None where its rows differ or make no sense."""
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    head = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").lstrip("\r\n")
+    head = re.split("[\r\n]", text, maxsplit=1)[0]
     headers = {separator: head.split(separator) for separator in "\t,;"}
     separator = next(s for s, names in headers.items() if {"ID", "Label"} <= {n.strip(' "') for n in names})
     spaced = any(name.startswith(" ") for name in headers[separator])
