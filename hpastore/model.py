@@ -96,7 +96,7 @@ NOTE_CODES: Final = {
     "empty_mask": "the cell mask is empty",
     "empty_nucleus_mask": "the nucleus mask is empty, and the cell mask is not",
     "no_background": "the cells cover the whole image",
-    "binary_mask": "the cell mask has one id in several pieces",
+    "binary_mask": "the cell mask has one id in several pieces, or is 0 and 255",
     "mask_in_pieces": "the ids of a mask lie in many pieces, as after a resize that blends them",
     "few_levels": "the channels have 16 bits and use less than a sixteenth of the levels",
     "stray_nuclei": "a few nuclei lie outside of the cells whose ids they have",
