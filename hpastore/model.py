@@ -72,12 +72,13 @@ FAILURE_CODES: Final = {
     "png": "the PNG is damaged or cut short",
     "animated": "the PNG is animated",
     "bit_depth": "the PNG has neither 8 nor 16 bits per pixel",
-    "not_gray": "the PNG is a colour image",
+    "not_gray": "the PNG has colours, a palette of colours, or transparent pixels",
     "not_mask": "the mask file is damaged or not a mask",
     "pickle": "the mask file holds Python objects",
     "dtype": "the mask does not hold integers",
     "label_range": "a mask id is negative or above 4294967295",
     "too_many_cells": "the mask holds more than 65535 cells",
+    "nucleus_ids": "most nuclei lie outside of the cells whose ids they have",
     "shape_mismatch": "the files of one image differ in width and height",
     "depth_mismatch": "the channels of one image differ in bit depth",
     "memory": "the image needs more memory than there is",
@@ -91,6 +92,20 @@ FAILURE_CODES: Final = {
 }
 """Why an image can be rejected."""
 
+NOTE_CODES: Final = {
+    "empty_mask": "the cell mask is empty",
+    "empty_nucleus_mask": "the nucleus mask is empty, and the cell mask is not",
+    "no_background": "the cells cover the whole image",
+    "binary_mask": "the cell mask has one id in several pieces, or is 0 and 255",
+    "mask_in_pieces": "the ids of a mask lie in many pieces, as after a resize that blends them",
+    "few_levels": "the channels have 16 bits and use less than a sixteenth of the levels",
+    "stray_nuclei": "a few nuclei lie outside of the cells whose ids they have",
+    "nuclei_without_cell": "nuclei that were matched by overlap lie in no cell",
+}
+"""What people should know of an image that was stored all the same."""
+
+BINARY_MASKS: Final = ("keep", "components")
+NUCLEUS_MATCHES: Final = ("id", "overlap")
 
 REASONS: Final = (
     "override_keep",
@@ -139,6 +154,28 @@ class FileRecord(NamedTuple):
     sha256: str
 
 
+class MaskOptions(NamedTuple):
+    """How the masks of an image are understood."""
+
+    binary_mask: str = "keep"
+    """One of `BINARY_MASKS`: whether a mask with one id is one cell, or each of its pieces is."""
+    match_nuclei: str = "id"
+    """One of `NUCLEUS_MATCHES`: whether a nucleus belongs to the cell of its id, or to the one that holds
+    most of it.  Where a mask was split into pieces, whose ids are new, it is always the latter."""
+
+
+DEFAULT_MASKS: Final = MaskOptions()
+
+
+class Note(NamedTuple):
+    """What people should know of an image that was stored all the same."""
+
+    code: str
+    """One of `NOTE_CODES`."""
+    text: str
+    """One sentence, to be read after the image's name and a colon."""
+
+
 class Source(NamedTuple):
     """One image as the inputs show it."""
 
@@ -149,6 +186,8 @@ class Source(NamedTuple):
     """The files found, in the order of `ROLES`."""
     missing: tuple[str, ...] = ()
     """Uris of the files that an image must have and that are not there."""
+    nearest: tuple[str, ...] = ()
+    """Names of files that lie there, are not read, and may be meant for those that are missing."""
 
 
 @dataclass(frozen=True)
@@ -167,20 +206,6 @@ class Recipe:
     version: int
 
 
-class MaskOptions(NamedTuple):
-    """How the masks of an image are read."""
-
-    binary_mask: str = "keep"
-    """``keep``: the one value of a binary mask is one cell; ``components``: each of its connected
-    components is."""
-    match_nuclei: str = "id"
-    """``id``: a nucleus belongs to the cell of its id; ``overlap``: to the cell that holds most of it."""
-
-
-USUAL_MASKS: Final = MaskOptions()
-"""How masks are read unless something else is said."""
-
-
 class Known(NamedTuple):
     """One image as the store remembers it."""
 
@@ -194,7 +219,7 @@ class Known(NamedTuple):
     """Whether it is marked as gone."""
     measures: frozenset[tuple[str, int]] = frozenset()
     """Names and versions of the measures that users added and that its cells have."""
-    masks: MaskOptions = USUAL_MASKS
+    masks: MaskOptions = DEFAULT_MASKS
     """How its masks were read."""
     cells: int = 0
     """Number of its cells."""
@@ -403,6 +428,8 @@ class Decoded:
         The same for nuclei, or None; a nucleus has the id of its cell.
     files
         The files that were read, in the order of `ROLES`.
+    largest_level
+        The largest level of all channels, as the files hold it.
     """
 
     channels: Mapping[str, npt.NDArray[np.uint8]]
@@ -410,6 +437,7 @@ class Decoded:
     cell_mask: npt.NDArray[np.integer]
     nucleus_mask: npt.NDArray[np.integer] | None
     files: tuple[FileRecord, ...]
+    largest_level: int = 0
 
 
 @dataclass(frozen=True)
@@ -469,18 +497,25 @@ class Touched:
     files: tuple[FileRecord, ...]
 
 
-class Note(NamedTuple):
-    """What people should know of an image that is stored all the same."""
-
-    code: str
-    """What kind of note; notes of one kind are told together."""
-    text: str
-    """A sentence about the image, without its name."""
-
-
 @dataclass(frozen=True)
 class Measured:
-    """One image, ready to be written."""
+    """One image, ready to be written.
+
+    Parameters
+    ----------
+    source
+    files
+        The files that were read.
+    width, height
+        Pixels.
+    bit_depth
+        8 or 16, of the channels.
+    cells
+    masks
+        How its masks were understood.
+    notes
+        What people should know of it.
+    """
 
     source: Source
     files: tuple[FileRecord, ...]
@@ -488,8 +523,7 @@ class Measured:
     height: int
     bit_depth: int
     cells: Cells
-    masks: MaskOptions = USUAL_MASKS
-    """How its masks were read."""
+    masks: MaskOptions = DEFAULT_MASKS
     notes: tuple[Note, ...] = ()
 
 

@@ -17,6 +17,7 @@ from hpastore.clean.compare import CAUSES
 from hpastore.clean.recipe import parse_recipe
 from hpastore.cli import app
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.model import NOTE_CODES
 from hpastore.schema.views import LABEL_THRESHOLD, VIEWS, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,11 @@ def test_every_view_and_reason_has_a_line_in_it() -> None:
     assert {"no_background", "dark", "below_lower"} < reasons
     for reason in reasons:
         assert f"`{reason}`" in README
+
+
+def test_every_note_has_a_line_in_it() -> None:
+    for code, text in NOTE_CODES.items():
+        assert f"| `{code}` | {text}" in README
 
 
 def test_its_recipe_is_one_and_every_cause_has_a_line() -> None:

@@ -7,11 +7,9 @@ listed, and finds its cell again should that come back.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from hpastore.errors import InputError, UsageError
 from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, printable, require_label
-from hpastore.reading.files import read_text
+from hpastore.reading.files import read_bytes
+from hpastore.reading.labels import label_id
+from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
 from hpastore.store import overrides
 from hpastore.store.engine import Store
 
@@ -34,11 +34,10 @@ COLUMNS: Final = ("cell", "label_id", "keep", "score", "author", "comment")
 _MORE: Final = ("created_at", "attached")
 """Columns of a list of overrides that are not asked for."""
 
-_MOST_BYTES: Final = 2**28
-"""Of a file: two million decisions."""
+_ROW_NUMBERS: Final = ("", "Unnamed: 0")
+"""What pandas calls the column of its index, which is the first."""
 
-_COMMA_SEPARATED: Final = re.compile(r"(^|,)\"?cell\"?(,|\s*$)")
-"""The first line of a CSV."""
+_NEEDED: Final = ("cell", "keep")
 
 _SCORE_LINE: Final = re.compile(r"(?P<name>\S+)_(?P<id>\d+)\s+(?P<score>\S+)")
 _TRUTH: Final = {"keep": True, "drop": False, "true": True, "false": False, "1": True, "0": False}
@@ -190,13 +189,13 @@ def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:
 
 
 def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.5) -> list[Override]:
-    """Read overrides from a CSV, or from the lines ``IMAGE_CELL SCORE`` that people have.
+    """Read overrides from a table, or from the lines ``IMAGE_CELL SCORE`` that people have.
 
     Parameters
     ----------
     path : Path
-        A CSV has the header `COLUMNS`, of which ``cell`` and ``keep`` must be there; keep is one of
-        keep, drop, true, false, 1, 0.
+        A table, see `hpastore.reading.table`, has the header `COLUMNS`, of which ``cell`` and ``keep`` must
+        be there; keep is one of keep, drop, true, false, 1, 0.
     first_id : int
         What the first cell of an image is called in lines: with 0, ``a_0`` is the cell ``a:1``.
     keep_from : float
@@ -208,18 +207,15 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
         If the file cannot be read, with the line that is wrong and what it may be.
     """
     path = Path(path)
-    text = read_text(path, _MOST_BYTES)
+    text = decode_text(read_bytes(path, MAX_TABLE_BYTES), path)
+    table = open_table(text, path, _NEEDED)
+    if "cell" in map(str.lower, table.header):
+        return list(_from_table(path, table))
     first = text.partition("\n")[0].lower()
-    try:
-        if _COMMA_SEPARATED.search(first):
-            return list(_from_csv(path, text))
-    except csv.Error as error:
-        raise InputError(path, f"is no CSV: {error}; look for a quote that is not closed") from error
     is_line = first.lstrip().startswith("#") or _SCORE_LINE.fullmatch(first.strip())
     if not is_line and "cell" in re.split(r"\W+", first):
-        raise InputError(
-            path, f"has another header than {','.join(COLUMNS)}, of which cell and keep are needed"
-        )
+        shown = printable(text.partition("\n")[0].strip())
+        raise InputError(path, f"line 1: is {shown!r}; its columns must be {','.join(COLUMNS)}")
     return [
         _from_line(path, n, line, first_id, keep_from)
         for n, line in enumerate(text.splitlines(), start=1)
@@ -227,59 +223,61 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
     ]
 
 
-def _from_csv(path: Path, text: str) -> Iterator[Override]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(rows)
+def _from_table(path: Path, table: Table) -> Iterator[Override]:
+    header = table.header[1:] if table.header[0] in _ROW_NUMBERS else table.header
     unknown = [name for name in header if name not in (*COLUMNS, *_MORE)]
-    missing = [name for name in ("cell", "keep") if name not in header]
+    missing = [name for name in _NEEDED if name not in header]
     twice = [name for name in header if header.count(name) > 1]
     for names, what in ((unknown, "no column may be"), (missing, "it lacks"), (twice, "there are two of")):
         if names:
             fault = f"{what} {printable(names[0])!r}; its header may have {', '.join(COLUMNS)}"
             raise InputError(path, fault)
     lost = 0
-    for row in rows:
-        if not row:
-            continue
-        where = f"line {rows.line_num}"
-        if len(row) != len(header):
-            fault = f"has {len(row)} values where the header has {len(header)}; quote commas in a text"
-            raise InputError(path, f"{where}: {fault}")
-        said = dict(zip(header, row, strict=True))
-        for name in said.keys() - {"author", "comment"}:
-            said[name] = said[name].strip()
-        keep = _TRUTH.get(said["keep"].lower())
+    for line, row in table.rows:
+        given = dict(zip(table.header, row, strict=True))
+        for name in given.keys() - {"author", "comment"}:
+            given[name] = given[name].strip()
+        if table.separator == ";":  # where Excel separates by semicolons, its decimals have a comma
+            given["score"] = given.get("score", "").replace(",", ".")
+        keep = _TRUTH.get(given["keep"].lower())
         if keep is None:
-            raise InputError(path, f"{where}: keep is one of {', '.join(_TRUTH)}, not {said['keep']!r}")
-        if said.get("attached", "").lower() == "false":
+            fault = f"keep is one of {', '.join(_TRUTH)}, not {printable(given['keep'])!r}"
+            raise InputError(path, f"line {line}: {fault}")
+        if given.get("attached", "").lower() == "false":
             lost += 1  # of a cell of an older mask: what is called so now is another
             continue
         try:
-            label, score = said.get("label_id") or None, said.get("score") or None
-            override = Override(
-                said["cell"],
-                keep,
-                None if label is None else _label(label),
-                None if score is None else float(score),
-                said.get("author") or None,
-                said.get("comment") or None,
-            )
-            override.checked()
+            override = _from_row(given, keep)
         except (ValueError, UsageError) as error:
-            raise InputError(path, f"{where}: {error}") from error
+            raise InputError(path, f"line {line}: {error}") from error
         yield override
     if lost:
         logger.warning("%s: %d decisions about cells that were lost are left out", path, lost)
 
 
+def _from_row(given: Mapping[str, str], keep: bool) -> Override:
+    """Make an override of a row's fields by column."""
+    label, score = given.get("label_id"), given.get("score")
+    override = Override(
+        given["cell"],
+        keep,
+        _label(label) if label else None,
+        float(score) if score else None,
+        given.get("author") or None,
+        given.get("comment") or None,
+    )
+    override.checked()
+    return override
+
+
 def _label(text: str) -> int:
-    """Find a label by its name or its number, be that written as 3.0."""
+    """Find a label by its name or its number."""
     if text in LABEL_NAMES:
         return LABEL_NAMES.index(text)
-    number = re.fullmatch(r"(\d{1,2})(\.0*)?", text)
+    number = label_id(text)
     if number is None:
         raise UsageError(f"no label {printable(text)!r}; ids go from 0 to {len(LABEL_NAMES) - 1}")
-    return int(number[1])
+    return number
 
 
 def _text(text: str | None, what: str) -> str | None:

@@ -342,7 +342,7 @@ def overrides(
 
 @app.command("override-import")
 def override_import(
-    path: Annotated[Path, typer.Argument(help="A CSV, or lines 'IMAGE_CELL SCORE'.", metavar="FILE")],
+    path: Annotated[Path, typer.Argument(help="A table, or lines 'IMAGE_CELL SCORE'.", metavar="FILE")],
     first_id: Annotated[
         int, typer.Option(help="In lines: what an image's first cell is called.", min=0, max=1)
     ] = 1,

@@ -22,7 +22,11 @@ WORK = 4
 
 Root = Annotated[Path, typer.Argument(help="Folder with train.csv, train/ and hpa_cell_mask/.")]
 Labels = Annotated[
-    str | None, typer.Option(help="CSV or TSV of names and labels; 'none' for images without.", metavar="CSV")
+    str | None,
+    typer.Option(
+        help="Table of names and labels, CSV or TSV, perhaps gzipped; 'none' for images without.",
+        metavar="FILE",
+    ),
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder of channel PNGs, else ROOT/train.", metavar="DIR")]
 Masks = Annotated[

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from hpastore.errors import InputError, UsageError
 from hpastore.ingest.mismatch import explain_mismatch, unmounted_below
+from hpastore.ingest.nearest import nearest
 from hpastore.model import (
     CELL_MASK,
     CHANNELS,
@@ -35,6 +36,9 @@ CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
 NUCLEUS_MASK_ENDINGS: Final = (".npz", ".npy", "_nucleimask.png")
 
 NO_LABELS: Final = "none"
+
+_OTHER_TABLES: Final = ("train.csv.gz", "train.tsv", "train.txt", "train.xlsx", "labels.csv")
+"""What the table may be called where there is no ``train.csv``."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +297,9 @@ def _table_path(layout: Layout, root: Path) -> Path | None:
 def _labels(layout: Layout, path: Path) -> LabelTable:
     require_utf8(path)
     if not _is(path, stat.S_ISREG):
-        raise InputError(path, "no such table; name it with --labels CSV, or say --labels none")
+        beside = [path.with_name(name) for name in _OTHER_TABLES if _is(path.with_name(name), stat.S_ISREG)]
+        there = f"; there is {beside[0].name}" if beside else ""
+        raise InputError(path, f"no such table{there}; name it with --labels FILE, or say --labels none")
     return read_labels(path, layout.id_column, layout.label_column)
 
 
@@ -348,6 +354,7 @@ def _source(name: str, labels: tuple[int, ...], places: Iterable[_Place]) -> Sou
     """Find an image's files, in the order of the roles."""
     files: list[FileStamp] = []
     missing: list[str] = []
+    near: list[str | None] = []
     for folder, role, endings in places:
         for ending in endings:
             if stamp := folder.stamp(role, name + ending):
@@ -356,7 +363,8 @@ def _source(name: str, labels: tuple[int, ...], places: Iterable[_Place]) -> Sou
         else:
             if role != NUCLEUS_MASK:
                 missing.append(f"{folder.prefix}{name}{endings[0]}")
-    return Source(name, labels, tuple(files), tuple(missing))
+                near += [nearest(f"{name}{endings[0]}", folder.names)]
+    return Source(name, labels, tuple(files), tuple(missing), tuple(filter(None, near)))
 
 
 def require_utf8(path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hpastore.model import (
+    DEFAULT_MASKS,
     NUCLEUS_MASK,
-    USUAL_MASKS,
     Change,
     Failure,
     FileStamp,
@@ -21,6 +21,7 @@ from hpastore.model import (
     Recipe,
     Source,
     Wanted,
+    printable,
 )
 
 FEW_GONE: Final = 10
@@ -52,7 +53,12 @@ class Policy:
     binary_mask: str | None = None
     match_nuclei: str | None = None
 
-    def masks(self, stored: MaskOptions = USUAL_MASKS) -> MaskOptions:
+    @property
+    def changes_ids(self) -> bool:
+        """Whether nuclei and the parts of binary masks are given other ids than they have."""
+        return self.match_nuclei == "overlap" or self.binary_mask == "components"
+
+    def masks(self, stored: MaskOptions = DEFAULT_MASKS) -> MaskOptions:
         """Say how the masks of an image are read, where it is decoded anew."""
         return MaskOptions(self.binary_mask or stored.binary_mask, self.match_nuclei or stored.match_nuclei)
 
@@ -198,7 +204,7 @@ class _Draft:
             return False
         if tried.code == "conflict":
             return self._elsewhere(self.known.get(source.name))
-        return not (tried.code == "nucleus_ids" and self.policy.match_nuclei == "overlap")
+        return not (tried.code == "nucleus_ids" and self.policy.changes_ids)
 
     def _reject(self, failure: Failure, source: Source, stored: Known | None) -> None:
         """Leave an image as it is; it has moved if one of its files is as it was, but under another root."""
@@ -372,8 +378,9 @@ def _alike(source: Source, other: str) -> Failure:
 def _missing(source: Source) -> Failure:
     """Say which files an image lacks."""
     verb, what = ("are", "them") if len(source.missing) > 1 else ("is", "it")
+    near = f" (there, but not read: {', '.join(map(printable, source.nearest))})" if source.nearest else ""
     message = (
-        f"{source.name}: {' and '.join(source.missing)} {verb} missing; "
+        f"{source.name}: {' and '.join(source.missing)} {verb} missing{near}; "
         f"add {what}, or remove the image's row from the table"
     )
     return Failure(source.name, source.missing[0], "missing_file", message)

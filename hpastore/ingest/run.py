@@ -32,6 +32,8 @@ from hpastore.ingest.worker import Task, compare, measure_source
 from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import (
+    BINARY_MASKS,
+    NUCLEUS_MATCHES,
     Change,
     Failure,
     FileStamp,
@@ -54,10 +56,6 @@ Progress = Callable[[int, int], None]
 
 Stop = Callable[[], bool]
 """Says whether to come to an end: what is in flight is finished, nothing is begun."""
-
-
-MATCH_NUCLEI: Final = ("id", "overlap")
-BINARY_MASK: Final = ("keep", "components")
 
 
 def plan(
@@ -259,8 +257,8 @@ def check_arguments(
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}")
     for option, value, choices in (
-        ("--binary-mask", layout.binary_mask, BINARY_MASK),
-        ("--match-nuclei", layout.match_nuclei, MATCH_NUCLEI),
+        ("--binary-mask", layout.binary_mask, BINARY_MASKS),
+        ("--match-nuclei", layout.match_nuclei, NUCLEUS_MATCHES),
     ):
         if value is not None and value not in choices:
             raise UsageError(f"invalid {option} {value!r} (choose from {', '.join(choices)})")

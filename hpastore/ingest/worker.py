@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,18 +11,17 @@ import cv2
 from hpastore.errors import MeasureError, RejectedError
 from hpastore.failpoints import reach
 from hpastore.ingest.installed import load_measures
+from hpastore.ingest.judge import judge, prepare_masks
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
 from hpastore.model import (
     CHANNELS,
+    DEFAULT_MASKS,
     ROLES,
-    USUAL_MASKS,
-    Cells,
     Failure,
     FileRecord,
     MaskOptions,
     Measured,
-    Note,
     Source,
     Touched,
 )
@@ -40,8 +39,8 @@ class Task(NamedTuple):
     """The root that the store has the image from, if that is another one."""
     outdated: bool = False
     """Whether its stored measures are of another version, or not all: it is measured, whatever its bytes."""
-    masks: MaskOptions = USUAL_MASKS
-    """How its masks are read."""
+    masks: MaskOptions = DEFAULT_MASKS
+    """How its masks are understood."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
@@ -62,7 +61,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     Measured, Touched or Failure
         A file that cannot be taken is a value; an error of the program is raised.
     """
-    source = task.source
+    source, masks = task.source, task.masks
     users = load_measures()  # what is wrong with them is not the image's fault
     reach(f"measure.{source.name}")
     try:
@@ -71,8 +70,11 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
             return Touched(source, files)
         if differing and task.elsewhere is not None:
             return conflict(source, task.elsewhere)
-        decoded = decode(source, root)
+        paths = {file.role: root / file.uri for file in source.files}
+        prepared = prepare_masks(decode(source, root), masks, paths)
+        decoded = prepared.decoded
         cells = measure(decoded, background_percentile, users)
+        notes = judge(prepared, cells, paths)
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
     except MeasureError as error:
@@ -84,15 +86,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         message = f"{source.name}: needs more memory than a worker may have; use fewer with -j"
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
     height, width = decoded.channels[CHANNELS[0]].shape
-    notes = tuple(_notes(cells))
-    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, task.masks, notes)
-
-
-def _notes(cells: Cells) -> Iterator[Note]:
-    if not len(cells.mask_ids):
-        yield Note("empty_mask", "its mask is empty; stored without cells")
-    elif cells.channels["green"].background_level is None:
-        yield Note("no_background", "its cells cover the whole image; stored without fractions")
+    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, masks, notes)
 
 
 def compare(

@@ -64,6 +64,30 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
     raise RejectedError("changed", path, "changes while it is read; try again when it is complete")
 
 
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a file that a person gave, or a pipe.
+
+    Parameters
+    ----------
+    path
+    limit
+        Bytes; of more none is read.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise InputError(path, f"has more than {limit:,} bytes; give a smaller file")
+    return data
+
+
 def read_text(path: Path, limit: int) -> str:
     """Read a file of text that a person wrote, or a pipe.
 
@@ -84,14 +108,7 @@ def read_text(path: Path, limit: int) -> str:
         If it cannot be read, is larger, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise InputError(path, f"has more than {limit:,} bytes; give a smaller file")
-    try:
-        return data.decode("utf-8-sig")
+        return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(path, "cannot be read: it is not UTF-8") from error
 

@@ -62,7 +62,7 @@ def _decode(stamps: list[FileStamp], root: Path) -> Decoded:
     records: list[FileRecord] = []
     first = root / stamps[0].uri
     shape: tuple[int, ...] = ()
-    depth = 0
+    depth = largest = 0
     for stamp in stamps:
         path = root / stamp.uri
         data, record = read_file(path, stamp.role, stamp.uri)
@@ -75,11 +75,13 @@ def _decode(stamps: list[FileStamp], root: Path) -> Decoded:
             if channel.itemsize * 8 != depth:
                 reason = f"has {channel.itemsize * 8} bits per pixel, but {first.name} has {depth}"
                 raise RejectedError("depth_mismatch", path, f"{reason}; save all channels with the same")
+            largest = max(largest, int(channel.max()))
             channels[stamp.role] = to_uint8(channel)
         else:
             masks[stamp.role] = decode_mask(data, path)
             _check_shape(masks[stamp.role].shape, path, shape, first)
-    return Decoded(channels, depth, masks[CELL_MASK], masks.get(NUCLEUS_MASK), tuple(records))
+    nuclei = masks.get(NUCLEUS_MASK)
+    return Decoded(channels, depth, masks[CELL_MASK], nuclei, tuple(records), largest)
 
 
 def _check_shape(found: tuple[int, ...], path: Path, shape: tuple[int, ...], first: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +11,11 @@ from typing import Final
 from hpastore.errors import InputError, RejectedError
 from hpastore.model import LABEL_NAMES, NAME_PATTERN, NAME_RULE, Failure, printable
 from hpastore.reading.files import read_file
+from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
 
-MAX_TABLE_BYTES: Final = 2**28
-"""The largest table that is read; 100,000 images need 5 MB."""
+_LABEL: Final = re.compile(r"0*([0-9]{1,2})(?:\.0+)?")
+"""As a number, be that written as 16.0: so does pandas where a row of the column was empty."""
 
-_LABEL: Final = re.compile("0*([0-9]{1,2})")
 _LABEL_RULE: Final = f"use 0 to {len(LABEL_NAMES) - 1}, several joined as 3|5"
 
 
@@ -51,7 +48,7 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     Parameters
     ----------
     path
-        UTF-8 with a header; tabs separate where the header has one, else commas.
+        Text with a header, see `hpastore.reading.table`; gzip is unpacked.
     id_column, label_column
         The columns of the names and of the label ids 0..18, joined by ``|``.
 
@@ -62,7 +59,7 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     Raises
     ------
     InputError
-        The table as a whole cannot be used: missing, empty, not UTF-8, without the columns, with
+        The table as a whole cannot be used: missing, empty, no text, without the columns, with
         rows of different length or broken quotes.
 
     Examples
@@ -70,10 +67,9 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     >>> read_labels(Path("train.csv")).labels  # doctest: +SKIP
     {'000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0': (0, 1, 2, 7), 'a34d8680-bb99-11e8-b2b9-ac1f6b6435d0': (18,)}
     """
-    rows = _rows(path, _text(path))
-    _, header = next(rows, (0, []))
-    at_name = _column(header, id_column, "--id-column", path)
-    at_label = _column(header, label_column, "--label-column", path)
+    table = open_table(_text(path), path, (id_column, label_column))
+    at_name = _column(table, id_column, "--id-column", path)
+    at_label = _column(table, label_column, "--label-column", path)
     labels: dict[str, tuple[int, ...]] = {}
     first: dict[str, tuple[str, int]] = {}
     rejected: set[str] = set()
@@ -84,8 +80,8 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
         rejected.add(name)
         failures.append(Failure(printable(name), path.name, code, f"line {line}: {reason}"))
 
-    for line, row in rows:
-        name, text = row[at_name], row[at_label]
+    for line, row in table.rows:
+        name, text = row[at_name].strip(" "), row[at_label]  # no name holds a space
         ids, repeats = _ids(text)
         repeated += repeats
         if not NAME_PATTERN.fullmatch(name):
@@ -106,59 +102,49 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     return LabelTable(taken, tuple(failures), repeated)
 
 
+def label_id(text: str) -> int | None:
+    """The id that a text is; None if it is none of a label.
+
+    Examples
+    --------
+    >>> label_id("16"), label_id(" 3.0"), label_id("19"), label_id("3.5")
+    (16, 3, None, None)
+    """
+    found = _LABEL.fullmatch(text.strip(" "))
+    number = int(found[1]) if found else len(LABEL_NAMES)
+    return number if number < len(LABEL_NAMES) else None
+
+
 def _text(path: Path) -> str:
     try:
         data, _ = read_file(path, "labels", path.name, MAX_TABLE_BYTES)
-        text = data.decode("utf-8-sig")
     except RejectedError as error:
         raise InputError(path, error.reason) from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(path, f"line {line}: is not UTF-8; save the table as UTF-8") from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(path, f"line {line}: holds a NUL byte; save the table as UTF-8 text")
-    return text
+    return decode_text(data, path)
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line and fields of each row, header first; blank lines are left out."""
-    lines = io.StringIO(text, newline="")
-    separator = "\t" if "\t" in lines.readline() else ","
-    lines.seek(0)
-    rows = csv.reader(lines, delimiter=separator, strict=True)
-    width = 0
-    try:
-        for row in rows:
-            width = width or len(row)
-            if row and len(row) != width:
-                reason = f"line {rows.line_num}: has {len(row)} fields, the header {width}; correct the row"
-                raise InputError(path, reason)
-            if row:
-                yield rows.line_num, row
-    except csv.Error as error:
-        said = printable(str(error))
-        raise InputError(path, f"line {rows.line_num}: {said}; correct the quotes of the row") from error
-
-
-def _column(header: list[str], name: str, option: str, path: Path) -> int:
+def _column(table: Table, name: str, option: str, path: Path) -> int:
+    header = table.header
     if header.count(name) == 1:
         return header.index(name)
     if not header:
         raise InputError(path, "is empty; give a table with a header and one row an image")
     what = "more than one column" if name in header else "no column"
     found = ", ".join(map(printable, header))[:128]
-    raise InputError(path, f"line 1: has {what} '{name}', but {found}; name another with {option}")
+    remedy = f"name another with {option}"
+    if len(header) == 1:
+        remedy = f"separate columns by commas, semicolons or tabs, or {remedy}"
+    raise InputError(path, f"line {table.line}: has {what} '{name}', but {found}; {remedy}")
 
 
 @lru_cache(maxsize=1024)
 def _ids(text: str) -> tuple[tuple[int, ...], bool]:
     """Return the distinct ids, none where any is not allowed, and whether one is repeated."""
-    found = [_LABEL.fullmatch(part) for part in text.split("|")]
-    given = [int(label[1]) for label in found if label]
-    if len(given) < len(found) or max(given) >= len(LABEL_NAMES):
+    given = [label_id(part) for part in text.split("|")]
+    sound = [label for label in given if label is not None]
+    if len(sound) < len(given):
         return (), False
-    ids = tuple(sorted(set(given)))
+    ids = tuple(sorted(set(sound)))
     return ids, len(ids) < len(given)
 
 

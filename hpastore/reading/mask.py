@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
-from hpastore.model import MAX_MASK_ID
+from hpastore.model import MAX_MASK_ID, printable
 from hpastore.reading.limits import MAX_CELLS, MAX_RATIO, require_size
-from hpastore.reading.png import decode_gray
+from hpastore.reading.png import decode_ids
 
 Mask: TypeAlias = npt.NDArray[np.integer]
 
@@ -28,6 +28,9 @@ _MEMBER: Final = "arr_0.npy"
 """What `numpy.savez` calls its first array."""
 
 _MAX_MEMBERS: Final = 64
+_MAX_NAMES: Final = 5
+"""Members that a message names."""
+
 _MEMBER_HEADER: Final = b"PK\x03\x04"
 _ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 1
@@ -70,7 +73,8 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     data
         The whole file.
     path
-        Its name: ``.npz`` (one array, or one called ``arr_0``), ``.npy``, or a grey ``.png``.
+        Its name: ``.npz`` (one array, or one called ``arr_0``), ``.npy``, or a ``.png`` that is
+        grey or has a palette, whose indices are the ids.
 
     Returns
     -------
@@ -82,8 +86,7 @@ def decode_mask(data: bytes, path: Path) -> Mask:
     ------
     RejectedError
         ``not_mask``, ``pickle``, ``dtype``, ``label_range``, ``too_large``, ``too_many_cells``; for
-        ``.png`` those of `hpastore.reading.decode_gray`, where RGB is never grey: it may hold one id
-        in three bytes.
+        ``.png`` those of `hpastore.reading.png.decode_ids`.
     """
     match path.suffix.lower():
         case ".npz":
@@ -91,7 +94,7 @@ def decode_mask(data: bytes, path: Path) -> Mask:
         case ".npy":
             return _array(data, _layout(data[:_HEADER_BYTES], len(data), path), path)
         case ".png":
-            return decode_gray(data, path, rgb=False)
+            return decode_ids(data, path)
         case _:
             raise RejectedError("not_mask", path, "is not a mask; masks are .npz, .npy or .png")
 
@@ -126,11 +129,12 @@ def _read(member: IO[bytes], size: int) -> npt.NDArray[np.uint8]:
 
 
 def _entry(entries: list[zipfile.ZipInfo], size: int, path: Path) -> zipfile.ZipInfo:
-    if len(entries) != 1:
-        entries = [entry for entry in entries if entry.filename == _MEMBER]
-    if len(entries) != 1 or not entries[0].filename.endswith(".npy"):
-        raise _not_mask(path, "it must hold one array, or one called arr_0")
-    entry = entries[0]
+    chosen = entries if len(entries) == 1 else [e for e in entries if e.filename == _MEMBER]
+    if len(chosen) != 1 or not chosen[0].filename.endswith(".npy"):
+        names = ", ".join(printable(e.filename.removesuffix(".npy"), 32) for e in entries[:_MAX_NAMES])
+        more = f" and {len(entries) - _MAX_NAMES} more" if len(entries) > _MAX_NAMES else ""
+        raise _not_mask(path, f"it holds {names or 'nothing'}{more}, but must hold one array, or one arr_0")
+    entry = chosen[0]
     if entry.file_size > MAX_RATIO * size:
         raise _not_mask(path, "its array is larger than such a file can hold")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
-from hpastore.reading.limits import MAX_RATIO, require_size
+from hpastore.reading.limits import MAX_PIXELS, MAX_RATIO, require_size
 
 Gray: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 
@@ -36,7 +36,12 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _OTHERS: Final = {b"\xff\xd8\xff": "a JPEG", b"II*\0": "a TIFF", b"MM\0*": "a TIFF"}
 _ANIMATED: Final = {b"acTL", b"fcTL", b"fdAT"}
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_SAMPLES: Final = {_RGB: 3, _RGBA: 4}
+_SAMPLES: Final = {_RGB: 3, _GRAY_ALPHA: 2, _RGBA: 4}
+_DEPTHS: Final = {_PALETTE: (1, 2, 4, 8)}
+_USUAL_DEPTHS: Final = (8, 16)
+
+_MAX_DEEP_PIXELS: Final = MAX_PIXELS // 2
+"""With alpha, each takes twice the memory of one of 8 bits."""
 
 # Writers cut the data every 8 KiB; this many such chunks would be 2 GiB.
 _MAX_CHUNKS: Final = 2**18
@@ -55,8 +60,18 @@ class _Chunk(NamedTuple):
     """Half-open, from the length to past the checksum."""
 
 
-def decode_gray(data: bytes, path: Path, *, rgb: bool = True) -> Gray:
+class _Header(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour: int
+
+
+def decode_gray(data: bytes, path: Path) -> Gray:
     """Decode a grey PNG of 8 or 16 bits, exactly.
+
+    A picture in another form is grey where its pixels are: RGB with equal channels, a palette of whose
+    entries those that are used are grey, each of them opaque.
 
     Parameters
     ----------
@@ -64,14 +79,11 @@ def decode_gray(data: bytes, path: Path, *, rgb: bool = True) -> Gray:
         The whole file.
     path
         Its name, for the errors.
-    rgb
-        Whether an 8-bit RGB or RGBA image counts as grey where its channels are equal and it
-        is opaque.
 
     Returns
     -------
     (H, W) uint8 or uint16
-        As stored in the file.
+        As stored in the file; of a palette, its levels.
 
     Raises
     ------
@@ -80,11 +92,42 @@ def decode_gray(data: bytes, path: Path, *, rgb: bool = True) -> Gray:
         ``bit_depth``.
     """
     chunks = _chunks(data, path)
-    shape, dtype = _check_header(data, chunks, path, rgb)
-    pixels, complaint = _decode(_critical(data, chunks))
-    if complaint or pixels is None or pixels.shape[:2] != shape or pixels.dtype != dtype:
-        raise _damaged(path, f"its pixels cannot be decoded{complaint}")
-    return _single(pixels, path)
+    header = _check_header(data, chunks, path)
+    if header.colour == _PALETTE:
+        return _palette_levels(_indices(data, chunks, header, path), data, chunks, path)
+    return _single(_pixels(data, chunks, header, path), path)
+
+
+def decode_ids(data: bytes, path: Path) -> Gray:
+    """Decode a label image: a grey PNG of 8 or 16 bits, or the indices of one with a palette.
+
+    A palette only colours the ids for the eye.  Its colours may repeat, so that two ids have one, and that
+    of the background need not be black.  RGB is never a label image: it may hold one id in three bytes.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    path
+        Its name, for the errors.
+
+    Returns
+    -------
+    (H, W) uint8 or uint16
+
+    Raises
+    ------
+    RejectedError
+        As of `decode_gray`.
+    """
+    chunks = _chunks(data, path)
+    header = _check_header(data, chunks, path)
+    if header.colour in (_RGB, _RGBA):
+        reason = "is an RGB image, which does not tell the ids; save them as a grey PNG or as .npz"
+        raise RejectedError("not_gray", path, reason)
+    if header.colour == _PALETTE:
+        return _indices(data, chunks, header, path)
+    return _single(_pixels(data, chunks, header, path), path)
 
 
 def to_uint8(channel: Gray) -> npt.NDArray[np.uint8]:
@@ -140,46 +183,123 @@ def _number(data: memoryview) -> int:
     return int.from_bytes(data, "big")
 
 
-def _critical(data: bytes, chunks: list[_Chunk]) -> bytes:
+def _critical(data: bytes, chunks: list[_Chunk], header: _Header) -> bytes:
     """The file without chunks that decoding does not need, its image data in one.
 
     libpng says nothing of chunks behind the end of the compressed stream, but of a chunk that goes on.
+    Indices of a palette are read as grey levels: OpenCV would make colours of them.
     """
     view = memoryview(data)
     stream = b"".join(view[c.start + 8 : c.stop - 4] for c in chunks if c.kind == b"IDAT")
-    joined = [struct.pack(">I", len(stream)), b"IDAT", stream, _checksum(b"IDAT", stream)]
     needed = [c for c in chunks if c.kind[:1].isupper()]
     first = [c.kind for c in needed].index(b"IDAT")
     head = [view[c.start : c.stop] for c in needed[:first]]
     tail = [view[c.start : c.stop] for c in needed[first:] if c.kind != b"IDAT"]
-    return b"".join([_SIGNATURE, *head, *joined, *tail])
+    if header.colour == _PALETTE:
+        head = [view[c.start : c.stop] for c in needed[1:first] if c.kind != b"PLTE"]
+        body = bytearray(view[needed[0].start + 8 : needed[0].stop - 4])
+        body[9] = _GRAY
+        head.insert(0, memoryview(_chunk(b"IHDR", bytes(body))))
+    return b"".join([_SIGNATURE, *head, _chunk(b"IDAT", stream), *tail])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return b"".join([struct.pack(">I", len(body)), kind, body, _checksum(kind, body)])
 
 
 def _checksum(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
-def _check_header(
-    data: bytes, chunks: list[_Chunk], path: Path, rgb: bool
-) -> tuple[tuple[int, int], npt.DTypeLike]:
-    """Refuse what is not ours to decode, and return what the pixels must be: (H, W) and dtype."""
+def _check_header(data: bytes, chunks: list[_Chunk], path: Path) -> _Header:
+    """Refuse what is not ours to decode, and return what the pixels must be."""
     kinds = [chunk.kind for chunk in chunks]
     if kinds[0] != b"IHDR" or chunks[0].stop - chunks[0].start != 12 + 13:
         raise _damaged(path, "it has no proper header")
-    width, height, depth, colour = struct.unpack_from(">IIBB", data, chunks[0].start + 8)
+    header = _Header(*struct.unpack_from(">IIBB", data, chunks[0].start + 8))
+    width, height, depth, colour = header
     require_size(width, height, path)
     if not _ANIMATED.isdisjoint(kinds):
         raise RejectedError("animated", path, "is an animated PNG; save one frame as a grey PNG")
-    if colour in (_PALETTE, _GRAY_ALPHA) or (colour in (_RGB, _RGBA) and (depth != 8 or not rgb)):
-        raise _not_gray(path)
-    if depth not in (8, 16):
+    if depth not in _DEPTHS.get(colour, _USUAL_DEPTHS):
         raise RejectedError("bit_depth", path, f"has {depth} bits per pixel; save it with 8 or 16")
+    if depth == 16 and colour in _SAMPLES and width * height > _MAX_DEEP_PIXELS:
+        reason = (
+            f"has {width * height} pixels of 16 bits in several channels; at most {_MAX_DEEP_PIXELS} are read"
+        )
+        raise RejectedError("too_large", path, f"{reason}; save one channel as a grey PNG")
     runs = [kinds[0], *(kind for before, kind in pairwise(kinds) if kind != before)]
     if runs.count(b"IDAT") != 1:
         raise _damaged(path, "its image data is missing or interrupted")
     if width * height * _SAMPLES.get(colour, 1) * depth // 8 > MAX_RATIO * len(data):
         raise _damaged(path, f"it cannot hold the {width} x {height} pixels that its header announces")
-    return (height, width), np.dtype(f"u{depth // 8}")
+    return header
+
+
+def _pixels(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> npt.NDArray[Any]:
+    """Decode (H, W) or, of other than grey, (H, W, 3 or 4) pixels."""
+    pixels, complaint = _decode(_critical(data, chunks, header))
+    dtype = np.dtype(np.uint16 if header.depth == 16 else np.uint8)
+    shape = header.height, header.width
+    if complaint or pixels is None or pixels.shape[:2] != shape or pixels.dtype != dtype:
+        raise _damaged(path, f"its pixels cannot be decoded{complaint}")
+    return pixels
+
+
+def _indices(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> npt.NDArray[np.uint8]:
+    """Decode (H, W) indices of a palette, each of which has an entry."""
+    entries = len(_palette(data, chunks, path))
+    if entries > 2**header.depth:
+        raise _damaged(path, "its palette has more entries than its pixels can name")
+    levels = _pixels(data, chunks, header, path)
+    if levels.ndim != 2:
+        raise _damaged(path, "its pixels cannot be decoded")
+    # libpng stretches grey levels of 1, 2 and 4 bits to 0..255, exactly.
+    indices = np.asarray(levels // np.uint8(255 // (2**header.depth - 1)), np.uint8)
+    if indices.max() >= entries:
+        raise _damaged(path, f"a pixel has the index {indices.max()}, and its palette {entries} entries")
+    return indices
+
+
+def _palette_levels(
+    indices: npt.NDArray[np.uint8], data: bytes, chunks: list[_Chunk], path: Path
+) -> npt.NDArray[np.uint8]:
+    """Give each pixel the level of its entry, if that is grey and opaque."""
+    palette = _palette(data, chunks, path)
+    counts = np.asarray(cv2.calcHist([indices], [0], None, [256], [0, 256])).ravel()
+    used = np.flatnonzero(counts)
+    colours = palette[used]
+    coloured = (colours != colours[:, :1]).any(axis=1)
+    if coloured.any():
+        example = ", ".join(map(str, colours[coloured][0].tolist()))
+        reason = f"has a palette with colours, such as {example}; save one channel as a grey PNG"
+        raise RejectedError("not_gray", path, reason)
+    alpha = np.frombuffer(_body(data, chunks, b"tRNS", path), np.uint8)
+    if (alpha[used[used < len(alpha)]] != 255).any():
+        raise _transparent(path)
+    levels = np.zeros(256, np.uint8)
+    levels[: len(palette)] = palette[:, 0]
+    return np.asarray(cv2.LUT(indices, levels), np.uint8)
+
+
+def _palette(data: bytes, chunks: list[_Chunk], path: Path) -> npt.NDArray[np.uint8]:
+    """Entries of the palette, (N, 3) RGB."""
+    body = _body(data, chunks, b"PLTE", path)
+    if not 3 <= len(body) <= 3 * 256 or len(body) % 3:
+        raise _damaged(path, "its palette is missing or has no proper size")
+    return np.frombuffer(body, np.uint8).reshape(-1, 3)
+
+
+def _body(data: bytes, chunks: list[_Chunk], kind: bytes, path: Path) -> bytes:
+    """The body of a chunk that may be there once, before the image data; empty if it is not there."""
+    found = [n for n, chunk in enumerate(chunks) if chunk.kind == kind]
+    if not found:
+        return b""
+    first_data = next(n for n, chunk in enumerate(chunks) if chunk.kind == b"IDAT")
+    if len(found) > 1 or found[0] > first_data:
+        raise _damaged(path, f"its chunk {kind.decode()} is there twice, or behind the image data")
+    chunk = chunks[found[0]]
+    return data[chunk.start + 8 : chunk.stop - 4]
 
 
 def _decode(png: bytes) -> tuple[npt.NDArray[Any] | None, str]:
@@ -239,11 +359,14 @@ def _heard(hear: int) -> bytes:
 
 
 def _single(pixels: npt.NDArray[Any], path: Path) -> Gray:
+    """The grey levels of (H, W), or of (H, W, 3 or 4) in any order of the colours, with alpha last."""
     if pixels.ndim == 2:
         return pixels
     gray = pixels[..., 0]
-    if any((pixels[..., i] != gray).any() for i in (1, 2)) or (pixels[..., 3:] != 255).any():
-        raise _not_gray(path)
+    if any((pixels[..., i] != gray).any() for i in (1, 2)):
+        raise RejectedError("not_gray", path, "is a colour image; save one channel as a grey PNG")
+    if (pixels[..., 3:] != np.iinfo(pixels.dtype).max).any():
+        raise _transparent(path)
     return np.ascontiguousarray(gray)
 
 
@@ -251,5 +374,6 @@ def _damaged(path: Path, reason: str) -> RejectedError:
     return RejectedError("png", path, f"is a damaged PNG: {reason}; copy or export it again")
 
 
-def _not_gray(path: Path) -> RejectedError:
-    return RejectedError("not_gray", path, "is a colour image; save one channel as a grey PNG")
+def _transparent(path: Path) -> RejectedError:
+    reason = "has transparent pixels; save it without transparency, as a grey PNG"
+    return RejectedError("not_gray", path, reason)

@@ -24,7 +24,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import UsageError
-from hpastore.model import ROLES, USUAL_MASKS, FileStamp, Known, MaskOptions, Recipe, printable
+from hpastore.model import DEFAULT_MASKS, ROLES, FileStamp, Known, MaskOptions, Recipe, printable
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
@@ -89,7 +89,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
     known = {}
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei, cells = row
-        masks = _masks(binary, nuclei) if binary or nuclei else USUAL_MASKS
+        masks = _masks(binary, nuclei) if binary or nuclei else DEFAULT_MASKS
         known[name] = Known(
             root,
             split,
@@ -111,7 +111,7 @@ _KNOWN: Final = select(
 
 def _masks(binary_mask: str | None, match_nuclei: str | None) -> MaskOptions:
     """How an image's masks were read; the defaults are stored as NULL."""
-    usual = USUAL_MASKS
+    usual = DEFAULT_MASKS
     return MaskOptions(binary_mask or usual.binary_mask, match_nuclei or usual.match_nuclei)
 
 

@@ -29,7 +29,7 @@ from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.model import (
     CHANNELS,
-    USUAL_MASKS,
+    DEFAULT_MASKS,
     Cells,
     Failure,
     FileRecord,
@@ -379,7 +379,7 @@ def _upsert(connection: Connection, table: type[FailureRow]) -> Any:
 
 def _masks(masks: MaskOptions) -> dict[str, str | None]:
     """How masks were read; the defaults are stored as NULL."""
-    usual = USUAL_MASKS._asdict()
+    usual = DEFAULT_MASKS._asdict()
     return {name: None if value == usual[name] else value for name, value in masks._asdict().items()}
 
 

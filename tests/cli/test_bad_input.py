@@ -152,7 +152,7 @@ REJECTED: dict[str, tuple[Break, str, str]] = {
     "label above 18": (lambda root: relabel(root, "19"), "label", "line 3"),
     "label below 0": (lambda root: relabel(root, "-1"), "label", "line 3"),
     "empty label": (lambda root: relabel(root, ""), "label", "line 3"),
-    "label that is no number": (lambda root: relabel(root, "3.0"), "label", "line 3"),
+    "label that is no number": (lambda root: relabel(root, "3.5"), "label", "line 3"),
 }
 
 
@@ -194,7 +194,7 @@ TABLES: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
     "a row twice with other labels": (f"{A},0\n{B},1\n{A},5\n", [B], [(A, "duplicate", "line 4: ")]),
     "a label twice": (f"{A},13|13\n", [A], []),
     "labels of other kinds": (
-        f"{A},3.0\n{B}, 3\n{C},0x3\n",
+        f"{A},3.5\n{B},3 5\n{C},0x3\n",
         [],
         [(A, "label", "line 2: "), (B, "label", "line 3: "), (C, "label", "line 4: ")],
     ),

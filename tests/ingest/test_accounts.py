@@ -16,7 +16,8 @@ from hpastore.errors import InputError
 from hpastore.ingest import run
 from hpastore.ingest.accounts import Accounts, Ledger
 from hpastore.ingest.discover import CHANNEL_ENDINGS, Layout, discover
-from hpastore.ingest.run import Summary, ingest, plan
+from hpastore.ingest.run import ingest, plan
+from hpastore.ingest.summary import Summary
 from hpastore.model import (
     CHANNELS,
     ORPHANS,

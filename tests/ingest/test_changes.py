@@ -22,7 +22,8 @@ from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingest import remeasure as again
 from hpastore.ingest import run, worker
 from hpastore.ingest.discover import Layout
-from hpastore.ingest.run import Summary, ingest, plan, retry
+from hpastore.ingest.run import ingest, plan, retry
+from hpastore.ingest.summary import Summary
 from hpastore.kernels.measures import VERSION
 from hpastore.model import CHANNELS, Plan
 from hpastore.reading import files
@@ -33,6 +34,7 @@ from hpastore.store.engine import Store, connect
 from tests.conftest import MakeStore
 from tests.world import (
     TIMES,
+    Array,
     dataset,
     draw_channels,
     draw_mask,
@@ -106,10 +108,15 @@ def mend(path: Path, whole: bytes) -> None:
         path.write_bytes(whole)
 
 
+def moved_up(mask: Array) -> Array:
+    """A mask a row further up: another, and most of each cell is where it was."""
+    return np.roll(mask, -1, axis=0)
+
+
 def same_size(path: Path) -> None:
     """Write another mask of as many bytes, a second later."""
     with replaced(path):
-        np.savez(path, draw_mask(3)[::-1])
+        np.savez(path, moved_up(draw_mask(3)))
 
 
 @pytest.fixture
@@ -130,7 +137,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def other_nuclei(root: Path) -> None:
     with replaced(root / "hpa_nuclei_mask" / f"{B}.npz") as path:
-        np.savez_compressed(path, np.minimum(draw_mask(1), 1)[::-1])
+        np.savez_compressed(path, moved_up(draw_mask(1)))
 
 
 def other_type(root: Path) -> None:

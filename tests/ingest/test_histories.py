@@ -21,7 +21,18 @@ from hpastore.kernels.custom import UserMeasure
 from hpastore.model import CHANNELS
 from hpastore.store.engine import Store
 from tests.conftest import Figure, MakeStore, Trials
-from tests.ingest.test_changes import changed, channel, failures, live, mask, of_image, spoil, take, touch
+from tests.ingest.test_changes import (
+    changed,
+    channel,
+    failures,
+    live,
+    mask,
+    moved_up,
+    of_image,
+    spoil,
+    take,
+    touch,
+)
 from tests.world import (
     SHIFT,
     SPREAD,
@@ -123,7 +134,7 @@ class World:
         path = mask(self.root, self.any_name())
         if path.is_file() and path not in self.broken:
             with replaced(path):
-                np.savez(path, draw_mask(self.random.randint(1, 4))[::-1])
+                np.savez(path, moved_up(draw_mask(self.random.randint(1, 4))))
 
     def touch(self) -> None:
         if path := self.any_file():

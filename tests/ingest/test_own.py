@@ -18,7 +18,8 @@ from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.select import create_clean_set
 from hpastore.ingest import remeasure as module
 from hpastore.ingest.remeasure import remeasure
-from hpastore.ingest.run import Summary, plan, retry
+from hpastore.ingest.run import plan, retry
+from hpastore.ingest.summary import Summary
 from hpastore.kernels.custom import UserMeasure
 from hpastore.store.doctor import doctor
 from hpastore.store.dump import dump

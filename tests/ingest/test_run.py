@@ -16,7 +16,8 @@ from hpastore.clean.select import create_clean_set, thresholds
 from hpastore.errors import InputError, UsageError
 from hpastore.ingest import run
 from hpastore.ingest.discover import Layout
-from hpastore.ingest.run import Summary, ingest, plan
+from hpastore.ingest.run import ingest, plan
+from hpastore.ingest.summary import Summary
 from hpastore.ingest.worker import measure_source
 from hpastore.model import CHANNELS
 from hpastore.store.engine import Store

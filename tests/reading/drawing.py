@@ -79,46 +79,93 @@ PREDICT: tuple[Callable[[int, int, int], int], ...] = (
 """By filter: the guess from the bytes at the left, above, and above left."""
 
 
-def strict_read(data: bytes, *, rgb: bool = True) -> Pixels | None:
-    """Read a grey PNG of 8 or 16 bits, or an opaque 8-bit RGB one of equal channels; None for any other file.
+def indexed(
+    indices: npt.NDArray[np.uint8],
+    palette: Sequence[tuple[int, int, int]],
+    depth: int = 8,
+    *,
+    alpha: bytes | None = None,
+    interlace: bool = False,
+) -> bytes:
+    """Draw (H, W) indices of a palette, with so many bits each."""
+    before = [chunk(b"PLTE", bytes(level for entry in palette for level in entry))]
+    before += [] if alpha is None else [chunk(b"tRNS", alpha)]
+    passes = [indices[r::dr, c::dc] for r, c, dr, dc in ADAM7] if interlace else [indices]
+    raw = b"".join(b"\0" + packed(row, depth) for part in passes if part.size for row in part)
+    head = ihdr(indices.shape[1], indices.shape[0], depth, PALETTE, (0, 0, int(interlace)))
+    return b"".join([SIGNATURE, head, *before, chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND")])
+
+
+def packed(row: npt.NDArray[np.uint8], depth: int) -> bytes:
+    """Put values of so many bits into bytes, the first value highest."""
+    bits = "".join(f"{value:0{depth}b}" for value in row.tolist())
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def strict_read(data: bytes, *, ids: bool = False) -> Pixels | None:
+    """Read a PNG that is grey in one form or another, or a label image; None for any other file.
 
     Nothing is forgiven: each checksum is looked at, and each byte of the image data is used.
     """
     try:
-        return _read(data, rgb)
+        return _read(data, ids)
     except (AssertionError, IndexError, ValueError, struct.error, zlib.error):
         return None
 
 
-def _read(data: bytes, rgb: bool) -> Pixels:
+def _read(data: bytes, ids: bool) -> Pixels:
     chunks = _read_chunks(data)
     critical = [(kind, body) for kind, body in chunks if kind[:1].isupper()]
     assert chunks[0][0] == critical[0][0] == b"IHDR"
     assert critical.pop() == chunks[-1] == (b"IEND", b"")
     width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", critical.pop(0)[1])
     assert width * height > 0
-    assert (depth, colour) in {(8, GRAY), (16, GRAY), *([(8, RGB), (8, RGBA)] if rgb else [])}
+    assert depth in ((1, 2, 4, 8) if colour == PALETTE else (8, 16))
+    assert colour in ((GRAY, GRAY_ALPHA, PALETTE) if ids else (GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA))
     assert rest in ([0, 0, 0], [0, 0, 1])
     assert {kind for kind, _ in chunks}.isdisjoint({b"acTL", b"fcTL", b"fdAT"})
-    if colour != GRAY and critical[0][0] == b"PLTE":
-        entries, odd = divmod(len(critical.pop(0)[1]), 3)
-        assert odd == 0 < entries <= 256
+    palette = b""
+    if colour in (RGB, RGBA, PALETTE) and critical[0][0] == b"PLTE":
+        palette = critical.pop(0)[1]
+        assert len(palette) in range(3, 3 * 256 + 1, 3)
     kinds = [kind for kind, _ in chunks]
     first, number = kinds.index(b"IDAT"), kinds.count(b"IDAT")
     assert kinds[first : first + number] == [b"IDAT"] * number == [kind for kind, _ in critical]
     raw = _inflate(b"".join(body for _, body in critical))
-    samples = {GRAY: 1, RGB: 3, RGBA: 4}[colour]
-    assert len(raw) > width * height * samples
-    pixels = np.zeros((height, width, samples), f"=u{depth // 8}")
+    samples = {GRAY: 1, PALETTE: 1, GRAY_ALPHA: 2, RGB: 3, RGBA: 4}[colour]
+    assert len(raw) * 8 > width * height * samples * depth
+    pixels = np.zeros((height, width, samples), "=u2" if depth == 16 else "=u1")
     parts = [pixels[r::dr, c::dc] for r, c, dr, dc in ADAM7] if rest[2] else [pixels]
     for part in parts:
         if part.size:
-            raw = _read_scanlines(raw, part)
+            raw = _read_scanlines(raw, part, depth)
     assert raw == b""
-    if samples > 1:
+    if colour == PALETTE:
+        assert 0 < len(palette) // 3 <= 2**depth
+        return _read_palette(pixels[..., 0], palette, chunks, ids)
+    if colour in (GRAY_ALPHA, RGBA):
+        assert (pixels[..., -1] == 2**depth - 1).all()
+    if colour in (RGB, RGBA):
         assert (pixels[..., :3] == pixels[..., :1]).all()
-        assert (pixels[..., 3:] == 255).all()
     return pixels[..., 0]
+
+
+def _read_palette(
+    indices: Pixels, palette: bytes, chunks: Sequence[tuple[bytes, bytes]], ids: bool
+) -> Pixels:
+    entries = [palette[i : i + 3] for i in range(0, len(palette), 3)]
+    assert indices.max() < len(entries)
+    if ids:
+        return indices
+    assert all(len(set(entries[i])) == 1 for i in indices.ravel().tolist())
+    kinds = [kind for kind, _ in chunks]
+    if b"tRNS" in kinds:
+        assert kinds.count(b"tRNS") == 1
+        assert kinds.index(b"tRNS") < kinds.index(b"IDAT")
+        alpha = dict(chunks)[b"tRNS"]
+        assert all(i >= len(alpha) or alpha[i] == 255 for i in indices.ravel().tolist())
+    return np.array([entry[0] for entry in entries], np.uint8)[indices]
 
 
 def _read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -142,11 +189,11 @@ def _inflate(data: bytes) -> bytes:
     return raw
 
 
-def _read_scanlines(raw: bytes, pixels: Pixels) -> bytes:
+def _read_scanlines(raw: bytes, pixels: Pixels, depth: int) -> bytes:
     """Fill (H, W, C) pixels, and return the bytes that are left."""
     height, width, samples = pixels.shape
-    step = samples * pixels.itemsize
-    stride = 1 + width * step
+    step = max(samples * depth // 8, 1)
+    stride = 1 + (width * samples * depth + 7) // 8
     assert len(raw) >= stride * height
     above = bytes(stride - 1 + step)
     for y in range(height):
@@ -155,5 +202,9 @@ def _read_scanlines(raw: bytes, pixels: Pixels) -> bytes:
         for i, x in enumerate(line[1:], step):
             row.append((x + PREDICT[line[0]](row[i - step], above[i], above[i - step])) % 256)
         above = bytes(row)
-        pixels[y] = np.frombuffer(row[step:], f">u{pixels.itemsize}").reshape(width, samples)
+        if depth < 8:
+            bits = np.unpackbits(np.frombuffer(row[step:], np.uint8)).reshape(-1, depth)
+            pixels[y, :, 0] = (bits @ 2 ** np.arange(depth)[::-1])[:width]
+        else:
+            pixels[y] = np.frombuffer(row[step:], f">u{pixels.itemsize}").reshape(width, samples)
     return raw[stride * height :]

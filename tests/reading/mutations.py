@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .drawing import SIGNATURE, chunk, png
+from .drawing import SIGNATURE, chunk, indexed, png
 
 Damage = Callable[[random.Random, bytes], bytes]
 
@@ -73,6 +73,11 @@ def _sound_pngs(_: Path) -> list[Mutant]:
         png(rgb, filters=range(5)),
         png(np.concatenate([rgb, np.full((7, 8, 1), 255, np.uint8)], axis=2), cut=100),
         png(rgb, interlace=True, before=[chunk(b"PLTE", bytes(6))]),
+        png(np.repeat(noise((6, 5, 1), np.uint16), 3, axis=2)),
+        png(np.dstack([noise((6, 5)), np.full((6, 5), 255, np.uint8)]), filters=range(5)),
+        indexed(noise((7, 9)) % 200, [(v, v, v) for v in range(200)], alpha=b"\xff" * 9),
+        indexed(noise((7, 9)) % 16, [(v, v, v) for v in range(16)], 4),
+        indexed(noise((7, 9)) % 2, [(9, 9, 9), (7, 7, 7)], 1, interlace=True),
         png(smooth, level=0, after=[chunk(b"tIME", bytes(7))]),
     ]
     return [Mutant("a_green.png", data) for data in files]
@@ -93,6 +98,8 @@ def _sound_masks(canary: Path) -> list[Mutant]:
         Mutant("a.npz", _npz(_npy(cells), method=zipfile.ZIP_LZMA)),
         Mutant("a_cellmask.png", png(ids, filters=range(5))),
         Mutant("a_cellmask.png", png(cells.astype(np.uint8), cut=50)),
+        Mutant("a_cellmask.png", indexed(cells.astype(np.uint8), [(v % 4, 0, 99) for v in range(30)])),
+        Mutant("a_cellmask.png", indexed(cells.astype(np.uint8) % 4, [(9, 9, 9)] * 4, 2)),
     ]
     return files
 
@@ -104,6 +111,9 @@ def _sound_tables(_: Path) -> list[Mutant]:
         plain,
         plain.replace("\n", "\r\n"),
         plain.replace(",", "\t"),
+        plain.replace(",", ";"),
+        plain.replace(",", ", "),
+        ",ID,Label\n0,a,3.0\n1,b,16.0\n2,c,\n",
         "\ufeff" + plain,
         'ID,Note,Label\n"a","two\nlines",3\nb,"a ""quote""",5|7\nc,,0\n',
         "Label,ID\n0,a\n1,A1\n2,b\n2,b\n",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from hypothesis import strategies as st
 from hpastore.errors import InputError
 from hpastore.model import FAILURE_CODES, LABEL_NAMES, NAME_PATTERN
 from hpastore.reading import LabelTable, files, read_labels
+from hpastore.reading import table as reader
 
 HEADER = "ID,Label\n"
+
+
+def zipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,6 +65,26 @@ def test_rows_that_repeat_a_label_are_taken_and_counted(tmp_path: Path) -> None:
         ("train.TSV", b"Label\tID\tNote\n5|3\ta\tb,c\n"),
         ("train.txt", b"ID,Label\na,5|3\n"),
         ("train.csv", b"ID,Label\na,05|003\n"),
+        ("train.csv", b"ID;Label\na;3|5\n"),
+        ("train.csv", b'"ID";"Note, long";"Label"\r\na;x,y;3|5\r\n'),
+        ("train.csv", b"sep=,\nID,Label\na,3|5\n"),
+        ("train.csv", b"\xef\xbb\xbfsep=;\r\nID;Label\r\na;3|5\r\n"),
+        ("train.csv", b'"SEP=\t"\nID\tLabel\na\t3|5\n'),
+        ("train.csv", b"ID, Label\na, 3|5\n"),
+        ("train.csv", b'ID, "Label"\n"a", "3|5"\n'),
+        ("train.csv", b" ID , Label \n a , 3|5 \n"),
+        ("train.csv", b"ID,Label\na,3 | 5\n"),
+        ("train.csv", b"ID,Label\na, 3|5\n,\n ,  \n"),
+        ("train.csv", b"ID\tLabel\twith, commas;\na\t3|5\tb\n"),
+        ("train.csv", b'ID,"a\tb",Label\na,c,3|5\n'),
+        ("train.csv", b",ID,Label\n0,a,3|5\n"),
+        ("train.csv", b"Unnamed: 0,ID,Label\n0,a,3|5\n"),
+        ("train.csv", b"ID,Label,\na,3|5,\n"),
+        ("train.csv", b"ID,Label\na,3.0|5.00\n"),
+        ("train.csv.gz", zipped(b"ID,Label\na,3|5\n")),
+        ("train.csv", zipped(b"ID,Label\n") + zipped(b"a,3|5\n")),
+        ("train.csv", "ID\tLabel\na\t3|5\n".encode("utf-16")),
+        ("train.csv", b"\xfe\xff" + "ID,Label\r\na,3|5\r\n".encode("utf-16-be")),
     ],
 )
 def test_a_sound_table_is_read_however_it_is_spelled(tmp_path: Path, name: str, content: bytes) -> None:
@@ -67,7 +93,7 @@ def test_a_sound_table_is_read_however_it_is_spelled(tmp_path: Path, name: str, 
 
 LABELS = [
     *("", " ", "|", "3|", "|3", "3||5", "3;5", "3 5", "3/5", "3|19", "19", "99", "100", "-1", "+3"),
-    *("3.0", "1e1", "0x3", "1_0", " 3", "3 ", "'3'", "3\x1b[31m", "9" * 5000),
+    *("3.5", "3.", "19.0", "1e1", "0x3", "1_0", "3 .0", "\u00a03", "'3'", "3\x1b[31m", "9" * 5000),
     *("\u0663", "\uff13", "\u00b2", "nan", "None", "Cytosol"),
 ]
 
@@ -85,7 +111,7 @@ def test_a_label_that_is_not_0_to_18_fails_its_image_alone(tmp_path: Path, label
 
 
 NAMES = [
-    *("", " ", ".", "..", "../../x", "/etc/passwd", "a/b", "a\\b", "-rf", ".hidden", "_a", " a", "a ", "a b"),
+    *("", " ", ".", "..", "../../x", "/etc/passwd", "a/b", "a\\b", "-rf", ".hidden", "_a", "\ta", "a b"),
     *("a:b", "a*", "=cmd|' /C calc'!A0", '"a\nb"', '"a,b"', "x" * 129, "x" * 5000, "\x1b" * 128),
     *("é", "a\u0301", "猫", "🦠", "a\x1b[2J", "a\x7f", "a\u202eb"),
 ]
@@ -161,18 +187,40 @@ def test_every_failure_has_a_known_code_and_the_order_of_the_file(tmp_path: Path
         (b"name," * 1000 + b"Label\na,3\n", "no column 'ID', but name, name, "),
         (b"ID,Labels\na,3\n", "line 1: has no column 'Label', but ID, Labels; .* --label-column"),
         (b"id,label\na,3\n", "no column 'ID'"),
-        (b" ID,Label\na,3\n", "no column 'ID'"),
-        (b"ID;Label\na;3\n", "no column 'ID', but ID;Label"),
-        (b"ID|Label\na|3\n", "no column 'ID'"),
+        (b"ID;Labels\na;3\n", "line 1: has no column 'Label', but ID, Labels; name"),
+        (
+            b"ID|Label\na|3\n",
+            r"no column 'ID', but ID\|Label; separate columns by commas, semicolons or tabs",
+        ),
+        (b"sep=|\nID|Label\na|3\n", r"line 1: has the separator '\|'; use a comma, a semicolon or tabs"),
+        (b"sep=;\nID,Label\na,3\n", "line 2: has no column 'ID', but ID,Label; separate columns by"),
+        (b"sep=;\nID;Label\na;3\nb\n", "line 4: has 1 fields, the header 2"),
+        (b"ID;Label\na;3;5\n", "line 2: has 3 fields, .* quote a text that holds a semicolon"),
+        (zipped(b"ID,Label\na,3\n")[:-9], "is damaged or cut, and cannot be unpacked"),
+        (zipped(b"ID,Label\na,3\n") + b"x", "is damaged or cut, and cannot be unpacked"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\0" + b"\xff" * 9, "is damaged or cut, and cannot be unpacked"),
+        (zipped(b"ID,Label\na,\xe9\n"), "line 2: is not UTF-8"),
+        (b"PK\3\4\x14\0\6\0\xff\xfe", "is an Excel workbook, or another zip archive; save the table as CSV"),
+        (zipped(b"PK\3\4"), "is an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel workbook; save"),
+        (b"BZh91AY", "is compressed with bzip2; unpack it"),
+        (b"\xfd7zXZ\0", "is compressed with xz; unpack it"),
+        (b"\x28\xb5\x2f\xfd\0", "is compressed with zstd; unpack it"),
+        (b"PAR1\0", "is a Parquet file"),
         (b"ID,Label,ID\na,3,a\n", "line 1: has more than one column 'ID'"),
         (b"ID,Label,Label\na,3,3\n", "more than one column 'Label'"),
         (b"\x1b[31m,Label\na,3\n", r"but \\x1b\[31m, Label"),
         (b"ID,Label\na,3\nb\n", "line 3: has 1 fields, the header 2"),
         (b"ID,Label\na,3,4\n", "line 2: has 3 fields, the header 2"),
         (b"ID,Label\na,3,\n", "line 2: has 3 fields"),
-        (b"ID,Label\n   \n", "line 2: has 1 fields"),
+        (b"ID,Label\n   \n,\n", "no rows"),
+        (b"ID,Label\na,3\n\x0b\n", "line 3: has 1 fields"),
+        (
+            b"ID,Label,Note\na,3,big, round\n",
+            "line 2: has 4 fields, the header 3; correct the row; quote a text",
+        ),
         (b"ID,Label\na,3\n\xe9,3\n", "line 3: is not UTF-8"),
-        ("ID,Label\na,3\n".encode("utf-16"), "line 1: is not UTF-8"),
+        ("ID,Label\na,3\n".encode("utf-16")[:-1], "line 2: is not UTF-16, as its first bytes say"),
         ("ID,Label\na,3\n".encode("utf-16-le"), "line 1: holds a NUL byte"),
         (b"ID,Label\na\0b,3\n", "line 2: holds a NUL byte"),
         (b'ID,Label\n"a,3\n', "line 2: .*; correct the quotes"),
@@ -191,6 +239,15 @@ def test_a_table_that_cannot_be_read_says_where_and_what_to_do(
     assert caught.value.path == tmp_path / "train.csv"
     assert str(caught.value).isprintable()
     assert len(caught.value.reason) < 300
+
+
+def test_a_table_that_unpacks_to_more_than_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MAX_TABLE_BYTES", 2**16)
+    rows = HEADER + "".join(f"a{n},3\n" for n in range(9000))
+    with pytest.raises(InputError, match="unpacks to more than 65,536 bytes; give a smaller table"):
+        table(tmp_path, zipped(rows.encode()))
 
 
 def test_a_missing_table_and_a_folder_are_input_errors(tmp_path: Path) -> None:

@@ -332,6 +332,26 @@ def test_booleans_become_zeros_and_ones_whatever_bytes_they_are_stored_as() -> N
     np.testing.assert_array_equal(got, np.array([[0, 1, 1, 1]], np.uint8), strict=True)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("cells.npy", "nuclei.npy"), "it holds cells, nuclei, but must hold one array, or one arr_0; save"),
+        (("arr_0.npy", "arr_0.npy"), "it holds arr_0, arr_0, but must"),
+        (("a\x1b[2J.npy", "b.txt"), r"it holds a\\x1b\[2J, b.txt, but must"),
+        (tuple(f"{n}.npy" for n in range(7)), "it holds 0, 1, 2, 3, 4 and 2 more, but must"),
+        (("x" * 99 + ".npy", "b.npy"), f"it holds {'x' * 31}…, b, but must"),
+        (("mask.txt",), "it holds mask.txt, but must"),
+        ((), "it is no archive|it holds nothing, but must"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_message_names_the_arrays_that_an_archive_holds(names: tuple[str, ...], said: str) -> None:
+    with pytest.raises(RejectedError, match=said) as caught:
+        decode_mask(npz(*(npy(IDS) for _ in names), names=names), NPZ)
+    assert caught.value.code == "not_mask"
+    assert str(caught.value).isprintable()
+
+
 def test_arr_0_is_taken_from_among_several_arrays() -> None:
     np.testing.assert_array_equal(decode_mask(npz(npy(IDS), npy(IDS + 1)), NPZ), IDS)
 

@@ -20,6 +20,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from hpastore.errors import RejectedError
 from hpastore.model import FAILURE_CODES
 from hpastore.reading import MAX_SIDE, decode_gray, to_uint8
+from hpastore.reading.png import decode_ids
 from tests.conftest import Figure
 
 from .drawing import (
@@ -32,6 +33,7 @@ from .drawing import (
     Pixels,
     chunk,
     ihdr,
+    indexed,
     png,
     scanlines,
     strict_read,
@@ -43,6 +45,8 @@ IM8 = RNG.integers(0, 256, (12, 9), np.uint8)
 IM16 = RNG.integers(0, 2**16, (12, 9), np.uint16)
 GREY_RGB = np.repeat(IM8[..., None], 3, axis=2)
 GREY_RGBA = np.dstack([GREY_RGB, np.full_like(IM8, 255)])
+GREYS = [(v, v, v) for v in range(256)]
+INDICES = np.append(RNG.integers(1, 255, 106, np.uint8), np.array([0, 255], np.uint8)).reshape(12, 9)
 END = chunk(b"IEND")
 
 
@@ -166,6 +170,10 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
     for side in (20_000, 100_000, 2**31 - 1, 2**32 - 1):
         yield "too_large", f"{side} x {side}", sized(side, side)
 
+    for colour in (RGB, GRAY_ALPHA, RGBA):
+        head = ihdr(8192, 4097, 16, colour)
+        yield "too_large", f"colour type {colour} of 16 bits", raw_png(head, idat(bytes(100)))
+
     control = chunk(b"acTL", struct.pack(">II", 2, 0))
     frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 9, 12, 0, 0, 1, 1, 0, 0))
     yield "animated", "animation", png(IM8, before=[control, frame])
@@ -178,15 +186,56 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
     for depth in (0, 3, 32):
         yield "bit_depth", f"impossible {depth} bits", any_pixels(GRAY, depth)
 
-    palette = chunk(b"PLTE", bytes(range(48)))
+    for depth in (0, 3, 16):
+        yield "bit_depth", f"palette of {depth} bits", any_pixels(PALETTE, depth, chunk(b"PLTE", bytes(3)))
+    for depth in (1, 2, 4):
+        yield "bit_depth", f"RGB of {depth} bits", any_pixels(RGB, depth)
+
     for depth in (1, 2, 4, 8):
-        yield "not_gray", f"palette of {depth} bits", any_pixels(PALETTE, depth, palette)
-    yield "not_gray", "grey palette", any_pixels(PALETTE, 8, chunk(b"PLTE", bytes(3)))
+        colours = chunk(b"PLTE", bytes(range(6)))
+        yield "not_gray", f"palette of {depth} bits", any_pixels(PALETTE, depth, colours)
+    for channel in range(3):
+        tint = list(GREYS)
+        tint[255] = (255 - (channel == 0), 255 - (channel == 1), 255 - (channel == 2))
+        yield (
+            "not_gray",
+            f"palette, the level of one entry differs in channel {channel}",
+            indexed(INDICES, tint),
+        )
+    for place in (0, 255):
+        alpha = bytes(255 - (n == place) for n in range(256))
+        yield "not_gray", f"palette, entry {place} not opaque", indexed(INDICES, GREYS, alpha=alpha)
+    yield "png", "no palette", any_pixels(PALETTE, 8)
+    yield "png", "empty palette", any_pixels(PALETTE, 8, chunk(b"PLTE"))
+    yield "png", "palette of 4 bytes", any_pixels(PALETTE, 8, chunk(b"PLTE", bytes(4)))
+    yield "png", "palette of 257 entries", any_pixels(PALETTE, 8, chunk(b"PLTE", bytes(3 * 257)))
+    yield "png", "palette of 3 entries, and 1 bit", any_pixels(PALETTE, 1, chunk(b"PLTE", bytes(9)))
+    yield "png", "palette twice", any_pixels(PALETTE, 8, 2 * chunk(b"PLTE", bytes(3)))
+    yield "png", "palette behind the pixels", png(IM8, after=[chunk(b"PLTE", bytes(3))])
+    for depth in (1, 2, 4, 8):
+        one = np.full((1, 3), 2**depth - 1, np.uint8)
+        short = indexed(one, GREYS[: 2**depth - 1], depth)
+        yield "png", f"an index of {depth} bits beyond the palette", short
+    yield "png", "palette and grey", png(IM8, before=[chunk(b"PLTE", bytes(3))])
+    opaque = np.dstack([IM8, np.full_like(IM8, 255)])
+    yield "png", "palette, grey and alpha", png(opaque, before=[chunk(b"PLTE", bytes(3))])
+    yield (
+        "png",
+        "palette and an unknown critical chunk",
+        any_pixels(PALETTE, 8, chunk(b"PLTE", bytes(3)) + chunk(b"ABCD")),
+    )
+    yield (
+        "png",
+        "transparency of a palette twice",
+        any_pixels(PALETTE, 8, chunk(b"PLTE", bytes(3)) + 2 * chunk(b"tRNS", b"\xff")),
+    )
     yield "not_gray", "grey and alpha", any_pixels(GRAY_ALPHA, 8)
-    yield "not_gray", "grey and alpha, opaque", png(np.dstack([IM8, np.full_like(IM8, 255)]))
     yield "not_gray", "16-bit grey and alpha", any_pixels(GRAY_ALPHA, 16)
-    yield "not_gray", "16-bit RGB", any_pixels(RGB, 16)
+    yield "not_gray", "16-bit grey and alpha of 8 bits", png(np.dstack([IM16, np.full_like(IM16, 255)]))
     yield "not_gray", "16-bit RGBA", any_pixels(RGBA, 16)
+    tinted_16 = np.repeat(IM16[..., None], 3, axis=2)
+    tinted_16[3, 4, 1] ^= 1
+    yield "not_gray", "16-bit RGB, one pixel differs in the lowest bit", png(tinted_16)
     for channel in range(3):
         blue = np.zeros_like(GREY_RGB)
         blue[5, 5, channel] = 1
@@ -217,6 +266,36 @@ def accepted() -> Iterator[tuple[str, Pixels, bytes]]:
     yield "not compressed", IM8, png(IM8, level=0)
     yield "equal RGB", IM8, png(GREY_RGB)
     yield "equal RGBA, opaque", IM8, png(GREY_RGBA)
+    yield "equal RGB of 16 bits", IM16, png(np.repeat(IM16[..., None], 3, axis=2))
+    for image, name in ((IM8, "8"), (IM16, "16")):
+        opaque = np.full_like(image, np.iinfo(image.dtype).max)
+        yield f"grey and alpha of {name} bits, opaque", image, png(np.dstack([image, opaque]))
+        yield f"equal RGBA of {name} bits, opaque", image, png(np.dstack([image, image, image, opaque]))
+    yield "grey palette", INDICES, indexed(INDICES, GREYS)
+    yield "grey palette, interlaced", INDICES, indexed(INDICES, GREYS, interlace=True)
+    yield "grey palette, inverted", 255 - INDICES, indexed(INDICES, GREYS[::-1])
+    yield "grey palette, opaque", INDICES, indexed(INDICES, GREYS, alpha=b"\xff" * 256)
+    for depth in (1, 2, 4):
+        few, some = INDICES % 2**depth, [(v, v, v) for v in range(200, 200 - 2**depth, -1)]
+        yield f"grey palette of {depth} bits", 200 - few, indexed(few, some, depth)
+        yield (
+            f"grey palette of {depth} bits, interlaced",
+            200 - few,
+            indexed(few, some, depth, interlace=True),
+        )
+    spared = [(v, v, v) if v < 9 else (v, 0, 0) for v in range(256)]
+    yield "palette whose colours are not used", INDICES % 9, indexed(INDICES % 9, spared)
+    glass = bytes(255 * (v < 9) for v in range(256))
+    yield (
+        "palette whose transparent levels are not used",
+        INDICES % 9,
+        indexed(INDICES % 9, GREYS, alpha=glass),
+    )
+    yield (
+        "palette of one entry",
+        np.full((2, 2), 7, np.uint8),
+        indexed(np.zeros((2, 2), np.uint8), GREYS[7:8]),
+    )
     yield "RGB with a palette to suggest", IM8, png(GREY_RGB, before=[chunk(b"PLTE", bytes(6))])
     for name, body in {
         "transparent level": (b"tRNS", struct.pack(">H", int(IM8[0, 0]))),
@@ -375,10 +454,47 @@ def test_what_opencv_returns_must_be_what_the_header_announced(
         decode_gray(png(IM8), NAME)
 
 
-def test_rgb_is_never_grey_where_the_caller_says_so() -> None:
-    with pytest.raises(RejectedError) as caught:
-        decode_gray(png(GREY_RGB), NAME, rgb=False)
+@pytest.mark.parametrize("image", [GREY_RGB, GREY_RGBA])
+def test_rgb_is_never_a_label_image(image: Pixels) -> None:
+    with pytest.raises(RejectedError, match="is an RGB image, which does not tell the ids") as caught:
+        decode_ids(png(image), NAME)
     assert caught.value.code == "not_gray"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_label_image_with_a_palette_holds_its_indices_whatever_colours_they_have(depth: int) -> None:
+    indices = INDICES & np.uint8(2**depth - 1)
+    white_first = GREYS[::-1][: 2**depth]
+    alike = [(200, 9, 9)] * 2**depth
+    for palette in (white_first, alike):
+        data = indexed(indices, palette, depth, alpha=b"\0")
+        np.testing.assert_array_equal(decode_ids(data, NAME), indices, strict=True)
+        np.testing.assert_array_equal(strict_read(data, ids=True), indices, strict=True)
+
+
+@pytest.mark.parametrize("image", [IM8, IM16])
+def test_a_label_image_may_have_alpha_if_it_is_opaque(image: Pixels) -> None:
+    data = png(np.dstack([image, np.full_like(image, np.iinfo(image.dtype).max)]))
+    np.testing.assert_array_equal(decode_ids(data, NAME), image, strict=True)
+    with pytest.raises(RejectedError, match="has transparent pixels; save it without transparency"):
+        decode_ids(png(np.dstack([image, np.full_like(image, 7)])), NAME)
+
+
+def test_the_message_says_that_a_palette_has_colours_and_names_one() -> None:
+    greys_and = [*GREYS[:255], (1, 2, 3)]
+    with pytest.raises(
+        RejectedError, match="has a palette with colours, such as 1, 2, 3; save one channel as"
+    ):
+        decode_gray(indexed(INDICES, greys_and), NAME)
+
+
+def test_the_message_tells_transparency_from_colours() -> None:
+    with pytest.raises(
+        RejectedError, match="has transparent pixels; save it without transparency, as a grey"
+    ):
+        decode_gray(png(np.dstack([IM8, IM8])), NAME)
+    with pytest.raises(RejectedError, match="is a colour image; save one channel"):
+        decode_gray(png(np.dstack([IM8, IM8, IM8 + 1])), NAME)
 
 
 def test_lack_of_memory_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import faulthandler
 import io
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -103,7 +104,7 @@ def _mask_by_numpy(file: Mutant) -> Array | None:
 
 def _load(file: Mutant) -> Array | None:
     if file.name.endswith(".png"):
-        return strict_read(file.data, rgb=False)
+        return strict_read(file.data, ids=True)
     loaded = np.load(io.BytesIO(file.data), allow_pickle=False)
     if file.name.endswith(".npy"):
         array = np.asarray(loaded)
@@ -137,11 +138,17 @@ def _try_table(file: Mutant, folder: Path) -> tuple[str, str]:
 
 def _labels_by_pandas(data: bytes) -> dict[str, tuple[int, ...] | None]:
     """Labels of each name in the table; None where its rows differ or make no sense."""
-    separator = "\t" if b"\t" in data.lstrip(b"\xef\xbb\xbf\r\n").splitlines()[0] else ","
-    table = pd.read_csv(io.BytesIO(data), sep=separator, dtype=str, na_filter=False, index_col=False)
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").lstrip("\r\n")
+    head = re.split("[\r\n]", text, maxsplit=1)[0]
+    headers = {separator: head.split(separator) for separator in "\t,;"}
+    separator = next(s for s, names in headers.items() if {"ID", "Label"} <= {n.strip(' "') for n in names})
+    spaced = any(name.startswith(" ") for name in headers[separator])
+    options: Any = {"dtype": str, "na_filter": False, "index_col": False, "skipinitialspace": spaced}
+    table = pd.read_csv(io.StringIO(text, newline=""), sep=separator, **options)
+    table.columns = table.columns.str.strip(" ")
     labels: dict[str, tuple[int, ...] | None] = {}
-    for name, text in zip(table["ID"], table["Label"], strict=True):
-        parts = text.split("|")
+    for name, text in zip(table["ID"].str.strip(" "), table["Label"], strict=True):
+        parts = [re.sub(r"(?<=\d)\.0+$", "", part.strip(" ")) for part in text.split("|")]
         sound = all(part.isascii() and part.isdigit() and int(part) < 19 for part in parts)
         ids = tuple(sorted({int(part) for part in parts})) if sound else None
         labels[name] = ids if labels.setdefault(name, ids) == ids else None
