@@ -78,6 +78,7 @@ def _shared(
     Example: hpastore sample demo/data && hpastore ingest demo/data && hpastore thresholds
     """
     settings.db, settings.json, settings.quiet = db, json, quiet
+    settings.warnings.clear()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

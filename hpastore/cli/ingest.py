@@ -433,6 +433,8 @@ def _refuse_unusable(layout: Any, jobs: int | None, executor: str, options: dict
 
 
 def _show_plan(plan: Any) -> None:
+    if plan.stopped:
+        show.message(f"ingest would refuse: {plan.stopped}")
     if show.settings.json:
         show.document(_as_document(plan))
         return
@@ -456,8 +458,6 @@ def _show_plan(plan: Any) -> None:
         show.message(
             "what was rejected before is tried again when its files change, or after 'hpastore retry'"
         )
-    if plan.stopped:
-        show.message(f"ingest would refuse: {plan.stopped}")
 
 
 def _why(change: Any) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hpastore
@@ -16,10 +17,11 @@ from hpastore.store import version
 from tests.cli.conftest import Run
 from tests.world import dataset, has_comments, name_of, write_image, write_table
 
-SUMMARY = [
-    *("new", "changed", "relabelled", "remeasured", "gone", "unchanged", "rejected", "cells"),
-    *("images_decoded", "seconds"),
+COUNTS = [
+    *("new", "changed", "relabelled", "remeasured", "gone", "returned", "resplit", "unchanged", "rejected"),
+    *("rejected_before", "cells", "images_decoded"),
 ]
+SUMMARY = [*COUNTS, "seconds", "files", "moves", "warnings"]
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_ingest_prints_its_summary_and_again_decodes_nothing(run: Run, root: Pat
     assert first.code == 0
     assert list(first.json) == SUMMARY
     assert (first.json["new"], first.json["images_decoded"], first.json["cells"]) == (5, 5, 12)
-    assert all(type(value) is int for name, value in first.json.items() if name != "seconds")
+    assert all(type(first.json[name]) is int for name in COUNTS)
     again = run("--json", "ingest", root)
     assert again.code == 0
     assert (again.json["unchanged"], again.json["images_decoded"], again.json["cells"]) == (5, 0, 0)
@@ -74,8 +76,8 @@ def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path,
 
 
 PLAN = [
-    *("new", "changed", "changed_files", "unmeasured", "relabelled", "gone", "pruned", "returned", "stale"),
-    *("unchanged", "rejected", "orphans"),
+    *("new", "changed", "changed_files", "unmeasured", "relabelled", "gone", "pruned", "returned"),
+    *("resplit", "stale", "unchanged", "rejected", "orphans", "stopped", "warnings"),
 ]
 
 
@@ -98,6 +100,7 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
         "gone": [name_of(3), name_of(4)],
         "pruned": [name_of(3), name_of(4)],
         "returned": [],
+        "resplit": [],
         "stale": [name_of(0), name_of(2)],
         "unchanged": 0,
         "rejected": [
@@ -115,13 +118,16 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
             ),
             {"kind": "label_without_image", "name": "nobody", "files": 0},
         ],
+        "stopped": None,
+        "warnings": [],
     }
     options = ("--background-percentile", 0.5, "--prune")
     dry = run("--json", "ingest", root, *options, "--dry-run")
     assert (dry.code, dry.json) == (0, planned.json)
     done = run("--json", "ingest", root, *options, "-j", 1)
     assert done.code == 3
-    assert {name: done.json[name] for name in SUMMARY[:7]} == {
+    counted = ("new", "changed", "relabelled", "remeasured", "gone", "unchanged", "rejected")
+    assert {name: done.json[name] for name in counted} == {
         "new": 0,
         "changed": 1,
         "relabelled": 1,
@@ -144,7 +150,7 @@ def test_plan_says_why(run: Run, root: Path) -> None:
         [name_of(1), "relabelled", "the table says 3|5"],
         [name_of(3), "gone", "it has left the inputs"],
         [name_of(4), "orphan", "an image without a row in the table (files: 5)"],
-        ["nobody", "orphan", "a row of the table without any file"],
+        ["nobody", "orphan", "a row of the table without a channel or a cell mask"],
     ):
         assert line in [[text.strip() for text in words] for words in said]
     assert (planned.code, planned.err) == (4, "")
@@ -159,10 +165,12 @@ def test_plan_says_why(run: Run, root: Path) -> None:
 
 def test_known_rejects_are_counted_and_not_tried_until_a_retry(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
-    for _ in range(2):
+    for code, before in ((3, 0), (0, 1), (0, 1)):
         done = run("--json", "ingest", root, "-j", 1)
-        assert (done.code, done.json["rejected"]) == (3, 1)
+        assert (done.code, done.json["rejected"], done.json["rejected_before"]) == (code, 1, before)
         assert run("plan", root).code == 0
+    assert "1 images are rejected as before; 'hpastore failures' says why" in done.err
+    assert run("ingest", root, "--strict").code == 3
     assert run("retry").out == "the next ingest tries 1 images again\n"
     assert run("plan", root).code == 4
     assert run("--json", "retry", name_of(1)).json == [name_of(1)]
@@ -178,11 +186,13 @@ def test_ingest_prints_the_accounts_of_all_files(run: Run, root: Path) -> None:
     write_table(root, {name_of(i): "0" for i in range(4)} | {"nobody": "0"})
     said = (
         "25 files = 15 stored + 0 unchanged + 5 rejected (5 not_png) + 5 orphans (5 image_without_label); "
-        "1 rows of the table have none\n'hpastore plan' names the orphans: files that belong to no image\n"
+        "1 rows of the table have no image\n"
+        "'hpastore plan' names the orphans: files that belong to no image\n"
         "1 images were rejected; 'hpastore failures' says why\n"
     )
     assert run("--json", "ingest", root, "-j", 1).err == said
-    assert run("ingest", root, "-j", 1).err == said.replace("15 stored + 0 un", "0 stored + 15 un")
+    again = said.replace("15 stored + 0 un", "0 stored + 15 un")
+    assert run("ingest", root, "-j", 1).err == again.replace("were rejected;", "are rejected as before;")
     assert run("--quiet", "ingest", root, "-j", 1).err == ""
 
 
@@ -459,8 +469,8 @@ def test_folders_without_any_image_are_told(run: Run, root: Path) -> None:
     done = run("ingest", root, "--images", root / "away", "--masks", root / "away")
     assert done.code == 0
     assert "0 files = 0 stored" in done.err
-    assert "5 rows of the table have none" in done.err
-    assert "no file there is called as an image's are: ID_red.png" in done.err
+    assert "5 rows of the table have no image" in done.err
+    assert "no file matches the names of an image's files: ID_red.png" in done.err
 
 
 def test_the_version_is_the_packages(run: Run) -> None:
@@ -505,4 +515,135 @@ def test_remeasure_brings_all_numbers_to_another_percentile(run: Run, root: Path
     assert (wrong.code, wrong.err) == (
         2,
         "hpastore: background percentile takes a share from 0 to 1, not 98; for 98 % say 0.98\n",
+    )
+
+
+# Inputs that left, moved or are odd
+
+
+def empty(root: Path) -> None:
+    for folder in ("train", "hpa_cell_mask"):
+        for path in (root / folder).iterdir():
+            path.unlink()
+
+
+def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    empty(root)
+    why = f"5 of the 5 images from here would be gone ({root}/train is empty; {root}/hpa_cell_mask is empty"
+    for options in ((), ("--prune",), ("--prune", "--allow-gone", 4)):
+        stopped = run("ingest", root, *options)
+        assert (stopped.code, stopped.out) == (1, "")
+        assert stopped.err.startswith(f"hpastore: {root}: {why}")
+        assert "say --allow-gone 5" in stopped.err
+    assert run("ingest", root, "--dry-run").code == 1
+    planned = run("--json", "plan", root)
+    assert (planned.code, len(planned.json["gone"])) == (4, 5)
+    assert planned.json["stopped"].startswith(why)
+    assert f"ingest would refuse: {why}" in planned.err
+    assert run("--json", "status").json["images"] == 5
+    done = run("--json", "ingest", root, "--allow-gone", "all")
+    assert (done.code, done.json["gone"]) == (0, 5)
+    wrong = run("ingest", root, "--allow-gone", "some")
+    assert wrong.code == 2
+    assert "invalid --allow-gone 'some' (give a number of images, or all)" in wrong.err
+
+
+def test_a_move_is_said_in_words_and_in_json(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    moved = root.rename(root.with_name("moved"))
+    assert f"{root} has moved to {moved}, with its 5 images" in run("plan", moved).err
+    done = run("--json", "ingest", moved)
+    assert done.json["moves"] == [{"root": str(root), "images": 5}]
+    assert run("--json", "runs").json[0]["moved"] == 5
+
+
+def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    other = dataset(root.with_name("other"), 1, labels=["4"])
+    for path in other.rglob("image-00*"):
+        path.rename(path.with_name(path.name.replace("image-00", "z")))
+    write_table(other, {"z": "4"})
+    run("ingest", other, "-j", 1)
+    root.rename(root.with_name("away"))
+    warning = f"warning: 5 images are of {root}, which does not exist any more"
+    for command in (("status",), ("plan", other), ("doctor",)):
+        warned = run(*command)
+        assert warning in warned.err, command
+        assert f"'hpastore forget {root}' ends them" in warned.err
+    assert run("--json", "status").json["missing_roots"] == {str(root): 5}
+    assert run("--json", "forget", root).json == {"root": str(root), "gone": 5}
+    for command in (("status",), ("plan", other), ("doctor",)):
+        assert "does not exist" not in run(*command).err
+    unknown = run("forget", "/nowhere")
+    assert unknown.code == 1
+    assert "the store has no images of the root /nowhere; its roots are " in unknown.err
+
+
+def test_a_split_that_is_another_is_said_and_in_the_json(run: Run, root: Path) -> None:
+    run("ingest", root, "--split", "train", "-j", 1)
+    other = run("--json", "ingest", root, "--split", "val")
+    warning = "5 images keep their split, which is not val (5 train); --resplit changes it"
+    assert (other.code, other.json["resplit"], other.json["warnings"]) == (0, 0, [warning])
+    assert f"hpastore: warning: {warning}\n" in other.err
+    assert run("--json", "ingest", root, "--split", "val", "--resplit").json["resplit"] == 5
+
+
+def test_files_of_other_kinds_are_said(run: Run, root: Path) -> None:
+    for i in range(3):
+        (root / "train" / f"{name_of(i)}_mask.png").write_bytes(b"x")
+    done = run("--json", "ingest", root, "-j", 1)
+    assert f"3 files of other kinds, such as {name_of(0)}_mask.png were ignored" in done.err
+    assert done.json["files"]["foreign"] == 3
+
+
+def test_the_account_of_files_is_in_the_json(run: Run, root: Path) -> None:
+    (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
+    assert run("--json", "ingest", root, "-j", 1).json["files"] == {
+        "seen": 25,
+        "stored": 20,
+        "unchanged": 0,
+        "rejected": {"not_png": 5},
+        "orphans": {},
+        "left": 0,
+        "rows": 0,
+        "foreign": 0,
+    }
+
+
+def test_runs_are_listed_the_last_first(run: Run, root: Path) -> None:
+    run("ingest", root, "--split", "train", "-j", 1)
+    write_table(root, {name_of(i): "0" for i in range(4)})
+    run("ingest", root)
+    newest, oldest = run("--json", "runs").json
+    assert (newest["gone"], newest["relabelled"], oldest["new"], oldest["split"]) == (1, 3, 5, "train")
+    assert oldest["version"] == hpastore.__version__
+    assert [row["id"] for row in run("--json", "runs", "-n", 1).json] == [newest["id"]]
+    assert "relabelled" in run("runs").out
+
+
+def test_masks_are_read_again_as_a_later_run_says_and_stay_so(run: Run, root: Path) -> None:
+    mask = root / "hpa_cell_mask" / f"{name_of(0)}.npz"
+    with np.load(mask) as file:
+        labels = file["arr_0"]
+    np.savez(mask, (labels > 0).astype(np.uint8))
+    first = run("--json", "ingest", root, "-j", 1)
+    (warning,) = first.json["warnings"]
+    assert f"{name_of(0)}: its cell mask has one id, 1, in 3 pieces" in warning
+    planned = run("--json", "plan", root, "--binary-mask", "components")
+    assert planned.json["changed"] == [name_of(0)]
+    assert (
+        "its mask is to be read with --binary-mask components"
+        in run("plan", root, "--binary-mask", "components").out
+    )
+    assert run("--json", "ingest", root, "--binary-mask", "components", "-j", 1).json["changed"] == 1
+    cells = f"SELECT count(*) AS n FROM cell_stats WHERE image_name = '{name_of(0)}'"
+    assert run("--json", "sql", cells).json == [{"n": 3}]
+    assert run("plan", root).code == 0
+    assert run("plan", root, "--binary-mask", "components").code == 0
+    write_image(root, name_of(0), seed=7, mask=(labels > 0).astype(np.uint8))
+    assert run("--json", "ingest", root, "-j", 1).json["changed"] == 1
+    assert run("--json", "sql", cells).json == [{"n": 3}]
+    assert run("ingest", root, "--binary-mask", "split").err == (
+        "hpastore: invalid --binary-mask 'split' (choose from keep, components)\n"
     )
