@@ -221,8 +221,8 @@ class Known(NamedTuple):
     """Names and versions of the measures that users added and that its cells have."""
     masks: MaskOptions = DEFAULT_MASKS
     """How its masks were read."""
-    cells: int = 0
-    """Number of its cells."""
+    in_pieces: bool = False
+    """Whether its cell mask has one id in several pieces; looked up where a run asks for it."""
 
 
 class Wanted(NamedTuple):

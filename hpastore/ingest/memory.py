@@ -160,6 +160,8 @@ def remember(store: Store, background_percentile: float | None, policy: Policy) 
         known = read.known_images(connection)
         if users:
             known = own.with_measures(connection, known)
+        if policy.binary_mask:
+            known |= {name: known[name]._replace(in_pieces=True) for name in read.in_pieces(connection)}
         return Memory(known, read.rejected(connection), recipe, wanted(users), policy)
 
     return store.read(remember)

@@ -68,7 +68,7 @@ class Policy:
         Other numbers can come of a mask that was read as one cell, or was split, and of nuclei.
         """
         wanted, masks = self.masks(stored.masks), stored.masks
-        if wanted.binary_mask != masks.binary_mask and (stored.cells == 1 or masks.binary_mask != "keep"):
+        if wanted.binary_mask != masks.binary_mask and (stored.in_pieces or masks.binary_mask != "keep"):
             return f"its mask is to be read with --binary-mask {wanted.binary_mask}"
         nuclei = any(file.role == NUCLEUS_MASK for file in stored.files)
         if nuclei and wanted.match_nuclei != masks.match_nuclei:

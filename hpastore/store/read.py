@@ -88,7 +88,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
     }
     known = {}
     for row in connection.execute(_KNOWN):
-        image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei, cells = row
+        image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
         masks = _masks(binary, nuclei) if binary or nuclei else DEFAULT_MASKS
         known[name] = Known(
             root,
@@ -98,15 +98,20 @@ def known_images(connection: Connection) -> dict[str, Known]:
             recipes[recipe_id],
             gone_at is not None,
             masks=masks,
-            cells=cells,
         )
     return known
 
 
 _KNOWN: Final = select(
     *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at),
-    *(Image.binary_mask, Image.match_nuclei, Image.cell_count),
+    *(Image.binary_mask, Image.match_nuclei),
 )
+
+
+def in_pieces(connection: Connection) -> set[str]:
+    """Read the names of images whose cell mask has one id in several pieces."""
+    statement = select(Image.name).join(Cell).where(Image.cell_count == 1, Cell.pieces > 1)
+    return set(connection.execute(statement).scalars())
 
 
 def _masks(binary_mask: str | None, match_nuclei: str | None) -> MaskOptions:

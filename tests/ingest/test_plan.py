@@ -533,23 +533,23 @@ def test_a_namesake_in_another_root_keeps_its_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("masks", "cells", "policy", "why"),
+    ("masks", "in_pieces", "policy", "why"),
     [
-        (MaskOptions(), 1, Policy(binary_mask="components"), "--binary-mask components"),
-        (MaskOptions(), 2, Policy(binary_mask="components"), ""),
-        (MaskOptions("components"), 5, Policy(binary_mask="components"), ""),
-        (MaskOptions("components"), 5, Policy(), ""),
-        (MaskOptions("components"), 5, Policy(binary_mask="keep"), "--binary-mask keep"),
-        (MaskOptions(), 2, Policy(match_nuclei="overlap"), "matched by overlap"),
-        (MaskOptions("keep", "overlap"), 2, Policy(), ""),
-        (MaskOptions("keep", "overlap"), 2, Policy(match_nuclei="id"), "matched by id"),
+        (MaskOptions(), True, Policy(binary_mask="components"), "--binary-mask components"),
+        (MaskOptions(), False, Policy(binary_mask="components"), ""),
+        (MaskOptions("components"), False, Policy(binary_mask="components"), ""),
+        (MaskOptions("components"), False, Policy(), ""),
+        (MaskOptions("components"), False, Policy(binary_mask="keep"), "--binary-mask keep"),
+        (MaskOptions(), False, Policy(match_nuclei="overlap"), "matched by overlap"),
+        (MaskOptions("keep", "overlap"), False, Policy(), ""),
+        (MaskOptions("keep", "overlap"), False, Policy(match_nuclei="id"), "matched by id"),
     ],
 )
 def test_an_image_is_read_again_if_its_masks_are_to_be_read_otherwise(
-    masks: MaskOptions, cells: int, policy: Policy, why: str
+    masks: MaskOptions, in_pieces: bool, policy: Policy, why: str
 ) -> None:
     image = source(stamps=files(*ROLES))
-    stored = known(stamps=image.files)._replace(masks=masks, cells=cells)
+    stored = known(stamps=image.files)._replace(masks=masks, in_pieces=in_pieces)
     todo = planned(image, a=stored, policy=policy)
     assert [change.why for change in todo.changed if why in change.why] == [c.why for c in todo.changed]
     assert (len(todo.changed), todo.unchanged) == ((1, 0) if why else (0, 1))
