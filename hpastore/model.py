@@ -463,6 +463,14 @@ def printable(text: str, most: int | None = 128) -> str:
     return shown if most is None or len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def expanded(path: Path | str) -> Path:
+    """Replace a leading ``~`` as a shell does; that of an unknown user stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def require_share(value: float, name: str) -> None:
     """Refuse a percentile that is not a share 0..1.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hpastore.errors import InputError, UsageError
-from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, printable, require_label
+from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, expanded, printable, require_label
 from hpastore.reading.files import read_text
 from hpastore.store import overrides
 from hpastore.store.engine import Store
@@ -206,7 +206,7 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
     InputError
         If the file cannot be read, with the line that is wrong and what it may be.
     """
-    path = Path(path)
+    path = expanded(path)
     text = read_text(path, _MOST_BYTES)
     first = text.partition("\n")[0].lower()
     try:

@@ -18,6 +18,7 @@ from hpastore.export.manifest import NAME, Written, document, is_export
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
+from hpastore.model import expanded
 from hpastore.reading import decode_gray, read_file, to_uint8
 from hpastore.store import exports, read
 from hpastore.store.engine import Store
@@ -80,7 +81,7 @@ def export_images(
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
-    out, choice = Path(out), choice or Choice()
+    out, choice = expanded(out), choice or Choice()
     if channel_order not in CHANNEL_ORDERS:
         raise UsageError(f"no channel order {channel_order!r}; there are {' and '.join(CHANNEL_ORDERS)}")
     file_name("", "composite", image_format)
