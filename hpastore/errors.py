@@ -15,6 +15,7 @@
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
     │       └── DisconnectedError   the connection was lost, or the database asks to try again
+    ├── InstallationError        a library is missing, or is another than hpastore needs
     ├── WorkerError              a worker process died
     ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
     ├── NotFoundError            a name that the store does not hold
@@ -121,6 +122,10 @@ class DisconnectedError(UnavailableError):
 
     def __str__(self) -> str:
         return f"{self.url}: no connection ({self.reason}); run the same command again"
+
+
+class InstallationError(HpastoreError):
+    """A library that hpastore needs cannot be loaded, or is of the wrong version."""
 
 
 class WorkerError(HpastoreError):

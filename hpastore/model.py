@@ -88,6 +88,7 @@ FAILURE_CODES: Final = {
     "worker_crash": "worker processes died on the image again and again",
     "timeout": "the image took longer than a worker may take",
     "measure": "a measure that a user added fails on a cell",
+    "error": "hpastore failed on the image in a way that nobody expected",
 }
 """Why an image can be rejected."""
 

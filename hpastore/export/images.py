@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
 from hpastore.model import expanded
+from hpastore.opencv import cv2
 from hpastore.reading import decode_gray, read_file, to_uint8
 from hpastore.store import exports, read
 from hpastore.store.engine import Store

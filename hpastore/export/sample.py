@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.synthetic import Field, draw_field
 from hpastore.model import expanded
+from hpastore.opencv import cv2
 
 _SIZES: Final = range(64, 4097)
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)

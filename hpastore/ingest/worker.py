@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-
 from hpastore.errors import MeasureError, RejectedError
 from hpastore.failpoints import reach
 from hpastore.ingest.installed import load_measures
 from hpastore.ingest.plan import conflict
 from hpastore.kernels.measure import measure
 from hpastore.model import CHANNELS, ROLES, Failure, FileRecord, Measured, Source, Touched
+from hpastore.opencv import cv2
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
 

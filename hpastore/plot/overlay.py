@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 
 from hpastore.errors import UsageError
 from hpastore.model import require_label
+from hpastore.opencv import cv2
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
 from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced, stored_channels
 from hpastore.store import pictures

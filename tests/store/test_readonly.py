@@ -250,7 +250,8 @@ def test_the_copy_of_one_who_may_only_read_may_be_written(sqlite_template: Path,
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for number, url in enumerate(("~/a.db", "sqlite:///~/b.db", Path("~/c.db"))):
+    urls: tuple[str | Path, ...] = ("~/a.db", "sqlite:///~/b.db", Path("~/c.db"))
+    for number, url in enumerate(urls):
         with hpastore.open_store(url, create=True) as store:
             assert store.url == str(tmp_path / f"{'abc'[number]}.db")
             assert hpastore.backup(store, f"~/copy-{number}.db") == tmp_path / f"copy-{number}.db"
