@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,18 @@ _KEEPALIVE: Final = {
     "tcp_user_timeout": "30000",
 }
 """So that a network that swallows everything is noticed within a minute."""
+
+_SECRETS: Final = ("password", "sslpassword")
+"""Parameters in the query of a URL that are shown to nobody."""
+
+_FORMS: Final = "--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME"
+
+_MISTAKEN: Final = re.compile(
+    r"^postgres\w*(\+\w+)?:|^[^/\s]*:[^/]*@|(^|\s)(host|hostaddr|dbname|user|password|service)\s*=", re.I
+)
+"""What is meant as a database and would be taken for a path: a URL that lacks a part, libpq's keywords."""
+
+_BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _HINTS: Final = {
     "not a database": "is not a SQLite database; name another file with --db",
@@ -198,6 +211,11 @@ class Store:
                 number = connection.exec_driver_sql("SELECT CAST(pg_current_xact_id() AS text)").scalar_one()
             yield connection, number
 
+    def _without_password(self, message: str) -> str:
+        """Hide the password in what a driver says, should it quote how it was called."""
+        password = self.engine.url.password
+        return message.replace(password, "***") if password else message
+
     def require_writable(self) -> None:
         """Refuse to write a file that this user may only read.
 
@@ -241,7 +259,7 @@ class Store:
             raise StoreError(self.url, f"{_HINTS['malformed']} ({error})") from error
 
     def _named(self, error: BaseException | None) -> StoreError:
-        said = next(iter(str(error).strip().splitlines()), "the connection failed")
+        said = self._without_password(next(iter(str(error).strip().splitlines()), "the connection failed"))
         if self.is_sqlite and (hint := _access_hint(Path(self.url), said)):
             return UnavailableError(self.url, f"{hint} ({said})")
         for key, hint in _OUT_OF_REACH.items():
@@ -281,8 +299,7 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(Path(str(parsed.database)), create=create)
     try:
-        alive = {key: value for key, value in _KEEPALIVE.items() if key not in parsed.query}
-        return Store(create_engine(parsed, pool_pre_ping=True, connect_args=alive))
+        return _postgresql(parsed)
     except ModuleNotFoundError as error:
         raise UsageError("PostgreSQL needs its driver: pip install 'hpastore[postgres]'") from error
 
@@ -290,17 +307,45 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
 def _parse(url: str | Path) -> URL:
     text = str(url)
     if "://" not in text and text != ":memory:":
+        if _MISTAKEN.search(text) and not expanded(text).exists():
+            raise UsageError(_FORMS)  # without the text, which may hold a password
         return URL.create("sqlite", database=str(expanded(text)))
+    if text.startswith("postgres"):
+        _refuse_unencoded(text)
     try:
         parsed = make_url(text)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise UsageError("--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME") from error
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise UsageError(_FORMS) from None  # the cause may quote a part of a password
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return parsed.set(database=str(expanded(parsed.database)))
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise UsageError("--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME")
+    raise UsageError(_FORMS)
+
+
+def _refuse_unencoded(text: str) -> None:
+    """Refuse a URL that would be read otherwise than it is meant, with a part of a password as the host."""
+    place, _, query = text.partition("://")[2].partition("?")
+    pieces = [piece for piece in query.split("&") if piece]
+    if place.count("@") > 1 or _BARE_PERCENT.search(place) or any("=" not in piece for piece in pieces):
+        raise UsageError(
+            "the URL of --db cannot be read; percent-encode @ (%40), % (%25), / (%2F), ? (%3F) and & (%26) "
+            "in the user, the password and the database's name"
+        )
+
+
+def _postgresql(url: URL) -> Store:
+    """Connect, with passwords kept where no message shows them."""
+    given = {name: str(value) for name, value in url.query.items()}
+    secrets = {name: given.pop(name) for name in _SECRETS if name in given}
+    password = secrets.pop("password", None)
+    if password is not None:  # as libpq has it, that of the query counts
+        url = url.set(password=password)
+    alive = {key: value for key, value in _KEEPALIVE.items() if key not in given}
+    url = url.difference_update_query(_SECRETS)
+    arguments: dict[str, str] = {**alive, **secrets}
+    return Store(create_engine(url, pool_pre_ping=True, connect_args=arguments))
 
 
 def _sqlite(path: Path, *, create: bool) -> Store:
