@@ -80,7 +80,10 @@ def lost_to(error: Exception) -> Lost:
         raise InstallationError(f"a library cannot be loaded: {error}; install hpastore again") from error
     if isinstance(error, MemoryError):
         return Lost("memory", "needs more memory than a worker may have; use fewer with -j", error)
-    return Lost("error", f"hpastore failed with {_one_line(error)}; please report this", error)
+    reason = (
+        f"hpastore failed with {_one_line(error)}; please report this, then 'hpastore retry' tries it again"
+    )
+    return Lost("error", reason, error)
 
 
 def _one_line(error: Exception) -> str:

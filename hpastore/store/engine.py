@@ -63,7 +63,7 @@ _KEEPALIVE: Final = {
 }
 """So that a network that swallows everything is noticed within a minute."""
 
-_SECRETS: Final = ("password", "sslpassword")
+_SECRETS: Final[tuple[str, ...]] = ("password", "sslpassword")
 """Parameters in the query of a URL that are shown to nobody."""
 
 _FORMS: Final = "--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME"
@@ -338,14 +338,13 @@ def _refuse_unencoded(text: str) -> None:
 def _postgresql(url: URL) -> Store:
     """Connect, with passwords kept where no message shows them."""
     given = {name: str(value) for name, value in url.query.items()}
-    secrets = {name: given.pop(name) for name in _SECRETS if name in given}
+    secrets: dict[str, str] = {name: given.pop(name) for name in _SECRETS if name in given}
     password = secrets.pop("password", None)
     if password is not None:  # as libpq has it, that of the query counts
         url = url.set(password=password)
-    alive = {key: value for key, value in _KEEPALIVE.items() if key not in given}
+    alive: dict[str, str] = {key: value for key, value in _KEEPALIVE.items() if key not in given}
     url = url.difference_update_query(_SECRETS)
-    arguments: dict[str, str] = {**alive, **secrets}
-    return Store(create_engine(url, pool_pre_ping=True, connect_args=arguments))
+    return Store(create_engine(url, pool_pre_ping=True, connect_args={**alive, **secrets}))
 
 
 def _sqlite(path: Path, *, create: bool) -> Store:
