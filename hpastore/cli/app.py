@@ -107,7 +107,7 @@ def _run(arguments: list[str]) -> int:
     """Run a command, and return its exit code; errors are said."""
     try:
         try:
-            return int(app(arguments, standalone_mode=False) or DONE)
+            return int(_command()(arguments, standalone_mode=False) or DONE)
         finally:
             print(end="", flush=True)  # here, where an error is caught, and not when Python ends
     except HpastoreError as error:
@@ -138,6 +138,15 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         _document("internal", f"{type(error).__name__}: {error}", None)
         raise  # a broken program shows where
+
+
+def _command() -> Any:
+    """The whole program as one command; with --json a group without a command prints no help."""
+    command: Any = typer.main.get_command(app)
+    if settings.json:
+        for group in command.commands.values():
+            group.no_args_is_help = False
+    return command
 
 
 def _document(category: str, text: str, path: object) -> None:

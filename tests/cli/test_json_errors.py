@@ -50,6 +50,13 @@ def test_an_error_is_one_document_and_the_same_line(run: Run, tmp_path: Path, ca
             assert done.err == f"hpastore: {done.json['message']}\n"
 
 
+@pytest.mark.parametrize("group", ["clean", "export", "plot", "db"])
+def test_a_group_without_a_command_is_a_document_and_no_help(run: Run, group: str) -> None:
+    document = {"error": "usage", "message": "Missing command.", "path": None}
+    assert run("--json", group).json == document
+    assert "Usage" in run(group).out
+
+
 def test_an_option_of_another_command_asks_for_no_document(run: Run) -> None:
     assert run("sql", "--", "--json").out == ""
     run("--json", "stats")
