@@ -4,12 +4,11 @@ Every command is a function here::
 
     import hpastore
 
-    if __name__ == "__main__":  # workers are spawned
-        with hpastore.open_store("cells.db", create=True) as store:
-            hpastore.ingest(store, "/data/hpa")
-            print(hpastore.thresholds(store))
-            hpastore.create_clean_set(store, "mine")
-            hpastore.export_coco(store, "mine.json", hpastore.Choice(clean="mine"))
+    with hpastore.open_store("cells.db", create=True) as store:
+        hpastore.ingest(store, "/data/hpa")
+        print(hpastore.thresholds(store))
+        hpastore.create_clean_set(store, "mine")
+        hpastore.export_coco(store, "mine.json", hpastore.Choice(clean="mine"))
 
 Names are imported when they are first used: a worker process needs no database, and ``--help`` no
 image library.

@@ -15,26 +15,33 @@
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
     │       └── DisconnectedError   the connection was lost, or the database asks to try again
+    ├── InstallationError        a library is missing, or is another than hpastore needs
     ├── WorkerError              a worker process died
     ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
     ├── NotFoundError            a name that the store does not hold
     └── QueryError               the user's SQL was refused or failed
 
 The root is never raised itself.  Errors carry the data and make the sentence last: what
-happened, to which file, and what to do.
+happened, to which file, and what to do.  Each class has a word for programs, its `category`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 
 class HpastoreError(Exception):
     """Root of the tree; catch it to catch all of hpastore's errors."""
 
+    category: ClassVar[str] = "error"
+    """A word for programs, which stays as it is; of a class without its own, that of its parent."""
+
 
 class UsageError(HpastoreError):
     """An argument has a value that makes no sense."""
+
+    category: ClassVar[str] = "usage"
 
 
 class FileError(HpastoreError):
@@ -48,6 +55,8 @@ class FileError(HpastoreError):
         What is wrong with it, and what to do.
     """
 
+    category: ClassVar[str] = "file"
+
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)
         self.path = Path(path)
@@ -59,6 +68,8 @@ class FileError(HpastoreError):
 
 class InputError(FileError):
     """An input as a whole cannot be used: nothing was ingested."""
+
+    category: ClassVar[str] = "input"
 
 
 class RejectedError(FileError):
@@ -73,6 +84,8 @@ class RejectedError(FileError):
     reason : str
         What is wrong with it, and what would be accepted.
     """
+
+    category: ClassVar[str] = "rejected"
 
     def __init__(self, code: str, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)
@@ -91,6 +104,8 @@ class StoreError(HpastoreError):
         What is wrong with it, and what to do.
     """
 
+    category: ClassVar[str] = "store"
+
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url, reason)
         self.url = url
@@ -103,17 +118,25 @@ class StoreError(HpastoreError):
 class SchemaMissingError(StoreError):
     """The database holds no hpastore tables."""
 
+    category: ClassVar[str] = "schema_missing"
+
 
 class SchemaOldError(StoreError):
     """The database was made by an older hpastore."""
+
+    category: ClassVar[str] = "schema_old"
 
 
 class SchemaNewError(StoreError):
     """The database was made by a newer hpastore."""
 
+    category: ClassVar[str] = "schema_new"
+
 
 class UnavailableError(StoreError):
     """The database cannot be reached, or has no room left."""
+
+    category: ClassVar[str] = "unavailable"
 
 
 class DisconnectedError(UnavailableError):
@@ -123,8 +146,16 @@ class DisconnectedError(UnavailableError):
         return f"{self.url}: no connection ({self.reason}); run the same command again"
 
 
+class InstallationError(HpastoreError):
+    """A library that hpastore needs cannot be loaded, or is of the wrong version."""
+
+    category: ClassVar[str] = "installation"
+
+
 class WorkerError(HpastoreError):
     """A worker process died."""
+
+    category: ClassVar[str] = "worker"
 
 
 class MeasureError(HpastoreError):
@@ -138,6 +169,8 @@ class MeasureError(HpastoreError):
         What is wrong with it, and on which cell.
     """
 
+    category: ClassVar[str] = "measure"
+
     def __init__(self, measure: str, reason: str) -> None:
         super().__init__(measure, reason)
         self.measure = measure
@@ -150,14 +183,22 @@ class MeasureError(HpastoreError):
 class NotFoundError(HpastoreError):
     """A name that the store does not hold."""
 
+    category: ClassVar[str] = "not_found"
+
 
 class QueryError(HpastoreError):
     """The user's SQL was refused, or the database refused it."""
+
+    category: ClassVar[str] = "query"
 
 
 class ExportError(FileError):
     """An export cannot be written, or does not agree with its manifest."""
 
+    category: ClassVar[str] = "export"
+
 
 class NoRoomError(ExportError):
     """The disk of an export is full."""
+
+    category: ClassVar[str] = "no_room"

@@ -89,6 +89,7 @@ FAILURE_CODES: Final = {
     "worker_crash": "worker processes died on the image again and again",
     "timeout": "the image took longer than a worker may take",
     "measure": "a measure that a user added fails on a cell",
+    "error": "hpastore failed on the image in a way that nobody expected",
 }
 """Why an image can be rejected."""
 
@@ -562,6 +563,14 @@ def printable(text: str, most: int | None = 128) -> str:
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
     return shown if most is None or len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def expanded(path: Path | str) -> Path:
+    """Replace a leading ``~`` as a shell does; that of an unknown user stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def require_share(value: float, name: str) -> None:

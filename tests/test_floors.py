@@ -12,7 +12,7 @@ import hpastore
 
 PACKAGE = Path(hpastore.__file__).parent
 
-UNDER_ALL = {"collector", "errors", "failpoints", "model"}
+UNDER_ALL = {"collector", "errors", "failpoints", "model", "opencv"}
 FLOORS = {
     **dict.fromkeys(UNDER_ALL, 0),
     "kernels": 1,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hpastore.errors import InputError, UsageError
-from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, printable, require_label
+from hpastore.model import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, expanded, printable, require_label
 from hpastore.reading.files import read_bytes
 from hpastore.reading.labels import label_id
 from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
@@ -206,7 +206,7 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
     InputError
         If the file cannot be read, with the line that is wrong and what it may be.
     """
-    path = Path(path)
+    path = expanded(path)
     text = decode_text(read_bytes(path, MAX_TABLE_BYTES), path)
     table = open_table(text, path, _NEEDED)
     if "cell" in map(str.lower, table.header):

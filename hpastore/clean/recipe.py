@@ -13,7 +13,7 @@ from typing import Any, Final
 from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
 from hpastore.errors import InputError, UsageError
 from hpastore.kernels.measures import SHAPE_MEASURES
-from hpastore.model import LABEL_NAMES, printable
+from hpastore.model import LABEL_NAMES, expanded, printable
 from hpastore.reading.files import read_text
 
 _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
@@ -51,7 +51,7 @@ def load_recipe(name: str | Path) -> CleanRecipe:
     InputError
         If there is no such file, or it is no TOML.
     """
-    path = Path(name)
+    path = expanded(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
         return parse_recipe(read_text(path, _MOST_BYTES), str(path))
     if str(name) not in shipped():

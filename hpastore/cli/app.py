@@ -8,23 +8,28 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, sql
+from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, show, sql
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
+DONE: Final = 0
 ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
 
 _LONGEST: Final = 10_000
 """Characters of a message."""
+
+PARSER_ERROR: Final[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""What a wrong command line raises; typer has click's own, or a copy of it under a private name."""
 
 app = typer.Typer(
     name="hpastore",
@@ -67,8 +72,8 @@ def _shared(
         str | None,
         typer.Option(help="SQLite file or database URL; else $HPASTORE_DB, else hpastore.db.", metavar="URL"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, also of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
     version: Annotated[  # noqa: ARG001 handled by its callback
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
@@ -94,28 +99,64 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    shared, others = _split_shared(sys.argv[1:] if arguments is None else list(arguments))
+    settings.json, settings.quiet = "--json" in shared, "--quiet" in shared  # for errors of the parser too
+    if settings.quiet:
+        warnings.simplefilter("ignore")
+    sys.exit(_run(shared + others))
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command, and return its exit code; errors are said."""
     try:
         try:
-            app(_shared_first(given))
+            return int(_command()(arguments, standalone_mode=False) or DONE)
         finally:
             print(end="", flush=True)  # here, where an error is caught, and not when Python ends
     except HpastoreError as error:
         if settings.stopped is not None:
-            sys.exit(STOPPED + settings.stopped)
+            return STOPPED + settings.stopped
         _say(str(error))
-        sys.exit(_code(error))
+        _document(error.category, str(error), getattr(error, "path", getattr(error, "url", None)))
+        return _code(error)
+    except PARSER_ERROR as error:
+        from typer.rich_utils import rich_format_error  # loads rich, which takes as long as all else
+
+        rich_format_error(error)
+        _document(UsageError.category, error.format_message() or "Missing command.", None)
+        return int(error.exit_code)
     except UnicodeEncodeError as error:
-        _say(f"not UTF-8, and so no text that a store could hold: {error.object!r}")
-        sys.exit(USAGE)
+        text = f"not UTF-8, and so no text that a store could hold: {error.object!r}"
+        _say(text)
+        _document(UsageError.category, text, None)
+        return USAGE
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
         if error.errno == errno.EPIPE:  # nobody reads on, as after "| head"
-            sys.exit(ERROR)
+            return ERROR
         print("hpastore: no room left on the disk; free some and run the same command again", file=sys.stderr)
-        sys.exit(NO_ROOM_OR_DATABASE)
+        return NO_ROOM_OR_DATABASE
+    except Exception as error:
+        _document("internal", f"{type(error).__name__}: {error}", None)
+        raise  # a broken program shows where
+
+
+def _command() -> Any:
+    """The whole program as one command; with --json a group without a command prints no help."""
+    command: Any = typer.main.get_command(app)
+    if settings.json:
+        for group in command.commands.values():
+            group.no_args_is_help = False
+    return command
+
+
+def _document(category: str, text: str, path: object) -> None:
+    """Print an error as the one JSON document, where that was asked for."""
+    if settings.json:
+        show.document({"error": category, "message": text, "path": None if path is None else str(path)})
+        sys.stdout.flush()
 
 
 class _Messages(logging.Handler):
@@ -147,9 +188,10 @@ def _code(error: HpastoreError) -> int:
     return NO_ROOM_OR_DATABASE if isinstance(error, UnavailableError | NoRoomError) else ERROR
 
 
-def _shared_first(arguments: list[str]) -> list[str]:
-    """Let the shared options stand anywhere: ``hpastore status --json`` is what people type."""
-    shared, others = [], []
+def _split_shared(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split off the shared options, which may stand anywhere, as in ``hpastore status --json``."""
+    shared: list[str] = []
+    others: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
@@ -160,4 +202,4 @@ def _shared_first(arguments: list[str]) -> list[str]:
             shared += [argument, *[value for value in [next(rest, None)] if value is not None]]
         else:
             others.append(argument)
-    return shared + others
+    return shared, others

@@ -131,7 +131,7 @@ class Stop:
         if self.number is not None:
             leave(self.number, "stopped at once")
         self.number = number
-        print("hpastore: stopping; what is in flight is finished and kept", file=sys.stderr)
+        message("hpastore: stopping; what is in flight is finished and kept")
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
 

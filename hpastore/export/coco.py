@@ -14,7 +14,7 @@ from hpastore.export.choice import Choice
 from hpastore.export.document import export_file
 from hpastore.export.files import file_name
 from hpastore.export.manifest import Written
-from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation
+from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation, expanded
 from hpastore.store.engine import Store
 
 _CATEGORIES: Final = [
@@ -73,7 +73,7 @@ def export_coco(
         with path.open("w", _BUFFER, encoding="utf-8", newline="\n") as file:
             return _write(file, images, clean_set, channels, image_format)
 
-    return export_file(store, Path(out), "coco", choice, options, write, force=force)
+    return export_file(store, expanded(out), "coco", choice, options, write, force=force)
 
 
 def _write(

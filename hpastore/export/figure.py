@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.errors import ExportError, UsageError
 from hpastore.export.output import whole_file
+from hpastore.model import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False) -> Path
     """
     from matplotlib import style
 
-    out = Path(out)
+    out = expanded(out)
     check_figure(out, force=force)
     settings = {"svg.hashsalt": "hpastore"}
     with whole_file(out, force=force) as temporary, style.context(["default", settings]):

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,8 @@ from hpastore.export.manifest import NAME, Written, document, is_export
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
+from hpastore.model import expanded
+from hpastore.opencv import cv2
 from hpastore.reading import decode_gray, read_file, to_uint8
 from hpastore.store import exports, read
 from hpastore.store.engine import Store
@@ -80,7 +81,7 @@ def export_images(
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
-    out, choice = Path(out), choice or Choice()
+    out, choice = expanded(out), choice or Choice()
     if channel_order not in CHANNEL_ORDERS:
         raise UsageError(f"no channel order {channel_order!r}; there are {' and '.join(CHANNEL_ORDERS)}")
     file_name("", "composite", image_format)

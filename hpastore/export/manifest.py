@@ -12,7 +12,7 @@ from typing import Any
 import hpastore
 from hpastore.errors import ExportError
 from hpastore.export.choice import Chosen
-from hpastore.model import Recipe
+from hpastore.model import Recipe, expanded
 
 NAME = "manifest.json"
 
@@ -111,7 +111,7 @@ def verify(path: Path) -> int:
     ExportError
         If the manifest is missing or unreadable, or a file is missing, differs, or is not listed.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.exists():
         raise ExportError(path, "no such export")
     where = manifest_path(path)

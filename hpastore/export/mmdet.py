@@ -16,7 +16,7 @@ from hpastore.export.choice import Choice
 from hpastore.export.document import export_file
 from hpastore.export.files import file_name
 from hpastore.export.manifest import Written
-from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation
+from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation, expanded
 from hpastore.store.engine import Store
 
 ENDINGS: Final = (".pkl", ".pickle")
@@ -68,7 +68,7 @@ def export_mmdet(
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
-    out, choice = Path(out), choice or Choice()
+    out, choice = expanded(out), choice or Choice()
     if out.suffix not in ENDINGS:
         raise UsageError(f"{out}: MMDetection reads only .pkl and .pickle; name the file so")
     options = {"channels": channels, "image_format": image_format}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hpastore.clean.override import COLUMNS
 from hpastore.export.output import whole_file
+from hpastore.model import expanded
 from hpastore.store.engine import Store
 from hpastore.store.overrides import overrides
 
@@ -31,7 +32,7 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
     ExportError
         If the file exists or cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     with store.reading() as connection:
         rows = overrides(connection)
     with (

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,8 @@ from hpastore.errors import UsageError
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.synthetic import Field, draw_field
+from hpastore.model import expanded
+from hpastore.opencv import cv2
 
 _SIZES: Final = range(64, 4097)
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -68,7 +69,7 @@ def make_sample(
     ExportError
         If the folder exists or cannot be written.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if n < 1 or size not in _SIZES or bits not in (8, 16) or seed < 0:
         raise UsageError(
             "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"

@@ -13,6 +13,7 @@ from hpastore.errors import UsageError
 from hpastore.export.choice import Choice, look_up, refuse_empty
 from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_file
+from hpastore.model import expanded
 from hpastore.store import clean, read
 from hpastore.store.engine import Store
 
@@ -60,7 +61,7 @@ def export_csv(
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
-    out, choice = Path(out), choice or Choice()
+    out, choice = expanded(out), choice or Choice()
     if layout not in LAYOUTS:
         raise UsageError(f"no layout {layout!r}; there are {' and '.join(LAYOUTS)}")
     if choice.multilabel == "multihot":

@@ -27,6 +27,7 @@ from hpastore.model import (
     Found,
     Orphan,
     Source,
+    expanded,
     printable,
 )
 from hpastore.reading.labels import LabelTable, read_labels
@@ -291,7 +292,7 @@ def _nuclei(given: Path | None, root: Path, opened: ExitStack) -> _Folder:
 
 def _table_path(layout: Layout, root: Path) -> Path | None:
     """Where the table of labels is; None for images without labels."""
-    return None if layout.labels == NO_LABELS else Path(layout.labels or root / "train.csv")
+    return None if layout.labels == NO_LABELS else expanded(layout.labels or root / "train.csv")
 
 
 def _labels(layout: Layout, path: Path) -> LabelTable:
@@ -414,7 +415,7 @@ def _unused(
 
 def _absolute(path: Path | str) -> Path:
     """A path in one spelling, without ``..``; links are not followed, so that a moved link stays one."""
-    return Path(os.path.normpath(Path(path).absolute()))
+    return Path(os.path.normpath(expanded(path).absolute()))
 
 
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:

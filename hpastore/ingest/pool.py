@@ -9,15 +9,19 @@ guessed, and nothing but the input at fault is lost.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from multiprocessing.connection import wait
 from typing import Any, Final, Generic, TypeVar
 
 from hpastore.errors import UsageError, WorkerError
-from hpastore.ingest.process import START_S, Job, Limits, Lost, Worker
+from hpastore.ingest.process import START_S, Job, Limits, Lost, Worker, lost_to
+
+logger = logging.getLogger(__name__)
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -66,20 +70,49 @@ def each(
     Yields
     ------
     input, result
-        In the order of the inputs.
+        In the order of the inputs.  An input on which the function fails is `Lost`; the traceback is logged
+        at the level of debugging.
 
     Raises
     ------
+    HpastoreError
+        What the function raises on purpose.
     WorkerError
         If no worker process can be started.
     """
-    if workers < 1:
-        for item in inputs:
-            if stop and stop():
-                return
-            yield item, function(item)
-        return
-    pool = _Pool(function, iter(inputs), workers, limits or Limits(), stop or _never)
+    stop = stop or _never
+    if workers > 0:
+        results = _in_pool(function, inputs, workers, limits or Limits(), stop)
+    else:
+        results = _here(function, inputs, stop)
+    with closing(results):
+        for item, result in results:
+            if isinstance(result, Lost) and result.error:
+                logger.debug("%r: %s", item, result.reason, exc_info=result.error)
+            yield item, result
+
+
+def _here(
+    function: Callable[[_In], _Out], inputs: Iterable[_In], stop: Callable[[], bool]
+) -> Generator[tuple[_In, _Out | Lost], None, None]:
+    for item in inputs:
+        if stop():
+            return
+        try:
+            result: _Out | Lost = function(item)
+        except Exception as error:
+            result = lost_to(error)
+        yield item, result
+
+
+def _in_pool(
+    function: Callable[[_In], _Out],
+    inputs: Iterable[_In],
+    workers: int,
+    limits: Limits,
+    stop: Callable[[], bool],
+) -> Generator[tuple[_In, _Out | Lost], None, None]:
+    pool = _Pool(function, iter(inputs), workers, limits, stop)
     try:
         yield from pool.run()
     finally:
@@ -88,6 +121,8 @@ def each(
 
 def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int) -> Iterator[_Out]:
     """Apply a function that no input harms, and give the results in the order of the inputs.
+
+    What the function raises is raised.
 
     Parameters
     ----------
@@ -104,6 +139,8 @@ def in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: in
     unlimited = Limits(None, float("inf"))
     for _, result in each(function, inputs, workers if workers > 1 else 0, limits=unlimited):
         if isinstance(result, Lost):
+            if result.error:
+                raise result.error
             raise WorkerError(f"{result.reason}; try fewer with -j")
         yield result
 
@@ -221,10 +258,7 @@ class _Pool(Generic[_In, _Out]):
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
-                raise WorkerError(
-                    f"worker processes do not start: {worker.cause()}; a script must call hpastore "
-                    'under if __name__ == "__main__":'
-                )
+                raise WorkerError(f"worker processes do not start: {worker.cause()}; try fewer with -j")
         elif worker.jobs:
             job = worker.jobs.popleft()
             job.deaths += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -18,11 +19,10 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import cv2
-
-from hpastore.errors import WorkerError
+from hpastore.errors import HpastoreError, InstallationError, WorkerError
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -58,8 +58,38 @@ class Lost(NamedTuple):
     """An input that no worker could finish."""
 
     code: str
-    """``worker_crash`` or ``timeout``."""
+    """``worker_crash``, ``timeout``, ``memory`` or ``error``."""
     reason: str
+    error: Exception | None = None
+    """What the function raised, if that is why."""
+
+
+def lost_to(error: Exception) -> Lost:
+    """Say that a function failed on an input as nobody expected; an error that is not the input's is raised.
+
+    Raises
+    ------
+    HpastoreError
+        The error itself if it is one of ours: it was raised on purpose, and not because of one input.
+    InstallationError
+        If a library cannot be loaded, which no input can.
+    """
+    if isinstance(error, HpastoreError):
+        raise error
+    if isinstance(error, ImportError):
+        raise InstallationError(f"a library cannot be loaded: {error}; install hpastore again") from error
+    if isinstance(error, MemoryError):
+        return Lost("memory", "needs more memory than a worker may have; use fewer with -j", error)
+    reason = (
+        f"hpastore failed with {_one_line(error)}; please report this, then 'hpastore retry' tries it again"
+    )
+    return Lost("error", reason, error)
+
+
+def _one_line(error: Exception) -> str:
+    """An error's type and the first line of its text."""
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @dataclass(eq=False)
@@ -90,10 +120,10 @@ class Worker(Generic[_In, _Out]):
     def __post_init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
         self.pipe, theirs = spawn.Pipe()
-        arguments = (theirs, self.function, self.limits.memory, os.getpid())
+        arguments = (theirs, pickle.dumps(self.function), self.limits.memory, os.getpid())
         self.process = spawn.Process(target=_serve, args=arguments, daemon=True)
         try:
-            with _signals_held():
+            with _signals_held(), _main_module_hidden():
                 self.process.start()
         except OSError as error:
             raise WorkerError(
@@ -149,10 +179,10 @@ class Worker(Generic[_In, _Out]):
         self.since = time.monotonic()
         if what == "ready":
             self.ready = True
-        elif what == "error":
+        elif what == "unable":
             raise value
         elif self.jobs:  # else it was dropped
-            self.jobs.popleft().finish(value)
+            self.jobs.popleft().finish(lost_to(value) if what == "error" else value)
 
 
 @contextmanager
@@ -166,9 +196,28 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, function: Callable[[Any], Any], memory: int | None, parent: int) -> None:
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Start processes that do not run the caller's script once more, as multiprocessing has them do.
+
+    A worker needs nothing of it, and a script without ``if __name__ == "__main__":`` would begin again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _serve(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
-    _prepare(parent, memory)
+    try:
+        function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301 our parent's; its imports may fail
+        _prepare(parent, memory)
+    except Exception as error:
+        pipe.send(("unable", _unable(error)))
+        return
     pipe.send(("ready", None))
     while True:
         try:
@@ -178,16 +227,36 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], memory: int | None,
         try:
             answer: tuple[str, Any] = "result", function(item)
         except Exception as error:
-            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            answer = "error", error
+            answer = "error", _portable(error)
         try:
             pipe.send(answer)
         except BrokenPipeError:
             return
 
 
+def _unable(error: Exception) -> HpastoreError:
+    """Say in one line why a worker cannot start."""
+    if isinstance(error, HpastoreError):
+        return error
+    return WorkerError(f"a worker process cannot start: {_one_line(error)}; install hpastore again")
+
+
+def _portable(error: Exception) -> Exception:
+    """An error as it can be made again in the parent, with where it happened."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 our own
+    except Exception:
+        portable: Exception = RuntimeError(_one_line(error))
+    else:
+        portable = error
+    portable.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
+    return portable
+
+
 def _prepare(parent: int, memory: int | None) -> None:
     """Prepare a worker: it dies with its parent, has one thread, a limit, and no chatter of libpng."""
+    from hpastore.opencv import cv2  # here, where it is answered that it cannot be loaded
+
     _die_with(parent)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -183,10 +183,6 @@ def ingest(
         If the store has none of the roots in `moved_from`.
     MeasureError
         If a measure that a user added cannot be loaded.
-
-    Notes
-    -----
-    Workers are spawned, so that a script must call this under ``if __name__ == "__main__":``.
     """
     began = time.monotonic()
     layout, stop = _layout(layout), stop or _never

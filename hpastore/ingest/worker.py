@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-
 from hpastore.errors import MeasureError, RejectedError
 from hpastore.failpoints import reach
 from hpastore.ingest.installed import load_measures
@@ -25,6 +23,7 @@ from hpastore.model import (
     Source,
     Touched,
 )
+from hpastore.opencv import cv2
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from hpastore.opencv import cv2
 
 
 def has_one_id(mask: npt.NDArray[np.integer]) -> bool:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hpastore.kernels.measures import BRENNER_CHANNELS, CORRELATED_CHANNELS, NUCLEUS_CHANNELS
 from hpastore.kernels.shape import Boxes
 from hpastore.kernels.sums import Part, Sums, rim_width
+from hpastore.opencv import cv2
 
 if TYPE_CHECKING:
     from cv2.typing import MatLike

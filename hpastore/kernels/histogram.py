@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from hpastore.opencv import cv2
 
 LEVELS: Final = 256
 

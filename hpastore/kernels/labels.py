@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from hpastore.opencv import cv2
 
 _SAME_SIZE: Final = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
 """Dtypes that OpenCV can transpose, by item size; the bits are copied, not read."""

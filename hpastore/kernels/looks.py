@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hpastore.kernels.outlines import Shape, cloud
 from hpastore.model import NEGATIVE
+from hpastore.opencv import cv2
 
 _F32 = NDArray[np.float32]
 _F64 = NDArray[np.float64]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hpastore.model import LABEL_NAMES
+from hpastore.opencv import cv2
 
 _F32 = NDArray[np.float32]
 _F64 = NDArray[np.float64]

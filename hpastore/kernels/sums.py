@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hpastore.kernels.histogram import LEVELS, joint_histogram
 from hpastore.kernels.measures import BRENNER_CHANNELS, CORRELATED_CHANNELS, NUCLEUS_CHANNELS
+from hpastore.opencv import cv2
 
 _NEIGHBOURS: Final = (
     (np.s_[:, 1:], np.s_[:, :-1]),

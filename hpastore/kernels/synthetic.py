@@ -49,7 +49,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,7 @@ from hpastore.errors import UsageError
 from hpastore.kernels.looks import Cell, blur, prepare, shed
 from hpastore.kernels.outlines import Shape, settle
 from hpastore.model import CHANNELS, LABEL_NAMES, NEGATIVE
+from hpastore.opencv import cv2
 
 _F32 = NDArray[np.float32]
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import UsageError
 from hpastore.model import require_label
+from hpastore.opencv import cv2
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
 from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced, stored_channels
 from hpastore.store import pictures

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError, UsageError
 from hpastore.kernels import rle
 from hpastore.model import CHANNELS
+from hpastore.opencv import cv2
 from hpastore.reading import decode_gray, read_file, to_uint8
 from hpastore.store import pictures, read
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from hpastore.errors import NotFoundError
+from hpastore.model import expanded
 
 
 def is_same_folder(one: str, other: str) -> bool:
@@ -37,10 +38,10 @@ def find_root(given: str | Path, roots: Collection[str]) -> str:
         If there is none.
     """
     text = str(given)
-    expanded = str(Path(text).expanduser())
-    spelt = (text, os.path.normpath(Path(expanded).absolute()), os.path.realpath(expanded))
+    path = expanded(text)
+    spelt = (text, os.path.normpath(path.absolute()), os.path.realpath(path))
     found = next((path for path in spelt if path in roots), None)
-    found = found or next((root for root in roots if is_same_folder(root, expanded)), None)
+    found = found or next((root for root in roots if is_same_folder(root, str(path))), None)
     if found is None:
         known = f"; its roots are {', '.join(sorted(roots))}" if roots else ""
         raise NotFoundError(f"the store has no images of the root {text}{known}")

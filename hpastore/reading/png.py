@@ -23,11 +23,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
+from hpastore.opencv import cv2
 from hpastore.reading.limits import MAX_PIXELS, MAX_RATIO, require_size
 
 Gray: TypeAlias = npt.NDArray[np.uint8 | np.uint16]

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select
 
 from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableError
 from hpastore.failpoints import reach
+from hpastore.model import expanded
 from hpastore.schema.tables import Base
 from hpastore.store import file, migrate
 from hpastore.store.engine import Store, connect
@@ -56,7 +57,7 @@ def backup(
     StoreError
         If the store is damaged; what was at `path` is kept.
     """
-    path = Path(path)
+    path = expanded(path)
     with _named_errors(path):
         _refuse(store, path, force=force)
         with _beside(path) as temporary:

@@ -36,6 +36,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.store import migrate, seal
 from hpastore.store.engine import Store
+from hpastore.store.readonly import is_writable
 
 LONGEST_LOG: Final = 2**30
 """Bytes of a SQLite log beyond which readers are slow, and something keeps it from being folded in."""
@@ -149,7 +150,7 @@ def _file(connection: Connection) -> Iterator[Finding]:
     """How a SQLite file is kept."""
     path = Path(str(connection.engine.url.database))
     mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    if mode != "wal" and os.access(path, os.W_OK):
+    if mode != "wal" and is_writable(path):
         what = f"its journal mode is {mode}, in which who reads and who writes wait for each other"
         yield Finding("database", what, "'hpastore db upgrade' sets it to wal")
     log = Path(f"{path}-wal")

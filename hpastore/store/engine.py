@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +16,12 @@ from typing import Any, Final, Self, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from hpastore.errors import DisconnectedError, SchemaMissingError, StoreError, UnavailableError, UsageError
 from hpastore.failpoints import reach
+from hpastore.model import expanded
+from hpastore.store import readonly
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,18 @@ _KEEPALIVE: Final = {
 }
 """So that a network that swallows everything is noticed within a minute."""
 
+_SECRETS: Final[tuple[str, ...]] = ("password", "sslpassword")
+"""Parameters in the query of a URL that are shown to nobody."""
+
+_FORMS: Final = "--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME"
+
+_MISTAKEN: Final = re.compile(
+    r"^postgres\w*(\+\w+)?:|^[^/\s]*:[^/]*@|(^|\s)(host|hostaddr|dbname|user|password|service)\s*=", re.I
+)
+"""What is meant as a database and would be taken for a path: a URL that lacks a part, libpq's keywords."""
+
+_BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
 _HINTS: Final = {
     "not a database": "is not a SQLite database; name another file with --db",
     "malformed": "is damaged; restore a copy, or ingest into a new store",
@@ -85,6 +100,8 @@ class Store:
     """
 
     engine: Engine
+    read_only: bool = False
+    """Whether it is a SQLite file that this user may only read."""
 
     @property
     def url(self) -> str:
@@ -108,7 +125,7 @@ class Store:
         UnavailableError
             If the database cannot be reached.
         """
-        with self.named_errors(), self.engine.connect() as connection:
+        with self._unchanged(), self.named_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -181,6 +198,7 @@ class Store:
     @contextmanager
     def _writing(self, *, lasting: bool = True) -> Iterator[tuple[Connection, str]]:
         """Give a connection in a writing transaction, and PostgreSQL's number of that."""
+        self.require_writable()
         with (
             self.named_errors(),
             self.engine.connect() as connection,
@@ -192,6 +210,26 @@ class Store:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
                 number = connection.exec_driver_sql("SELECT CAST(pg_current_xact_id() AS text)").scalar_one()
             yield connection, number
+
+    def _without_password(self, message: str) -> str:
+        """Hide the password in what a driver says, should it quote how it was called."""
+        password = self.engine.url.password
+        return message.replace(password, "***") if password else message
+
+    def require_writable(self) -> None:
+        """Refuse to write a file that this user may only read.
+
+        Raises
+        ------
+        UnavailableError
+            With what to do.
+        """
+        if self.read_only:
+            raise UnavailableError(self.url, readonly.refusal(Path(self.url)))
+
+    def _unchanged(self) -> AbstractContextManager[None]:
+        """See to it that what is read is from one moment, where SQLite cannot."""
+        return readonly.unchanged(Path(self.url)) if self.read_only else nullcontext()
 
     def close(self) -> None:
         """Close all connections."""
@@ -221,7 +259,9 @@ class Store:
             raise StoreError(self.url, f"{_HINTS['malformed']} ({error})") from error
 
     def _named(self, error: BaseException | None) -> StoreError:
-        said = next(iter(str(error).strip().splitlines()), "the connection failed")
+        said = self._without_password(next(iter(str(error).strip().splitlines()), "the connection failed"))
+        if self.is_sqlite and (hint := _access_hint(Path(self.url), said)):
+            return UnavailableError(self.url, f"{hint} ({said})")
         for key, hint in _OUT_OF_REACH.items():
             if key in said:
                 return UnavailableError(self.url, f"{hint} ({said})")
@@ -257,10 +297,9 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
-        return Store(_sqlite(Path(str(parsed.database)), create=create))
+        return _sqlite(Path(str(parsed.database)), create=create)
     try:
-        alive = {key: value for key, value in _KEEPALIVE.items() if key not in parsed.query}
-        return Store(create_engine(parsed, pool_pre_ping=True, connect_args=alive))
+        return _postgresql(parsed)
     except ModuleNotFoundError as error:
         raise UsageError("PostgreSQL needs its driver: pip install 'hpastore[postgres]'") from error
 
@@ -268,20 +307,47 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
 def _parse(url: str | Path) -> URL:
     text = str(url)
     if "://" not in text and text != ":memory:":
-        return URL.create("sqlite", database=text)
+        if _MISTAKEN.search(text) and not expanded(text).exists():
+            raise UsageError(_FORMS)  # without the text, which may hold a password
+        return URL.create("sqlite", database=str(expanded(text)))
+    if text.startswith("postgres"):
+        _refuse_unencoded(text)
     try:
         parsed = make_url(text)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise UsageError("--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME") from error
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise UsageError(_FORMS) from None  # the cause may quote a part of a password
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return parsed
+        return parsed.set(database=str(expanded(parsed.database)))
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise UsageError("--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME")
+    raise UsageError(_FORMS)
 
 
-def _sqlite(path: Path, *, create: bool) -> Engine:
+def _refuse_unencoded(text: str) -> None:
+    """Refuse a URL that would be read otherwise than it is meant, with a part of a password as the host."""
+    place, _, query = text.partition("://")[2].partition("?")
+    pieces = [piece for piece in query.split("&") if piece]
+    if place.count("@") > 1 or _BARE_PERCENT.search(place) or any("=" not in piece for piece in pieces):
+        raise UsageError(
+            "the URL of --db cannot be read; percent-encode @ (%40), % (%25), / (%2F), ? (%3F) and & (%26) "
+            "in the user, the password and the database's name"
+        )
+
+
+def _postgresql(url: URL) -> Store:
+    """Connect, with passwords kept where no message shows them."""
+    given = {name: str(value) for name, value in url.query.items()}
+    secrets: dict[str, str] = {name: given.pop(name) for name in _SECRETS if name in given}
+    password = secrets.pop("password", None)
+    if password is not None:  # as libpq has it, that of the query counts
+        url = url.set(password=password)
+    alive: dict[str, str] = {key: value for key, value in _KEEPALIVE.items() if key not in given}
+    url = url.difference_update_query(_SECRETS)
+    return Store(create_engine(url, pool_pre_ping=True, connect_args={**alive, **secrets}))
+
+
+def _sqlite(path: Path, *, create: bool) -> Store:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise UsageError(f"Python's SQLite is {sqlite3.sqlite_version}; hpastore needs 3.37 or newer")
     if not create and not path.is_file():
@@ -290,30 +356,33 @@ def _sqlite(path: Path, *, create: bool) -> Engine:
         )
     if create and not path.parent.is_dir():
         raise UsageError(f"{path.parent} is not a folder, so that {path.name} cannot be made in it")
-    database = URL.create("sqlite", database=str(path))
-    engine = create_engine(database, connect_args={"timeout": BUSY_TIMEOUT_S}, **_from(path))
+    read_only = path.is_file() and not readonly.is_writable(path)
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    if read_only:  # each transaction opens the file anew, as the files beside it then ask for
+        options = {"creator": lambda: _open_read_only(path), "poolclass": NullPool}
+    engine = create_engine(URL.create("sqlite", database=str(path)), **options)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    return engine
+    return Store(engine, read_only)
 
 
-def _from(path: Path) -> dict[str, Any]:
-    """How to open a file on read-only media: there SQLite cannot make what WAL mode needs beside it."""
-    if not is_immutable(path):
-        return {}
-    uri = f"{path.absolute().as_uri()}?immutable=1"
-    return {"creator": lambda: sqlite3.connect(uri, uri=True)}
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(read_only_uri(path), uri=True, timeout=BUSY_TIMEOUT_S)
 
 
-def is_immutable(path: Path) -> bool:
-    """Whether a file is on read-only media, with all commits in it."""
-    return path.is_file() and bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not _has_log(path)
+def read_only_uri(path: Path) -> str:
+    """How to open a SQLite file to read it; asked within `Store.reading`."""
+    immutable = "&immutable=1" if readonly.is_immutable(path) else ""
+    return f"{path.absolute().as_uri()}?mode=ro{immutable}"
 
 
-def _has_log(path: Path) -> bool:
-    """Whether there are commits that are not in the file yet; an immutable file would be without them."""
-    log = Path(f"{path}-wal")
-    return log.is_file() and log.stat().st_size > 0
+def _access_hint(path: Path, text: str) -> str | None:
+    """Say which file is in the way of a user, where that is why SQLite failed."""
+    if "readonly" in text and path.exists():
+        return readonly.refusal(path)
+    if "unable to open" in text and path.exists():
+        return readonly.obstacle(path)
+    return None
 
 
 def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: ARG001 SQLAlchemy's signature

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -47,7 +47,8 @@ def copy(connection: Connection, target: Path, progress: Progress | None = None)
     with closing(sqlite3.connect(target)) as copied:
         copied.execute("PRAGMA synchronous = OFF")  # nobody needs a part of it, see put_in_place
         driver.backup(copied, pages=_PAGES, progress=tell)
-    shutil.copymode(str(connection.engine.url.database), target)
+    mode = Path(str(connection.engine.url.database)).stat().st_mode
+    target.chmod(stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)  # who may only read gets a copy to work on
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

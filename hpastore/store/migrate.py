@@ -164,6 +164,7 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
     SQLite copies a table to alter it, and dropping the old copy would delete all children by ON
     DELETE CASCADE.  Foreign keys can only be switched off outside a transaction.
     """
+    store.require_writable()
     with store.named_errors(), store.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None

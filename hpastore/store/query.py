@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hpastore.errors import QueryError, UnavailableError, UsageError
 from hpastore.store.cage import Message, answering
 from hpastore.store.caged import LARGEST, MEMORY, Refused
-from hpastore.store.engine import Store, is_immutable
+from hpastore.store.engine import Store, read_only_uri
 from hpastore.store.rights import least, require_harmless
 
 if TYPE_CHECKING:
@@ -154,11 +154,11 @@ def _require_readable(sql: str) -> None:
 
 def _ask_sqlite(store: Store, asked: dict[str, Any], max_rows: int) -> Answer:
     path = Path(str(store.engine.url.database)).absolute()
-    asked["uri"] = f"{path.as_uri()}?mode=ro{'&immutable=1' if is_immutable(path) else ''}"
-    # This connection makes the files beside the database that SQLite needs to read it; the child cannot.
-    with store.reading() as connection, answering(asked, {}) as messages:
+    with store.reading() as connection:
+        # This connection makes the files beside the database that SQLite needs to read it; the child cannot.
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first()
-        return _collect(messages, lambda _: None, max_rows, asked["max_bytes"])
+        with answering({**asked, "uri": read_only_uri(path)}, {}) as messages:
+            return _collect(messages, lambda _: None, max_rows, asked["max_bytes"])
 
 
 def _ask_postgresql(store: Store, asked: dict[str, Any], max_rows: int) -> Answer:

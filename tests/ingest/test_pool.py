@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hpastore.errors import UsageError, WorkerError
+from hpastore.errors import InstallationError, UsageError, WorkerError
 from hpastore.ingest import pool
 from hpastore.ingest.pool import each, in_order, workers
 from hpastore.ingest.process import Limits, Lost
@@ -131,15 +132,52 @@ def test_results_come_in_order_and_few_are_ahead() -> None:
     assert list(results) == [(number, number) for number in range(1, 20)]
 
 
-def test_an_error_in_a_worker_is_raised_here_with_where_it_was() -> None:
+def fail_on_purpose(number: int) -> int:
+    raise UsageError(f"not {number}")
+
+
+def fail_to_import(number: int) -> int:
+    raise ImportError(f"no library {number}")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unexpected_error_is_the_answer_to_its_input_and_the_others_go_on(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "hpastore")
+    results = list(each(fail, [1, 0, 2], workers))
+    assert (results[0], results[2]) == ((1, 1.0), (2, 0.5))
+    lost = results[1][1]
+    assert isinstance(lost, Lost)
+    assert lost.code == "error"
+    assert lost.reason.startswith("hpastore failed with ZeroDivisionError: division by zero; please report")
+    assert "return 1 / number" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_in_order_applies_raises_its_error_with_where_it_was(workers: int) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        list(each(fail, [1, 0, 1], 2))
-    assert "in a worker process" in caught.value.__notes__[0]
-    assert "return 1 / number" in caught.value.__notes__[0]
+        list(in_order(fail, [1, 0, 1], workers))
+    if workers > 1:
+        assert "in a worker process" in caught.value.__notes__[0]
+        assert "return 1 / number" in caught.value.__notes__[0]
     with pytest.raises(OSError, match="full"):
-        list(each(fail_as_a_disk, [1], 1))
-    with pytest.raises(TypeError, match="missing 1 required positional argument"):
-        list(each(fail_oddly, [1], 1))  # the error itself cannot be made again here
+        list(in_order(fail_as_a_disk, [1], workers))
+
+
+def test_an_error_that_cannot_leave_its_process_is_still_told() -> None:
+    ((_, lost),) = each(fail_oddly, [1], 1)
+    assert isinstance(lost, Lost)
+    assert lost.reason.startswith("hpastore failed with RuntimeError: OddError: 1; please report this")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_that_no_input_causes_ends_everything(workers: int) -> None:
+    with pytest.raises(UsageError, match="not 1"):
+        list(each(fail_on_purpose, [1, 2], workers))
+    with pytest.raises(InstallationError, match="a library cannot be loaded: no library 1; install hpastore"):
+        list(each(fail_to_import, [1, 2], workers))
 
 
 @pytest.mark.parametrize("how", ["exit", "SIGKILL", "SIGSEGV", "SIGABRT"])
@@ -173,8 +211,11 @@ def test_what_hangs_is_given_up_and_the_others_go_on() -> None:
 def test_what_needs_too_much_memory_meets_an_error_and_not_the_machines_limit() -> None:
     limits = Limits(memory=2**28)
     assert list(each(allocate, [2**20, 2**26], 1, limits=limits)) == [(2**20, 2**20), (2**26, 2**26)]
-    with pytest.raises(MemoryError):
-        list(each(allocate, [2**29], 1, limits=limits))
+    ((_, lost),) = each(allocate, [2**29], 1, limits=limits)
+    assert isinstance(lost, Lost)
+    assert lost.code == "memory"
+    assert isinstance(lost.error, MemoryError)
+    assert "needs more memory than a worker may have" in lost.reason
 
 
 @on_linux
@@ -259,19 +300,45 @@ def test_a_terminals_signals_do_not_reach_workers() -> None:
 
 
 WITHOUT_A_GUARD = """
+print("begun")
 from hpastore.ingest.pool import each
 print(list(each(abs, [1], 2)))
 """
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_file", [True, False], ids=["file", "stdin"])
+def test_a_script_without_a_guard_runs_once(tmp_path: Path, as_file: bool) -> None:
     script = tmp_path / "script.py"
     script.write_text(WITHOUT_A_GUARD)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("hpastore.errors.WorkerError: worker processes do not start")
-    assert 'under if __name__ == "__main__":' in last
+    done = subprocess.run(
+        [sys.executable, script if as_file else "-"],
+        input=WITHOUT_A_GUARD,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "begun\n[(1, 1)]\n", "")
+
+
+class Unloadable:
+    """Cannot be made again in a worker, as what imports a library that is missing there."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return import_module, ("hpastore_lacks_this",)
+
+
+def test_workers_that_cannot_start_say_why_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WorkerError) as caught:
+        list(each(Unloadable(), range(9), 2))
+    assert str(caught.value) == (
+        "a worker process cannot start: ModuleNotFoundError: No module named 'hpastore_lacks_this'; "
+        "install hpastore again"
+    )
+    assert capfd.readouterr().err == ""
 
 
 def test_a_function_that_kills_all_workers_of_in_order_is_an_error() -> None:

@@ -16,7 +16,7 @@ from hpastore.clean.select import create_clean_set, thresholds
 from hpastore.errors import InputError, UsageError
 from hpastore.ingest import run
 from hpastore.ingest.discover import Layout
-from hpastore.ingest.run import ingest, plan
+from hpastore.ingest.run import ingest, plan, retry
 from hpastore.ingest.summary import Summary
 from hpastore.ingest.worker import measure_source
 from hpastore.model import CHANNELS
@@ -311,7 +311,7 @@ def test_a_fully_covered_image_is_stored_with_a_warning(
     ]
 
 
-def test_an_error_of_the_program_is_raised_and_what_was_done_is_kept(
+def test_an_unexpected_error_costs_one_image_until_it_is_tried_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(task: Any, root: Path, background_percentile: float) -> Any:
@@ -320,12 +320,16 @@ def test_an_error_of_the_program_is_raised_and_what_was_done_is_kept(
 
     monkeypatch.setattr(run, "measure_source", broken)
     root = dataset(tmp_path, 3)
-    with pytest.raises(AssertionError, match="a bug"):
-        take(store, root)
-    assert names(store) == [A]
-    assert scalar(store, "SELECT count(*) FROM ingest_run WHERE finished_at IS NULL") == 1
+    assert take(store, root).rejected == 1
+    assert names(store) == [A, C]
+    (failure,) = rows(store, "SELECT image_name, uri, code, message FROM failure")
+    message = f"{B}: hpastore failed with AssertionError: a bug; please report this"
+    assert failure.pop("message").startswith(message)
+    assert failure == {"image_name": B, "uri": f"train/{B}_red.png", "code": "error"}
     monkeypatch.undo()
-    assert take(store, root) == Summary(new=2, unchanged=1, cells=3, images_decoded=2)
+    retry(store)
+    assert take(store, root) == Summary(new=1, unchanged=2, cells=1, images_decoded=1)
+    assert scalar(store, "SELECT count(*) FROM failure") == 0
 
 
 # Recipes and arguments

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.select import create_clean_set
 from hpastore.errors import QueryError, StoreError, UnavailableError, UsageError
-from hpastore.store import cage, caged
+from hpastore.store import cage, caged, readonly
 from hpastore.store import query as query_module
 from hpastore.store.engine import Store, connect
 from hpastore.store.query import query
@@ -324,7 +324,7 @@ def test_what_was_just_written_is_read(store: Store) -> None:
 def test_a_file_on_read_only_media_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, measured("a"))
     store.close()
-    monkeypatch.setattr(query_module, "is_immutable", lambda _: True)
+    monkeypatch.setattr(readonly, "is_immutable", lambda _: True)
     asked = spy(monkeypatch)
     assert query(store, "SELECT name FROM image").rows == [("a",)]
     assert asked[0]["uri"].endswith("?mode=ro&immutable=1")
