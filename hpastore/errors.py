@@ -15,6 +15,7 @@
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
     │       └── DisconnectedError   the connection was lost, or the database asks to try again
+    ├── DamagedError             a stored value is not what it must be
     ├── WorkerError              a worker process died
     ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
     ├── NotFoundError            a name that the store does not hold
@@ -121,6 +122,26 @@ class DisconnectedError(UnavailableError):
 
     def __str__(self) -> str:
         return f"{self.url}: no connection ({self.reason}); run the same command again"
+
+
+class DamagedError(HpastoreError):
+    """A stored value is damaged, or was never written by hpastore.
+
+    Parameters
+    ----------
+    where : str
+        The row: ``cell a:1``, ``image a``.
+    reason : str
+        What is wrong with its value.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}; 'hpastore doctor --deep' lists what is damaged"
 
 
 class WorkerError(HpastoreError):

@@ -15,16 +15,13 @@ from typing import Annotated, Final
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, sql
+from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, show, sql
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
 ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
-
-_LONGEST: Final = 10_000
-"""Characters of a message."""
 
 app = typer.Typer(
     name="hpastore",
@@ -55,7 +52,7 @@ app.command("doctor")(doctor.doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"hpastore {hpastore.__version__}")
+        show.line(f"hpastore {hpastore.__version__}")
         raise typer.Exit
 
 
@@ -111,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
         if error.errno == errno.EPIPE:  # nobody reads on, as after "| head"
             sys.exit(ERROR)
-        print("hpastore: no room left on the disk; free some and run the same command again", file=sys.stderr)
+        _say("no room left on the disk; free some and run the same command again")
         sys.exit(NO_ROOM_OR_DATABASE)
 
 
@@ -126,10 +123,7 @@ class _Messages(logging.Handler):
 
 
 def _say(text: str) -> None:
-    """Print a line on stderr; what it quotes may hold characters that a terminal would obey."""
-    from hpastore.model import printable
-
-    print(f"hpastore: {printable(text, _LONGEST)}", file=sys.stderr)
+    show.error(f"hpastore: {text}")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's

@@ -11,7 +11,6 @@ import typer
 
 from hpastore.cli import show
 from hpastore.cli.table import print_table
-from hpastore.model import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +113,10 @@ def recipe_(
     from hpastore.clean.recipe import recipe_toml, shipped
 
     if name is None:
-        show.document(shipped()) if show.settings.json else print("\n".join(shipped()))
+        show.document(shipped()) if show.settings.json else show.text("\n".join(shipped()) + "\n")
         return
     text = recipe_toml(hpastore.load_recipe(name))
-    show.document({"recipe": text}) if show.settings.json else print(text, end="")
+    show.document({"recipe": text}) if show.settings.json else show.text(text)
 
 
 @app.command("refresh")
@@ -149,7 +148,7 @@ def freeze(
     if show.settings.json:
         show.document({"clean_set": name, "frozen": not undo})
     else:
-        print(f"{name} {'follows new data again' if undo else 'keeps its thresholds'}")
+        show.line(f"{name} {'follows new data again' if undo else 'keeps its thresholds'}")
 
 
 @app.command("drop")
@@ -165,7 +164,7 @@ def drop(name: Annotated[str, typer.Argument(help="NAME, all its versions, or NA
     if show.settings.json:
         show.document({"dropped": dropped})
     else:
-        print(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
+        show.line(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
 
 
 @app.command("list")
@@ -197,7 +196,7 @@ def show_(
     with show.open_store() as store:
         if recipe:
             text = hpastore.clean_set_recipe(store, name)
-            show.document({"recipe": text}) if show.settings.json else print(text, end="")
+            show.document({"recipe": text}) if show.settings.json else show.text(text)
         elif emptied:
             show.frame(hpastore.emptied_images(store, name))
         else:
@@ -262,7 +261,7 @@ def drift(
         show.document([asdict(one) for one in found])
     else:
         for one in found:
-            print(one)
+            show.line(str(one))
     if any(one.any for one in found):
         raise typer.Exit(DRIFTED)
 
@@ -370,20 +369,20 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         show.message(f"no clean set has judged {cell}")
     for one in found:
         since = "" if one.since == one.version else f", since version {one.since}"
-        print(f"{one.clean_set}@{one.version}, {one.label}: {_verdict(one.clean, one.reason)}{since}")
+        show.line(f"{one.clean_set}@{one.version}, {one.label}: {_verdict(one.clean, one.reason)}{since}")
         told = {"value": one.value, "lower": one.lower, "upper": one.upper}
         numbers = (f"{key} {value:.6g}" for key, value in told.items() if value is not None)
         place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
-        print(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
+        show.line(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
         if one.override:
-            print(f"  override: {printable(one.override, None)}")
+            show.line(f"  override: {one.override}")
         rows = [
             (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _PASSED[c.passed])
             for c in one.checks
         ]
-        print()
+        show.line()
         print_table(["rule", "measure", "value", "lower", "upper", ""], rows)
-        print()
+        show.line()
 
 
 _PASSED = {True: "passes", False: "FAILS", None: "not asked"}
@@ -401,7 +400,7 @@ def _made(made: CleanSetSummary) -> None:
     if show.settings.json:
         show.document(asdict(made))
     else:
-        print(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
+        show.line(f"{made.name}@{made.version}: {made.clean} of {made.cells} verdicts are clean")
     if made.emptied:
         show.message(
             f"{made.emptied} times an image lost all its cells for a label; "
@@ -414,4 +413,4 @@ def _overridden(n: int, done: str) -> None:
     if show.settings.json:
         show.document({done: n})
     else:
-        print(f"{n} override{'' if n == 1 else 's'} {done}")
+        show.line(f"{n} override{'' if n == 1 else 's'} {done}")

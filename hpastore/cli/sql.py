@@ -60,7 +60,7 @@ def sql(
         print_table(answer.columns, answer.rows)
     if answer.cut:
         how = "; --max-rows" if answer.limit == "rows" else f", which take {memory} MiB; --max-memory"
-        print(f"hpastore: cut at {len(answer.rows)} rows{how} gives more", file=sys.stderr)
+        show.error(f"hpastore: cut at {len(answer.rows)} rows{how} gives more")
 
 
 def _write_csv(rows: Iterable[Sequence[Any]]) -> None:
@@ -91,4 +91,4 @@ def dump(
             show.document({"lines": len(rows), "sha256": last.removeprefix("sha256\t")})
         else:
             for line in lines:
-                print(line)
+                show.text(f"{line}\n")
