@@ -10,6 +10,7 @@ import pytest
 
 import hpastore
 from hpastore.errors import UsageError
+from hpastore.plot import pixels as drawing
 from hpastore.plot.canvas import DROPPED, KEPT
 from hpastore.store import pixels
 from hpastore.store.engine import Store
@@ -200,7 +201,7 @@ def test_channels_add_up_in_hpas_colours_and_stop_at_white() -> None:
         for name, level in zip(("red", "green", "blue", "yellow"), (10, 20, 30, 100), strict=True)
     }
     drawn = {
-        (text, gain): pixels.coloured(channels, pixels.look(text, gain))[0, 0].tolist()
+        (text, gain): drawing.coloured(channels, drawing.look(text, gain))[0, 0].tolist()
         for text, gain in (("rgb", 1), ("rgby", 1), ("rgby", 2.5), ("green", 2), ("gy", 1))
     }
     assert drawn == {
