@@ -86,7 +86,7 @@ def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS if layout == "clean_cell" else _NOTEBOOK_COLUMNS)
     images, cells, annotations = 0, 0, 0
-    last: tuple[str, int] = ("", 0)
+    last: tuple[str | None, int] = (None, 0)
     for row in rows:
         image, mask_id = row.image_name, row.mask_id
         if image != last[0]:
