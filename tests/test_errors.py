@@ -17,6 +17,7 @@ EVERY = [
     errors.SchemaNewError("cells.db", "said"),
     errors.UnavailableError("cells.db", "said"),
     errors.DisconnectedError("cells.db", "said"),
+    errors.DamagedError("cell a:1", "said"),
     errors.WorkerError("said"),
     errors.MeasureError("blob", "said"),
     errors.NotFoundError("said"),

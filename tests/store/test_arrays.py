@@ -110,6 +110,12 @@ def test_a_damaged_histogram_is_named_by_remeasure(filled: Store, case: str) -> 
         hpastore.remeasure(filled, 0.5)
 
 
+def test_a_cell_without_measures_is_named_by_remeasure(filled: Store) -> None:
+    damage(filled, "DELETE FROM cell_channel WHERE channel = 'red' AND cell_id IN (SELECT min(id) FROM cell)")
+    with pytest.raises(DamagedError, match=f"^image {A}: its cells have not all measures in red"):
+        hpastore.remeasure(filled, 0.5)
+
+
 @pytest.mark.parametrize("case", ["no zlib", "empty", "cut short", "without end"])
 def test_a_damaged_histogram_is_named_by_dump(filled: Store, case: str) -> None:
     damage(
@@ -181,7 +187,7 @@ def test_no_path_or_file_name_is_made_of_a_name_that_no_image_has(
         with pytest.raises(DamagedError, match="its name may hold a path or odd characters"):
             export(filled, out / file, **options)
     damage(filled, "UPDATE cell_override SET image_name = :name", name=name)
-    with pytest.raises(DamagedError, match="^override of .*: its name may hold a path"):
+    with pytest.raises(DamagedError, match=r"^override of .*: its name may hold a path"):
         hpastore.export_overrides(filled, out / "decided.csv")
     assert [file.name for file in out.parent.rglob("*")] == ["out"]
 
