@@ -183,7 +183,7 @@ def test_no_path_or_file_name_is_made_of_a_name_that_no_image_has(
         (hpastore.export_csv, "a.csv"),
         (hpastore.export_images, "pictures"),
     ):
-        options = {"jobs": 1} if file == "pictures" else {}
+        options: dict[str, Any] = {"jobs": 1} if file == "pictures" else {}
         with pytest.raises(DamagedError, match="its name may hold a path or odd characters"):
             export(filled, out / file, **options)
     damage(filled, "UPDATE cell_override SET image_name = :name", name=name)
