@@ -128,6 +128,7 @@ def _harmless(outcome: Outcome) -> bool:
     return said.isprintable()
 
 
+@pytest.mark.soak
 def test_whatever_a_value_is_no_command_fails_badly(
     run: Run, damaged: Damage, tmp_path: Path, database: str, trials: Trials
 ) -> None:
