@@ -16,6 +16,7 @@
     │   └── UnavailableError     cannot be reached, or its disk is full
     │       └── DisconnectedError   the connection was lost, or the database asks to try again
     ├── InstallationError        a library is missing, or is another than hpastore needs
+    ├── DamagedError             a stored value is not what it must be
     ├── WorkerError              a worker process died
     ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
     ├── NotFoundError            a name that the store does not hold
@@ -150,6 +151,28 @@ class InstallationError(HpastoreError):
     """A library that hpastore needs cannot be loaded, or is of the wrong version."""
 
     category: ClassVar[str] = "installation"
+
+
+class DamagedError(HpastoreError):
+    """A stored value is damaged, or was never written by hpastore.
+
+    Parameters
+    ----------
+    where : str
+        The row: ``cell a:1``, ``image a``.
+    reason : str
+        What is wrong with its value.
+    """
+
+    category: ClassVar[str] = "damaged"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}; 'hpastore doctor --deep' lists what is damaged"
 
 
 class WorkerError(HpastoreError):

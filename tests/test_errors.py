@@ -18,6 +18,7 @@ EVERY = [
     errors.UnavailableError("cells.db", "said"),
     errors.DisconnectedError("cells.db", "said"),
     errors.InstallationError("said"),
+    errors.DamagedError("cell a:1", "said"),
     errors.WorkerError("said"),
     errors.MeasureError("blob", "said"),
     errors.NotFoundError("said"),

@@ -25,9 +25,6 @@ ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
 
-_LONGEST: Final = 10_000
-"""Characters of a message."""
-
 PARSER_ERROR: Final[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """What a wrong command line raises; typer has click's own, or a copy of it under a private name."""
 
@@ -62,7 +59,7 @@ app.command("doctor")(doctor.doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"hpastore {hpastore.__version__}")
+        show.line(f"hpastore {hpastore.__version__}")
         raise typer.Exit
 
 
@@ -136,7 +133,7 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
         if error.errno == errno.EPIPE:  # nobody reads on, as after "| head"
             return ERROR
-        print("hpastore: no room left on the disk; free some and run the same command again", file=sys.stderr)
+        _say("no room left on the disk; free some and run the same command again")
         return NO_ROOM_OR_DATABASE
     except Exception as error:
         _document("internal", f"{type(error).__name__}: {error}", None)
@@ -172,10 +169,7 @@ class _Messages(logging.Handler):
 
 
 def _say(text: str) -> None:
-    """Print a line on stderr; what it quotes may hold characters that a terminal would obey."""
-    from hpastore.model import printable
-
-    print(f"hpastore: {printable(text, _LONGEST)}", file=sys.stderr)
+    show.error(f"hpastore: {text}")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 the signature is Python's

@@ -11,7 +11,6 @@ import typer
 
 from hpastore.cli import show
 from hpastore.cli.table import print_table
-from hpastore.model import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,10 +128,10 @@ def recipe_(
     from hpastore.clean.recipe import recipe_toml, shipped
 
     if name is None:
-        show.document(shipped()) if show.settings.json else print("\n".join(shipped()))
+        show.document(shipped()) if show.settings.json else show.text("\n".join(shipped()) + "\n")
         return
     text = recipe_toml(hpastore.load_recipe(name))
-    show.document({"recipe": text}) if show.settings.json else print(text, end="")
+    show.document({"recipe": text}) if show.settings.json else show.text(text)
 
 
 @app.command("refresh")
@@ -164,7 +163,7 @@ def freeze(
     if show.settings.json:
         show.document({"clean_set": name, "frozen": not undo})
     else:
-        print(f"{name} {'follows new data again' if undo else 'keeps its thresholds'}")
+        show.line(f"{name} {'follows new data again' if undo else 'keeps its thresholds'}")
 
 
 @app.command("drop")
@@ -180,7 +179,7 @@ def drop(name: Annotated[str, typer.Argument(help="NAME, all its versions, or NA
     if show.settings.json:
         show.document({"dropped": dropped})
     else:
-        print(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
+        show.line(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
 
 
 @app.command("list")
@@ -212,7 +211,7 @@ def show_(
     with show.open_store() as store:
         if recipe:
             text = hpastore.clean_set_recipe(store, name)
-            show.document({"recipe": text}) if show.settings.json else print(text, end="")
+            show.document({"recipe": text}) if show.settings.json else show.text(text)
         elif emptied:
             show.frame(hpastore.emptied_images(store, name))
         else:
@@ -231,7 +230,7 @@ def _show_labels(found: pd.DataFrame) -> None:
     told["reasons"] = [_counted(counts) for counts in found[reasons].to_dict("records")]
     show.frame(told)
     splits = found["split"].dropna().unique()
-    limited = f"; only images of split {printable(splits[0], None)} were judged" if len(splits) else ""
+    limited = f"; only images of split {splits[0]} were judged" if len(splits) else ""
     show.message(f"{found['clean'].sum():,} of {found['cells'].sum():,} verdicts are clean{limited}")
 
 
@@ -281,7 +280,7 @@ def drift(
         show.document([asdict(one) for one in found])
     else:
         for one in found:
-            print(one)
+            show.line(str(one))
     if any(one.any for one in found):
         raise typer.Exit(DRIFTED)
 
@@ -399,22 +398,22 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         show.message(f"no clean set has judged {cell}")
     for one in found:
         since = "" if one.since == one.version else f", since version {one.since}"
-        limited = "" if one.split is None else f" of split {printable(one.split, None)}"
+        limited = "" if one.split is None else f" of split {one.split}"
         verdict = _verdict(one.clean, one.reason)
-        print(f"{one.clean_set}@{one.version}{limited}, {one.label}: {verdict}{since}")
+        show.line(f"{one.clean_set}@{one.version}{limited}, {one.label}: {verdict}{since}")
         told = {"value": one.value, "lower": one.lower, "upper": one.upper}
         numbers = (f"{key} {value:.6g}" for key, value in told.items() if value is not None)
         place = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
-        print(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
+        show.line(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
         if one.override:
-            print(f"  override: {printable(one.override, None)}")
+            show.line(f"  override: {one.override}")
         rows = [
             (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _passed(c.passed, c.note))
             for c in one.checks
         ]
-        print()
+        show.line()
         print_table(["rule", "measure", "value", "lower", "upper", ""], rows)
-        print()
+        show.line()
 
 
 _PASSED = {True: "passes", False: "FAILS", None: "not asked"}
@@ -436,8 +435,8 @@ def _made(made: CleanSetSummary) -> None:
     if show.settings.json:
         show.document(asdict(made))
     else:
-        limited = "" if made.split is None else f" of split {printable(made.split, None)}"
-        print(f"{made.name}@{made.version}{limited}: {made.clean} of {made.cells} verdicts are clean")
+        limited = "" if made.split is None else f" of split {made.split}"
+        show.line(f"{made.name}@{made.version}{limited}: {made.clean} of {made.cells} verdicts are clean")
         if made.flips:
             rows = [(f.label_id, f.label, f.change, f.cause, f.cells) for f in made.flips]
             print_table(["label_id", "label", "change", "cause", "cells"], rows)
@@ -487,4 +486,4 @@ def _overridden(n: int, done: str) -> None:
     if show.settings.json:
         show.document({done: n})
     else:
-        print(f"{n} override{'' if n == 1 else 's'} {done}")
+        show.line(f"{n} override{'' if n == 1 else 's'} {done}")

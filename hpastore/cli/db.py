@@ -27,7 +27,7 @@ def upgrade() -> None:
     if show.settings.json:
         show.document({"upgraded": did, "schema": version.head()})
     else:
-        print(f"{'upgraded to' if did else 'is at'} schema {version.head()}")
+        show.line(f"{'upgraded to' if did else 'is at'} schema {version.head()}")
 
 
 @app.command("current")
@@ -43,7 +43,7 @@ def current() -> None:
     if show.settings.json:
         show.document({"schema": revision, "program": version.head()})
     else:
-        print(f"store {revision or 'none'}, program {version.head()}")
+        show.line(f"store {revision or 'none'}, program {version.head()}")
     if revision != version.head():
         raise typer.Exit(DRIFTED)
 
@@ -61,7 +61,8 @@ def check() -> None:
     if show.settings.json:
         show.document(found)
     else:
-        print("\n".join(found) or "nothing has drifted")
+        for sentence in found or ["nothing has drifted"]:
+            show.line(sentence)
     if found:
         raise typer.Exit(DRIFTED)
 
@@ -86,4 +87,4 @@ def backup(
         show.document({"backup": str(out), "bytes": out.stat().st_size})
     else:
         size = out.stat().st_size
-        print(f"{out}: {size} bytes; 'hpastore --db {out} doctor --deep' compares its checksums")
+        show.line(f"{out}: {size} bytes; 'hpastore --db {out} doctor --deep' compares its checksums")

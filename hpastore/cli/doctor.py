@@ -8,7 +8,6 @@ from typing import Annotated, Final
 import typer
 
 from hpastore.cli import show
-from hpastore.model import printable
 
 WRONG: Final = 4
 
@@ -37,6 +36,9 @@ def doctor(
     if show.settings.json:
         show.document([asdict(finding) for finding in found])
     else:
-        print("\n".join(printable(str(finding), 1000) for finding in found) or "nothing is wrong")
+        for finding in found:
+            show.line(str(finding))
+        if not found:
+            show.line("nothing is wrong")
     if found:
         raise typer.Exit(WRONG)

@@ -162,7 +162,7 @@ def verify(out: Out) -> None:
     if show.settings.json:
         show.document({"path": str(out), "files": files})
     else:
-        print(f"{out}: {files} files agree with the manifest")
+        show.line(f"{out}: {files} files agree with the manifest")
 
 
 def _choice(
@@ -184,4 +184,4 @@ def _say(written: Written) -> None:
         show.document(asdict(written))
     else:
         what = f"{written.images} images, {written.cells} cells, {written.annotations} annotations"
-        print(f"{written.path}: {what}; manifest in {written.manifest}")
+        show.line(f"{written.path}: {what}; manifest in {written.manifest}")

@@ -90,10 +90,10 @@ def sample(
     """
     import hpastore
 
-    with show.progress("drawing") as progress:
-        made = hpastore.make_sample(
-            folder, n=n, size=size, seed=seed, bits=bits, jobs=jobs, force=force, progress=progress
-        )
+    replaced = force and folder.is_dir()
+    with show.store_if_any(replaced) as store, show.progress("drawing") as progress:
+        options: dict[str, Any] = {"n": n, "size": size, "seed": seed, "bits": bits, "jobs": jobs}
+        made = hpastore.make_sample(folder, **options, force=force, store=store, progress=progress)
     if show.settings.json:
         show.document({"folder": str(made), "images": n})
     else:
@@ -385,7 +385,7 @@ def retry(
     if show.settings.json:
         show.document(chosen)
     else:
-        print(f"the next ingest tries {len(chosen)} images again")
+        show.line(f"the next ingest tries {len(chosen)} images again")
 
 
 def failures() -> None:

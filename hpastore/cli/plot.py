@@ -154,11 +154,10 @@ def _draw(out: Path, draw: Callable[[Store], Figure], *, force: bool) -> None:
     import hpastore
     from hpastore.export.figure import check_figure
 
-    check_figure(out, force=force)
     with show.open_store() as store:
-        figure = draw(store)
-    hpastore.save_figure(figure, out, force=force)
+        check_figure(out, force=force, store=store)
+        hpastore.save_figure(draw(store), out, force=force, store=store)
     if show.settings.json:
         show.document({"path": str(out)})
     else:
-        print(out)
+        show.line(str(out))

@@ -1,4 +1,8 @@
-"""Print values: tables for people, JSON for programs, progress on a terminal."""
+"""Print values: tables for people, JSON for programs, progress on a terminal.
+
+Whatever a command prints passes through here or `hpastore.cli.table`: what comes from a database, a file
+or the command line may hold characters that a terminal would obey, and a store may be somebody else's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hpastore.cli.table import as_text, print_table
+from hpastore.model import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +34,10 @@ STOPPED: Final = 128
 
 PATIENCE_S: Final = 4.5
 """How long a command may take to come to an end, once it was asked to."""
+
+
+_MAX_MESSAGE: Final = 10_000
+"""Characters of a message."""
 
 
 @dataclass
@@ -54,6 +63,18 @@ def open_store(*, create: bool = False) -> Store:
     return hpastore.open_store(settings.db, create=create)
 
 
+@contextmanager
+def store_if_any(wanted: bool) -> Iterator[Store | None]:
+    """Open the store that ``--db`` names if it is wanted; None where there is no such store."""
+    from hpastore.errors import SchemaMissingError
+
+    with ExitStack() as stack:
+        store = None
+        with suppress(SchemaMissingError):
+            store = stack.enter_context(open_store()) if wanted else None
+        yield store
+
+
 def connect_anyway(*, create: bool = False) -> Store:
     """Connect to the database that ``--db`` names, whatever it holds."""
     from hpastore.store.engine import connect
@@ -63,9 +84,35 @@ def connect_anyway(*, create: bool = False) -> Store:
 
 
 def message(text: str) -> None:
-    """Say something to a person, on stderr."""
+    """Print a message on stderr, unless --quiet."""
     if not settings.quiet:
-        print(text, file=sys.stderr)
+        error(text)
+
+
+def error(text: str) -> None:
+    """Print a message on stderr, in one line."""
+    print(printable(text, _MAX_MESSAGE), file=sys.stderr)
+
+
+def line(text: str = "") -> None:
+    """Print one line on stdout."""
+    print(printable(text, None))
+
+
+def text(lines: str) -> None:
+    """Print a text as it is, such as a recipe, but for control characters, written as TOML writes them."""
+    if not lines.translate(_LAYOUT).isprintable():
+        lines = "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in lines)
+    print(end=lines)
+
+
+_LAYOUT: Final = dict.fromkeys(map(ord, "\n\t"))
+"""What a text is laid out by."""
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04X}" if number < 2**16 else f"\\U{number:08X}"
 
 
 def document(value: Any) -> None:
@@ -101,7 +148,7 @@ def lines(pairs: Mapping[str, Any]) -> None:
     """Print names and values, a line each."""
     width = max(map(len, pairs))
     for name, value in pairs.items():
-        print(f"{name.replace('_', ' '):{width}}  {as_text(value)}")
+        line(f"{name.replace('_', ' '):{width}}  {as_text(value)}")
 
 
 def leave(number: int, how: str) -> NoReturn:

@@ -91,4 +91,4 @@ def dump(
             show.document({"lines": len(rows), "sha256": last.removeprefix("sha256\t")})
         else:
             for line in lines:
-                print(line)
+                show.text(f"{line}\n")

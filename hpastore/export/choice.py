@@ -111,7 +111,7 @@ def annotated_images(connection: Connection, chosen: Chosen) -> Generator[Annota
     expand = chosen.choice.multilabel != "multihot"
     images = exports.images(connection, chosen.selection)
     for part in _parts(images):
-        cells = exports.annotated_cells(connection, chosen.selection, [image.id for image in part])
+        cells = exports.annotated_cells(connection, chosen.selection, part)
         for image in part:
             annotations = cells.get(image.id, [])
             if annotations or not chosen.choice.drop_empty:

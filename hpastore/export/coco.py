@@ -118,4 +118,4 @@ def _annotation(number: int, image_id: int, image: AnnotatedImage, cell: Annotat
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

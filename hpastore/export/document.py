@@ -11,7 +11,7 @@ from typing import Any
 from hpastore.collector import resting
 from hpastore.export.choice import Choice, annotated_images, look_up, refuse_empty
 from hpastore.export.manifest import Written, document, manifest_path
-from hpastore.export.output import whole_file
+from hpastore.export.output import whole_export
 from hpastore.model import AnnotatedImage
 from hpastore.store import read
 from hpastore.store.engine import Store
@@ -50,8 +50,7 @@ def export_file(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     """
-    manifest = manifest_path(out)
-    with whole_file(manifest, force=True) as beside, whole_file(out, force=force) as temporary:
+    with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
@@ -60,4 +59,4 @@ def export_file(
         refuse_empty(out, chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
         beside.write_bytes(document(form, options, chosen, recipe, counts, {out.name: temporary}))
-    return Written(out, manifest, **counts, files=1)
+    return Written(out, manifest_path(out), **counts, files=1)

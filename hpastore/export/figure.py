@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hpastore.errors import ExportError, UsageError
-from hpastore.export.output import whole_file
+from hpastore.errors import UsageError
+from hpastore.export.output import check_file, whole_file
 from hpastore.model import expanded
+from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 """By suffix, what Matplotlib would write of itself and the time."""
 
 
-def save_figure(figure: Figure, out: Path | str, *, force: bool = False) -> Path:
+def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: Store | None = None) -> Path:
     """Write a figure as PNG, SVG or PDF, by the file's suffix; the same figure gives the same bytes.
 
     Parameters
@@ -29,6 +30,8 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False) -> Path
     out : Path
     force : bool
         Whether an existing file is replaced.
+    store : Store, optional
+        Its own files and its inputs are never replaced.
 
     Returns
     -------
@@ -45,15 +48,15 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False) -> Path
     from matplotlib import style
 
     out = expanded(out)
-    check_figure(out, force=force)
+    check_figure(out, force=force, store=store)
     settings = {"svg.hashsalt": "hpastore"}
-    with whole_file(out, force=force) as temporary, style.context(["default", settings]):
+    with whole_file(out, force=force, store=store) as temporary, style.context(["default", settings]):
         suffix = out.suffix.lower()
         figure.savefig(temporary, format=suffix[1:], metadata=_METADATA[suffix])
     return out
 
 
-def check_figure(out: Path, *, force: bool) -> None:
+def check_figure(out: Path, *, force: bool, store: Store | None = None) -> None:
     """Refuse a file that `save_figure` would not write, before time is spent on drawing.
 
     Raises
@@ -63,5 +66,4 @@ def check_figure(out: Path, *, force: bool) -> None:
     """
     if out.suffix.lower() not in _METADATA:
         raise UsageError(f"{out}: no format {out.suffix!r}; a figure's name ends in {', '.join(_METADATA)}")
-    if out.exists() and not force:
-        raise ExportError(out, "exists; choose another name, or replace it with --force")
+    check_file(out, force=force, store=store)

@@ -12,16 +12,16 @@ import numpy.typing as npt
 
 from hpastore.errors import ExportError, RejectedError, UsageError
 from hpastore.export.choice import Choice, annotated_images, look_up
-from hpastore.export.files import file_name
-from hpastore.export.manifest import NAME, Written, document, is_export
+from hpastore.export.files import check_way, file_name
+from hpastore.export.manifest import NAME, Written, document, listed_files
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.render import rgb
 from hpastore.model import expanded
 from hpastore.opencv import cv2
-from hpastore.reading import decode_gray, read_file, to_uint8
 from hpastore.store import exports, read
 from hpastore.store.engine import Store
+from hpastore.store.pixels import StoredFile, read_pixels
 
 CHANNEL_ORDERS: Final = ("rgb", "bgr")
 
@@ -32,10 +32,10 @@ _JPEG_QUALITY: Final = 95
 
 
 class _Task(NamedTuple):
-    """One image to write: its target's name, and role, path, uri and hash of its channels."""
+    """One image to write: its target's name, and its channels."""
 
     file_name: str
-    files: tuple[tuple[str, Path, str, str], ...]
+    files: tuple[StoredFile, ...]
 
 
 def export_images(
@@ -65,7 +65,8 @@ def export_images(
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
-        Whether an existing folder is replaced; one that holds something else than an export never is.
+        Whether an existing folder is replaced; one that holds a file which its manifest does not list never
+        is.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -84,7 +85,7 @@ def export_images(
     out, choice = expanded(out), choice or Choice()
     if channel_order not in CHANNEL_ORDERS:
         raise UsageError(f"no channel order {channel_order!r}; there are {' and '.join(CHANNEL_ORDERS)}")
-    file_name("", "composite", image_format)
+    check_way("composite", image_format)
     with store.reading() as connection:
         chosen = look_up(connection, choice)
         recipe = read.current_recipe(connection)
@@ -96,8 +97,8 @@ def export_images(
             cells += len({annotation.mask_id for annotation in image.annotations})
     if not names:
         raise ExportError(out, "no image to export; ingest some, or choose otherwise")
-    tasks = [_task(str(file_name(name, "composite", image_format)), files[name]) for name in names]
-    with whole_folder(out, force=force, ours=is_export) as temporary:
+    tasks = [_Task(str(file_name(name, "composite", image_format)), tuple(files[name])) for name in names]
+    with whole_folder(out, force=force, listed=listed_files, store=store) as temporary:
         write = partial(_write, folder=temporary, channel_order=channel_order)
         for done, problem in enumerate(in_order(write, tasks, min(workers(jobs), len(tasks))), 1):
             if problem:
@@ -111,23 +112,12 @@ def export_images(
     return Written(out, out / NAME, **counts, files=len(tasks))
 
 
-def _task(target: str, rows: list[read.Row]) -> _Task:
-    files = ((row["role"], Path(row["root"]) / row["uri"], row["uri"], row["sha256"]) for row in rows)
-    return _Task(target, tuple(files))
-
-
 def _write(task: _Task, folder: Path, channel_order: str) -> tuple[Path, str] | None:
     """Write one picture; return what is wrong, and with which file, if something is."""
-    channels: dict[str, npt.NDArray[np.uint8]] = {}
-    for role, path, uri, sha256 in task.files:
-        try:
-            data, record = read_file(path, role, uri)
-            channels[role] = to_uint8(decode_gray(data, path))
-        except RejectedError as error:
-            return error.path, error.reason
-        if record.sha256 != sha256:
-            return path, "has changed since it was ingested; run 'hpastore ingest' first"
-    picture = rgb(channels)
+    try:
+        picture = rgb(read_pixels(task.files))
+    except RejectedError as error:
+        return error.path, error.reason
     if channel_order == "rgb":
         picture = picture[:, :, ::-1]  # OpenCV writes blue first
     encoded = _encode(folder / task.file_name, picture)

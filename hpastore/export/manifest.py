@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Final
 
 import hpastore
-from hpastore.errors import ExportError
+from hpastore.errors import ExportError, RejectedError
 from hpastore.export.choice import Chosen
 from hpastore.model import Recipe, expanded
+from hpastore.reading import read_file
 
 NAME = "manifest.json"
 
@@ -82,15 +84,23 @@ def document(
         "counts": dict(counts),
         "files": {name: _fingerprint(path) for name, path in sorted(files.items())},
     }
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def is_export(folder: Path) -> bool:
-    """Tell whether a folder holds a manifest, hence was written by us."""
+def is_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest that an export wrote."""
     try:
-        return bool(_listed(folder / NAME))
+        return bool(_listed(path))
     except ExportError:
         return False
+
+
+def listed_files(folder: Path) -> set[str] | None:
+    """Name the files of an exported folder, its manifest among them; None of a folder that is none."""
+    try:
+        return {NAME, *_listed(folder / NAME)}
+    except ExportError:
+        return None
 
 
 def verify(path: Path) -> int:
@@ -99,7 +109,7 @@ def verify(path: Path) -> int:
     Parameters
     ----------
     path : Path
-        The file or folder that was exported.
+        The file or folder that was exported.  Nothing outside of it is read, whatever its manifest says.
 
     Returns
     -------
@@ -116,37 +126,60 @@ def verify(path: Path) -> int:
         raise ExportError(path, "no such export")
     where = manifest_path(path)
     files = _listed(where)
-    if path.is_file() and list(files) != [path.name]:
+    if not path.is_dir() and list(files) != [path.name]:
         raise ExportError(where, f"is the manifest of {', '.join(files)}; give the file its old name")
     folder = path if path.is_dir() else path.parent
     for name, fingerprint in files.items():
-        if not (folder / name).is_file():
-            raise ExportError(folder / name, "is in the manifest, but not there; export again")
-        if _fingerprint(folder / name) != fingerprint:
-            raise ExportError(folder / name, "differs from what was exported; export again")
+        file = folder / name
+        if path.is_dir() and not _lies_in(file, folder):
+            raise ExportError(file, "leads out of its folder; export again")
+        if not file.is_file():
+            raise ExportError(file, "is in the manifest, but not there; export again")
+        if _fingerprint(file) != fingerprint:
+            raise ExportError(file, "differs from what was exported; export again")
     if path.is_dir():
-        _refuse_strangers(path, files)
+        _refuse_unlisted(path, files)
     return len(files)
 
 
 def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
     """Read the fingerprints of files by name."""
+    if not manifest.exists():
+        raise ExportError(manifest, "no manifest; was this written by hpastore export?")
     try:
-        files = json.loads(manifest.read_bytes())["files"]
-    except FileNotFoundError as error:
-        raise ExportError(manifest, "no manifest; was this written by hpastore export?") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data, _ = read_file(manifest, "manifest", manifest.name)
+        content = json.loads(data)
+    except RejectedError as error:
+        raise ExportError(manifest, error.reason) from error
+    except (ValueError, RecursionError) as error:
         raise ExportError(manifest, f"cannot be read as a manifest ({error})") from error
-    if not (files and isinstance(files, dict) and all(isinstance(f, dict) for f in files.values())):
+    if not (isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in _KEYS.items())):
+        raise ExportError(manifest, "cannot be read as a manifest (it is not one that hpastore wrote)")
+    files: dict[str, Any] = content["files"]
+    if not files or not all(isinstance(f, dict) and f.keys() == _FINGERPRINT for f in files.values()):
         raise ExportError(manifest, "cannot be read as a manifest (it lists no files)")
+    for name in files:
+        if "\0" in name or PurePath(name).is_absolute() or {"", ".", ".."} & set(name.split("/")):
+            raise ExportError(manifest, f"lists {name!r}, which leads out of its folder; export again")
     return files
 
 
-def _refuse_strangers(folder: Path, files: Iterable[str]) -> None:
+_KEYS: Final = {"hpastore": str, "format": str, "options": dict, "counts": dict, "files": dict}
+"""What every manifest holds, and of which type."""
+
+_FINGERPRINT: Final = {"sha256", "size"}
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    """Whether a file is in a folder, links followed."""
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+
+
+def _refuse_unlisted(folder: Path, files: Iterable[str]) -> None:
     there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    strangers = sorted(there - set(files) - {NAME})
-    if strangers:
-        raise ExportError(folder / strangers[0], "is not in the manifest; it was put there after the export")
+    unlisted = sorted(there - set(files) - {NAME})
+    if unlisted:
+        raise ExportError(folder / unlisted[0], "is not in the manifest; it was put there after the export")
 
 
 def _choice(chosen: Chosen) -> dict[str, Any]:

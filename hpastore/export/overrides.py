@@ -10,6 +10,7 @@ from hpastore.export.output import whole_file
 from hpastore.model import expanded
 from hpastore.store.engine import Store
 from hpastore.store.overrides import overrides
+from hpastore.store.stored import image_name
 
 
 def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> int:
@@ -36,7 +37,7 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
     with store.reading() as connection:
         rows = overrides(connection)
     with (
-        whole_file(path, force=force) as temporary,
+        whole_file(path, force=force, store=store) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
@@ -45,5 +46,6 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
             keep, attached = "keep" if row["keep"] else "drop", "true" if row["attached"] else "false"
             told = (row[name] for name in ("score", "author", "comment"))
             cell = f"{row['image_name']}:{row['mask_id']}"
+            image_name(row["image_name"], f"override of {cell}")
             writer.writerow([cell, row["label_id"], keep, *told, attached])
     return len(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -17,10 +18,17 @@ from hpastore.errors import UsageError
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.synthetic import Field, draw_field
-from hpastore.model import expanded
+from hpastore.model import CHANNELS, expanded
 from hpastore.opencv import cv2
+from hpastore.store.engine import Store
 
 _SIZES: Final = range(64, 4097)
+_SAMPLE_TABLES: Final = ("train.csv", "truth.csv")
+_SAMPLE_FILE: Final = re.compile(
+    rf"train/sample-\d+_({'|'.join(CHANNELS)})\.png|hpa_(cell|nuclei)_mask/sample-\d+\.npz", re.ASCII
+)
+"""What a sample holds besides."""
+
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 """The first that a zip can hold; the same bytes each time."""
 
@@ -34,6 +42,7 @@ def make_sample(
     bits: int = 8,
     jobs: int | None = None,
     force: bool = False,
+    store: Store | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Draw a data set with known truth: images, masks, ``train.csv`` and ``truth.csv``.
@@ -53,7 +62,9 @@ def make_sample(
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
-        Whether an existing folder is replaced; one that holds something else than a sample never is.
+        Whether an existing folder is replaced; one that holds another file than a sample's never is.
+    store : Store, optional
+        A folder that holds it, or its inputs, is never replaced.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -67,14 +78,14 @@ def make_sample(
     UsageError
         If a number makes no sense.
     ExportError
-        If the folder exists or cannot be written.
+        If the folder exists, holds other files, the store or its inputs, or cannot be written.
     """
     folder = expanded(folder)
     if n < 1 or size not in _SIZES or bits not in (8, 16) or seed < 0:
         raise UsageError(
             "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"
         )
-    with whole_folder(folder, force=force, ours=_is_sample) as temporary:
+    with whole_folder(folder, force=force, listed=_listed_files, store=store) as temporary:
         for name in ("train", "hpa_cell_mask", "hpa_nuclei_mask"):
             (temporary / name).mkdir()
         draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits)
@@ -89,8 +100,12 @@ def make_sample(
     return folder
 
 
-def _is_sample(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in ("train.csv", "truth.csv"))
+def _listed_files(folder: Path) -> set[str] | None:
+    """Name the files of a sample; None of a folder that is none."""
+    if not all((folder / name).is_file() for name in _SAMPLE_TABLES):
+        return None
+    files = {file.relative_to(folder).as_posix() for file in folder.glob("*/*")}
+    return {*_SAMPLE_TABLES, *filter(_SAMPLE_FILE.fullmatch, files)}
 
 
 def _draw(

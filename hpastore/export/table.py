@@ -12,10 +12,11 @@ from typing import Any, Final, TextIO
 from hpastore.errors import UsageError
 from hpastore.export.choice import Choice, look_up, refuse_empty
 from hpastore.export.manifest import Written, document, manifest_path
-from hpastore.export.output import whole_file
+from hpastore.export.output import whole_export
 from hpastore.model import expanded
 from hpastore.store import clean, read
 from hpastore.store.engine import Store
+from hpastore.store.stored import image_name
 
 LAYOUTS: Final = ("clean_cell", "notebook")
 
@@ -66,8 +67,8 @@ def export_csv(
         raise UsageError(f"no layout {layout!r}; there are {' and '.join(LAYOUTS)}")
     if choice.multilabel == "multihot":
         raise UsageError("csv has a row per cell and label; use expand or skip")
-    manifest, options = manifest_path(out), {"layout": layout}
-    with whole_file(manifest, force=True) as beside, whole_file(out, force=force) as temporary:
+    options = {"layout": layout}
+    with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
             recipe = read.current_recipe(connection)
@@ -78,7 +79,7 @@ def export_csv(
                 counts = _write(file, rows, layout)
         refuse_empty(out, chosen, counts["annotations"])
         beside.write_bytes(document("csv", options, chosen, recipe, counts, {out.name: temporary}))
-    return Written(out, manifest, **counts, files=1)
+    return Written(out, manifest_path(out), **counts, files=1)
 
 
 def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
@@ -86,10 +87,12 @@ def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS if layout == "clean_cell" else _NOTEBOOK_COLUMNS)
     images, cells, annotations = 0, 0, 0
-    last: tuple[str, int] = ("", 0)
+    last: tuple[str | None, int] = (None, 0)
     for row in rows:
         image, mask_id = row.image_name, row.mask_id
-        images += image != last[0]
+        if image != last[0]:
+            images += 1
+            image_name(image)
         cells += (image, mask_id) != last
         annotations += 1
         last = (image, mask_id)

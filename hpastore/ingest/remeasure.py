@@ -16,11 +16,10 @@ from sqlalchemy import Connection
 from hpastore.errors import MeasureError
 from hpastore.ingest.installed import load_measures, wanted
 from hpastore.kernels.custom import UserMeasure, Values, of_histograms
-from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import remeasure as measure_again
 from hpastore.kernels.measures import VERSION
 from hpastore.model import Recipe, require_share
-from hpastore.store import own, read, write
+from hpastore.store import arrays, own, read, write
 from hpastore.store.engine import Store
 
 logger = logging.getLogger(__name__)
@@ -178,8 +177,7 @@ def remeasure_batch(connection: Connection, users: Sequence[UserMeasure], after:
     # One without a histogram too: it would be tried again and again.
     numbers: dict[int, Any] = {image_id: {} for image_id in read.of_other_recipe(connection, chosen)}
     asked = _Asked(connection, users, chosen)
-    for image_id, packed in read.histograms(connection, chosen):
-        histograms = {channel: unpack(counts) for channel, counts in packed.items()}
+    for image_id, histograms in arrays.histograms(connection, chosen):
         if image_id in numbers:
             share = recipe.background_percentile
             numbers[image_id] = {name: measure_again(h, share) for name, h in histograms.items()}

@@ -121,14 +121,64 @@ def pack(counts: npt.NDArray[np.int64]) -> bytes:
     return zlib.compress(planes.tobytes())
 
 
-def unpack(data: bytes) -> npt.NDArray[np.int64]:
-    """Give back what `pack` was given, as (M, 256) int64."""
-    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(4, -1)
+def unpack(data: bytes, rows: int) -> npt.NDArray[np.int64]:
+    """Give back what `pack` was given.
+
+    Parameters
+    ----------
+    data : bytes
+        May come from anywhere: no more is inflated than `rows` take.
+    rows : int
+        Number of rows that were packed.
+
+    Returns
+    -------
+    (rows, 256) int64
+
+    Raises
+    ------
+    ValueError
+        If it is no packed histogram of so many rows.
+
+    Examples
+    --------
+    >>> unpack(pack(np.ones((2, 256), np.int64)), 2).sum()
+    np.int64(512)
+    """
+    planes = np.frombuffer(inflate(data, 4 * LEVELS * rows), np.uint8).reshape(4, -1)
+    if planes.shape[1] != LEVELS * rows:
+        raise ValueError(f"it holds {planes.shape[1] / LEVELS:g} rows, not {rows}")
     counts = planes[0].astype(np.int64)
     for place in (1, 2, 3):
         if planes[place].any():  # as of the background, but hardly of a cell: two thirds of the time
             counts += planes[place].astype(np.int64) << (8 * place)
     return np.asarray(counts.reshape(-1, LEVELS))
+
+
+def inflate(data: bytes, limit: int) -> bytes:
+    """Inflate the bytes of a packed histogram.
+
+    Parameters
+    ----------
+    data : bytes
+    limit : int
+        Bytes; a few kilobytes may inflate to gigabytes.
+
+    Raises
+    ------
+    ValueError
+        If it does not inflate, is cut short, or gives more bytes.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"it cannot be inflated ({error})") from error
+    if len(inflated) > limit:
+        raise ValueError(f"it inflates to more than {limit} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("it is cut short, or something follows it")
+    return inflated
 
 
 def _level_at(below: npt.NDArray[np.int64], position: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

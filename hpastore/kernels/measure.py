@@ -114,7 +114,7 @@ def _with_users(
     """Add what users measure."""
     custom = of_crops(users, label, box, decoded.channels)
     for name, stats in cells.channels.items():
-        counts = unpack(stats.histogram)[1:]
+        counts = unpack(stats.histogram, len(label.ids) + 1)[1:]
         custom |= of_histograms(users, name, label.ids.tolist(), counts)
     return replace(cells, custom=custom, custom_versions={user.name: user.version for user in users})
 

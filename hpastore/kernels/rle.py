@@ -20,6 +20,15 @@ _GROUP = 5
 _MORE = 32
 _FIRST_CHARACTER = 48
 
+_AT_ONCE = 200
+"""Masks that are checked at once: what they take stays in the processor's cache."""
+
+_MAX_FAST_PIXELS = 2**26
+"""With this bound no difference, no length and no sum that is looked at wraps round in 32 bits."""
+
+_MAX_FAST_GROUPS = 6
+"""Groups of a number within that bound."""
+
 
 def encode_cells(label: LabelImage) -> tuple[str, ...]:
     """Encode every cell of a label image as a compressed counts string.
@@ -130,6 +139,35 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     return Extents(np.add.reduceat(lengths, first), x, y, x_end - x, y_end - y)
 
 
+def first_damaged(counts: Sequence[str], pixels: Sequence[int]) -> int | None:
+    """Find a mask that `extents` would refuse, in a tenth of its time.
+
+    Parameters
+    ----------
+    counts : K strings
+        As of `encode_cells`, or anything else.
+    pixels : K numbers
+        Height times width of each mask's image.
+
+    Returns
+    -------
+    int or None
+        The place of the first; None where all are masks that fill their images.
+
+    Examples
+    --------
+    >>> first_damaged(["13", "13", "12"], [4, 4, 4])
+    2
+    """
+    for start in range(0, len(counts), _AT_ONCE):
+        some, sizes = counts[start : start + _AT_ONCE], pixels[start : start + _AT_ONCE]
+        if not _all_fill(some, sizes):
+            for place, (text, size) in enumerate(zip(some, sizes, strict=True), start):
+                if not _fills(text, size):
+                    return place
+    return None
+
+
 def overlaps(some: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float64]:
     """Intersection over union of each of some masks with each of others, of images of one size.
 
@@ -157,6 +195,87 @@ def overlaps(some: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float
             common = np.diff(np.interp(ends, edges, covered))[1::2].sum()
             shares[i, j] = common / (covered[-1] + sums[-1] - common)
     return shares
+
+
+def _fills(counts: str, pixels: int) -> bool:
+    """Whether a mask fills its image, and has a pixel."""
+    try:
+        extents([counts], 1, pixels)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
+    """Whether all of some masks are written as `encode_cells` does, and fill their images.
+
+    A mask may fill its image and be written otherwise: `_fills` tells.
+    """
+    try:
+        lengths = np.fromiter(map(len, counts), np.int64, len(counts))
+        codes = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(_FIRST_CHARACTER)
+        sizes = np.fromiter(pixels, np.int64, len(counts))
+    except (ValueError, TypeError, OverflowError):
+        return False
+    stops = np.cumsum(lengths)
+    if not lengths.all() or not codes.size or sizes.max() > _MAX_FAST_PIXELS or codes.max() >= 2 * _MORE:
+        return False
+    if (codes[stops - 1] >= _MORE).any():  # cut short
+        return False
+    differences, more = _signed(codes)
+    begin = stops - lengths
+    begin -= np.searchsorted(more, begin)
+    return differences is not None and _lengths_fill(differences, begin, sizes)
+
+
+def _signed(
+    codes: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int64]]:
+    """All numbers, None where one has too many groups, and the places of groups that another follows."""
+    final = codes < _MORE
+    more = np.flatnonzero(~final)
+    last = codes[final]
+    last ^= np.uint8(_MORE // 2)  # with the next line, bit 4 becomes the sign
+    last -= np.uint8(_MORE // 2)
+    values = last.view(np.int8).astype(np.int32)
+    if len(more):  # one number in ten
+        owner = more - np.arange(len(more))
+        first = np.flatnonzero(np.diff(owner, prepend=-1))
+        groups = np.diff(first, append=len(more))
+        if groups.max() >= _MAX_FAST_GROUPS:
+            return None, more
+        nth = np.arange(len(more)) - np.repeat(first, groups)
+        bits = (codes[more] & (_MORE - 1)).astype(np.int32) << (_GROUP * nth).astype(np.int32)
+        owner = owner[first]
+        values[owner] <<= (_GROUP * groups).astype(np.int32)
+        values[owner] += np.add.reduceat(bits, first)
+    return values, more
+
+
+def _lengths_fill(
+    differences: npt.NDArray[np.int32], begin: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> bool:
+    """Whether the runs of all masks have lengths that add up; the differences are used up."""
+    numbers = np.diff(begin, append=len(differences))
+    if numbers.min() < 2 or (differences[begin + 1] <= 0).any():  # no pixel
+        return False
+    if differences.max() > _MAX_FAST_PIXELS or differences.min() < -_MAX_FAST_PIXELS:
+        return False
+    third = begin[numbers > 2]
+    differences[third + 2] -= differences[third]  # the third is no difference: so it becomes one
+    for parity in (0, 1):
+        every_other = differences[parity::2]
+        first = (begin + 1 - parity) // 2
+        last = np.add.reduceat(every_other, first)  # the length that the sum has come to at a mask's end
+        every_other[first[1:]] -= last[:-1]
+        np.cumsum(every_other, dtype=np.int32, out=every_other)
+    lengths = differences
+    if lengths.min() < 0 or lengths.max() > _MAX_FAST_PIXELS:
+        return False
+    # Sums of 32 bits may have wrapped round, but then the sum of all is larger.
+    if (np.add.reduceat(lengths, begin) != sizes.astype(np.int32)).any():
+        return False
+    return int(lengths.sum(dtype=np.int64)) == int(sizes.sum())
 
 
 def _covered(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from hpastore.errors import UsageError
-from hpastore.model import LABEL_NAMES
+from hpastore.model import LABEL_NAMES, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 # The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by every kind of eye.
 KEPT: Final = "#56B4E9"
@@ -56,18 +55,31 @@ _STYLE: Final = {
 }
 
 
-def drawing(draw: Callable[P, T]) -> Callable[P, T]:
+def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Have a function draw in our look, whatever the user's settings, and say how to get Matplotlib."""
 
     @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         require_matplotlib()
         from matplotlib import style
 
         with style.context(["default", _STYLE]):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            _escape_texts(figure)
+            return figure
 
     return drawn
+
+
+def _escape_texts(figure: Figure) -> None:
+    """Escape what a viewer of the file would obey, such as right-to-left marks; the store is anybody's."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        lines = text.get_text().split("\n")
+        escaped = "\n".join(printable(line, None) for line in lines)
+        if escaped != text.get_text():
+            text.set_text(escaped)
 
 
 def require_matplotlib() -> None:
@@ -106,7 +118,8 @@ def label_name(label: int) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Cut a text in its middle, where names and ids differ least."""
+    """Cut a text in its middle, where names and ids differ least; control characters are escaped."""
+    text = printable(text, None)
     if len(text) <= most:
         return text
     end = (most - 1) // 2
@@ -118,6 +131,7 @@ def fitted(text: str, width: float, size: float, family: str = "DejaVu Sans") ->
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
+    text = printable(text, None)  # the font has no glyph for a control character
     font = FontProperties(family=[family], size=size)
     for most in range(len(text), _LEAST, -1):
         if TextPath((0, 0), shortened(text, most), prop=font).get_extents().width <= width:

@@ -30,8 +30,8 @@ from hpastore.plot.canvas import (
     number,
     shortened,
 )
-from hpastore.plot.pixels import Look, Outline, Picture, coloured, look, outlines, reduced, stored_channels
-from hpastore.store import pictures, read, sets
+from hpastore.plot.pixels import Look, Outline, Picture, coloured, look, outlines, reduced
+from hpastore.store import pictures, pixels, read, sets
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def plot_gallery(
         if chosen:
             warn_if_outdated(connection, chosen.key)
         names = sorted({subject.image_name for subject in subjects})
-        files = pictures.files_of(connection, names, chosen_look.channels)
+        files = pixels.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
     figure, places = _grid(len(tiles), max((len(tile.caption) for tile in tiles), default=0))
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
@@ -332,13 +332,15 @@ def _against(value: float | None, rule: pictures.RuleOfLabel) -> str:
     return number(value) if upper is None else f"{number(value)} ≤ {number(upper)}"
 
 
-def _drawn(tiles: Sequence[_Tile], files: Mapping[str, list[read.Row]], chosen: Look) -> list[_Drawn | str]:
+def _drawn(
+    tiles: Sequence[_Tile], files: Mapping[str, list[pixels.StoredFile]], chosen: Look
+) -> list[_Drawn | str]:
     """Cut the cells out of their images, one image after the other; or say why one cannot be."""
     drawn: dict[int, _Drawn | str] = {}
     for name in sorted({tile.subject.image_name for tile in tiles}):
         mine = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]
         try:
-            picture = coloured(stored_channels(files.get(name, []), chosen.channels), chosen)
+            picture = coloured(pixels.read_pixels(files[name]), chosen)
         except RejectedError as error:
             logger.warning("%s", error)
             drawn |= dict.fromkeys(mine, _trouble(error))

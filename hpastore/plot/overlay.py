@@ -14,8 +14,8 @@ from hpastore.errors import UsageError
 from hpastore.model import require_label
 from hpastore.opencv import cv2
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
-from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced, stored_channels
-from hpastore.store import pictures
+from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced
+from hpastore.store import pictures, pixels
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plot_overlay(
         require_label(label)
     with store.reading() as connection:
         width, height, labels, places = pictures.image_cells(connection, image)
-        files = pictures.files_of(connection, [image], chosen_look.channels)
+        files = pixels.files_of(connection, [image], chosen_look.channels)
         chosen = pictures.clean_set_or_newest(connection, clean)
         verdicts = pictures.image_verdicts(connection, image, chosen.key) if chosen else []
         if chosen:
@@ -100,7 +100,7 @@ def plot_overlay(
     if label is not None and str(label) not in labels.split("|"):
         raise UsageError(f"{image} has no label {label}; its labels are {labels or 'none'}")
     judged = sorted({row[1] for row in verdicts if label in (None, row[1])})
-    picture = reduced(coloured(stored_channels(files[image], chosen_look.channels), chosen_look), _PIXELS)
+    picture = reduced(coloured(pixels.read_pixels(files[image]), chosen_look), _PIXELS)
     cells = [_cell(place) for place in sorted(places.values())]
     panels = [{row[0]: _word(row[2], row[3]) for row in verdicts if row[1] == under} for under in judged]
     words = sorted({word for panel in panels for word in panel.values()} - {KEPT_WORD})

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.errors import RejectedError, UsageError
+from hpastore.errors import UsageError
 from hpastore.kernels import rle
 from hpastore.model import CHANNELS
 from hpastore.opencv import cv2
-from hpastore.reading import decode_gray, read_file, to_uint8
-from hpastore.store import pictures, read
+from hpastore.store import pictures
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3), red, green, blue."""
@@ -68,33 +66,6 @@ def look(channels: str, gain: float) -> Look:
         allowed = "letters of rgby, such as rgb, or one of " + ", ".join(CHANNELS)
         raise UsageError(f"no channels {channels!r}; use {allowed}")
     return Look(tuple(name for name in CHANNELS if name[0] in channels), gain)
-
-
-def stored_channels(files: Sequence[read.Row], names: Sequence[str]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Read channels of an image, (H, W) uint8 each, if they are what was ingested.
-
-    Parameters
-    ----------
-    files
-        ``role, root, uri, sha256``, as of `hpastore.store.pictures.files_of`.
-    names
-        The channels.
-
-    Raises
-    ------
-    RejectedError
-        If a file is gone, cannot be read, or holds other bytes.
-    """
-    channels = {}
-    for row in files:
-        if row["role"] in names:
-            path = Path(row["root"]) / row["uri"]
-            data, record = read_file(path, row["role"], row["uri"])
-            if record.sha256 != row["sha256"]:
-                reason = "has changed since it was ingested; run 'hpastore ingest' first"
-                raise RejectedError("changed", path, reason)
-            channels[row["role"]] = to_uint8(decode_gray(data, path))
-    return channels
 
 
 def coloured(channels: Mapping[str, npt.NDArray[np.uint8]], look: Look) -> Picture:

@@ -20,6 +20,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeEngine
 
+from hpastore.errors import DamagedError
+from hpastore.model import printable
+
 # Bytewise order, so that both databases sort alike.
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 BIGINT = BigInteger().with_variant(Integer(), "sqlite")
@@ -64,8 +67,22 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 the signature is SQLAlchemy's
         """Give back a moment in UTC."""
+        return as_moment(value)
+
+
+def as_moment(value: datetime | str | None) -> datetime | None:
+    """Read a stored moment, in UTC.
+
+    Raises
+    ------
+    DamagedError
+        If a text is no moment; which row it is in, `hpastore.store.engine.Store` finds out.
+    """
+    try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return None if moment is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise DamagedError("", f"{printable(str(value))!r} is no date and time") from error
 
 
 Key = Annotated[int, mapped_column(BIGINT, primary_key=True, comment="Key, counted up by the database")]

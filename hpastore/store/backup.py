@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from errno import EDQUOT, ENOSPC
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,11 @@ from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableErr
 from hpastore.failpoints import reach
 from hpastore.model import expanded
 from hpastore.schema.tables import Base
-from hpastore.store import file, migrate
+from hpastore.store import file, migrate, protect
 from hpastore.store.engine import Store, connect
 
-_BESIDE: Final = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a file that is open, or was not closed."""
+_SQLITE: Final = b"SQLite format 3\0"
+"""What a SQLite file begins with."""
 
 _ROWS: Final = 10_000
 """Rows that are copied from PostgreSQL at a time."""
@@ -78,13 +79,10 @@ def _refuse(store: Store, path: Path, *, force: bool) -> None:
         raise ExportError(path, f"cannot be made: there is no folder {path.parent}")
     if path.is_dir():
         raise ExportError(path, "is a folder; choose another name")
-    if store.is_sqlite:
-        itself = Path(str(store.engine.url.database))
-        mine = [itself, *(Path(f"{itself}{end}") for end in _BESIDE)]
-        if any(os.path.realpath(one) == os.path.realpath(path) or _same(one, path) for one in mine):
-            raise ExportError(path, "is the store itself; choose another name")
+    protect.refuse_store_files(store, path)
     if path.exists() and not force:
         raise ExportError(path, "exists; choose another name, or replace it with --force")
+    protect.refuse_inputs(store, path, exported=partial(_is_backup, path))
     # SQLite would take them for the new file's and spoil it.
     for end in ("-wal", "-journal"):
         beside = Path(f"{path}{end}")
@@ -94,15 +92,19 @@ def _refuse(store: Store, path: Path, *, force: bool) -> None:
             )
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+def _is_backup(path: Path) -> bool:
+    """Whether a file is a SQLite database, as no input is."""
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Give a new file beside the target, and remove it if it is not moved there; also those of the dead."""
     for left in path.parent.glob(f".{path.name}.*.tmp*"):
-        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp({'|'.join(_BESIDE)})?", left.name)
+        owner = re.fullmatch(
+            rf"\.{re.escape(path.name)}\.(\d+)\.tmp({'|'.join(protect.SIDE_FILES)})?", left.name
+        )
         if owner and not file.lives(int(owner[1])):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -110,7 +112,7 @@ def _beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        for end in ("", *_BESIDE):
+        for end in ("", *protect.SIDE_FILES):
             Path(f"{temporary}{end}").unlink(missing_ok=True)
 
 

@@ -43,7 +43,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.verdict import verdicts
 from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES, clean_cell, rule_holds
-from hpastore.store import exports, read, seal, sets
+from hpastore.store import exports, read, seal, sets, stored
 from hpastore.store.rows import analyze, change, seal_rows
 
 Row = Mapping[str, Any] | read.Row
@@ -338,7 +338,7 @@ def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | N
             select(o.label_id, o.keep, o.comment).where(o.cell_id == cell["id"])
         )
     }
-    return CellFacts(cell["id"], read.ids(cell["labels"]), measures, decided)
+    return CellFacts(cell["id"], stored.label_ids(name, cell["labels"]), measures, decided)
 
 
 def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, exists, func, select, text
 
-from hpastore.errors import StoreError, UnavailableError
+from hpastore.errors import DamagedError, StoreError, UnavailableError
 from hpastore.kernels import rle
-from hpastore.kernels.histogram import unpack
 from hpastore.model import CELL_MASK, CHANNELS, LABEL_NAMES
+from hpastore.reading import MAX_PIXELS
 from hpastore.schema.tables import (
     Base,
     Cell,
@@ -25,6 +24,7 @@ from hpastore.schema.tables import (
     CellOverride,
     CleanSet,
     Failure,
+    FailureFile,
     Image,
     ImageChannel,
     ImageFile,
@@ -34,7 +34,7 @@ from hpastore.schema.tables import (
     Measure,
     Recipe,
 )
-from hpastore.store import migrate, seal
+from hpastore.store import arrays, migrate, seal, stored
 from hpastore.store.engine import Store
 from hpastore.store.readonly import is_writable
 
@@ -124,6 +124,9 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         _counts,
         _files,
         _overrides,
+        _decided_masks,
+        _names,
+        _moments,
         partial(_pictures, deep=deep),
         *([_seals] if deep else []),
     ]
@@ -135,8 +138,14 @@ def _look(store: Store, check: Callable[[Connection], Iterable[Finding]]) -> lis
         return store.read(lambda connection: list(check(connection)))
     except UnavailableError:
         raise
+    except DamagedError as error:
+        return [_finding(error)]
     except StoreError as error:
         return [Finding("database", f"cannot be read: {error.reason}", _RESTORE)]
+
+
+def _finding(error: DamagedError) -> Finding:
+    return Finding(error.where, error.reason, _RESTORE)
 
 
 def _damage(connection: Connection, *, deep: bool) -> Iterator[Finding]:
@@ -298,6 +307,37 @@ def _overrides(connection: Connection) -> Iterator[Finding]:
         yield Finding(f"override of {name}:{mask_id}", what, f"decide again, or {_RESTORE}")
 
 
+def _decided_masks(connection: Connection) -> Iterator[Finding]:
+    """The masks that cells are known again by."""
+    o = CellOverride
+    statement = select(o.image_name, o.mask_id, o.height, o.width, o.rle).order_by(o.id)
+    for name, mask_id, height, width, counts in connection.execute(statement):
+        if _extents([counts], height, width) == [None]:
+            yield Finding(f"override of {name}:{mask_id}", "its mask is none", f"decide again, or {_RESTORE}")
+
+
+def _names(connection: Connection) -> Iterator[Finding]:
+    """Texts that paths are made of."""
+    images = connection.execute(select(Image.name, Image.root).order_by(Image.name)).all()
+    overrides = connection.execute(select(CellOverride.image_name, CellOverride.mask_id).distinct())
+    checks: list[Callable[[], object]] = [partial(stored.image_name, name) for name, _ in images]
+    checks += [partial(stored.image_name, name, f"override of {name}:{i}") for name, i in overrides]
+    checks += [partial(stored.file_path, name, root, "") for name, root in images]
+    uris = select(Image.name, ImageFile.uri).join(ImageFile, ImageFile.image_id == Image.id)
+    checks += [partial(stored.file_path, name, "", uri) for name, uri in connection.execute(uris)]
+    tried = select(FailureFile.image_name, FailureFile.uri)
+    checks += [partial(stored.file_path, name, "", uri) for name, uri in connection.execute(tried)]
+    for check in checks:
+        try:
+            check()
+        except DamagedError as error:
+            yield _finding(error)
+
+
+def _moments(connection: Connection) -> Iterator[Finding]:
+    yield from map(_finding, stored.damaged_moments(connection))
+
+
 def _pictures(connection: Connection, *, deep: bool) -> Iterator[Finding]:
     """Masks against the columns that tell of them, and histograms against masks."""
     for first, last in seal.pages(connection):
@@ -329,6 +369,8 @@ def _masks(name: str, cells: seal.Columns, height: int, width: int) -> Iterator[
 
 def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, ...] | None]:
     """Area and box of each mask; None for one that is no mask, which is looked for if there is any."""
+    if height * width > MAX_PIXELS:
+        return [None] * len(counts)
     try:
         return list(zip(*(column.tolist() for column in rle.extents(counts, height, width)), strict=True))
     except (ValueError, TypeError):
@@ -340,8 +382,8 @@ def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, 
 def _counts_of(packed: Any, pixels: int, areas: Sequence[int]) -> bool:
     """Whether a histogram's rows count the background's pixels and each cell's."""
     try:
-        counts = unpack(packed).sum(axis=1).tolist()
-    except (zlib.error, ValueError, TypeError):
+        counts = arrays.counted(packed, len(areas), pixels).sum(axis=1).tolist()
+    except (ValueError, TypeError):
         return False
     return bool(counts == [pixels - sum(areas), *areas])
 

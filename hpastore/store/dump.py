@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Generator, Iterable
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ from hpastore.schema.tables import (
     Recipe,
 )
 from hpastore.schema.views import VIEWS
+from hpastore.store import arrays
 from hpastore.store.engine import Store
 from hpastore.store.read import stream
 
@@ -68,10 +68,10 @@ def _lines(connection: Connection) -> Generator[str]:
         yield f"{name}: {', '.join(column.name for column in statement.selected_columns)}"
         ordered = statement.order_by(*(statement.selected_columns[key] for key in keys))
         for row in stream(connection, ordered):
-            yield "\t".join((name, *map(_text, row)))
+            yield "\t".join((name, *(_text(value, row) for value in row)))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, row: Any) -> str:
     if value is None:
         return "\\N"
     if isinstance(value, str):
@@ -79,7 +79,8 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, bytes | memoryview):
-        return hashlib.sha256(zlib.decompress(value)).hexdigest()  # packed, it depends on zlib's version
+        counts = arrays.inflated(bytes(value), f"image {row.image}")  # packed, it depends on zlib's version
+        return hashlib.sha256(counts).hexdigest()
     return str(int(value))
 
 

@@ -18,7 +18,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from hpastore.errors import DisconnectedError, SchemaMissingError, StoreError, UnavailableError, UsageError
+from hpastore.errors import (
+    DamagedError,
+    DisconnectedError,
+    HpastoreError,
+    SchemaMissingError,
+    StoreError,
+    UnavailableError,
+    UsageError,
+)
 from hpastore.failpoints import reach
 from hpastore.model import expanded
 from hpastore.store import readonly
@@ -254,9 +262,21 @@ class Store:
         try:
             yield
         except (DBAPIError, sqlite3.Error) as error:  # sqlite3's of a pragma, which goes past SQLAlchemy
-            raise self._named(error.orig if isinstance(error, DBAPIError) else error) from error
+            named = self._named(error.orig if isinstance(error, DBAPIError) else error)
+            raise (self._named_row(named) if "timestamp too" in named.reason else named) from error
+        except DamagedError as error:
+            raise self._named_row(error) from error
         except UnicodeDecodeError as error:  # what sqlite3 makes of a name that is none, in a damaged file
             raise StoreError(self.url, f"{_HINTS['malformed']} ({error})") from error
+
+    def _named_row(self, error: DamagedError | StoreError) -> HpastoreError:
+        """Find the row of a moment that is none: where it is decoded, nobody knows that."""
+        from hpastore.store.stored import damaged_moments
+
+        if isinstance(error, DamagedError) and error.where:
+            return error
+        with self.engine.connect() as connection:
+            return next(damaged_moments(connection), error)
 
     def _named(self, error: BaseException | None) -> StoreError:
         said = self._without_password(next(iter(str(error).strip().splitlines()), "the connection failed"))

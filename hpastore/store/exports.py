@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, literal, null, or_, select
 
@@ -20,7 +20,11 @@ from hpastore.schema.tables import (
     Label,
 )
 from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
-from hpastore.store.read import Row, rows, stream
+from hpastore.store import arrays, pixels
+from hpastore.store.read import stream
+
+_RLE: Final = 8
+"""The place of the mask in a row of `annotated_cells`."""
 
 
 class Selection(NamedTuple):
@@ -48,37 +52,62 @@ def images(connection: Connection, selection: Selection) -> list[Any]:
 
 def channel_files(
     connection: Connection, selection: Selection, channels: Sequence[str]
-) -> dict[str, list[Row]]:
-    """Read where channels of a selection's images are: ``role, root, uri, sha256`` by image name."""
-    columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
-    statement = _images(selection, *columns).join(ImageFile, ImageFile.image_id == Image.id)
-    files: dict[str, list[Row]] = {}
-    for row in rows(connection, statement.where(ImageFile.role.in_(channels)).order_by(ImageFile.role)):
-        files.setdefault(row["name"], []).append(row)
-    return files
+) -> dict[str, list[pixels.StoredFile]]:
+    """Read where channels of a selection's images are, by the image's name."""
+    statement = _images(selection, *pixels.COLUMNS)
+    statement = statement.outerjoin(ImageFile, ImageFile.image_id == Image.id)
+    return pixels.stored_files(connection, statement, channels)
 
 
 def annotated_cells(
-    connection: Connection, selection: Selection, images: Sequence[int]
+    connection: Connection, selection: Selection, some: Sequence[Any]
 ) -> dict[int, list[Annotation]]:
     """Read the cells of some of a selection's images, of a clean set those that are clean for a label.
 
-    By the image's key, in the order of mask id; an image without one is left out.
+    Parameters
+    ----------
+    connection
+    selection
+    some
+        Rows of `images`.
+
+    Returns
+    -------
+    dict of list of Annotation
+        By the image's key, in the order of mask id; an image without one is left out.
+
+    Raises
+    ------
+    DamagedError
+        If a mask does not fill its image.
     """
-    owner, labels = _labels_of(connection, selection, images)
+    of_key = {image.id: image for image in some}
+    owner, labels = _labels_of(connection, selection, list(of_key))
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
     statement = (
         select(Cell.image_id, owner, Cell.mask_id, *shape, CellChannel.fraction)
         .outerjoin(CellChannel, green)
-        .where(Cell.image_id.in_(images))
+        .where(Cell.image_id.in_(of_key))
         .order_by(Cell.image_id, Cell.mask_id)
     )
+    # At once, for SQLite gives single rows slowly; and from the driver: none of these columns needs
+    # SQLAlchemy to decode it, whose rows take longer than to check all masks.
+    rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
+    _check_masks(of_key, rows)
     found: dict[int, list[Annotation]] = {}
-    for row in connection.execute(statement).all():  # at once: SQLite gives single rows slowly
-        if row[1] in labels:
-            found.setdefault(row[0], []).append(Annotation(row[2], labels[row[1]], *row[3:]))
+    for image_id, key, mask_id, *shape in rows:
+        found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
     return found
+
+
+def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
+    sizes = {key: image.width * image.height for key, image in of_key.items()}
+    arrays.check_masks(
+        [row[_RLE] for row in rows],
+        [sizes[row[0]] for row in rows],
+        lambda place: f"cell {of_key[rows[place][0]].name}:{rows[place][2]}",
+    )
 
 
 def verdicts(connection: Connection, selection: Selection, view: FromClause | None = None) -> Generator[Any]:

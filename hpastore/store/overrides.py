@@ -14,6 +14,7 @@ from hpastore.failpoints import reach
 from hpastore.kernels.rle import overlaps
 from hpastore.schema.tables import Cell, CellOverride, Image
 from hpastore.store import read, seal
+from hpastore.store.arrays import check_masks
 from hpastore.store.read import parts
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,10 @@ def say_lost(connection: Connection, names: Sequence[str]) -> None:
 
 
 _DETACHED: Final = (
-    select(CellOverride.id, CellOverride.label_id, CellOverride.height, CellOverride.width, CellOverride.rle)
+    select(
+        *(CellOverride.id, CellOverride.label_id, CellOverride.mask_id),
+        *(CellOverride.height, CellOverride.width, CellOverride.rle),
+    )
     .where(CellOverride.image_name == bindparam("name"), CellOverride.cell_id.is_(None))
     .order_by(CellOverride.created_at.desc(), CellOverride.id.desc())
 )
@@ -178,6 +182,8 @@ def attach_again(connection: Connection, name: str, image_id: int) -> dict[int, 
     columns = (Cell.id, Cell.mask_id, Cell.rle)
     cells = connection.execute(select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)).all()
     of_size = [override for override in lost if (override.height, override.width) == tuple(size)]
+    for what, masks in (("override of", of_size), ("cell", cells)):
+        _check_masks(f"{what} {name}", size.height * size.width, masks)
     shares = overlaps([o.rle for o in of_size], [c.rle for c in cells])
     found: dict[int, Mapping[str, Any]] = {}
     taken = set()
@@ -189,6 +195,11 @@ def attach_again(connection: Connection, name: str, image_id: int) -> dict[int, 
     if len(found) < len(lost):
         _say(name, len(lost) - len(found))
     return found
+
+
+def _check_masks(what: str, pixels: int, masks: Sequence[Any]) -> None:
+    counts = [mask.rle for mask in masks]
+    check_masks(counts, [pixels] * len(masks), lambda place: f"{what}:{masks[place].mask_id}")
 
 
 def _say(name: str, n: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, and_, case, cast, func, literal, null, or_, select
 
-from hpastore.errors import NotFoundError
+from hpastore.errors import DamagedError, NotFoundError
 from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
@@ -22,12 +22,12 @@ from hpastore.schema.tables import (
     CleanSetFormer,
     CleanSetThreshold,
     Image,
-    ImageFile,
     ImageLabel,
     Measure,
 )
 from hpastore.schema.views import CHANNEL_NAMES, LIVE, SHAPE_NAMES, label_threshold, shape_value
-from hpastore.store.read import Row, parts, rows
+from hpastore.store import arrays
+from hpastore.store.read import parts, rows
 from hpastore.store.sets import find_clean_set
 
 Values = Mapping[tuple[str, str | None], float | None]
@@ -259,10 +259,30 @@ def nearest(connection: Connection, wanted: Wanted, n: int) -> list[Subject]:
 
 
 def places(connection: Connection, cells: Sequence[int]) -> dict[int, Place]:
-    """Read where cells are, by their keys."""
-    columns = (Cell.mask_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.rle, Image.width, Image.height)
+    """Read where cells are, by their keys.
+
+    Raises
+    ------
+    DamagedError
+        If a mask does not fill its image, or has another box than is stored.
+    """
+    columns: tuple[Any, ...] = (Cell.mask_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.rle)
+    columns += (Image.width.label("image_width"), Image.height.label("image_height"))
     statement = select(Cell.id, *columns).join(Image, Image.id == Cell.image_id).where(Cell.id.in_(cells))
-    return {row[0]: Place(*row[1:]) for row in connection.execute(statement)}
+    found = connection.execute(statement.add_columns(Image.name)).all()
+    _check_places(found)
+    return {row[0]: Place(*row[1:-1]) for row in found}
+
+
+def _check_places(found: Sequence[Any]) -> None:
+    def where(place: int) -> str:
+        return f"cell {found[place].name}:{found[place].mask_id}"
+
+    counts = [row.rle for row in found]
+    arrays.check_masks(counts, [row.image_width * row.image_height for row in found], where)
+    for place, row in enumerate(found):
+        if not arrays.in_box(row.rle, row.image_height, row.image_width, row[2:6]):
+            raise DamagedError(where(place), "its box is not that of its mask")
 
 
 def measures_of(connection: Connection, cells: Sequence[int]) -> dict[int, Values]:
@@ -277,17 +297,6 @@ def measures_of(connection: Connection, cells: Sequence[int]) -> dict[int, Value
     for key, name, channel, value in connection.execute(own):
         found[key][name, channel or None] = value
     return dict(found)
-
-
-def files_of(connection: Connection, names: Sequence[str], roles: Sequence[str]) -> dict[str, list[Row]]:
-    """Read where files of some images are: ``role, root, uri, sha256`` by image name."""
-    columns = (Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.sha256)
-    statement = select(*columns).join(ImageFile, ImageFile.image_id == Image.id)
-    statement = statement.where(Image.name.in_(names), ImageFile.role.in_(roles)).order_by(ImageFile.role)
-    files: dict[str, list[Row]] = {}
-    for row in rows(connection, statement):
-        files.setdefault(row["name"], []).append(row)
-    return files
 
 
 def image_cells(connection: Connection, name: str) -> tuple[int, int, str, dict[int, Place]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -37,7 +36,6 @@ from hpastore.schema.tables import (
     Failure,
     FailureFile,
     Image,
-    ImageChannel,
     ImageFile,
     ImageLabel,
     ImageMeasure,
@@ -52,6 +50,7 @@ from hpastore.schema.views import (
     SHAPE_NAMES,
     shape_value,
 )
+from hpastore.store import stored
 
 Row = RowMapping
 
@@ -89,12 +88,16 @@ def known_images(connection: Connection) -> dict[str, Known]:
     known = {}
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
+        files = stamps[image_id]
+        for file in files:
+            if "\0" in file.uri:
+                stored.file_path(name, root, file.uri)
         masks = _masks(binary, nuclei) if binary or nuclei else DEFAULT_MASKS
         known[name] = Known(
             root,
             split,
-            ids(labels),
-            stamps[image_id],
+            stored.label_ids(name, labels),
+            files,
             recipes[recipe_id],
             gone_at is not None,
             masks=masks,
@@ -151,10 +154,13 @@ def rejected(connection: Connection) -> dict[str, Rejection]:
     stamps = _stamps(connection, FailureFile.image_name, FailureFile)
     columns = (Failure.image_name, Failure.uri, Failure.code, Failure.message)
     statement = select(*columns, IngestRun.root, IngestRun.split).join(IngestRun)
-    return {
-        name: Rejection(FailureValue(name, uri, code, message, stamps.get(name, ())), root, split)
-        for name, uri, code, message, root, split in connection.execute(statement)
-    }
+    found = {}
+    for name, uri, code, message, root, split in connection.execute(statement):
+        files = stamps.get(name, ())
+        for file in files:
+            stored.file_path(name, root, file.uri)
+        found[name] = Rejection(FailureValue(name, uri, code, message, files), root, split)
+    return found
 
 
 class Rejection(NamedTuple):
@@ -253,14 +259,6 @@ def outdated(connection: Connection) -> int:
     return int(
         connection.execute(statement.join(now, now.current & (now.version != used.version))).scalar_one()
     )
-
-
-def histograms(connection: Connection, images: Sequence[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
-    """Read images' packed joint histograms by channel."""
-    columns = (ImageChannel.image_id, ImageChannel.channel, ImageChannel.histogram)
-    statement = select(*columns).where(ImageChannel.image_id.in_(images)).order_by(ImageChannel.image_id)
-    for image_id, rows_of in groupby(connection.execute(statement), key=lambda row: row[0]):
-        yield image_id, {channel: packed for _, channel, packed in rows_of}
 
 
 def names_of(connection: Connection, root: str, *, live: bool = False) -> set[str]:
@@ -414,8 +412,3 @@ def stream(connection: Connection, statement: AnySelect, size: int = 1000) -> Ge
 def parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
     """Cut a list of names: SQLite takes 32,766 variables in a statement."""
     return (names[i : i + _MOST_VARIABLES] for i in range(0, len(names), _MOST_VARIABLES))
-
-
-def ids(labels: str) -> tuple[int, ...]:
-    """Take ``image.labels`` apart."""
-    return tuple(map(int, labels.split("|"))) if labels else ()

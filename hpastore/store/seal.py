@@ -93,7 +93,7 @@ _FAMILIES: Final[Mapping[Table, Mapping[Table, Any]]] = {
 }
 """Tables with the column ``checksum``, and what it covers besides, by the columns that refer to the row."""
 
-_NAMES: Final[Mapping[Table, str]] = {
+ROW_NAMES: Final[Mapping[Table, str]] = {
     Recipe: "recipe {id}",
     IngestRun: "run {id}",
     Failure: "failure of {image_name}",
@@ -102,6 +102,7 @@ _NAMES: Final[Mapping[Table, str]] = {
     Measure: "measure {name}",
     Image: "image {name}",
 }
+"""How rows are named for people."""
 
 _PAGE: Final = 100
 """Images whose cells are read at a time."""
@@ -266,7 +267,7 @@ def checksums(
     rows = select(key.label("owner"), table.__table__.c.checksum, *columns(table)).where(where)
     for row in connection.execute(rows.order_by(key)).mappings().all():
         now = (of_row(table, row) + numbers[row["owner"]]) % _MODULUS
-        yield Seal(table, row["owner"], "checksum", _NAMES[table].format(**row), row["checksum"], now)
+        yield Seal(table, row["owner"], "checksum", ROW_NAMES[table].format(**row), row["checksum"], now)
 
 
 def verdicts(connection: Connection, *where: ColumnElement[bool]) -> dict[int, int]:
@@ -295,7 +296,7 @@ def _verdicts(connection: Connection) -> Generator[Seal]:
     now = verdicts(connection)
     sets = select(CleanSet.id, CleanSet.name, CleanSet.version, CleanSet.verdicts).order_by(CleanSet.id)
     for row in connection.execute(sets).mappings().all():
-        name = _NAMES[CleanSet].format(**row)
+        name = ROW_NAMES[CleanSet].format(**row)
         yield Seal(CleanSet, row["id"], "verdicts", name, row["verdicts"], now.get(row["id"], 0))
 
 
@@ -307,7 +308,7 @@ def _contents(connection: Connection, first: int, last: int) -> Generator[Seal]:
     for row in connection.execute(images.order_by(Image.id)).mappings().all():
         now = of_contents(of_cells.get(row["id"], {}), channels.get(row["id"], {}))
         now = (now + of_own(own.get(row["id"], {}))) % _MODULUS
-        yield Seal(Image, row["id"], "contents", _NAMES[Image].format(**row), row["contents"], now)
+        yield Seal(Image, row["id"], "contents", ROW_NAMES[Image].format(**row), row["contents"], now)
 
 
 def _channels(connection: Connection, first: int, last: int) -> dict[int, dict[str, Channel]]:

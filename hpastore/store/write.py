@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hpastore.errors import DamagedError
 from hpastore.failpoints import reach
 from hpastore.kernels.custom import UserMeasure
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
@@ -294,6 +295,7 @@ def remeasure_images(
         ascending mask id.
     """
     before = seal.fractions(connection, list(images))
+    _check_cells(connection, before, images)
     now = {key: _now(before[key], channels) for key, channels in images.items()}
     contents = {key: _of_fractions(now[key]) - _of_fractions(before[key]) for key in images}
     change(connection, Image, Image.id.in_(images), {"recipe_id": recipe_id}, contents=contents)
@@ -317,6 +319,19 @@ def remeasure_images(
         ],
     )
     reach("image.fractions")
+
+
+def _check_cells(
+    connection: Connection,
+    before: Mapping[int, Mapping[str, seal.Channel]],
+    images: Mapping[int, Mapping[str, tuple[float, _Floats]]],
+) -> None:
+    """Refuse numbers of other cells than are stored: of a damaged store, or one of somebody else."""
+    for key, channels in images.items():
+        for name, (_, fractions) in channels.items():
+            if len(fractions) != len(before[key][name].measures["cell_id"]):
+                image = connection.scalar(select(Image.name).where(Image.id == key))
+                raise DamagedError(f"image {image}", f"its cells have not all measures in {name}")
 
 
 def clear_failures(connection: Connection, names: Sequence[str]) -> None:

@@ -30,12 +30,11 @@ from hpastore.clean.select import (
     refresh_clean_set,
 )
 from hpastore.errors import NotFoundError
-from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import remeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import Measured, Recipe
 from hpastore.schema.tables import Image
-from hpastore.store import read, write
+from hpastore.store import arrays, write
 from hpastore.store.engine import Store
 from tests.world import cells, dump, measured, put, rows, scalar
 
@@ -89,8 +88,8 @@ def the_store_is_remeasured(store: Store, share: float) -> None:
         recipe_id = write.adopt_recipe(connection, Recipe(share, VERSION))
         ids = list(connection.execute(select(Image.id)).scalars())
         numbers = {
-            key: {channel: remeasure(unpack(data), share) for channel, data in packed.items()}
-            for key, packed in read.histograms(connection, ids)
+            key: {channel: remeasure(counts, share) for channel, counts in found.items()}
+            for key, found in arrays.histograms(connection, ids)
         }
         write.remeasure_images(connection, recipe_id, numbers)
 

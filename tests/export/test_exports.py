@@ -29,12 +29,12 @@ FILES = {
 every_file = pytest.mark.parametrize(("name", "export"), FILES.items(), ids=FILES)
 
 
-def yes(folder: Path) -> bool:
-    return True
+def ours(folder: Path) -> set[str]:
+    return {"old"}
 
 
-def no(folder: Path) -> bool:
-    return False
+def nobodys(folder: Path) -> None:
+    return None
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_verify_of_nothing_says_so(tmp_path: Path) -> None:
 def test_a_failing_writer_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
     out.write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), whole_file(out, force=True) as temporary:
+    with pytest.raises(RuntimeError, match="halfway"), whole_file(out, force=True, store=None) as temporary:
         temporary.write_text("half")
         raise RuntimeError("halfway")
     assert out.read_text() == "old"
@@ -200,7 +200,10 @@ def test_a_failing_writer_leaves_the_old_folder_and_no_other(tmp_path: Path) -> 
     out = tmp_path / "pictures"
     out.mkdir()
     (out / "old").touch()
-    with pytest.raises(RuntimeError, match="halfway"), whole_folder(out, force=True, ours=yes) as temporary:
+    with (
+        pytest.raises(RuntimeError, match="halfway"),
+        whole_folder(out, force=True, listed=ours, store=None) as temporary,
+    ):
         (temporary / "new").touch()
         raise RuntimeError("halfway")
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == [
@@ -213,7 +216,7 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     out.mkdir()
     (out / "old").touch()
-    with whole_folder(out, force=True, ours=yes) as temporary:
+    with whole_folder(out, force=True, listed=ours, store=None) as temporary:
         (temporary / "new").touch()
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == [
         "pictures",
@@ -224,16 +227,19 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_ours_is_left_alone_even_by_force(tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     out.mkdir()
-    with whole_folder(out, force=True, ours=no):
+    with whole_folder(out, force=True, listed=nobodys, store=None):
         pass  # an empty one is nobody's
     (out / "precious").touch()
     (tmp_path / "file").touch()
     for force in (False, True):
-        with pytest.raises(ExportError, match="holds other files"), whole_folder(out, force=force, ours=no):
+        with (
+            pytest.raises(ExportError, match="holds other files"),
+            whole_folder(out, force=force, listed=nobodys, store=None),
+        ):
             pass
         with (
             pytest.raises(ExportError, match="is not a folder"),
-            whole_folder(tmp_path / "file", force=force, ours=yes),
+            whole_folder(tmp_path / "file", force=force, listed=ours, store=None),
         ):
             pass
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["file", "pictures", "precious"]
@@ -244,7 +250,7 @@ def test_of_a_link_the_folder_it_leads_to_is_replaced(tmp_path: Path) -> None:
     out.mkdir(parents=True)
     (out / "old").touch()
     link.symlink_to(out)
-    with whole_folder(link, force=True, ours=yes) as temporary:
+    with whole_folder(link, force=True, listed=ours, store=None) as temporary:
         (temporary / "new").touch()
     assert link.is_symlink()
     assert [file.name for file in link.iterdir()] == ["new"]
@@ -254,7 +260,10 @@ def test_of_a_link_the_folder_it_leads_to_is_replaced(tmp_path: Path) -> None:
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(link)
-    with pytest.raises(ExportError, match="cannot be written"), whole_folder(link, force=True, ours=no):
+    with (
+        pytest.raises(ExportError, match="cannot be written"),
+        whole_folder(link, force=True, listed=nobodys, store=None),
+    ):
         pass
     assert list(tmp_path.iterdir()) == [link]
 
@@ -267,7 +276,7 @@ def test_the_working_folder_is_never_replaced(
     monkeypatch.chdir(tmp_path / "here")
     with (
         pytest.raises(ExportError, match="is or holds the working folder"),
-        whole_folder(Path(name), force=True, ours=yes),
+        whole_folder(Path(name), force=True, listed=ours, store=None),
     ):
         pass
     assert [file.name for file in tmp_path.rglob("*")] == ["here"]

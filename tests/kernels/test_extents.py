@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpastore.kernels import rle
 from hpastore.kernels.labels import label_image
-from hpastore.kernels.rle import encode_cells, extents
+from hpastore.kernels.rle import encode_cells, extents, first_damaged
 from tests.gallery import Mask, Picture, every_picture, many, masks
 from tests.kernels.test_rle import CHARACTERS, GARBAGE, WRAPS, damaged, decode_or_none
 
@@ -56,3 +57,41 @@ def test_one_garbage_string_among_others_is_noticed(text: str, place: int) -> No
     assert extents_or_none(texts, 2, 2) == [(3, 0, 0, 2, 2), (4, 0, 0, 2, 2)]
     texts.insert(place, text)
     assert extents_or_none(texts, 2, 2) is None
+
+
+CASES = damaged() | st.tuples(st.text(CHARACTERS, max_size=6), st.integers(1, 9), st.just(1))
+
+
+def slow_first_damaged(texts: list[str], pixels: list[int]) -> int | None:
+    """The same with `extents`, one mask at a time."""
+    ok = [extents_or_none([text], 1, size) is not None for text, size in zip(texts, pixels, strict=True)]
+    return ok.index(False) if False in ok else None
+
+
+@many
+@given(masks())
+def test_no_mask_that_was_encoded_is_damaged(mask: Mask) -> None:
+    texts = list(encode_cells(label_image(mask)))
+    assert first_damaged(texts, [mask.size] * len(texts)) is None
+    assert not texts or rle._all_fill(texts, [mask.size] * len(texts))  # the fast way
+
+
+@many
+@given(st.lists(CASES, max_size=4))
+def test_the_first_damaged_mask_is_the_first_without_an_area(cases: list[tuple[str, int, int]]) -> None:
+    texts, pixels = [case[0] for case in cases], [case[1] * case[2] for case in cases]
+    assert first_damaged(texts, pixels) == slow_first_damaged(texts, pixels)
+
+
+@pytest.mark.parametrize("text", [*GARBAGE.values(), WRAPS, "4", "13\u00e9"])
+@pytest.mark.parametrize("place", [0, 1, 250, 401])
+def test_one_damaged_mask_among_many_is_found(text: str, place: int) -> None:
+    texts = ["13"] * 402
+    texts[place] = text
+    assert first_damaged(texts, [4] * 402) == place
+    assert first_damaged(texts[:place], [4] * place) is None
+
+
+@pytest.mark.parametrize("pixels", [0, -4, 5, 2**26 + 1, 2**62, 2**80])
+def test_a_mask_does_not_fill_an_image_of_another_size(pixels: int) -> None:
+    assert first_damaged(["13", "13"], [4, pixels]) == 1

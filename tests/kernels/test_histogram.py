@@ -181,7 +181,7 @@ def test_share_above_no_level_is_nan() -> None:
 @many
 @given(arrays(np.int64, st.tuples(st.integers(0, 4), st.just(LEVELS)), elements=st.integers(0, 2**32 - 1)))
 def test_unpack_gives_back_what_pack_was_given(counts: Counts) -> None:
-    back = unpack(pack(counts))
+    back = unpack(pack(counts), len(counts))
     assert back.dtype == np.int64
     assert back.shape == counts.shape
     assert (back == counts).all()
@@ -194,3 +194,20 @@ def test_what_is_stored_are_four_planes_of_bytes_lowest_first() -> None:
     assert [planes[LEVELS * i] for i in range(4)] == [1, 2, 3, 4]
     assert planes[LEVELS - 1] == 7
     assert sum(planes) == 1 + 2 + 3 + 4 + 7
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "cut short"),
+        (b"no zlib", "cannot be inflated"),
+        (zlib.compress(bytes(4 * LEVELS))[:-1], "cut short"),
+        (zlib.compress(bytes(4 * LEVELS)) + b"x", "something follows it"),
+        (zlib.compress(bytes(4 * LEVELS)), "it holds 1 rows, not 2"),
+        (zlib.compress(bytes(12 * LEVELS)), "inflates to more than 2048 bytes"),
+        (zlib.compress(bytes(2**28)), "inflates to more than 2048 bytes"),
+    ],
+)
+def test_what_is_no_packed_histogram_of_so_many_rows_is_refused(data: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        unpack(data, 2)

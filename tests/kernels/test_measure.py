@@ -213,7 +213,7 @@ def test_measures_are_of_the_kind_that_the_table_says(picture: Picture) -> None:
 def test_the_stored_histogram_counts_every_pixel_by_cell_and_level(picture: Picture) -> None:
     cells = measure(picture.decoded, 0.99)
     for name, channel in picture.channels.items():
-        counts = unpack(cells.channels[name].histogram)
+        counts = unpack(cells.channels[name].histogram, len(cells.mask_ids) + 1)
         for row, mask_id in enumerate([0, *cells.mask_ids.tolist()]):
             pixels = channel[picture.cell_mask == mask_id]
             assert counts[row].tolist() == np.bincount(pixels, minlength=LEVELS).tolist()

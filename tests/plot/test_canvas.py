@@ -93,3 +93,24 @@ def test_a_fitted_text_is_as_wide_as_it_may_be_and_no_wider(text: str) -> None:
     cut = canvas.fitted(text, 100, 6)
     assert width(cut) <= 103
     assert cut == text or width(cut) > 85
+
+
+def test_a_figure_shows_control_characters_as_escapes(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    hostile = "a\x1b[2J\u202eb\x9b"
+
+    @canvas.drawing
+    def draw() -> Figure:
+        figure = canvas.blank(4, 2)
+        figure.text(0, 0, f"{hostile}\nsecond line")
+        axes = figure.add_axes((0.2, 0.2, 0.6, 0.6))
+        axes.set_title(canvas.shortened(hostile, 40))
+        axes.plot([0, 1], label=canvas.fitted(hostile, 400, 8))
+        axes.legend()
+        return figure
+
+    written = hpastore.save_figure(draw(), tmp_path / "a.svg").read_text()
+    assert written.replace("\n", "").isprintable()
+    assert written.count("a\\x1b[2J\\u202eb\\x9b") == 3
+    assert "second line" in written

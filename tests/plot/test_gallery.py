@@ -10,9 +10,9 @@ import pytest
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.plot import gallery, pixels
+from hpastore.plot import pixels as drawing
 from hpastore.plot.canvas import DROPPED, KEPT
-from hpastore.store import write
+from hpastore.store import pixels, write
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
 from tests.plot.conftest import RECIPE, one_database
@@ -191,11 +191,12 @@ def test_a_file_that_is_gone_or_changed_is_said_on_the_tile_and_in_the_log(
 def test_each_image_is_decoded_once_and_let_go(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def counted(files: Any, names: Any) -> Any:
-        seen.append(files[0]["name"])
-        return pixels.stored_channels(files, names)
+    def counted(files: Any) -> Any:
+        seen.append(files[0].path.name.partition("_")[0])
+        return read_pixels(files)
 
-    monkeypatch.setattr(gallery, "stored_channels", counted)
+    read_pixels = pixels.read_pixels
+    monkeypatch.setattr(pixels, "read_pixels", counted)
     hpastore.plot_gallery(filled)
     assert seen == [name_of(i) for i in (0, 1, 3, 4)]
 
@@ -233,7 +234,7 @@ def test_channels_add_up_in_hpas_colours_and_stop_at_white() -> None:
         for name, level in zip(("red", "green", "blue", "yellow"), (10, 20, 30, 100), strict=True)
     }
     drawn = {
-        (text, gain): pixels.coloured(channels, pixels.look(text, gain))[0, 0].tolist()
+        (text, gain): drawing.coloured(channels, drawing.look(text, gain))[0, 0].tolist()
         for text, gain in (("rgb", 1), ("rgby", 1), ("rgby", 2.5), ("green", 2), ("gy", 1))
     }
     assert drawn == {

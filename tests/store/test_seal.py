@@ -17,14 +17,13 @@ from sqlalchemy import Connection, event, insert, select, text
 
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.select import create_clean_set
-from hpastore.kernels.histogram import unpack
 from hpastore.kernels.measure import measure, remeasure
 from hpastore.kernels.measures import VERSION
 from hpastore.model import REASONS, Failure, FileRecord, Measured, Recipe
 from hpastore.schema.tables import Base, Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
+from hpastore.store import arrays, migrate, own, read, seal, write
 from hpastore.store import clean as clean_sets
-from hpastore.store import migrate, own, read, seal, write
 from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
 from hpastore.store.overrides import Decision, delete_overrides, write_overrides
@@ -129,8 +128,8 @@ def decide(store: Store, *decided: Any) -> None:
 def numbers(connection: Connection, images: Sequence[int], share: float) -> dict[int, dict[str, Any]]:
     """Levels and fractions at another percentile."""
     return {
-        key: {channel: remeasure(unpack(data), share) for channel, data in packed.items()}
-        for key, packed in read.histograms(connection, images)
+        key: {channel: remeasure(counts, share) for channel, counts in found.items()}
+        for key, found in arrays.histograms(connection, images)
     }
 
 

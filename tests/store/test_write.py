@@ -98,7 +98,7 @@ def test_masks_and_histograms_unpack_to_what_was_drawn(store: Store) -> None:
     for row in found:
         pixels = channels[row["channel"]]
         expected = [np.bincount(pixels[mask == k], minlength=256) for k in (0, 1, 3, 5)]
-        np.testing.assert_array_equal(unpack(bytes(row["histogram"])), expected)
+        np.testing.assert_array_equal(unpack(bytes(row["histogram"]), len(expected)), expected)
 
 
 def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:

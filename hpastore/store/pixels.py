@@ -1,0 +1,105 @@
+"""The pixels of stored images, which are read again from the files that were ingested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, select
+
+from hpastore.errors import DamagedError, RejectedError
+from hpastore.reading import decode_gray, read_file, to_uint8
+from hpastore.schema.percentile import AnySelect
+from hpastore.schema.tables import Image, ImageFile
+from hpastore.store import stored
+
+
+class StoredFile(NamedTuple):
+    """One channel of a stored image, and what was read of it."""
+
+    role: str
+    path: Path
+    uri: str
+    sha256: str
+    height: int
+    width: int
+
+
+COLUMNS: tuple[Any, ...] = (
+    *(Image.name, Image.root, Image.height, Image.width),
+    *(ImageFile.role, ImageFile.uri, ImageFile.sha256),
+)
+"""What `stored_files` reads of ``image`` and ``image_file``."""
+
+
+def files_of(
+    connection: Connection, names: Sequence[str], channels: Sequence[str]
+) -> dict[str, list[StoredFile]]:
+    """Read where channels of some images are, by the image's name."""
+    statement = select(*COLUMNS).outerjoin(ImageFile, ImageFile.image_id == Image.id)
+    return stored_files(connection, statement.where(Image.name.in_(names)), channels)
+
+
+def stored_files(
+    connection: Connection, statement: AnySelect, channels: Sequence[str]
+) -> dict[str, list[StoredFile]]:
+    """Read where channels of images are.
+
+    Parameters
+    ----------
+    connection
+    statement
+        Selects `COLUMNS`; of an image without any file, its own.
+    channels
+
+    Returns
+    -------
+    dict of list of StoredFile
+        By the image's name, in the order of the roles.
+
+    Raises
+    ------
+    DamagedError
+        If a channel of an image is not recorded, or its path is none.
+    """
+    found: dict[str, list[StoredFile]] = {}
+    for row in connection.execute(statement.order_by(ImageFile.role)):
+        files = found.setdefault(row.name, [])
+        if row.role in channels:
+            path = stored.file_path(row.name, row.root, row.uri)
+            files.append(StoredFile(row.role, path, row.uri, row.sha256, row.height, row.width))
+    for name, files in found.items():
+        if missing := set(channels) - {file.role for file in files}:
+            raise DamagedError(f"image {name}", f"no file of its channel {min(missing)} is recorded")
+    return found
+
+
+def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Read channels, (H, W) uint8 each, if they are what was ingested.
+
+    Raises
+    ------
+    RejectedError
+        If a file is gone, cannot be read, holds other bytes, or is of another size than the image.
+
+    Notes
+    -----
+    A store may come from somebody else, and its paths may lead anywhere: that is how people lay out data
+    on several disks.  It need not be restricted, for what lies there is decoded only if its bytes have the
+    hash that is stored: then who wrote the store knew them.  Of another file nothing is shown.
+    """
+    channels = {}
+    for file in files:
+        data, record = read_file(file.path, file.role, file.uri)
+        if record.sha256 != file.sha256:
+            reason = "has changed since it was ingested; run 'hpastore ingest' first"
+            raise RejectedError("changed", file.path, reason)
+        pixels = to_uint8(decode_gray(data, file.path))
+        if pixels.shape != (file.height, file.width):
+            reason = f"is not of the size that is stored, {file.width} x {file.height}; see 'hpastore doctor'"
+            raise RejectedError("shape_mismatch", file.path, reason)
+        channels[file.role] = pixels
+    return channels

@@ -1,0 +1,157 @@
+"""Files that no output may replace: the store's own, and the inputs of its images.
+
+Paths are compared as the file system compares them, whatever links or spellings lead there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, func, or_, select
+
+from hpastore.errors import ExportError
+from hpastore.schema.tables import Image, ImageFile, IngestRun
+from hpastore.store.engine import Store
+
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a file that is open, or was not closed."""
+
+_TABLES: Final = (".csv", ".tsv", ".txt")
+"""What the name of a label table ends in."""
+
+
+def refuse_store_files(store: Store, path: Path) -> None:
+    """Refuse to write over a store.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+        A file that is to be written; it need not exist.
+
+    Raises
+    ------
+    ExportError
+        If it is the store's own file, or one that SQLite keeps, or would keep, beside it.
+    """
+    if not store.is_sqlite:
+        return
+    for own in _store_files(store):
+        if _same(own, path) or (
+            _same(own.parent, path.parent) and own.name.casefold() == path.name.casefold()
+        ):
+            raise ExportError(path, "is the store itself, or a part of it; choose another name")
+
+
+def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> None:
+    """Refuse to replace an input.
+
+    The label table is not stored, nor is a file that no run has taken yet: therefore a table in a root,
+    and any file in a folder of inputs, is only replaced if hpastore has exported it.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+        A file that is to be replaced.
+    exported : callable
+        Tells whether it is an export of ours; asked only where that matters.
+
+    Raises
+    ------
+    ExportError
+        If it is an input of the store's images, or may be one.
+    """
+    if not path.exists():
+        return
+    with store.reading() as connection:
+        if image := _image_of(connection, path):
+            raise ExportError(path, f"is an input of image {image}; choose another name")
+        for folder in _input_folders(connection):
+            if _same(folder, path.parent) and not exported():
+                raise ExportError(path, "is among the inputs of stored images; choose another name")
+        if path.suffix.lower() in _TABLES:
+            for root in _roots(connection):
+                if _same(root, path.parent) and not exported():
+                    reason = f"may be the label table of {root}; choose another name, or delete it yourself"
+                    raise ExportError(path, reason)
+
+
+def refuse_folder(store: Store, path: Path) -> None:
+    """Refuse to replace a folder.
+
+    Parameters
+    ----------
+    store : Store
+    path : Path
+        A folder that is to be replaced with all that it holds.
+
+    Raises
+    ------
+    ExportError
+        If it holds the store or inputs of stored images.
+    """
+    if store.is_sqlite and any(_within(own, path) for own in _store_files(store)):
+        raise ExportError(path, "holds the store itself; choose another name")
+    with store.reading() as connection:
+        for folder in (*_roots(connection), *_input_folders(connection)):
+            if _within(folder, path):
+                raise ExportError(path, f"holds the inputs of stored images ({folder}); choose another name")
+
+
+def _store_files(store: Store) -> list[Path]:
+    """Name a SQLite store's file and what lies beside it, also where a link leads to it."""
+    given = Path(str(store.engine.url.database))
+    files = dict.fromkeys((given, Path(os.path.realpath(given))))
+    return [Path(f"{file}{ending}") for file in files for ending in ("", *SIDE_FILES)]
+
+
+def _image_of(connection: Connection, path: Path) -> str | None:
+    """Name the image that a file is an input of.
+
+    An input has the size that is stored, or its stored name: no other is looked at, for there may be a
+    million.  One that has changed since, under a hard link of another name, is not lost by replacing that.
+    """
+    named = func.lower(ImageFile.uri).endswith(path.name.lower(), autoescape=True)
+    statement = select(Image.name, Image.root, ImageFile.uri).join(ImageFile, ImageFile.image_id == Image.id)
+    statement = statement.where(or_(ImageFile.size == path.stat().st_size, named))
+    found = connection.execute(statement)
+    return next((str(name) for name, root, uri in found if _same(Path(root, uri), path)), None)
+
+
+def _roots(connection: Connection) -> Iterator[Path]:
+    """Name the folders that were ingested, also where all images were rejected."""
+    found = {
+        root
+        for column in (Image.root, IngestRun.root)
+        for root in connection.scalars(select(column).distinct())
+    }
+    return (Path(root) for root in sorted(found))
+
+
+def _input_folders(connection: Connection) -> Iterator[Path]:
+    """Name the folders of inputs: a root has one for each role, or several if it was ingested in parts."""
+    ends = (func.min(ImageFile.uri), func.max(ImageFile.uri))
+    statement = select(Image.root, *ends).join(ImageFile, ImageFile.image_id == Image.id)
+    statement = statement.group_by(Image.root, ImageFile.role)
+    found = {Path(root, uri).parent for root, *uris in connection.execute(statement) for uri in uris}
+    return iter(sorted(found))
+
+
+def _within(inner: Path, outer: Path) -> bool:
+    """Whether a path is a folder, or lies in it."""
+    if "\0" in str(inner):  # of a damaged store; there is no such file
+        return False
+    real = Path(os.path.realpath(inner))
+    return any(_same(folder, outer) for folder in (real, *real.parents))
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file that is there."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # ValueError: a zero byte, of a damaged store
+        return False
