@@ -81,6 +81,9 @@ def sample(
     size: Annotated[int, typer.Option(help="Width and height in pixels, 64 to 4096.", metavar="PX")] = 1024,
     seed: Annotated[int, typer.Option(help="The same seed draws the same bytes.")] = 0,
     bits: Annotated[int, typer.Option(help="8 or 16.")] = 8,
+    prefix: Annotated[
+        str, typer.Option(help="What the images' names begin with.", metavar="NAME")
+    ] = "sample",
     jobs: Jobs = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
 ) -> None:
@@ -92,7 +95,8 @@ def sample(
 
     replaced = force and folder.is_dir()
     with show.store_if_any(replaced) as store, show.progress("drawing") as progress:
-        options: dict[str, Any] = {"n": n, "size": size, "seed": seed, "bits": bits, "jobs": jobs}
+        options: dict[str, Any] = {"n": n, "size": size, "seed": seed, "bits": bits}
+        options |= {"prefix": prefix, "jobs": jobs}
         made = hpastore.make_sample(folder, **options, force=force, store=store, progress=progress)
     if show.settings.json:
         show.document({"folder": str(made), "images": n})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -18,16 +17,18 @@ from hpastore.errors import UsageError
 from hpastore.export.output import whole_folder
 from hpastore.ingest.pool import in_order, workers
 from hpastore.kernels.synthetic import Field, draw_field
-from hpastore.model import CHANNELS, expanded
+from hpastore.model import CHANNELS, NAME_PATTERN, NAME_RULE, expanded, printable
 from hpastore.opencv import cv2
 from hpastore.store.engine import Store
 
+PREFIX: Final = "sample"
+"""What the names of drawn images begin with."""
+
 _SIZES: Final = range(64, 4097)
-_SAMPLE_TABLES: Final = ("train.csv", "truth.csv")
-_SAMPLE_FILE: Final = re.compile(
-    rf"train/sample-\d+_({'|'.join(CHANNELS)})\.png|hpa_(cell|nuclei)_mask/sample-\d+\.npz", re.ASCII
-)
-"""What a sample holds besides."""
+_TABLES: Final = {"train.csv": ("ID", "Label"), "truth.csv": ("name", "mask_id", "fault")}
+"""The tables of a sample, and their columns."""
+
+_FOLDERS: Final = ("train", "hpa_cell_mask", "hpa_nuclei_mask")
 
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 """The first that a zip can hold; the same bytes each time."""
@@ -40,6 +41,7 @@ def make_sample(
     size: int = 1024,
     seed: int = 0,
     bits: int = 8,
+    prefix: str = PREFIX,
     jobs: int | None = None,
     force: bool = False,
     store: Store | None = None,
@@ -59,6 +61,9 @@ def make_sample(
         The same seed draws the same bytes.
     bits : int
         8 or 16.
+    prefix : str
+        What the names of the images begin with, such as ``sample`` in ``sample-0000``: two samples in one
+        store need different ones.
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
@@ -76,7 +81,7 @@ def make_sample(
     Raises
     ------
     UsageError
-        If a number makes no sense.
+        If a number makes no sense, or the prefix can begin no image's name.
     ExportError
         If the folder exists, holds other files, the store or its inputs, or cannot be written.
     """
@@ -85,43 +90,64 @@ def make_sample(
         raise UsageError(
             "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"
         )
+    if not NAME_PATTERN.fullmatch(f"{prefix}-{n - 1:04d}"):
+        raise UsageError(f"invalid prefix {printable(prefix)!r} of images' names; {NAME_RULE}")
     with whole_folder(folder, force=force, listed=_listed_files, store=store) as temporary:
-        for name in ("train", "hpa_cell_mask", "hpa_nuclei_mask"):
+        for name in _FOLDERS:
             (temporary / name).mkdir()
-        draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits)
+        draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits, prefix=prefix)
         labels, truth = [], []
         for done, (label, faults) in enumerate(in_order(draw, range(n), min(workers(jobs), n)), 1):
             labels.append(label)
             truth += faults
             if progress:
                 progress(done, n)
-        _table(temporary / "train.csv", ("ID", "Label"), labels)
-        _table(temporary / "truth.csv", ("name", "mask_id", "fault"), truth)
+        for (name, header), rows in zip(_TABLES.items(), (labels, truth), strict=True):
+            _table(temporary / name, header, rows)
     return folder
 
 
 def _listed_files(folder: Path) -> set[str] | None:
-    """Name the files of a sample; None of a folder that is none."""
-    if not all((folder / name).is_file() for name in _SAMPLE_TABLES):
+    """Name the files of a sample; None of a folder that is none.
+
+    A sample has its two tables, and images that are numbered from 0 with one prefix: no data set that
+    somebody collected is taken for one.
+    """
+    tables = [_read_table(folder / name, header) for name, header in _TABLES.items()]
+    if None in tables or not tables[0]:
         return None
-    files = {file.relative_to(folder).as_posix() for file in folder.glob("*/*")}
-    return {*_SAMPLE_TABLES, *filter(_SAMPLE_FILE.fullmatch, files)}
+    prefix = tables[0][0].rpartition("-")[0]
+    names = [f"{prefix}-{index:04d}" for index in range(len(tables[0]))]
+    if tables[0] != names:
+        return None
+    channels = (f"train/{name}_{channel}.png" for name in names for channel in CHANNELS)
+    masks = (f"{folder}/{name}.npz" for name in names for folder in _FOLDERS[1:])
+    return {*_TABLES, *channels, *masks}
+
+
+def _read_table(path: Path, header: Sequence[str]) -> list[str] | None:
+    """Read the first column of a table of a sample; None of a file that is none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            return [row[0] for row in rows] if next(rows, []) == list(header) else None
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError):
+        return None
 
 
 def _draw(
-    index: int, folder: Path, size: int, seed: int, bits: int
+    index: int, folder: Path, size: int, seed: int, bits: int, prefix: str
 ) -> tuple[Sequence[Any], list[Sequence[Any]]]:
     """Draw and write one image; return its row of labels and its cells' rows of truth."""
     field = draw_field(index, size=size, seed=seed, bits=bits)
+    name = f"{prefix}-{index:04d}"
     for channel, pixels in field.channels.items():
         _, data = cv2.imencode(".png", pixels)
-        (folder / "train" / f"{field.name}_{channel}.png").write_bytes(bytes(data))
-    (folder / "hpa_cell_mask" / f"{field.name}.npz").write_bytes(_npz(field.cell_mask))
-    (folder / "hpa_nuclei_mask" / f"{field.name}.npz").write_bytes(_npz(field.nucleus_mask))
+        (folder / "train" / f"{name}_{channel}.png").write_bytes(bytes(data))
+    (folder / "hpa_cell_mask" / f"{name}.npz").write_bytes(_npz(field.cell_mask))
+    (folder / "hpa_nuclei_mask" / f"{name}.npz").write_bytes(_npz(field.nucleus_mask))
     labels = "|".join(map(str, _as_published(field)))
-    return (field.name, labels), [
-        (field.name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())
-    ]
+    return (name, labels), [(name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())]
 
 
 def _as_published(field: Field) -> list[int]:

@@ -107,8 +107,6 @@ class Field:
 
     Parameters
     ----------
-    name
-        Such as ``sample-0003``.
     labels
         Distinct label ids, ascending.
     channels
@@ -121,7 +119,6 @@ class Field:
         One of `FAULTS`, or "" for a good cell, by mask id; every cell has an entry.
     """
 
-    name: str
     labels: tuple[int, ...]
     channels: Mapping[str, NDArray[np.uint8 | np.uint16]]
     cell_mask: NDArray[np.uint16]
@@ -153,8 +150,8 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     Examples
     --------
     >>> field = draw_field(0, size=64)
-    >>> field.name, field.labels, field.channels["green"].shape
-    ('sample-0000', (0,), (64, 64))
+    >>> field.labels, field.channels["green"].shape
+    ((0,), (64, 64))
     """
     if size < MIN_SIZE or bits not in (8, 16):
         raise UsageError(f"a sample image has at least {MIN_SIZE} pixels a side and 8 or 16 bits")
@@ -173,7 +170,6 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     cell_mask, faults = _segment(rng, shapes, owner, {k: fault for k, (fault, _) in planted.items()})
     channels = {channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS}
     return Field(
-        name=f"sample-{index:04d}",
         labels=labels,
         channels=channels if bits == 8 else {k: _deepen(rng, v) for k, v in channels.items()},
         cell_mask=cell_mask,

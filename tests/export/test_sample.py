@@ -72,3 +72,35 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str,
     with pytest.raises(UsageError, match="a sample has"):
         hpastore.make_sample(tmp_path / "data", **wrong)
     assert not (tmp_path / "data").exists()
+
+
+def test_two_samples_of_other_prefixes_share_a_store(store: Store, tmp_path: Path) -> None:
+    one = hpastore.make_sample(tmp_path / "one", n=2, size=64, jobs=1)
+    two = hpastore.make_sample(tmp_path / "two", n=2, size=64, seed=1, prefix="other.set", jobs=1)
+    for root in (one, two):
+        assert hpastore.ingest(store, root, executor="serial").new == 2
+    names = [row["name"] for row in rows(store, "SELECT name FROM image ORDER BY name")]
+    assert names == ["other.set-0000", "other.set-0001", "sample-0000", "sample-0001"]
+    again = hpastore.make_sample(tmp_path / "two", n=1, size=64, prefix="other.set", jobs=1, force=True)
+    assert len(list((again / "train").iterdir())) == 4
+
+
+def test_images_of_a_prefix_are_the_same_but_for_their_names(tmp_path: Path) -> None:
+    one = contents(hpastore.make_sample(tmp_path / "one", n=1, size=64, jobs=1))
+    two = contents(hpastore.make_sample(tmp_path / "two", n=1, size=64, prefix="x", jobs=1))
+    assert {path.replace("sample", "x"): data.replace(b"sample", b"x") for path, data in one.items()} == two
+
+
+@pytest.mark.parametrize("prefix", ["", "../x", "a b", "-x", "x" * 124, "\x1b"])
+def test_a_prefix_that_can_begin_no_name_is_refused(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(UsageError, match=r"invalid prefix .* of images' names"):
+        hpastore.make_sample(tmp_path / "data", n=1, size=64, prefix=prefix)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_collected_data_set_with_the_files_of_a_sample_is_none(tmp_path: Path) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=2, size=64, jobs=1)
+    table = (root / "train.csv").read_text().replace("sample-0001", "sample-0007")
+    (root / "train.csv").write_text(table)
+    with pytest.raises(ExportError):
+        hpastore.make_sample(root, n=1, size=64, jobs=1, force=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpastore.errors import UsageError
 from hpastore.kernels import synthetic
 from hpastore.kernels.synthetic import FAULTS, Field, draw_field
-from hpastore.model import CHANNELS, LABEL_NAMES, NAME_PATTERN, NEGATIVE
+from hpastore.model import CHANNELS, LABEL_NAMES, NEGATIVE
 
 CLASSES = range(len(LABEL_NAMES))
 
@@ -83,7 +83,7 @@ def good_cells(field: Field) -> NDArray[np.bool_]:
 def test_the_same_arguments_draw_the_same_bytes() -> None:
     first, again = draw_field(3, size=128, seed=7), draw_field(3, size=128, seed=7)
     assert [a.tobytes() for a in arrays(first)] == [a.tobytes() for a in arrays(again)]
-    assert (first.name, first.labels, first.faults) == (again.name, again.labels, again.faults)
+    assert (first.labels, first.faults) == (again.labels, again.faults)
 
 
 def test_an_image_does_not_depend_on_those_drawn_before_it() -> None:
@@ -98,9 +98,8 @@ def test_another_seed_or_index_draws_another_image() -> None:
 
 
 @pytest.mark.parametrize("size", [64, 100, 256, 1024])
-def test_a_field_has_the_promised_shapes_types_and_name(size: int) -> None:
+def test_a_field_has_the_promised_shapes_and_types(size: int) -> None:
     drawn = field(1, size)
-    assert NAME_PATTERN.fullmatch(drawn.name)
     assert tuple(drawn.channels) == CHANNELS
     assert {a.shape for a in arrays(drawn)} == {(size, size)}
     assert [a.dtype for a in arrays(drawn)] == [np.uint8] * 4 + [np.uint16] * 2
