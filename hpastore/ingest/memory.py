@@ -120,12 +120,12 @@ def warn_of_roots(roots: Roots, found: Found) -> None:
 
 
 def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
-    """Say that live images are of a root that does not exist any more, and what to do."""
+    """Say that live images are of a root that does not exist on this machine, and what to do."""
     shown = printable(root, None)
     here = f" ({met} or more of them were found here)" if met else ""
     logger.warning(
-        "%d images%s are of %s, which does not exist any more; if it has moved, ingest it at its new place "
-        "with --moved-from %s, else 'hpastore forget %s' ends them",
+        "%d images%s are in the root %s, which does not exist on this machine; if it has moved, ingest it at its "
+        "new place with --moved-from %s, else 'hpastore forget %s' marks them as gone",
         *(live, here, shown, shown, shown),
     )
 

@@ -132,8 +132,8 @@ def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
 def conflict(source: Source, root: str) -> Failure:
     """Say that the store has another image of this name from another root."""
     message = (
-        f"{source.name}: the store has another image of this name, from {root}; rename one of them, "
-        f"or, if that root has moved here, say --moved-from {root}; 'hpastore forget {root}' ends its images"
+        f"{source.name}: the store has another image of this name, from {root}; rename one of them.  If that "
+        f"root has moved here, say --moved-from {root}; if it is not used any more, 'hpastore forget {root}'"
     )
     return Failure(source.name, source.files[0].uri, "conflict", message, source.files)
 

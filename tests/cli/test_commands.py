@@ -566,11 +566,11 @@ def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, r
     write_table(other, {"z": "4"})
     run("ingest", other, "-j", 1)
     root.rename(root.with_name("away"))
-    warning = f"warning: 5 images are of {root}, which does not exist any more"
+    warning = f"warning: 5 images are in the root {root}, which does not exist on this machine"
     for command in (("status",), ("plan", other), ("doctor",)):
         warned = run(*command)
         assert warning in warned.err, command
-        assert f"'hpastore forget {root}' ends them" in warned.err
+        assert f"'hpastore forget {root}' marks them as gone" in warned.err
     assert run("--json", "status").json["missing_roots"] == {str(root): 5}
     assert run("--json", "forget", root).json == {"root": str(root), "gone": 5}
     for command in (("status",), ("plan", other), ("doctor",)):

@@ -336,7 +336,7 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
     figure: Figure,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    histories, work, rejected, refusals = trials(8, 1000), 0, 0, 0
+    histories, work, rejected, refusals = trials(8, 300), 0, 0, 0
     for seed in range(histories):
         users: Sequence[UserMeasure] = ()
         install(monkeypatch)

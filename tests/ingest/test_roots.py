@@ -182,7 +182,10 @@ def test_fewer_than_four_fifths_are_no_move_until_somebody_says_so(
     todo = plan(store, moved)
     assert [failure.code for failure in todo.rejected] == ["conflict"]
     assert f"--moved-from {root}" in todo.rejected[0].message
-    assert f"10 images (7 or more of them were found here) are of {root}, which does not exist" in caplog.text
+    assert (
+        f"10 images (7 or more of them were found here) are in the root {root}, which does not exist"
+        in caplog.text
+    )
     summary = take(store, moved, moved_from=[root])
     assert counts(summary) == {"changed": 1, "gone": 3, "unchanged": 6}
     assert (roots(store), len(live(store))) == ([str(moved)], 7)
@@ -325,8 +328,8 @@ def test_live_images_of_a_root_that_is_not_there_are_said_and_can_be_forgotten(
     shutil.rmtree(root)
     assert hpastore.status(store).missing_roots == {str(root): 3}
     plan(store, other)
-    assert f"3 images are of {root}, which does not exist any more" in caplog.text
-    assert f"'hpastore forget {root}' ends them" in caplog.text
+    assert f"3 images are in the root {root}, which does not exist on this machine" in caplog.text
+    assert f"'hpastore forget {root}' marks them as gone" in caplog.text
     assert forget(store, root) == 3
     assert live(store) == ["z"]
     assert hpastore.status(store).missing_roots == {}
