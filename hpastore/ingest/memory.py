@@ -124,8 +124,8 @@ def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
     shown = printable(root, None)
     here = f" ({met} or more of them were found here)" if met else ""
     logger.warning(
-        "%d images%s are in the root %s, which does not exist on this machine; if it has moved, ingest it at its "
-        "new place with --moved-from %s, else 'hpastore forget %s' marks them as gone",
+        "%d images%s are in the root %s, which does not exist on this machine; if it has moved, ingest it at "
+        "its new place with --moved-from %s, else 'hpastore forget %s' marks them as gone",
         *(live, here, shown, shown, shown),
     )
 

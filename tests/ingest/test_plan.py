@@ -461,8 +461,8 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "a",
         "train/a_red.png",
         "conflict",
-        "a: the store has another image of this name, from /other; rename one of them.  If that root has moved "
-        "here, say --moved-from /other; if it is not used any more, 'hpastore forget /other'",
+        "a: the store has another image of this name, from /other; rename one of them.  If that root has "
+        "moved here, say --moved-from /other; if it is not used any more, 'hpastore forget /other'",
         files(size=11),
     )
 
