@@ -60,7 +60,7 @@ class Memory:
             for name, stored in self.known.items()
         }
         rejected = {
-            name: rejection._replace(root=here) if rejection.root in roots.here else rejection
+            name: _moved(rejection, here) if rejection.root in roots.here else rejection
             for name, rejection in self.rejected.items()
         }
         return replace(self, roots=roots, known=known, rejected=rejected)
@@ -82,6 +82,13 @@ class Memory:
             listed=listed,
             wanted=self.wanted,
         )
+
+
+def _moved(rejection: read.Rejection, root: str) -> read.Rejection:
+    """Let a rejected image be of another root; its message names the file there."""
+    failure = rejection.failure
+    message = failure.message.replace(f"{rejection.root}/", f"{root}/")
+    return rejection._replace(root=root, failure=replace(failure, message=message))
 
 
 def choose_policy(layout: Layout, *, prune: bool, resplit: bool, allow_gone: int | str) -> Policy:

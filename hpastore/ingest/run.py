@@ -41,6 +41,7 @@ from hpastore.model import (
     Measured,
     Plan,
     Touched,
+    printable,
     require_share,
 )
 from hpastore.reading.places import find_root
@@ -252,6 +253,8 @@ def check_arguments(
     """
     if executor not in EXECUTORS:
         raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}")
+    if layout.split is not None and not (layout.split.strip() and layout.split.isprintable()):
+        raise UsageError(f"invalid --split {printable(layout.split)!r} (give a name, such as train)")
     for option, value, choices in (
         ("--binary-mask", layout.binary_mask, BINARY_MASKS),
         ("--match-nuclei", layout.match_nuclei, NUCLEUS_MATCHES),

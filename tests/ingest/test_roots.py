@@ -161,8 +161,10 @@ def test_images_that_were_gone_and_rejected_ones_move_with_their_root(store: Sto
     take(store, root)
     assert len(hpastore.failures(store)) == 1
     root.rename(moved)
-    assert counts(take(store, moved)) == {"unchanged": 4, "rejected": 1}
+    summary = take(store, moved)
+    assert (counts(summary), summary.rejected_before) == ({"unchanged": 4, "rejected": 1}, 1)
     assert roots(store) == [str(moved)]
+    assert hpastore.failures(store)["message"][0].startswith(f"{moved}/train/{name_of(4)}_red.png: ")
     take_out(moved, name_of(4))
     write_table(moved, table(4))
     take(store, moved)
@@ -481,3 +483,10 @@ def test_a_table_of_a_part_of_a_root_does_not_end_the_others(store: Store, tmp_p
     take(store, Layout(root, root / "first.csv", split="train"))
     with pytest.raises(InputError, match="2 of the 2 images from here would be gone"):
         take(store, Layout(root, root / "second.csv", split="val"))
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x1bb", "a\nb"])
+def test_a_split_needs_a_name(store: Store, tmp_path: Path, name: str) -> None:
+    root = dataset(tmp_path / "data", 1)
+    with pytest.raises(UsageError, match=r"invalid --split .* \(give a name, such as train\)"):
+        take(store, Layout(root, split=name))
