@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -25,12 +26,15 @@ def doctor(
     Example: hpastore doctor --deep
     """
     import hpastore
+    from hpastore.errors import HpastoreError
     from hpastore.ingest.memory import warn_of_missing_root
     from hpastore.store.status import missing_roots
 
     with show.open_store() as store:
         found = hpastore.doctor(store, deep=deep)
-        missing = {} if found else missing_roots(store)
+        missing: dict[str, int] = {}
+        with suppress(HpastoreError):  # of a damaged store, whose findings say more
+            missing = missing_roots(store)
     for root, live in missing.items():
         warn_of_missing_root(root, live)
     if show.settings.json:
