@@ -19,7 +19,7 @@ from hpastore.store.engine import Store
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file that is open, or was not closed."""
 
-_TABLES: Final = (".csv", ".tsv", ".txt")
+_TABLES: Final = (".csv", ".tsv", ".txt", ".gz")
 """What the name of a label table ends in."""
 
 
@@ -73,7 +73,7 @@ def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> 
         for folder in _input_folders(connection):
             if _same(folder, path.parent) and not exported():
                 raise ExportError(path, "is among the inputs of stored images; choose another name")
-        if path.suffix.lower() in _TABLES:
+        if path.name.lower().endswith(_TABLES):
             for root in _roots(connection):
                 if _same(root, path.parent) and not exported():
                     reason = f"may be the label table of {root}; choose another name, or delete it yourself"
