@@ -307,6 +307,8 @@ class Found:
         Number of files of each image in `failures`, where it is not in `sources`.
     repeated
         Number of rows that name a label twice.
+    nuclei
+        Whether there is a folder of nucleus masks, or it was said that there is none.
     foreign
         Files that are no image's by their names.
     remarks
@@ -323,6 +325,7 @@ class Found:
     seen: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     repeated: int = 0
+    nuclei: bool = True
     foreign: ForeignFiles = NO_FOREIGN_FILES
     remarks: tuple[str, ...] = ()
 

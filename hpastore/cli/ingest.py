@@ -33,7 +33,10 @@ Masks = Annotated[
     Path | None, typer.Option(help="Folder of cell masks, else ROOT/hpa_cell_mask.", metavar="DIR")
 ]
 Nuclei = Annotated[
-    Path | None, typer.Option(help="Folder of nucleus masks, else ROOT/hpa_nuclei_mask.", metavar="DIR")
+    str | None,
+    typer.Option(
+        help="Folder of nucleus masks, else ROOT/hpa_nuclei_mask; 'none' for images without.", metavar="DIR"
+    ),
 ]
 Split = Annotated[
     str | None, typer.Option(help="Name to give to new images and to those without one.", metavar="NAME")
@@ -182,9 +185,11 @@ def ingest(
     stop.exit()
     fresh = summary.rejected - summary.rejected_before
     if fresh:
-        show.message(f"{fresh} images were rejected; 'hpastore failures' says why")
+        were = "image was" if fresh == 1 else "images were"
+        show.message(f"{fresh} {were} rejected; 'hpastore failures' says why")
     if summary.rejected_before:
-        show.message(f"{summary.rejected_before} images are rejected as before; 'hpastore failures' says why")
+        are = "image is" if summary.rejected_before == 1 else "images are"
+        show.message(f"{summary.rejected_before} {are} rejected as before; 'hpastore failures' says why")
     if fresh or summary.failed or (strict and summary.rejected):
         raise typer.Exit(REJECTED)
 
@@ -203,11 +208,11 @@ def _show_summary(summary: Summary) -> None:
         show.lines({name: getattr(summary, name) for name in (*shown, *rest)})
     show.message(str(summary.files))
     if summary.foreign.files:
-        show.message(f"{summary.foreign} were ignored")
-    if not summary.files.seen:
+        show.message(f"ignored {summary.foreign}")
+    if summary.gone:
+        left = "image has" if summary.gone == 1 else "images have"
         show.message(
-            "no file matches the names of an image's files: ID_red.png, _green, _blue, _yellow, and ID.npz "
-            "for its mask; see ROOT, --images and --masks"
+            f"{summary.gone} {left} left the inputs: views, thresholds and new clean sets leave them out"
         )
     if summary.files.orphans:
         show.message("'hpastore plan' names the orphans: files that belong to no image")
@@ -280,7 +285,7 @@ def plan(
         },
     )
     _show_plan(todo)
-    if todo.work:
+    if todo.work or todo.stopped:
         raise typer.Exit(WORK)
 
 
@@ -356,7 +361,7 @@ def forget(
         bool, typer.Option("--prune", help="Delete its images, and do not only mark them.")
     ] = False,
 ) -> None:
-    """End the images of a root that is not followed any more: they are marked as gone.
+    """Mark the images of a root that is not used any more as gone.
 
     Images that are marked leave views, thresholds and new clean sets, and return when they are ingested
     again.
@@ -446,7 +451,11 @@ def _show_plan(plan: Any) -> None:
     rows += [(change.source.name, "changed", _why(change)) for change in plan.changed]
     rows += [(s.name, "unmeasured", "it lacks a measure that takes pixels") for s in plan.unmeasured]
     rows += [(source.name, "relabelled", _labels(source)) for source in plan.relabelled]
-    rows += [(name, "gone", "it has left the inputs") for name in plan.gone]
+    without_row = {orphan.name for orphan in plan.orphans if orphan.kind == "image_without_label"}
+    rows += [
+        (name, "gone", "its row has left the table" if name in without_row else "its files have left")
+        for name in plan.gone
+    ]
     rows += [(name, "pruned", "it is gone, and is deleted") for name in plan.pruned]
     rows += [(name, "returned", "it was gone, and is back as it was") for name in plan.returned]
     rows += [(name, "resplit", "it is given a split") for name in plan.resplit]

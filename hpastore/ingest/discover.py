@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -36,7 +36,8 @@ CHANNEL_ENDINGS: Final = tuple(f"_{channel}.png" for channel in CHANNELS)
 CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
 NUCLEUS_MASK_ENDINGS: Final = (".npz", ".npy", "_nucleimask.png")
 
-NO_LABELS: Final = "none"
+NONE: Final = "none"
+"""Given as labels or nuclei: there are none."""
 
 _OTHER_TABLES: Final = ("train.csv.gz", "train.tsv", "train.txt", "train.xlsx", "labels.csv")
 """What the table may be called where there is no ``train.csv``."""
@@ -57,8 +58,9 @@ class Layout:
         Folder of ``{ID}_red.png`` and so on; by default ``ROOT/train``.
     masks : Path, optional
         Folder of cell masks; by default ``ROOT/hpa_cell_mask``.
-    nuclei : Path, optional
-        Folder of nucleus masks; by default ``ROOT/hpa_nuclei_mask`` where that is.
+    nuclei : Path or str, optional
+        Folder of nucleus masks, or ``"none"`` for images without; by default ``ROOT/hpa_nuclei_mask`` where
+        that is.
     split : str, optional
         A name to give to new images and to those without one, such as ``train``.
     limit : int, optional
@@ -77,7 +79,7 @@ class Layout:
     labels: Path | str | None = None
     images: Path | None = None
     masks: Path | None = None
-    nuclei: Path | None = None
+    nuclei: Path | str | None = None
     split: str | None = None
     limit: int | None = None
     id_column: str = "ID"
@@ -140,6 +142,7 @@ def discover(layout: Layout) -> Found:
         seen=seen if complete else len(used) + sum(refused.values()),
         refused=refused,
         repeated=table.repeated,
+        nuclei=layout.nuclei is not None or folders.nuclei is not _NO_FOLDER,
         foreign=foreign,
         remarks=tuple(remark for folder in folders.required() for remark in folder.remarks()),
     )
@@ -204,6 +207,9 @@ class _Folder:
             yield f"{self.path} is empty" + (f", and {mount} is not mounted" if mount else "")
 
 
+_NO_FOLDER: Final = _Folder(Path(), "no folder", -1, (), ())
+
+
 class _Place(NamedTuple):
     """Where a file of an image may be, and how it may end."""
 
@@ -260,15 +266,24 @@ def _folder(path: Path, root: Path, option: str, endings: tuple[str, ...], opene
         opened.callback(os.close, folder)
         listed = os.listdir(folder)  # noqa: PTH208 pathlib takes no handle
     except FileNotFoundError as error:
-        mount = unmounted_below(path)
-        reason = f"{mount} is not mounted" if mount else f"name it with {option}"
-        raise InputError(path, f"no such folder; {reason}") from error
+        raise InputError(path, f"no such folder; {_why_missing(path, root, option)}") from error
     except OSError as error:
         raise InputError(path, f"cannot be listed ({error.strerror}); name a folder with {option}") from error
     names = frozenset(name for name in listed if not name.startswith("."))
     inside = _inside(path, root)
     prefix = "" if inside == Path() else f"{inside.as_posix()}/"
     return _Folder(path, prefix, folder, names, endings)
+
+
+def _why_missing(path: Path, root: Path, option: str) -> str:
+    """Say why a folder may be missing, and what to do."""
+    mount = unmounted_below(path)
+    if mount:
+        return f"{mount} is not mounted"
+    with suppress(OSError):
+        if not any(root.iterdir()):
+            return f"its root {root} is empty; if it is on a disk, mount that"
+    return f"name it with {option}"
 
 
 def _inside(path: Path, root: Path) -> Path:
@@ -283,16 +298,16 @@ def _inside(path: Path, root: Path) -> Path:
     return real.relative_to(real_root) if real.is_relative_to(real_root) else real
 
 
-def _nuclei(given: Path | None, root: Path, opened: ExitStack) -> _Folder:
+def _nuclei(given: Path | str | None, root: Path, opened: ExitStack) -> _Folder:
     default = root / "hpa_nuclei_mask"
-    if given is None and not _is(default, stat.S_ISDIR):
-        return _Folder(default, "no nuclei", -1, (), ())
-    return _folder(given or default, root, "--nuclei", NUCLEUS_MASK_ENDINGS, opened)
+    if str(given) == NONE or (given is None and not _is(default, stat.S_ISDIR)):
+        return _NO_FOLDER
+    return _folder(Path(given or default), root, "--nuclei", NUCLEUS_MASK_ENDINGS, opened)
 
 
 def _table_path(layout: Layout, root: Path) -> Path | None:
     """Where the table of labels is; None for images without labels."""
-    return None if layout.labels == NO_LABELS else expanded(layout.labels or root / "train.csv")
+    return None if layout.labels == NONE else expanded(layout.labels or root / "train.csv")
 
 
 def _labels(layout: Layout, path: Path) -> LabelTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from hpastore.ingest.remeasure import choose_recipe
 from hpastore.ingest.roots import Roots, recognise_roots
 from hpastore.ingest.worker import compare
 from hpastore.model import CHANNELS, Found, Known, Plan, Recipe, Source, Wanted, printable
+from hpastore.reading.places import quoted
 from hpastore.store import own, read
 from hpastore.store.engine import Store
 
@@ -52,8 +54,9 @@ class Memory:
             lambda names: store.read(lambda connection: read.file_hashes(connection, names)),
             _has_channels,
         )
+        policy = replace(self.policy, kept=roots.kept)
         if not roots.here:
-            return replace(self, roots=roots)
+            return replace(self, roots=roots, policy=policy)
         here = str(found.root)
         known = {
             name: stored._replace(root=here) if stored.root in roots.here else stored
@@ -63,7 +66,7 @@ class Memory:
             name: _moved(rejection, here) if rejection.root in roots.here else rejection
             for name, rejection in self.rejected.items()
         }
-        return replace(self, roots=roots, known=known, rejected=rejected)
+        return replace(self, roots=roots, policy=policy, known=known, rejected=rejected)
 
     def plan(self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
         """Compare with what is found."""
@@ -117,10 +120,13 @@ def _has_channels(source: Source, hashes: Mapping[str, str], root: Path) -> bool
         return False
 
 
-def warn_of_roots(roots: Roots, found: Found) -> None:
-    """Say which roots have moved here, and which images are of roots that do not exist any more."""
+def warn_of_roots(memory: Memory, found: Found) -> None:
+    """Say which roots have moved here, which do not exist any more, and which images stay in another."""
+    roots = memory.roots
     for one in roots.moved:
         logger.info("%s has moved to %s, with its %d images", printable(one.root, None), found.root, one.live)
+    for root, count in sorted(Counter(memory.known[name].root for name in roots.kept).items()):
+        logger.info("%d images are stored from %s, where they still are, and stay there", count, root)
     strays = {one.root: one.met for one in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, strays.get(root, 0))
@@ -128,24 +134,33 @@ def warn_of_roots(roots: Roots, found: Found) -> None:
 
 def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
     """Say that live images are of a root that does not exist on this machine, and what to do."""
-    shown = printable(root, None)
     here = f" ({met} or more of them were found here)" if met else ""
     logger.warning(
-        "%d images%s are in the root %s, which does not exist on this machine; if it has moved, ingest it at "
-        "its new place with --moved-from %s, else 'hpastore forget %s' marks them as gone",
-        *(live, here, shown, shown, shown),
+        "%d images%s are in the root %s, which does not exist on this machine.  If its disk is not mounted, "
+        "mount it; if the root has moved, ingest it at its new place with --moved-from %s; only if it is "
+        "gone for good, 'hpastore forget %s' marks its images as gone",
+        *(live, here, printable(root, None), quoted(root), quoted(root)),
     )
 
 
-def warn_of_splits(todo: Plan, found: Found) -> None:
-    """Say how many images keep a split that is not the one given."""
+def warn_of_splits(todo: Plan, found: Found, known: Mapping[str, Known]) -> None:
+    """Say how many images keep a split that is not the one given, or have none where others have one."""
     if todo.other_split:
         splits = ", ".join(f"{count} {split}" for split, count in sorted(todo.other_split.items()))
         logger.warning(
             "%d images keep their split, which is not %s (%s); --resplit changes it",
-            sum(todo.other_split.values()),
-            found.split,
-            splits,
+            *(sum(todo.other_split.values()), found.split, splits),
+        )
+    if found.split is not None or not todo.new:
+        return
+    here = str(found.root)
+    others = Counter(stored.split for stored in known.values() if stored.root == here and not stored.gone)
+    del others[None]
+    if others:
+        splits = ", ".join(f"{count} {split}" for split, count in sorted(others.items()) if split)
+        logger.warning(
+            "%d new images have no split, and others of their root have one (%s); --split NAME gives it",
+            *(len(todo.new), splits),
         )
 
 

@@ -23,6 +23,7 @@ from hpastore.model import (
     Wanted,
     printable,
 )
+from hpastore.reading.places import quoted
 
 FEW_GONE: Final = 10
 """As many images may be gone without a question, if others of their root are left."""
@@ -45,6 +46,8 @@ class Policy:
         Whether images that have another split than the one given get it.
     binary_mask, match_nuclei
         How masks are to be read; None is as they were.
+    kept
+        Names of images that stay in another root, though they are found in this one too.
     """
 
     prune: bool = False
@@ -52,6 +55,7 @@ class Policy:
     resplit: bool = False
     binary_mask: str | None = None
     match_nuclei: str | None = None
+    kept: frozenset[str] = frozenset()
 
     @property
     def changes_ids(self) -> bool:
@@ -132,8 +136,9 @@ def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
 def conflict(source: Source, root: str) -> Failure:
     """Say that the store has another image of this name from another root."""
     message = (
-        f"{source.name}: the store has another image of this name, from {root}; rename one of them.  If that "
-        f"root has moved here, say --moved-from {root}; if it is not used any more, 'hpastore forget {root}'"
+        f"{source.name}: the store has another image of this name, from {printable(root, None)}; rename one "
+        f"of the two.  If that root does not exist any more: --moved-from {quoted(root)} where it has moved "
+        f"here, else 'hpastore forget {quoted(root)}'"
     )
     return Failure(source.name, source.files[0].uri, "conflict", message, source.files)
 
@@ -186,6 +191,8 @@ class _Draft:
 
     def _is_that_image(self, source: Source, stored: Known) -> bool:
         """Whether a stored image is the one that is found, and not its namesake in another root."""
+        if source.name in self.policy.kept:
+            return False
         return stored.root == str(self.found.root) or self._has_same_files(source, stored)
 
     def _split(self, source: Source, stored: Known) -> None:
@@ -211,10 +218,15 @@ class _Draft:
         self.rejected[source.name] = failure
         if stored is None or stored.gone or failure.code == "conflict":
             return
-        if self._elsewhere(stored) and set(stored.files) & set(source.files):
+        here = source.name not in self.policy.kept and set(stored.files) & set(source.files)
+        if self._elsewhere(stored) and here:
             self.moved.append(source.name)
 
     def _same_files(self, source: Source, stored: Known) -> None:
+        if source.name in self.policy.kept:
+            self.unchanged += 1
+            self.unchanged_files += len(source.files)
+            return
         if self._outdated(stored):
             self.changed.append(Change(source, (), "measured by another version of hpastore"))
             return
@@ -302,19 +314,53 @@ class _Draft:
         )
 
     def _stopped(self, gone: list[str]) -> str | None:
-        """Say why nothing may be done, if too many images of the root would be gone."""
+        """Say why nothing may be done, if that is more likely an accident."""
         root = str(self.found.root)
         live = sum(stored.root == root and not stored.gone for stored in self.known.values())
+        if not live and self._finds_nothing():
+            found = f"no file of the {len(self.found.sources)} images of the table is there"
+            return "; ".join((found, *self.found.remarks, "see --images and --masks"))
+        return self._too_many_gone(gone, live) or self._no_nuclei()
+
+    def _finds_nothing(self) -> bool:
+        """Whether there are rows, and no image for any of them."""
+        sources, refused = self.found.sources, self.found.refused
+        return bool(sources) and not any(map(_has_image, sources)) and not any(refused.values())
+
+    def _no_nuclei(self) -> str | None:
+        """Say that images would lose their nuclei, since nobody said where these are."""
+        if self.found.nuclei:
+            return None
+        had = [
+            file.uri
+            for source in self.found.sources
+            if (stored := self.known.get(source.name)) and _has_image(source) and self._is_ours(stored)
+            for file in stored.files
+            if file.role == NUCLEUS_MASK
+        ]
+        if not had:
+            return None
+        return (
+            f"{len(had)} images have nucleus masks in the store, such as {printable(min(had), None)}, and no "
+            "folder of them is here; nothing was changed. Name the folder with --nuclei, or say --nuclei none"
+        )
+
+    def _is_ours(self, stored: Known) -> bool:
+        return stored.root == str(self.found.root) and not stored.gone
+
+    def _too_many_gone(self, gone: list[str], live: int) -> str | None:
+        """Say how many images of the root would be gone, if those are too many."""
         too_many = len(gone) > FEW_GONE and GONE_SHARE * len(gone) > live
         if len(gone) <= self.policy.allow_gone or not (too_many or len(gone) == live > 0):
             return None
         rows = {source.name for source in self.found.sources}
         lost = sum(name in rows for name in gone)
         causes = [f"{lost} have no file" if lost else "", f"{len(gone) - lost} have no row in the table"]
+        one_table = "" if lost == len(gone) else " A root has one table, with the rows of all its images."
         reasons = [*self.found.remarks, *(cause for cause in causes if cause and not cause.startswith("0 "))]
         return (
             f"{len(gone)} of the {live} images from here would be gone ({'; '.join(reasons)}); nothing was "
-            f"changed. If they have left for good, say --allow-gone {len(gone)}"
+            f"changed.{one_table} If they have left for good, say --allow-gone {len(gone)}"
         )
 
     def _gone(self, here: set[str], *, again: bool = False) -> list[str]:

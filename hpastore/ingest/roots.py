@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from hpastore.errors import UsageError
 from hpastore.model import CHANNELS, FileStamp, Found, Known, Source
-from hpastore.reading.places import exists, find_root, is_same_folder
+from hpastore.reading.places import exists, find_root, is_same_folder, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +63,16 @@ class Roots:
         moved.
     missing
         Number of live images of each other root that does not exist any more.
+    kept
+        Names of images that are found here, and whose files are still there in the root that the store has
+        them from: they stay in it.
     """
 
     spellings: tuple[str, ...] = ()
     moved: tuple[MovedRoot, ...] = ()
     strays: tuple[MovedRoot, ...] = ()
     missing: Mapping[str, int] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
     @property
     def here(self) -> tuple[str, ...]:
@@ -105,6 +110,8 @@ def recognise_roots(
     ------
     NotFoundError
         If the store has none of `moved_from`.
+    UsageError
+        If one of them has not moved here: it still exists, or none of its images is here.
     """
     live: dict[str, list[str]] = {root: [] for root in others}
     for name, stored in known.items():
@@ -120,18 +127,30 @@ def recognise_roots(
     for root, names in candidates.items():
         if root in spellings:
             continue
-        if root in told:
-            moved.append(MovedRoot(root, len(names), sum(name in sources for name in names)))
-        elif names and not exists(root):
+        if root in told and exists(root):
+            raise UsageError(f"{root} still exists, so that it has not moved to {here}")
+        if not exists(root) and (names or root in told):
             met = _met(names, known, sources, found.root, hashes, same)
             one = MovedRoot(root, len(names), met)
-            if _enough(one):
+            if root in told and names and not met:
+                raise UsageError(
+                    f"{root} has not moved to {here}: none of its {len(names)} images is there with the same "
+                    f"channels; 'hpastore forget {quoted(root)}' marks them as gone"
+                )
+            if root in told or _enough(one):
                 moved.append(one)
             else:
                 missing[root] = len(names)
                 if met:
                     strays.append(one)
-    return Roots(spellings, tuple(moved), tuple(strays), missing)
+    ours = {here, *spellings, *(one.root for one in moved)}
+    kept = {name for name in sources if name in known and _stays(known[name], ours)}
+    return Roots(spellings, tuple(moved), tuple(strays), missing, frozenset(kept))
+
+
+def _stays(stored: Known, ours: Collection[str]) -> bool:
+    """Whether an image is still there in another root that it is stored from."""
+    return stored.root not in ours and not stored.gone and exists(str(Path(stored.root, stored.files[0].uri)))
 
 
 def _met(

@@ -108,7 +108,7 @@ def plan(
             return make_plan(found, {}, policy=policy)
         memory = remember(store, background_percentile, policy).at(store, found, moved_from)
         draft = memory.plan(found)
-    warn_of_roots(memory.roots, found)
+    warn_of_roots(memory, found)
     doubts = {
         change.source.name: (change, files)
         for change in (*draft.doubtful, *draft.changed)
@@ -118,7 +118,7 @@ def plan(
         hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
         compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
         draft = memory.plan(found, compared)
-    warn_of_splits(draft, found)
+    warn_of_splits(draft, found, memory.known)
     return draft
 
 
@@ -204,8 +204,9 @@ def ingest(
         logger.warning("nothing is pruned: with a limit, no image is called gone")
     if found.repeated:
         logger.info("%d rows name a label twice, which counts once", found.repeated)
-    warn_of_roots(memory.roots, found)
-    warn_of_splits(todo, found)
+    _say_unlabelled(todo, memory)
+    warn_of_roots(memory, found)
+    warn_of_splits(todo, found, memory.known)
     ledger, failed, notes = Ledger(found, todo), 0, Notes()
     counts = Counter(
         unchanged=todo.unchanged,
@@ -405,6 +406,19 @@ def _begin(
     return run, counts
 
 
+def _say_unlabelled(todo: Plan, memory: Memory) -> None:
+    """Say which images have no row, and which lose their labels."""
+    orphans = [orphan.name for orphan in todo.orphans if orphan.kind == "image_without_label"]
+    if orphans:
+        logger.info(
+            "%d images have no row in the table and are not taken, such as %s", len(orphans), orphans[0]
+        )
+    known = memory.known
+    lost = sum(1 for source in todo.relabelled if known[source.name].labels and not source.labels)
+    if lost:
+        logger.warning("%d images lose their labels, since this run has none (--labels none)", lost)
+
+
 def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
     """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
     policy = memory.policy
@@ -421,6 +435,7 @@ def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
         reread = bool(policy.reread(stored))
         unmeasured = not memory.wanted.of_crops <= stored.measures
         outdated = reread or unmeasured or stored.recipe.version != VERSION
+        outdated &= name not in policy.kept
         masks = stored.masks if unmeasured and not reread else policy.masks(stored.masks)
         tasks.append(Task(change.source, hashes.get(name, {}), elsewhere, outdated, masks))
     return sorted(tasks, key=lambda task: task.source.name)
@@ -473,9 +488,7 @@ class _Run:
             ledger.take(result.source.name, stored=written.stored)
         if isinstance(result, Measured) and written.stored:
             notes.add(result.source.name, result.notes)
-            if written.dropped:
-                name, dropped = result.source.name, written.dropped
-                logger.warning("%s: changed; clean sets remember %d verdicts on its old cells", name, dropped)
+            notes.replaced(written.dropped)
         return written.counts
 
     def remeasure(self, stop: Stop) -> Tally:
@@ -505,7 +518,10 @@ class _Run:
         same = hashes == {file.role: file.sha256 for file in result.files}
         if place and same and (isinstance(result, Touched) or _is_measured_so(place, result)):
             # Touched, unmeasured, or stored by another process since this run began.
+            if source.name in self.memory.policy.kept:
+                return _Written(Counter(unchanged=1))
             split = self._first_split(place)
+            returned += Counter(resplit=int(split != place.split))
             relabelled = write.touch_image(connection, source, result.files, self.root, split)
             counts = Counter({"relabelled" if relabelled else "unchanged": 1}) + returned
             if isinstance(result, Measured):

@@ -87,6 +87,7 @@ class Notes:
     def __init__(self) -> None:
         self._count = Counter[str]()
         self._first: dict[str, str] = {}
+        self._replaced, self._verdicts = 0, 0
 
     def add(self, name: str, notes: Iterable[Note]) -> None:
         """Take the notes of one image."""
@@ -95,8 +96,19 @@ class Notes:
             first = f"{name}: {note.text}"
             self._first[note.code] = min(first, self._first.get(note.code, first))
 
+    def replaced(self, verdicts: int) -> None:
+        """Take an image that was replaced, and how many verdicts clean sets had on its cells."""
+        self._replaced += bool(verdicts)
+        self._verdicts += verdicts
+
     def warn(self) -> None:
         """Log them."""
+        if self._replaced:
+            logger.warning(
+                "%d judged images changed; clean sets keep their %d verdicts on the former cells, and judge "
+                "the new ones with the next 'hpastore clean refresh'",
+                *(self._replaced, self._verdicts),
+            )
         for code, count in sorted(self._count.items()):
             more = f" (and {count - 1} more images)" if count > 1 else ""
             logger.warning("%s%s", self._first[code], more)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
 from hpastore.errors import NotFoundError
-from hpastore.model import expanded
+from hpastore.model import expanded, printable
 
 
 def is_same_folder(one: str, other: str) -> bool:
@@ -27,6 +28,11 @@ def exists(root: str) -> bool:
     except (OSError, ValueError):
         return True
     return True
+
+
+def quoted(path: str) -> str:
+    """Write a path as a command of a shell takes it."""
+    return shlex.quote(printable(path, None))
 
 
 def find_root(given: str | Path, roots: Collection[str]) -> str:

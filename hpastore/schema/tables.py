@@ -126,8 +126,10 @@ class IngestRun(Base):
         server_default=text("0"), comment="Images that were gone and came back as they were"
     )
     moved: Mapped[int] = mapped_column(
-        server_default=text("0"),
-        comment="Images that were found in another root or got another split, unchanged",
+        server_default=text("0"), comment="Images that were found in another root, unchanged"
+    )
+    resplit: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="Images that were given a split: their first one, or another"
     )
     checksum: Mapped[int | None] = _checksum("this row")
 

@@ -70,7 +70,7 @@ def missing_roots(store: Store) -> dict[str, int]:
 
 RUN_COLUMNS: Final = (
     *("id", "started_at", "finished_at", "root", "split", "new", "changed", "relabelled", "remeasured"),
-    *("gone", "returned", "moved", "rejected", "cells", "version"),
+    *("gone", "returned", "moved", "resplit", "rejected", "cells", "version"),
 )
 
 
@@ -81,7 +81,7 @@ def runs(store: Store) -> pd.DataFrame:
     -------
     DataFrame
         ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed, relabelled,
-        remeasured, gone, returned, moved, rejected``, ``cells`` stored, and the ``version`` of hpastore.
+        remeasured, gone, returned, moved, resplit, rejected``, ``cells`` stored, and hpastore's ``version``.
         ``finished_at`` is missing while a run goes on, or if it was killed.
     """
     import pandas as pd

@@ -71,6 +71,7 @@ COUNTERS: Final = {
     "gone": "gone",
     "returned": "returned",
     "moved": "moved",
+    "resplit": "resplit",
 }
 """Columns of a run by what is counted."""
 

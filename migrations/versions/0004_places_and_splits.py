@@ -36,7 +36,8 @@ TEXTS = (
 )
 COUNTS = (
     ("returned", "Images that were gone and came back as they were"),
-    ("moved", "Images that were found in another root or got another split, unchanged"),
+    ("moved", "Images that were found in another root, unchanged"),
+    ("resplit", "Images that were given a split: their first one, or another"),
 )
 
 

@@ -47,7 +47,7 @@ def test_ingest_goes_on_past_a_bad_image_and_exits_3(run: Run, root: Path) -> No
     bad.write_bytes(bad.read_bytes()[:-40])
     done = run("ingest", root, "-j", 1)
     assert done.code == 3
-    assert "1 images were rejected; 'hpastore failures' says why" in done.err
+    assert "1 image was rejected; 'hpastore failures' says why" in done.err
     (failure,) = run("failures", "--json").json
     assert (failure["image_name"], failure["uri"], failure["code"]) == (
         name_of(1),
@@ -148,7 +148,7 @@ def test_plan_says_why(run: Run, root: Path) -> None:
     for line in (
         [name_of(0), "changed", "blue differs"],
         [name_of(1), "relabelled", "the table says 3|5"],
-        [name_of(3), "gone", "it has left the inputs"],
+        [name_of(3), "gone", "its row has left the table"],
         [name_of(4), "orphan", "an image without a row in the table (files: 5)"],
         ["nobody", "orphan", "a row of the table without a channel or a cell mask"],
     ):
@@ -169,7 +169,7 @@ def test_known_rejects_are_counted_and_not_tried_until_a_retry(run: Run, root: P
         done = run("--json", "ingest", root, "-j", 1)
         assert (done.code, done.json["rejected"], done.json["rejected_before"]) == (code, 1, before)
         assert run("plan", root).code == 0
-    assert "1 images are rejected as before; 'hpastore failures' says why" in done.err
+    assert "1 image is rejected as before; 'hpastore failures' says why" in done.err
     assert run("ingest", root, "--strict").code == 3
     assert run("retry").out == "the next ingest tries 1 images again\n"
     assert run("plan", root).code == 4
@@ -185,14 +185,15 @@ def test_ingest_prints_the_accounts_of_all_files(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
     write_table(root, {name_of(i): "0" for i in range(4)} | {"nobody": "0"})
     said = (
+        f"hpastore: 1 images have no row in the table and are not taken, such as {name_of(4)}\n"
         "25 files = 15 stored + 0 unchanged + 5 rejected (5 not_png) + 5 orphans (5 image_without_label); "
         "1 rows of the table have no image\n"
         "'hpastore plan' names the orphans: files that belong to no image\n"
-        "1 images were rejected; 'hpastore failures' says why\n"
+        "1 image was rejected; 'hpastore failures' says why\n"
     )
     assert run("--json", "ingest", root, "-j", 1).err == said
     again = said.replace("15 stored + 0 un", "0 stored + 15 un")
-    assert run("ingest", root, "-j", 1).err == again.replace("were rejected;", "are rejected as before;")
+    assert run("ingest", root, "-j", 1).err == again.replace("was rejected;", "is rejected as before;")
     assert run("--quiet", "ingest", root, "-j", 1).err == ""
 
 
@@ -467,10 +468,9 @@ def test_no_path_sends_a_control_character_to_the_terminal(run: Run, tmp_path: P
 def test_folders_without_any_image_are_told(run: Run, root: Path) -> None:
     (root / "away").mkdir()
     done = run("ingest", root, "--images", root / "away", "--masks", root / "away")
-    assert done.code == 0
-    assert "0 files = 0 stored" in done.err
-    assert "5 rows of the table have no image" in done.err
-    assert "no file matches the names of an image's files: ID_red.png" in done.err
+    assert done.code == 1
+    assert f"no file of the 5 images of the table is there; {root}/away is empty; see --images" in done.err
+    assert run("plan", root, "--images", root / "away", "--masks", root / "away").code == 4
 
 
 def test_the_version_is_the_packages(run: Run) -> None:
@@ -570,7 +570,7 @@ def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, r
     for command in (("status",), ("plan", other), ("doctor",)):
         warned = run(*command)
         assert warning in warned.err, command
-        assert f"'hpastore forget {root}' marks them as gone" in warned.err
+        assert f"'hpastore forget {root}' marks its images as gone" in warned.err
     assert run("--json", "status").json["missing_roots"] == {str(root): 5}
     assert run("--json", "forget", root).json == {"root": str(root), "gone": 5}
     for command in (("status",), ("plan", other), ("doctor",)):
@@ -593,7 +593,7 @@ def test_files_of_other_kinds_are_said(run: Run, root: Path) -> None:
     for i in range(3):
         (root / "train" / f"{name_of(i)}_mask.png").write_bytes(b"x")
     done = run("--json", "ingest", root, "-j", 1)
-    assert f"3 files of other kinds, such as {name_of(0)}_mask.png were ignored" in done.err
+    assert f"ignored 3 files of other kinds, such as {name_of(0)}_mask.png\n" in done.err
     assert done.json["files"]["foreign"] == 3
 
 

@@ -101,7 +101,9 @@ def an_old_schema(url: str, database: str, folder: Path) -> None:
 
 SERIAL = ("--executor", "serial")
 SCENARIOS = {
-    "ingest": Scenario(("ingest", "{}", *SERIAL, "--prune"), a_changed_root, ends=3, leaves=whole_images),
+    "ingest": Scenario(
+        ("ingest", "{}", *SERIAL, "--prune", "--strict"), a_changed_root, ends=3, leaves=whole_images
+    ),
     "recipe": Scenario(
         ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"), three_images, leaves=whole_images
     ),

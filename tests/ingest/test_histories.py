@@ -303,6 +303,11 @@ def refused(store: Store, world: World, layout: Layout, options: dict[str, Any])
             take(store, layout, **options)
         assert dump(store, views=False) == before
         return True
+    if not live(store) and not here and set(world.table) & set(world.rows()):
+        with pytest.raises(InputError, match=r"no file of the \d+ images of the table is there"):
+            take(store, layout, **options)
+        assert dump(store, views=False) == before
+        return True
     gone = len(set(live(store)) - here)
     if gone == len(live(store)) > 0 or (gone > 10 and 5 * gone > len(live(store))):
         with pytest.raises(InputError, match=f"{gone} of the {len(live(store))} images from here"):

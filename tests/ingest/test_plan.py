@@ -229,7 +229,7 @@ def test_why_images_would_be_gone_is_said() -> None:
     todo = plan(Found(ROOT, rows, (), remarks=("/data/train is empty",)), many(3))
     assert todo.stopped == (
         "3 of the 3 images from here would be gone (/data/train is empty; 2 have no file; 1 have no row in "
-        "the table); nothing was changed. If they have left for good, say --allow-gone 3"
+        "the table); nothing was changed. A root has one table, with the rows of all its images. If they have left for good, say --allow-gone 3"
     )
 
 
@@ -461,8 +461,8 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "a",
         "train/a_red.png",
         "conflict",
-        "a: the store has another image of this name, from /other; rename one of them.  If that root has "
-        "moved here, say --moved-from /other; if it is not used any more, 'hpastore forget /other'",
+        "a: the store has another image of this name, from /other; rename one of the two.  If that root does "
+        "not exist any more: --moved-from /other where it has moved here, else 'hpastore forget /other'",
         files(size=11),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -226,8 +227,57 @@ def test_a_root_that_is_still_there_has_not_moved(store: Store, tmp_path: Path) 
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     segment_again(copy, B)
     assert [failure.code for failure in plan(store, copy).rejected] == ["conflict"]
-    assert counts(take(store, copy, moved_from=[root])) == {"changed": 1, "unchanged": 9}
-    assert roots(store) == [str(copy)]
+    with pytest.raises(UsageError, match="still exists, so that it has not moved to"):
+        take(store, copy, moved_from=[root])
+    assert roots(store) == [str(root)]
+
+
+def test_a_root_with_none_of_its_channels_has_not_moved_here(store: Store, tmp_path: Path) -> None:
+    root, other = dataset(tmp_path / "my data", 3), tmp_path / "other"
+    take(store, root)
+    shutil.rmtree(root)
+    for i in range(3):
+        write_image(other, name_of(i), seed=100 + i)
+    write_table(other, table(3))
+    message = f"none of its 3 images is there with the same channels; \"hpastore forget '{root}'\" marks"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        take(store, other, moved_from=[root])
+    assert roots(store) == [str(root)]
+
+
+def test_images_stay_in_the_root_where_they_still_are(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(tmp_path / "data", 4)
+    take(store, Layout(root, split="train"))
+    before = dump(store)
+    trial = copy_without_times(root, tmp_path / "trial")
+    write_table(trial, {A: "7", B: "16"})
+    caplog.set_level(logging.INFO)
+    for layout in (Layout(trial), Layout(trial, split="val")):
+        assert plan(store, layout).work == 0
+        assert counts(take(store, layout)) == {"unchanged": 2}
+    assert f"2 images are stored from {root}, where they still are, and stay there" in caplog.messages
+    take_out(trial, B)
+    write_table(trial, {A: "7"})
+    assert counts(take(store, trial)) == {"unchanged": 1}
+    shutil.rmtree(trial)
+    assert {name for name, rows in dump(store).items() if rows != before[name]} <= {"ingest_run"}
+    with pytest.raises(NotFoundError, match="no images of the root"):
+        forget(store, trial)
+
+
+def test_images_that_left_a_root_for_another_move_one_by_one(store: Store, tmp_path: Path) -> None:
+    root, other = dataset(tmp_path / "data", 4), tmp_path / "other"
+    take(store, Layout(root, split="train"))
+    copy_without_times(root, other)
+    take_out(root, A)
+    write_table(other, {A: "0"})
+    assert counts(take(store, Layout(other, split="val"), resplit=True)) == {"resplit": 1, "unchanged": 1}
+    found = rows(store, "SELECT root, split FROM image WHERE name = :n", n=A)
+    assert found == [{"root": str(other), "split": "val"}]
+    write_table(root, table(4))
+    assert plan(store, root).gone == ()
 
 
 def test_a_root_that_may_not_be_looked_at_is_taken_to_be_there(
@@ -331,7 +381,7 @@ def test_live_images_of_a_root_that_is_not_there_are_said_and_can_be_forgotten(
     assert hpastore.status(store).missing_roots == {str(root): 3}
     plan(store, other)
     assert f"3 images are in the root {root}, which does not exist on this machine" in caplog.text
-    assert f"'hpastore forget {root}' marks them as gone" in caplog.text
+    assert f"'hpastore forget {root}' marks its images as gone" in caplog.text
     assert forget(store, root) == 3
     assert live(store) == ["z"]
     assert hpastore.status(store).missing_roots == {}
@@ -490,3 +540,62 @@ def test_a_split_needs_a_name(store: Store, tmp_path: Path, name: str) -> None:
     root = dataset(tmp_path / "data", 1)
     with pytest.raises(UsageError, match=r"invalid --split .* \(give a name, such as train\)"):
         take(store, Layout(root, split=name))
+
+
+def test_new_images_without_a_split_beside_others_are_said(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(tmp_path / "data", 2)
+    take(store, Layout(root, split="train"))
+    write_image(root, C)
+    write_table(root, table(3))
+    caplog.clear()
+    take(store, root)
+    assert caplog.messages == [
+        "1 new images have no split, and others of their root have one (2 train); --split NAME gives it"
+    ]
+
+
+# Options that are given on one run and forgotten on the next
+
+
+def test_nuclei_are_not_lost_where_nobody_says_where_they_are(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 3, nuclei=True)
+    nuclei = (root / "hpa_nuclei_mask").rename(tmp_path / "nuclei")
+    take(store, Layout(root, nuclei=nuclei))
+    before = dump(store)
+    with pytest.raises(
+        InputError, match=r"3 images have nucleus masks .* with --nuclei, or say --nuclei none"
+    ):
+        take(store, root)
+    assert plan(store, root).stopped
+    assert dump(store) == before
+    assert counts(take(store, Layout(root, nuclei=nuclei))) == {"unchanged": 3}
+    assert counts(take(store, Layout(root, nuclei="none"))) == {"changed": 3}
+    assert scalar(store, "SELECT count(nucleus_area) FROM cell") == 0
+    assert counts(take(store, root)) == {"unchanged": 3}
+
+
+def test_labels_that_are_lost_are_said(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(tmp_path / "data", 3)
+    take(store, root)
+    take(store, Layout(root, "none"))
+    assert "3 images lose their labels, since this run has none (--labels none)" in caplog.messages
+
+
+def test_a_first_run_on_empty_folders_is_refused(store: Store, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 3)
+    for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
+        path.unlink()
+    with pytest.raises(
+        InputError, match=r"no file of the 3 images of the table is there; \S+/train is empty"
+    ):
+        take(store, root)
+    for path in sorted(root.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    with pytest.raises(
+        InputError, match=r"no such folder; its root \S+ is empty; if it is on a disk, mount that"
+    ):
+        take(store, root)
