@@ -311,6 +311,10 @@ class Found:
         Whether there is a folder of nucleus masks, or it was said that there is none.
     foreign
         Files that are no image's by their names.
+    near
+        Which rows nearly name an image that is there, and what must be changed; None if there are none.
+    table
+        The real path of the table; None for images without labels.
     remarks
         What is odd about the folders, and may be why images are missing in them: an empty folder, a
         mount point without its file system.
@@ -327,6 +331,8 @@ class Found:
     repeated: int = 0
     nuclei: bool = True
     foreign: ForeignFiles = NO_FOREIGN_FILES
+    near: str | None = None
+    table: Path | None = None
     remarks: tuple[str, ...] = ()
 
 

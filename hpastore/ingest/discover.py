@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from hpastore.errors import InputError, UsageError
-from hpastore.ingest.mismatch import explain_mismatch, unmounted_below
+from hpastore.ingest.mismatch import explain_mismatch, nearly_meet, unmounted_below
 from hpastore.ingest.nearest import nearest
 from hpastore.model import (
     CELL_MASK,
@@ -131,6 +131,7 @@ def discover(layout: Layout) -> Found:
         if not used and not any(refused.values()):
             _require_a_match(folders, path, [*labels, *(failure.image_name for failure in failures)])
         foreign = _foreign(others, path)
+        near = _nearly_meet(sources, failures, refused, orphans)
     complete = layout.limit is None
     return Found(
         root,
@@ -144,6 +145,8 @@ def discover(layout: Layout) -> Found:
         repeated=table.repeated,
         nuclei=layout.nuclei is not None or folders.nuclei is not _NO_FOLDER,
         foreign=foreign,
+        near=near,
+        table=path and Path(os.path.realpath(path)),
         remarks=tuple(remark for folder in folders.required() for remark in folder.remarks()),
     )
 
@@ -337,6 +340,24 @@ def _require_a_match(folders: _Folders, table: Path | None, rows: Collection[str
             f"ID_yellow.png); there are {len(files)} files such as {printable(files[0])}"
         )
         raise InputError(folders.images.path, reason)
+
+
+def _nearly_meet(
+    sources: Sequence[Source],
+    failures: Sequence[Failure],
+    refused: Mapping[str, int],
+    orphans: Sequence[Orphan],
+) -> str | None:
+    """Say which rows nearly name an image that is there."""
+    rows = [source.name for source in sources if not source.files]
+    rows += [failure.image_name for failure in failures if not refused.get(failure.image_name)]
+    files = [
+        f"{orphan.name}{CHANNEL_ENDINGS[0]}" for orphan in orphans if orphan.kind == "image_without_label"
+    ]
+    if not rows or not files or not (found := nearly_meet(rows, files)):
+        return None
+    count, row, file, cause = found
+    return f"{count} rows nearly name an image that is there, such as {row!r} for {file!r}; {cause}"
 
 
 def _foreign(others: Iterable[tuple[_Folder, str]], table: Path | None) -> ForeignFiles:

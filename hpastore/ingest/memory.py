@@ -21,7 +21,7 @@ from hpastore.ingest.plan import plan as make_plan
 from hpastore.ingest.remeasure import choose_recipe
 from hpastore.ingest.roots import Roots, recognise_roots
 from hpastore.ingest.worker import compare
-from hpastore.model import CHANNELS, Found, Known, Plan, Recipe, Source, Wanted, printable
+from hpastore.model import CHANNELS, Found, Known, Plan, Recipe, Source, Wanted, expanded, printable
 from hpastore.reading.places import quoted
 from hpastore.store import own, read
 from hpastore.store.engine import Store
@@ -46,15 +46,18 @@ class Memory:
     def at(self, store: Store, found: Found, moved_from: Sequence[str | Path]) -> Memory:
         """Take the stored roots that are the one that was given for it."""
         others = {rejection.root for rejection in self.rejected.values()}
+        former = store.read(read.roots_of_runs) if moved_from else set()
         roots = recognise_roots(
             found,
             self.known,
             others,
-            moved_from,
+            [root for root in moved_from if not _has_moved_before(root, former - others, self.known)],
             lambda names: store.read(lambda connection: read.file_hashes(connection, names)),
             _has_channels,
         )
-        policy = replace(self.policy, kept=roots.kept)
+        moved = {one.root for one in roots.moved}
+        origins = {name: stored.root for name, stored in self.known.items() if stored.root in moved}
+        policy = replace(self.policy, kept=roots.kept, origins=origins)
         if not roots.here:
             return replace(self, roots=roots, policy=policy)
         here = str(found.root)
@@ -85,6 +88,13 @@ class Memory:
             listed=listed,
             wanted=self.wanted,
         )
+
+
+def _has_moved_before(root: str | Path, former: set[str], known: Mapping[str, Known]) -> bool:
+    """Whether a root was ingested once and has no image any more, as where a command is repeated."""
+    here = {stored.root for stored in known.values()}
+    spelt = {str(root), os.path.realpath(expanded(root))}
+    return bool(spelt & former) and not spelt & here
 
 
 def _moved(rejection: read.Rejection, root: str) -> read.Rejection:
@@ -138,7 +148,7 @@ def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
     logger.warning(
         "%d images%s are in the root %s, which does not exist on this machine.  If its disk is not mounted, "
         "mount it; if the root has moved, ingest it at its new place with --moved-from %s; only if it is "
-        "gone for good, 'hpastore forget %s' marks its images as gone",
+        "gone for good, hpastore forget %s marks its images as gone",
         *(live, here, printable(root, None), quoted(root), quoted(root)),
     )
 

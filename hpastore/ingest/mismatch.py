@@ -44,6 +44,29 @@ def explain_mismatch(rows: Collection[str], files: Collection[str], folder: Path
     )
 
 
+def nearly_meet(rows: Collection[str], files: Collection[str]) -> tuple[int, str, str, str] | None:
+    """Find rows and files that nearly name the same images.
+
+    Parameters
+    ----------
+    rows : collection of str
+        Names in the table of which no image is there.
+    files : collection of str
+        Names of files of images that are not in the table.
+
+    Returns
+    -------
+    number, row, file, cause : int, str, str, str
+        How many rows, the first, its file, and what must be changed; None if there are none.
+    """
+    by_key = {_key(_stem(file)): file for file in sorted(files, reverse=True)}
+    near = sorted(row for row in rows if _key(row) in by_key)
+    if not near:
+        return None
+    file = by_key[_key(near[0])]
+    return len(near), printable(near[0]), printable(file), " and ".join(_causes(near[0], file))
+
+
 def _causes(row: str, file: str) -> Iterator[str]:
     """Say what must be changed, so that a row names the image that a file belongs to."""
     name, stem = row, _stem(file)
@@ -56,7 +79,9 @@ def _causes(row: str, file: str) -> Iterator[str]:
     if channel := _CHANNEL.search(name):
         yield f"remove the channel {channel[0]} from the IDs"
         name = name[: channel.start()]
-    if _SEPARATORS.sub("_", name) != _SEPARATORS.sub("_", stem):
+    if _number(name) == _number(stem) != "" and name != stem:
+        yield "the numbers are written otherwise: write the IDs as the files are called, as text"
+    elif _SEPARATORS.sub("_", name) != _SEPARATORS.sub("_", stem):
         if _SEPARATORS.sub("_", name).casefold() == _SEPARATORS.sub("_", stem).casefold():
             yield "the case differs: write the IDs as the files are called"
     elif name != stem:
@@ -67,7 +92,14 @@ def _causes(row: str, file: str) -> Iterator[str]:
 
 def _key(name: str) -> str:
     """What is left of a name without folder, ending, channel, case and separators."""
-    return _SEPARATORS.sub("", _stem(_without_folder(name))).casefold()
+    name = _stem(_without_folder(name))
+    return _number(name) or _SEPARATORS.sub("", name).casefold()
+
+
+def _number(name: str) -> str:
+    """A name that is a number as a spreadsheet writes it: 001 and 1.0 are 1; empty for any other name."""
+    whole = name.removesuffix(".0")
+    return whole.lstrip("0") or "0" if whole.isascii() and whole.isdigit() else ""
 
 
 def _without_folder(name: str) -> str:

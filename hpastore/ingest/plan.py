@@ -48,6 +48,8 @@ class Policy:
         How masks are to be read; None is as they were.
     kept
         Names of images that stay in another root, though they are found in this one too.
+    origins
+        The former root of each image of a root that has just moved here.
     """
 
     prune: bool = False
@@ -56,6 +58,7 @@ class Policy:
     binary_mask: str | None = None
     match_nuclei: str | None = None
     kept: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes_ids(self) -> bool:
@@ -138,7 +141,7 @@ def conflict(source: Source, root: str) -> Failure:
     message = (
         f"{source.name}: the store has another image of this name, from {printable(root, None)}; rename one "
         f"of the two.  If that root does not exist any more: --moved-from {quoted(root)} where it has moved "
-        f"here, else 'hpastore forget {quoted(root)}'"
+        f"here, else hpastore forget {quoted(root)}"
     )
     return Failure(source.name, source.files[0].uri, "conflict", message, source.files)
 
@@ -231,7 +234,11 @@ class _Draft:
             self.changed.append(Change(source, (), "measured by another version of hpastore"))
             return
         if why := self.policy.reread(stored):
-            self.changed.append(Change(source, (), why))
+            tried = self.failed.get(source.name)
+            if tried and self._in_vain(source, tried):
+                self._reject(tried, source, stored)
+            else:
+                self.changed.append(Change(source, (), why))
             return
         if not self.wanted.of_crops <= stored.measures:
             self._unmeasured(source, stored)
@@ -274,7 +281,7 @@ class _Draft:
         here = {source.name for source in self.found.sources if _has_image(source)}
         here |= {name for name, files in self.found.refused.items() if files}
         gone = self._gone(here)
-        self._refuse_alike(set(gone))
+        self._refuse_alike(set(gone), here - set(self.rejected))
         rejected = {failure.image_name: failure for failure in self.found.failures} | self.rejected
         sources = (*self.new, *self.relabelled, *self.unmeasured)
         pending = {*rejected, *(source.name for source in sources)}
@@ -282,7 +289,10 @@ class _Draft:
         recovered = set(mine) - pending
         if not self.found.complete:
             recovered &= {source.name for source in self.found.sources}
-        pruned = self._gone(here, again=True) if self.policy.prune else []
+        # Nothing of a root that is taken to have moved is deleted at once: its disk may come back.
+        origins = self.policy.origins
+        pruned = [name for name in self._gone(here, again=True) if name not in origins]
+        pruned = pruned if self.policy.prune else []
         fresh = {*pruned, *(change.source.name for change in self.changed)}
         unmeasured = {source.name for source in self.unmeasured}
         return Plan(
@@ -350,8 +360,12 @@ class _Draft:
 
     def _too_many_gone(self, gone: list[str], live: int) -> str | None:
         """Say how many images of the root would be gone, if those are too many."""
-        too_many = len(gone) > FEW_GONE and GONE_SHARE * len(gone) > live
-        if len(gone) <= self.policy.allow_gone or not (too_many or len(gone) == live > 0):
+        root, origins = str(self.found.root), self.policy.origins
+        ours = (name for name, stored in self.known.items() if self._is_ours(stored))
+        of_roots = Counter(origins.get(name, root) for name in ours)
+        gone_of_roots = Counter(origins.get(name, root) for name in gone)
+        too_many = any(_too_many(count, of_roots[origin]) for origin, count in gone_of_roots.items())
+        if len(gone) <= self.policy.allow_gone or not too_many:
             return None
         rows = {source.name for source in self.found.sources}
         lost = sum(name in rows for name in gone)
@@ -374,20 +388,39 @@ class _Draft:
             if stored.root == root and name not in here and (again or not stored.gone)
         )
 
-    def _refuse_alike(self, gone: set[str]) -> None:
-        """Refuse new names that equal a stored one but for case: exports would write one file for both."""
-        if not self.new:
+    def _refuse_alike(self, gone: set[str], here: set[str]) -> None:
+        """Refuse names that equal a stored one but for case: exports would write one file for both."""
+        back = {name for name, stored in self.known.items() if stored.gone}
+        coming = [*self.new, *(source for source in self.found.sources if source.name in back & here)]
+        if not coming:
             return
         taken = {n.casefold(): n for n, stored in self.known.items() if not stored.gone and n not in gone}
-        alike = [source for source in self.new if source.name.casefold() in taken]
+        alike = [source for source in coming if source.name.casefold() in taken]
+        if not alike:
+            return
         self.rejected |= {source.name: _alike(source, taken[source.name.casefold()]) for source in alike}
-        self.new = [source for source in self.new if source.name not in self.rejected]
+        names = {source.name for source in alike}
+        self.unchanged -= len(names.intersection(self.returned))
+        counted = {*self.returned, *(source.name for source in self.relabelled)} & names
+        self.unchanged_files -= sum(len(source.files) for source in alike if source.name in counted)
+        self.returned = [name for name in self.returned if name not in names]
+        self.moved = [name for name in self.moved if name not in names]
+        self.resplit = [name for name in self.resplit if name not in names]
+        for sources in (self.new, self.relabelled, self.unmeasured):
+            sources[:] = [source for source in sources if source.name not in names]
+        for changes in (self.changed, self.doubtful):
+            changes[:] = [change for change in changes if change.source.name not in names]
 
     def _stale(self, stored: Known, *, measured: bool) -> bool:
         """Whether numbers are to be computed from histograms; those of users are not where it is measured."""
         if not measured and not self.wanted.of_histograms <= stored.measures:
             return True
         return self.recipe is not None and stored.recipe != self.recipe and not self._outdated(stored)
+
+
+def _too_many(gone: int, live: int) -> bool:
+    """Whether so many of a root's live images would be gone that somebody must allow it."""
+    return gone == live or (gone > FEW_GONE and GONE_SHARE * gone > live)
 
 
 def is_known(failure: Failure, listed: Mapping[str, Failure]) -> bool:

@@ -135,7 +135,7 @@ def recognise_roots(
             if root in told and names and not met:
                 raise UsageError(
                     f"{root} has not moved to {here}: none of its {len(names)} images is there with the same "
-                    f"channels; 'hpastore forget {quoted(root)}' marks them as gone"
+                    f"channels; hpastore forget {quoted(root)} marks them as gone"
                 )
             if root in told or _enough(one):
                 moved.append(one)

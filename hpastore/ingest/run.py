@@ -105,6 +105,8 @@ def plan(
     with resting():
         found = discover(layout)
         if store is None:
+            for root in moved_from:
+                find_root(root, [])
             return make_plan(found, {}, policy=policy)
         memory = remember(store, background_percentile, policy).at(store, found, moved_from)
         draft = memory.plan(found)
@@ -204,6 +206,8 @@ def ingest(
         logger.warning("nothing is pruned: with a limit, no image is called gone")
     if found.repeated:
         logger.info("%d rows name a label twice, which counts once", found.repeated)
+    if found.near:
+        logger.warning("%s", found.near)
     _say_unlabelled(todo, memory)
     warn_of_roots(memory, found)
     warn_of_splits(todo, found, memory.known)
@@ -212,7 +216,7 @@ def ingest(
         unchanged=todo.unchanged,
         rejected=len(todo.rejected),
         rejected_before=todo.known_rejects,
-        gone=len(todo.pruned if prune else todo.gone),
+        gone=len({*todo.gone, *todo.pruned}),
     )
     if todo.work or todo.rejected or todo.moved or todo.recovered or memory.roots.here:
         run, begun = _begin(store, found, todo, memory, background_percentile, users)
@@ -373,7 +377,8 @@ def _begin(
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
         recipe = choose_recipe(read.current_recipe(connection), background_percentile)
         recipe_id = write.adopt_recipe(connection, recipe)
-        columns = {"root": root, "split": found.split, "version": hpastore.__version__}
+        table = None if found.table is None else str(found.table)
+        columns = {"root": root, "split": found.split, "version": hpastore.__version__, "labels": table}
         run_id = write.begin_run(connection, started_at=now, **columns)
         reach("run.begun")
         for before in memory.roots.here:

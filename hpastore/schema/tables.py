@@ -106,6 +106,9 @@ class IngestRun(Base):
     id: Mapped[Key]
     root: Mapped[str] = mapped_column(comment="Folder that was ingested")
     split: Mapped[str | None] = mapped_column(comment="Name given to the images, such as train")
+    labels: Mapped[str | None] = mapped_column(
+        comment="Table of labels that was read; NULL for images without labels"
+    )
     version: Mapped[str] = mapped_column(comment="Version of hpastore")
     started_at: Mapped[datetime] = mapped_column(comment="When it started [UTC]")
     finished_at: Mapped[datetime | None] = mapped_column(

@@ -73,6 +73,8 @@ def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> 
         for folder in _input_folders(connection):
             if _same(folder, path.parent) and not exported():
                 raise ExportError(path, "is among the inputs of stored images; choose another name")
+        if any(_same(Path(table), path) for table in _tables(connection)):
+            raise ExportError(path, "is the label table of stored images; choose another name")
         if path.name.lower().endswith(_TABLES):
             for root in _roots(connection):
                 if _same(root, path.parent) and not exported():
@@ -120,6 +122,12 @@ def _image_of(connection: Connection, path: Path) -> str | None:
     statement = statement.where(or_(ImageFile.size == path.stat().st_size, named))
     found = connection.execute(statement)
     return next((str(name) for name, root, uri in found if _same(Path(root, uri), path)), None)
+
+
+def _tables(connection: Connection) -> list[str]:
+    """Name the label tables that were ever read."""
+    labels = IngestRun.labels
+    return list(connection.scalars(select(labels).where(labels.is_not(None)).distinct()))
 
 
 def _roots(connection: Connection) -> Iterator[Path]:

@@ -274,6 +274,11 @@ def image_roots(connection: Connection) -> list[Row]:
     return rows(connection, select(*columns).group_by(Image.root).order_by(Image.root))
 
 
+def roots_of_runs(connection: Connection) -> set[str]:
+    """Read the roots that were ever ingested."""
+    return set(connection.execute(select(IngestRun.root).distinct()).scalars())
+
+
 def runs(connection: Connection) -> list[Row]:
     """Read all runs, the newest first."""
     columns = [column for column in IngestRun.__table__.c if column.name != "checksum"]

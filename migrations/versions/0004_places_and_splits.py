@@ -28,6 +28,7 @@ TEXTS = (
         "match_nuclei",
         "overlap: each nucleus was given to the cell that holds most of it; NULL: to the cell of its id",
     ),
+    ("ingest_run", "labels", "Table of labels that was read; NULL for images without labels"),
     (
         "clean_set",
         "split",

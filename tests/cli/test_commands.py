@@ -570,7 +570,7 @@ def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, r
     for command in (("status",), ("plan", other), ("doctor",)):
         warned = run(*command)
         assert warning in warned.err, command
-        assert f"'hpastore forget {root}' marks its images as gone" in warned.err
+        assert f"hpastore forget {root} marks its images as gone" in warned.err
     assert run("--json", "status").json["missing_roots"] == {str(root): 5}
     assert run("--json", "forget", root).json == {"root": str(root), "gone": 5}
     for command in (("status",), ("plan", other), ("doctor",)):

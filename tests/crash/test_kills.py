@@ -36,7 +36,8 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
 ) -> None:
     template, root = changed
     rng, n = random.Random(7), trials(20, 200)
-    arguments = [("ingest", root, "--prune", "--executor", "serial"), ("ingest", root, "--prune", "-j", "2")]
+    ingest = ("ingest", root, "--prune", "--strict")
+    arguments = [(*ingest, "--executor", "serial"), (*ingest, "-j", "2")]
     longest = []
     with template.copy() as url:
         before = dump(url)

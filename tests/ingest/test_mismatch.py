@@ -30,6 +30,16 @@ FOLDER = Path("/data/train")
         ),
         ("a_red", "a_red.png", "remove the channel _red from the IDs"),
         ("A", "a_red.png", "the case differs: write the IDs as the files are called"),
+        (
+            "1",
+            "001_red.png",
+            "the numbers are written otherwise: write the IDs as the files are called, as text",
+        ),
+        (
+            "1.0",
+            "1_red.png",
+            "the numbers are written otherwise: write the IDs as the files are called, as text",
+        ),
         ("a-1", "a_1_red.png", "the separators differ: write the IDs as the files are called"),
         (
             "a",
@@ -156,3 +166,13 @@ def test_the_table_and_folders_in_one_place_are_no_foreign_files(tmp_path: Path)
     write_table(tmp_path, {A: "0"})
     found = discover(Layout(tmp_path, images=tmp_path, masks=tmp_path))
     assert (found.seen, found.foreign) == (5, ForeignFiles())
+
+
+def test_rows_that_nearly_name_an_image_are_said_though_others_meet(tmp_path: Path) -> None:
+    root = dataset(tmp_path, 3)
+    assert discover(Layout(root)).near is None
+    write_table(root, {A: "0", f"{B}.png": "0", f"{C}.png": "0", "unseen": "0"})
+    assert discover(Layout(root)).near == (
+        f"2 rows nearly name an image that is there, such as '{B}.png' for '{B}_red.png'; "
+        "remove the ending .png from the IDs"
+    )

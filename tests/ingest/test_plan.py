@@ -229,7 +229,8 @@ def test_why_images_would_be_gone_is_said() -> None:
     todo = plan(Found(ROOT, rows, (), remarks=("/data/train is empty",)), many(3))
     assert todo.stopped == (
         "3 of the 3 images from here would be gone (/data/train is empty; 2 have no file; 1 have no row in "
-        "the table); nothing was changed. A root has one table, with the rows of all its images. If they have left for good, say --allow-gone 3"
+        "the table); nothing was changed. A root has one table, with the rows of all its images. "
+        "If they have left for good, say --allow-gone 3"
     )
 
 
@@ -462,7 +463,7 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "train/a_red.png",
         "conflict",
         "a: the store has another image of this name, from /other; rename one of the two.  If that root does "
-        "not exist any more: --moved-from /other where it has moved here, else 'hpastore forget /other'",
+        "not exist any more: --moved-from /other where it has moved here, else hpastore forget /other",
         files(size=11),
     )
 
@@ -660,6 +661,7 @@ def test_after_a_plan_was_carried_out_there_is_no_work(
         known_rejects=len(first.rejected),
         orphans=first.orphans,
         other_split=again.other_split,
+        stopped=again.stopped,
     )
     assert again.work == 0
     assert not (policy.resplit and again.other_split)
