@@ -12,8 +12,9 @@ import pytest
 import hpastore
 from hpastore.errors import ExportError
 from hpastore.export.figure import save_figure
+from hpastore.ingest.discover import Layout
 from hpastore.store.engine import Store
-from tests.world import dataset, is_a_file, name_of
+from tests.world import dataset, is_a_file, name_of, write_image
 
 Write = Callable[[Store, Path], Any]
 
@@ -141,7 +142,20 @@ def test_no_command_replaces_an_input(filled: Store, root: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["coco", "csv", "overrides", "backup"])
 def test_the_label_table_is_not_replaced(filled: Store, root: Path, kind: str) -> None:
-    refused(kind, filled, root / "train.csv", root / "train.csv", "may be the label table of")
+    refused(kind, filled, root / "train.csv", root / "train.csv", "is the label table of stored images")
+
+
+def test_a_label_table_is_not_replaced_wherever_it_is(filled: Store, root: Path) -> None:
+    other = root.with_name("tables") / "labels.tab"
+    other.parent.mkdir()
+    (root / "train.csv").rename(other)
+    write_image(root, "new")
+    other.write_text(other.read_text() + "new,0\n")
+    hpastore.ingest(filled, Layout(root, other), executor="serial")
+    link = root.with_name("link.csv")
+    link.symlink_to(other)
+    for path in (other, link):
+        refused("csv", filled, path, other, "is the label table of stored images")
 
 
 def test_a_file_among_the_inputs_that_no_run_has_taken_is_not_replaced(filled: Store, root: Path) -> None:
@@ -154,7 +168,7 @@ def test_the_inputs_of_rejected_images_are_spared_too(store: Store, root: Path) 
     for file in (root / "train").iterdir():
         file.write_bytes(b"x")
     assert hpastore.ingest(store, root, executor="serial").rejected == 2
-    refused("overrides", store, root / "train.csv", root / "train.csv", "may be the label table of")
+    refused("overrides", store, root / "train.csv", root / "train.csv", "is the label table of stored images")
 
 
 def test_an_export_in_the_root_is_replaced(filled: Store, root: Path) -> None:
