@@ -23,6 +23,7 @@ from hpastore.ingest.worker import compare
 from hpastore.model import CHANNELS, Found, Known, Plan, Recipe, Source, Wanted, printable
 from hpastore.store import own, read
 from hpastore.store.engine import Store
+from hpastore.store.status import warn_of_missing_root
 
 logger = logging.getLogger(__name__)
 
@@ -124,17 +125,6 @@ def warn_of_roots(roots: Roots, found: Found) -> None:
     strays = {one.root: one.met for one in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, strays.get(root, 0))
-
-
-def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
-    """Say that live images are of a root that does not exist on this machine, and what to do."""
-    shown = printable(root, None)
-    here = f" ({met} or more of them were found here)" if met else ""
-    logger.warning(
-        "%d images%s are in the root %s, which does not exist on this machine; if it has moved, ingest it at "
-        "its new place with --moved-from %s, else 'hpastore forget %s' marks them as gone",
-        *(live, here, shown, shown, shown),
-    )
 
 
 def warn_of_splits(todo: Plan, found: Found) -> None:
