@@ -27,8 +27,7 @@ def doctor(
     """
     import hpastore
     from hpastore.errors import HpastoreError
-    from hpastore.ingest.memory import warn_of_missing_root
-    from hpastore.store.status import missing_roots
+    from hpastore.store.status import missing_roots, warn_of_missing_root
 
     with show.open_store() as store:
         found = hpastore.doctor(store, deep=deep)

@@ -324,7 +324,7 @@ def status() -> None:
     Example: hpastore status
     """
     import hpastore
-    from hpastore.ingest.memory import warn_of_missing_root
+    from hpastore.store.status import warn_of_missing_root
 
     with show.open_store() as store:
         found = hpastore.status(store)

@@ -22,9 +22,9 @@ from hpastore.ingest.remeasure import choose_recipe
 from hpastore.ingest.roots import Roots, recognise_roots
 from hpastore.ingest.worker import compare
 from hpastore.model import CHANNELS, Found, Known, Plan, Recipe, Source, Wanted, expanded, printable
-from hpastore.reading.places import quoted
 from hpastore.store import own, read
 from hpastore.store.engine import Store
+from hpastore.store.status import warn_of_missing_root
 
 logger = logging.getLogger(__name__)
 
@@ -140,17 +140,6 @@ def warn_of_roots(memory: Memory, found: Found) -> None:
     strays = {one.root: one.met for one in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, strays.get(root, 0))
-
-
-def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
-    """Say that live images are of a root that does not exist on this machine, and what to do."""
-    here = f" ({met} or more of them were found here)" if met else ""
-    logger.warning(
-        "%d images%s are in the root %s, which does not exist on this machine.  If its disk is not mounted, "
-        "mount it; if the root has moved, ingest it at its new place with --moved-from %s; only if it is "
-        "gone for good, hpastore forget %s marks its images as gone",
-        *(live, here, printable(root, None), quoted(root), quoted(root)),
-    )
 
 
 def warn_of_splits(todo: Plan, found: Found, known: Mapping[str, Known]) -> None:

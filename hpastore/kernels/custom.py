@@ -15,16 +15,18 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import MeasureError, UsageError
-from hpastore.kernels.labels import LabelImage
 from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.shape import Boxes
 from hpastore.model import CHANNELS, REASONS, printable
+
+if TYPE_CHECKING:  # loads OpenCV, which stored values do not need
+    from hpastore.kernels.labels import LabelImage
 
 Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
 """(K,) float64 by the measure's name and the channel; the channel is None for the cell as a whole."""

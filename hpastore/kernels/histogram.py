@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.opencv import cv2
-
 LEVELS: Final = 256
 
 _EXACT_FLOAT32: Final = 2**24
@@ -40,6 +38,8 @@ def joint_histogram(
     np.int64(1)
     """
     if rows.dtype == np.uint8 and rows.size <= _EXACT_FLOAT32:
+        from hpastore.opencv import cv2  # here: stored histograms are read without it
+
         ranges = [0, count, 0, LEVELS]
         counts = cv2.calcHist([np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges)
         return np.asarray(counts).reshape(count, LEVELS).astype(np.int64)

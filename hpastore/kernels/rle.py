@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.kernels.labels import LabelImage
+if TYPE_CHECKING:  # loads OpenCV, which stored masks do not need
+    from hpastore.kernels.labels import LabelImage
 
 _GROUP = 5
 _MORE = 32

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.kernels.labels import LabelImage
+if TYPE_CHECKING:  # loads OpenCV
+    from hpastore.kernels.labels import LabelImage
 
 _Ints = npt.NDArray[np.int64]
 

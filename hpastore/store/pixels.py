@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, select
 
 from hpastore.errors import DamagedError, RejectedError
-from hpastore.reading import decode_gray, read_file, to_uint8
+from hpastore.reading import read_file
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Image, ImageFile
 from hpastore.store import stored
@@ -91,6 +91,8 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
     on several disks.  It need not be restricted, for what lies there is decoded only if its bytes have the
     hash that is stored: then who wrote the store knew them.  Of another file nothing is shown.
     """
+    from hpastore.reading import decode_gray, to_uint8  # here: to know where files are needs no OpenCV
+
     channels = {}
     for file in files:
         data, record = read_file(file.path, file.role, file.uri)

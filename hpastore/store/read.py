@@ -89,6 +89,8 @@ def known_images(connection: Connection) -> dict[str, Known]:
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
         files = stamps[image_id]
+        if "\0" in root:
+            stored.file_path(name, root, "")
         for file in files:
             if "\0" in file.uri:
                 stored.file_path(name, root, file.uri)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hpastore.model import Recipe
-from hpastore.reading.places import exists
+from hpastore.model import Recipe, printable
+from hpastore.reading.places import exists, quoted
 from hpastore.store import read, version
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ def missing_roots(store: Store) -> dict[str, int]:
     with store.reading() as connection:
         live = {row["root"]: row["live"] for row in read.image_roots(connection) if row["live"]}
     return {root: count for root, count in live.items() if not exists(root)}
+
+
+def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
+    """Say that live images are of a root that does not exist on this machine, and what to do."""
+    here = f" ({met} or more of them were found here)" if met else ""
+    logger.warning(
+        "%d images%s are in the root %s, which does not exist on this machine.  If its disk is not mounted, "
+        "mount it; if the root has moved, ingest it at its new place with --moved-from %s; only if it is "
+        "gone for good, hpastore forget %s marks its images as gone",
+        *(live, here, printable(root, None), quoted(root), quoted(root)),
+    )
 
 
 RUN_COLUMNS: Final = (

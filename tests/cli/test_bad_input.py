@@ -203,7 +203,7 @@ TABLES: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
         [A, B],
         [(A.upper(), "duplicate", f"line 3: the name equals {A} of line 2 but for case")],
     ),
-    "a formula": ("=cmd|' /C calc'!A0,0\n", [], [("=cmd|' /C calc'!A0", "name", "line 2: ")]),
+    "a formula": (f"=cmd|' /C calc'!A0,0\n{A},0\n", [A], [("=cmd|' /C calc'!A0", "name", "line 2: ")]),
     "leading zeros": (f"{A},007\n", [A], []),
     "a row without files": (f"{A},0\nnobody,1\n", [A], []),
 }
@@ -296,8 +296,6 @@ def test_a_store_that_is_not_there_is_not_made(
         (["sql", "SELECT 1", "--timeout", "nan"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "inf"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--max-rows", "0"], "max rows and max bytes a number of 1 or more"),
-        (["sql", "SELECT 1", "--json", "--format", "csv"], "--json and --format csv exclude each other"),
-        (["sql", "SELECT 1", "--json", "--format", "table"], "--json and --format table exclude each other"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_allowed(
@@ -307,6 +305,15 @@ def test_wrong_usage_exits_2_and_says_what_is_allowed(
     refused = run(*arguments)
     assert refused.code == 2
     assert said in one_line(refused)
+
+
+@pytest.mark.parametrize("form", ["csv", "table"])
+def test_a_form_beside_json_exits_2_and_is_an_error_document(run: Run, tmp_path: Path, form: str) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    message = f"--json and --format {form} exclude each other; leave one out"
+    refused = run("sql", "SELECT 1", "--json", "--format", form)
+    assert (refused.code, refused.err) == (2, f"hpastore: {message}\n")
+    assert refused.json == {"error": "usage", "message": message, "path": None}
 
 
 @pytest.mark.parametrize(

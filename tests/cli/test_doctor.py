@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import hpastore
+from hpastore.store import write
+from hpastore.store.engine import Store
 from tests.cli.conftest import Run
 from tests.store.test_doctor import change
 from tests.store.test_seal import everything
 
 
-def test_doctor_says_each_finding_in_a_line_and_exits_with_4(run: Run, empty_url: str) -> None:
+def fill(store: Store, root: Path) -> None:
+    """Fill every table, with all images in a folder that exists."""
+    everything(store)
+    with store.writing() as connection:
+        for before in ("/data", "/other"):
+            write.move_root(connection, before, str(root), 1)
+
+
+def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
+    run: Run, empty_url: str, tmp_path: Path
+) -> None:
     with hpastore.open_store(empty_url, create=True) as store:
-        everything(store)
+        fill(store, tmp_path)
         done = run("doctor", "--deep")
         assert (done.code, done.out, done.err) == (0, "nothing is wrong\n", "")
         assert run("doctor", "--json").json == []
@@ -27,6 +41,20 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(run: Run, empty_url
     assert done.code == 4
     assert [sorted(finding) for finding in done.json] == [["hint", "what", "where"]] * 4
     assert done.json[1]["where"] == "clean set mine@2" == second.partition(":")[0]
+
+
+def test_doctor_warns_of_a_root_that_does_not_exist_and_finds_nothing_wrong(
+    run: Run, empty_url: str, tmp_path: Path
+) -> None:
+    with hpastore.open_store(empty_url, create=True) as store:
+        fill(store, tmp_path / "away")
+    done = run("doctor")
+    assert (done.code, done.out) == (0, "nothing is wrong\n")
+    assert done.err.startswith(
+        f"hpastore: warning: 7 images are in the root {tmp_path / 'away'}, which does not"
+    )
+    assert f"hpastore forget {tmp_path / 'away'}" in done.err
+    assert run("doctor", "--json").json == []
 
 
 def test_doctor_of_no_store_is_one_line(run: Run) -> None:

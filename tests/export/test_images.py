@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,11 @@ def root(tmp_path: Path) -> Path:
 def filled(store: Store, root: Path) -> Store:
     hpastore.ingest(store, root, executor="serial")
     return store
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """What is in a folder, by the file's path in it."""
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def picture(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -98,11 +105,19 @@ def test_yellow_does_not_matter(filled: Store, root: Path, tmp_path: Path) -> No
     assert hpastore.export_images(filled, tmp_path / "out", jobs=1).files == 5
 
 
-def test_force_replaces_an_export_but_no_data_set(filled: Store, root: Path, tmp_path: Path) -> None:
-    before = {file.name for file in (root / "train").iterdir()}
-    with pytest.raises(ExportError, match="train: holds other files; choose another name"):
-        hpastore.export_images(filled, root / "train", jobs=1, force=True)
-    assert {file.name for file in (root / "train").iterdir()} == before
+def test_force_replaces_an_export_but_no_other_folder(filled: Store, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "train", tmp_path / "copy")
+    for folder, holds in (
+        (root / "train", "the inputs of stored images"),
+        (root, "the inputs of stored images"),
+        (tmp_path / "copy", "other files"),
+    ):
+        before = contents(folder)
+        with pytest.raises(
+            ExportError, match=rf"^{re.escape(str(folder))}: holds {holds}.*; choose another name"
+        ):
+            hpastore.export_images(filled, folder, jobs=1, force=True)
+        assert contents(folder) == before
     hpastore.export_images(filled, tmp_path / "out", jobs=1)
     with pytest.raises(ExportError, match="out: exists"):
         hpastore.export_images(filled, tmp_path / "out", jobs=1)

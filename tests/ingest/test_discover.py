@@ -180,7 +180,7 @@ def test_a_link_is_as_good_as_its_file(tmp_path: Path) -> None:
         ("", {}, r"data: no such folder; give the folder that holds train\.csv, train/ and hpa_cell_mask/"),
         ("train", {}, "train: no such folder; name it with --images"),
         ("hpa_cell_mask", {}, "hpa_cell_mask: no such folder; name it with --masks"),
-        ("train.csv", {}, r"train\.csv: no such table; name it with --labels CSV, or say --labels none"),
+        ("train.csv", {}, r"train\.csv: no such table; name it with --labels FILE, or say --labels none"),
         ("train.csv", {"nuclei": Path("/nowhere")}, "nowhere: no such folder; name it with --nuclei"),
         ("train.csv", {"labels": Path("/nowhere.csv")}, r"nowhere\.csv: no such table"),
         (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from hpastore.errors import UsageError
+from hpastore.errors import DamagedError, UsageError
 from hpastore.ingest import remeasure as module
 from hpastore.ingest.remeasure import BACKGROUND_PERCENTILE, remeasure
 from hpastore.ingest.run import ingest, plan
@@ -113,6 +113,6 @@ def test_an_image_that_lost_a_cell_is_not_given_the_numbers_of_another(store: St
     put(store, measured("a"))
     with store.writing() as connection:
         connection.execute(text("DELETE FROM cell WHERE mask_id = 1"))
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(DamagedError, match=r"^image a: its cells have not all measures in \w+"):
         remeasure(store, 0.5)
     assert scalar(store, STALE) == 1

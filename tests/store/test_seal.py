@@ -185,6 +185,8 @@ class World:
             "relabel": self.relabel,
             "touch": self.touch,
             "move": self.move,
+            "move root": self.move_root,
+            "split": self.split_some,
             "gone": lambda: write.mark_gone(self.connection, self.some(), self.now()),
             "delete": self.delete,
             "remeasure": self.remeasure,
@@ -251,6 +253,15 @@ class World:
     def move(self) -> None:
         root = self.rng.choice(["/data", "/tmp", "/dätä"])
         write.move_images(self.connection, self.some(), root, self.split())
+
+    def move_root(self) -> None:
+        self.fail()
+        self.begin()  # so that the failures are those of an earlier run in "/data"
+        for before in ("/data", "/dätä"):
+            write.move_root(self.connection, before, self.rng.choice(["/tmp", "/moved"]), self.run_id)
+
+    def split_some(self) -> None:
+        write.split_images(self.connection, self.some(), self.split())
 
     def delete(self) -> None:
         names = self.some()[:2]
@@ -357,6 +368,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
     assert found == {
         *("begin_run", "count_run", "adopt_recipe", "finish_run"),
         *("write_image", "relabel_image", "touch_image", "move_images", "mark_gone", "delete_images"),
+        *("move_root", "split_images"),
         *("remeasure_images", "add_measures", "write_measures"),
         *("write_failures", "clear_failures", "forget_tries"),
         *("write_clean_set", "freeze", "drop", "write_overrides", "delete_overrides"),
@@ -408,6 +420,9 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         names = ["old", "a", "b", "none", "full", "unlabelled", "gone", "replaced"]
         write.mark_gone(connection, names, NOW)
         write.move_images(connection, names, "/moved", "test")
+        write.split_images(connection, names, "train")
+        for root in ("/moved", "/data"):
+            write.move_root(connection, root, "/there", 1)
         for name in names:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
