@@ -75,6 +75,7 @@ def check_file(path: Path, *, force: bool, store: Store | None) -> None:
     """
     if path.is_dir():
         raise ExportError(path, "is a folder; choose another name")
+    protect.refuse_special_file(path)
     if store:
         protect.refuse_store_files(store, path)
     if path.exists() and not force:
