@@ -16,8 +16,8 @@ from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import COUNTED, SHOWN, CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.ingest.remeasure import warn_of_other_version
-from hpastore.model import LABEL_NAMES, require_label
-from hpastore.store import clean, own, pictures, read, sets
+from hpastore.model import require_label
+from hpastore.store import clean, own, pictures, read, sets, stored
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -482,7 +482,7 @@ def _compared(connection: Connection, before: int, made: CleanSetSummary) -> Cle
 
 def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
     return tuple(
-        ShareMove(label, LABEL_NAMES[label], before[label], after[label])
+        ShareMove(label, stored.label_name(label, "clean_set_cell"), before[label], after[label])
         for label in sorted(before.keys() & after.keys())
         if abs(after[label] - before[label]) > MUCH
     )

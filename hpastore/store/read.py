@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
-from hpastore.errors import UsageError
+from hpastore.errors import DamagedError, UsageError
 from hpastore.model import DEFAULT_MASKS, ROLES, FileStamp, Known, MaskOptions, Recipe, printable
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
@@ -88,6 +88,10 @@ def known_images(connection: Connection) -> dict[str, Known]:
     known = {}
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
+        if image_id not in stamps:
+            raise DamagedError(f"image {printable(name)}", "none of its files is recorded")
+        if recipe_id not in recipes:
+            raise DamagedError(f"image {printable(name)}", f"its recipe {recipe_id} is not there")
         files = stamps[image_id]
         for file in files:
             if "\0" in file.uri:
