@@ -122,6 +122,37 @@ def explain(store: Store, cell: str) -> list[Explanation]:
         return [_explain(connection, found, verdict, verdicts) for verdict in verdicts]
 
 
+def unjudged_text(store: Store, cell: str) -> str:
+    """Say why no clean set has judged a cell.
+
+    Parameters
+    ----------
+    store : Store
+    cell : str
+        ``NAME:ID``.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has no such cell.
+    """
+    name, mask_id = parse_cell(cell)
+    with store.reading() as connection:
+        found = clean.cell_facts(connection, name, mask_id)
+        scopes = {row["scope"] for row in sets.clean_sets(connection)}
+    if found is None:
+        raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
+    if not found.labels:
+        return f"{cell} is not judged: its image has no label"
+    if len(found.labels) > 1 and scopes == {"single"}:
+        labels = "|".join(map(str, found.labels))
+        return (
+            f"{cell} is not judged: its image has several labels ({labels}), and the scope of all clean sets "
+            "is single; 'hpastore clean create NAME --scope all' judges it"
+        )
+    return f"no clean set has judged {cell}"
+
+
 def _explain(
     connection: Connection, cell: clean.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
 ) -> Explanation:

@@ -395,6 +395,16 @@ def count_failures_of_measures(connection: Connection) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def several_labels(connection: Connection, split: str | None = None) -> tuple[int, int]:
+    """Count the live images with several labels and any cell, and their cells; only of a split, if given."""
+    cells = func.coalesce(func.sum(Image.cell_count), 0)
+    statement = select(func.count(), cells).where(LIVE, Image.label_count > 1, Image.cell_count > 0)
+    if split is not None:
+        statement = statement.where(Image.split == split)
+    images, total = connection.execute(statement).one()
+    return int(images), int(total)
+
+
 def own_channels(connection: Connection) -> dict[str, list[str | None]]:
     """Read the channels that each measure which users added was taken in; None is the cell as a whole."""
     statement = select(Measure.name, CellMeasure.channel).join(CellMeasure).distinct()
