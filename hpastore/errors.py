@@ -7,6 +7,7 @@
     ├── FileError                something is wrong with one file or folder
     │   ├── InputError           a root, folder or table that cannot be used: nothing was ingested
     │   ├── RejectedError        one file of one image that cannot be taken: the others go on
+    │   │   └── MissingFileError    a stored image's file that is not where it was
     │   └── ExportError          an export that cannot be written, or does not verify
     │       └── NoRoomError      its disk is full
     ├── StoreError               the database is not as it must be
@@ -92,6 +93,27 @@ class RejectedError(FileError):
         super().__init__(path, reason)
         self.args = (code, path, reason)  # what an error that left a worker process is made of again
         self.code = code
+
+
+class MissingFileError(RejectedError):
+    """A file of a stored image is not where it was when it was ingested.
+
+    Parameters
+    ----------
+    image : str
+        The image's name.
+    path : Path
+        Where its file was.
+    """
+
+    def __init__(self, image: str, path: Path | str) -> None:
+        super().__init__("missing_file", path, "is not where it was when it was ingested")
+        self.args = (image, path)  # as of its parent
+        self.image = image
+
+    def __str__(self) -> str:
+        hint = "if its folder has moved, run 'hpastore ingest NEW_PLACE'"
+        return f"{self.image}: its file {self.path} {self.reason}; {hint}"
 
 
 class StoreError(HpastoreError):

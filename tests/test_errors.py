@@ -10,6 +10,7 @@ EVERY = [
     errors.UsageError("said"),
     errors.InputError("a/b", "said"),
     errors.RejectedError("png", "a/b", "said"),
+    errors.MissingFileError("said", "a/b"),
     errors.ExportError("a/b", "said"),
     errors.NoRoomError("a/b", "said"),
     errors.SchemaMissingError("cells.db", "said"),

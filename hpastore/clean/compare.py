@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from hpastore.model import LABEL_NAMES
-from hpastore.store import clean, read, sets
+from hpastore.store import clean, read, sets, stored
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def _differences(
         cause = _cause(key, pair, sides, images.get(name))
         change = "in" if clean_in[1] else "out"
         reasons = [None if one is None else one.reason for one in pair]
-        yield change, cause, f"{name}:{mask_id}", label_id, LABEL_NAMES[label_id], *reasons
+        cell = f"{name}:{mask_id}"
+        yield change, cause, cell, label_id, stored.label_name(label_id, f"cell {cell}"), *reasons
 
 
 def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: read.Row | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpastore.clean.counts import count_text
 from hpastore.store import clean, sets
 from hpastore.store.engine import Store
 
@@ -50,8 +51,9 @@ class Drift:
         if not self.any:
             return f"{name}: nothing would change"
         labels = f" ({', '.join(map(str, self.labels))})" if self.labels else ""
+        moved = count_text(len(self.labels), "label")
         return (
-            f"{name}: thresholds of {len(self.labels)} label(s){labels} would move, {self.flips:,} of "
+            f"{name}: thresholds of {moved}{labels} would move, {self.flips:,} of "
             f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet, {self.left:,} judged "
             f"ones have left; 'hpastore clean refresh {self.clean_set}' makes a version of now"
         )

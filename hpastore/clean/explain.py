@@ -13,7 +13,7 @@ from hpastore.clean.override import parse_cell
 from hpastore.errors import NotFoundError
 from hpastore.model import LABEL_NAMES, NEGATIVE
 from hpastore.schema.verdict import has_percentile
-from hpastore.store import clean, read, sets
+from hpastore.store import clean, read, sets, stored
 from hpastore.store.engine import Store
 
 
@@ -122,15 +122,48 @@ def explain(store: Store, cell: str) -> list[Explanation]:
         return [_explain(connection, found, verdict, verdicts) for verdict in verdicts]
 
 
+def unjudged_text(store: Store, cell: str) -> str:
+    """Say why no clean set has judged a cell.
+
+    Parameters
+    ----------
+    store : Store
+    cell : str
+        ``NAME:ID``.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has no such cell.
+    """
+    name, mask_id = parse_cell(cell)
+    with store.reading() as connection:
+        found = clean.cell_facts(connection, name, mask_id)
+        scopes = {row["scope"] for row in sets.clean_sets(connection)}
+    if found is None:
+        raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
+    if not found.labels:
+        return f"{cell} is not judged: its image has no label"
+    if len(found.labels) > 1 and scopes == {"single"}:
+        labels = "|".join(map(str, found.labels))
+        return (
+            f"{cell} is not judged: its image has several labels ({labels}), and the scope of all clean sets "
+            "is single; 'hpastore clean create NAME --scope all' judges it"
+        )
+    return f"no clean set has judged {cell}"
+
+
 def _explain(
     connection: Connection, cell: clean.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
 ) -> Explanation:
     set_id, label = verdict["clean_set_id"], verdict["label_id"]
+    where = f"cell {cell.name}"
+    label_name = stored.label_name(label, where)
     rules = [r for r in sets.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
     bounds = {b["rule_id"]: b for b in sets.clean_bounds(connection, set_id) if b["label_id"] == label}
     told = _told(rules, verdict["reason"])
     value = None if told is None else cell.value(told["measure"], told["channel"])
-    bound: Mapping[Any, Any] = bounds[told["id"]] if told is not None else {}
+    bound: Mapping[Any, Any] = sets.find_bound(bounds, told["id"], where) if told is not None else {}
     rank, n = None, None
     if told is not None and value is not None and cell.labels == (label,):
         rank, n = clean.rank(connection, told["measure"], told["channel"], label, value, verdict["split"])
@@ -138,7 +171,7 @@ def _explain(
         verdict["name"],
         verdict["version"],
         label,
-        LABEL_NAMES[label],
+        label_name,
         bool(verdict["clean"]),
         verdict["reason"],
         told and told["measure"],
@@ -153,7 +186,10 @@ def _explain(
         _since(verdict, verdicts),
         _in_order(
             _dark(cell, verdict["min_green"]),
-            [_check(cell, rule, bounds[rule["id"]], verdict["min_cells"]) for rule in rules],
+            [
+                _check(cell, rule, sets.find_bound(bounds, rule["id"], where), verdict["min_cells"])
+                for rule in rules
+            ],
         ),
     )
 
@@ -207,7 +243,7 @@ def _dark(cell: clean.CellFacts, min_green: int) -> Check:
     return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: clean.CellFacts, rule: read.Row, bound: read.Row, min_cells: int) -> Check:
+def _check(cell: clean.CellFacts, rule: read.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
     value = cell.value(rule["measure"], rule["channel"])
     lower, upper = bound["lower"], bound["upper"]
     reason = rule["reason"] or " / ".join(_SIDES)

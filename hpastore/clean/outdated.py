@@ -6,6 +6,7 @@ import logging
 
 from sqlalchemy import Connection
 
+from hpastore.clean.counts import count_text
 from hpastore.store import newer, sets
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,12 @@ def warn_if_outdated(connection: Connection, set_id: int) -> None:
 
 def _text(found: newer.Newer) -> str:
     counts = (
-        (found.overrides, "override", "overrides"),
-        (found.came, "new or replaced image", "new or replaced images"),
+        (found.overrides, "override", None),
+        (found.came, "new or replaced image", None),
         (found.left, "image that left", "images that left"),
-        (found.relabelled, "relabelled image", "relabelled images"),
+        (found.relabelled, "relabelled image", None),
     )
-    parts = [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
+    parts = [count_text(*count) for count in counts if count[0]]
     if found.remeasured:
         parts.append("the fractions of another background percentile")
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]

@@ -16,8 +16,8 @@ from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import COUNTED, SHOWN, CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.ingest.remeasure import warn_of_other_version
-from hpastore.model import LABEL_NAMES, require_label
-from hpastore.store import clean, own, pictures, read, sets
+from hpastore.model import require_label
+from hpastore.store import clean, own, pictures, read, sets, stored
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class CleanSetSummary:
         What a refresh changed; empty for a set that was created.
     shares
         Labels whose share clean a refresh moved by more than `MUCH`.
+    skipped_images, skipped_cells
+        Images with several labels, and their cells, that are not judged since the scope is ``single``.
+    superseded
+        The version that the name meant before, if that is of another split or by other rules.
     """
 
     name: str
@@ -61,6 +65,28 @@ class CleanSetSummary:
     forced: tuple[ForcedDrop, ...] = ()
     flips: tuple[Flips, ...] = ()
     shares: tuple[ShareMove, ...] = ()
+    skipped_images: int = 0
+    skipped_cells: int = 0
+    superseded: Superseded | None = None
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """The version that a clean set's name meant before another was made, and how the two differ.
+
+    Parameters
+    ----------
+    version
+    split
+        The split that it is limited to.
+    other_split, other_rules
+        Whether its split differs, and its rules, scope or limits.
+    """
+
+    version: int
+    split: str | None
+    other_split: bool
+    other_rules: bool
 
 
 @dataclass(frozen=True)
@@ -216,7 +242,12 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
     NotFoundError
         If there is no such set.
     UsageError
-        If its split is none any more, or the store has no labelled cell to judge.
+        If its recipe cannot be used any more.
+
+    Notes
+    -----
+    Where no cell is left to judge, such as after all images went to another split, the new version has no
+    verdict, and a warning says so.
     """
 
     def refresh(connection: Connection) -> CleanSetSummary:
@@ -228,7 +259,15 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
             bounds = sets.clean_bounds(connection, set_id)
             kept = {(positions[bound["rule_id"]], bound["label_id"]): bound for bound in bounds}
         recipe = parse_recipe(before["recipe_toml"], f"recipe of {name}")
-        made = _create(connection, stem, recipe, frozen=before["frozen"], split=before["split"], kept=kept)
+        made = _create(
+            connection,
+            stem,
+            recipe,
+            frozen=before["frozen"],
+            split=before["split"],
+            kept=kept,
+            refreshed=True,
+        )
         return _compared(connection, set_id, made)
 
     return store.write(refresh)
@@ -410,8 +449,10 @@ def _create(
     frozen: bool,
     split: str | None,
     kept: Any = None,
+    refreshed: bool = False,
 ) -> CleanSetSummary:
-    read.require_split(connection, split)
+    if not refreshed:
+        read.require_split(connection, split)
     checked = recipe.checked(read.own_channels(connection))
     store_recipe = read.current_recipe(connection)
     columns = {
@@ -427,15 +468,20 @@ def _create(
         # The moment is taken by who may write: an image that was stored before it belongs to the set.
         "created_at": datetime.now(UTC),
     }
+    superseded = _superseded(connection, name, checked, split)
     set_id, version = clean.write_clean_set(connection, columns, checked.rows(), kept)
     rows = sets.clean_set_labels(connection, set_id)
-    if not rows:
+    if not rows and refreshed:
+        left = "there is no cell to judge" if split is None else f"no cell of split {split} is left to judge"
+        logger.warning("clean set %s@%d has no verdict: %s", name, version, left)
+    elif not rows:
         of_split = "" if split is None else f" in split {split}"
         raise UsageError(f"no cell to judge{of_split}; ingest images with labels first, or use --scope all")
     emptied = len(sets.emptied(connection, set_id))
     lists = (checked.rules, *checked.labels.values())
     warn_of_gaps(connection, {rule.measure for rules in lists for rule in rules})
     idle, forced = _limits(connection, set_id, [row["label_id"] for row in rows])
+    skipped = read.several_labels(connection, split) if checked.scope == "single" else (0, 0)
     return CleanSetSummary(
         name,
         version,
@@ -445,7 +491,35 @@ def _create(
         split,
         idle,
         forced,
+        skipped_images=skipped[0],
+        skipped_cells=skipped[1],
+        superseded=superseded,
     )
+
+
+def _superseded(
+    connection: Connection, name: str, recipe: CleanRecipe, split: str | None
+) -> Superseded | None:
+    """Find the newest version of a name, if it is of another split or by other rules than the next one."""
+    before = sets.versions(connection, name)
+    if not before:
+        return None
+    last = before[-1]
+    try:
+        channels = read.own_channels(connection)
+        rules = parse_recipe(last["recipe_toml"], f"recipe of {name}").checked(channels)
+        other_rules = _meaning(rules) != _meaning(recipe)
+    except UsageError:  # a measure that is not there any more, for example
+        other_rules = True
+    other_split = last["split"] != split
+    if not (other_split or other_rules):
+        return None
+    return Superseded(last["version"], last["split"], other_split, other_rules)
+
+
+def _meaning(recipe: CleanRecipe) -> tuple[Any, ...]:
+    """What a recipe says, however its text is written."""
+    return recipe.rows(), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
 
 
 def _limits(
@@ -482,7 +556,7 @@ def _compared(connection: Connection, before: int, made: CleanSetSummary) -> Cle
 
 def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
     return tuple(
-        ShareMove(label, LABEL_NAMES[label], before[label], after[label])
+        ShareMove(label, stored.label_name(label, "clean_set_cell"), before[label], after[label])
         for label in sorted(before.keys() & after.keys())
         if abs(after[label] - before[label]) > MUCH
     )

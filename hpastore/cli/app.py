@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final
 
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 error; 2 wrong usage; 3 done, but some inputs were rejected; 4 there is work to do, or
     something has drifted; 5 disk full or database out of reach; 130 and 143 after SIGINT and SIGTERM.
     """
+    _open_closed_streams()
     for number in SIGNALS:
         signal.signal(number, _stop)
     logging.getLogger("hpastore").handlers = [_Messages()]
@@ -101,6 +103,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if settings.quiet:
         warnings.simplefilter("ignore")
     sys.exit(_run(shared + others))
+
+
+def _open_closed_streams() -> None:
+    """Open the null device in place of each standard stream that is closed, as those of a daemon may be.
+
+    In the order of their numbers, which each of them then gets: no other file may, since libraries write to
+    number 2 whatever it is.  Worker processes inherit them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 open until Python ends
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _run(arguments: list[str]) -> int:

@@ -173,13 +173,14 @@ def drop(name: Annotated[str, typer.Argument(help="NAME, all its versions, or NA
     Example: hpastore clean drop mine@1
     """
     import hpastore
+    from hpastore.clean.counts import count_text
 
     with show.open_store() as store:
         dropped = hpastore.drop_clean_set(store, name)
     if show.settings.json:
         show.document({"dropped": dropped})
     else:
-        show.line(f"{dropped} version{'' if dropped == 1 else 's'} of {name.partition('@')[0]} dropped")
+        show.line(f"{count_text(dropped, 'version')} of {name.partition('@')[0]} dropped")
 
 
 @app.command("list")
@@ -388,14 +389,15 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
     Example: hpastore explain sample-0003:7
     """
     import hpastore
+    from hpastore.clean.explain import unjudged_text
 
     with show.open_store() as store:
         found = hpastore.explain(store, cell)
+        if not found:
+            show.message(unjudged_text(store, cell))
     if show.settings.json:
         show.document([asdict(one) for one in found])
         return
-    if not found:
-        show.message(f"no clean set has judged {cell}")
     for one in found:
         since = "" if one.since == one.version else f", since version {one.since}"
         limited = "" if one.split is None else f" of split {one.split}"
@@ -440,6 +442,8 @@ def _made(made: CleanSetSummary) -> None:
         if made.flips:
             rows = [(f.label_id, f.label, f.change, f.cause, f.cells) for f in made.flips]
             print_table(["label_id", "label", "change", "cause", "cells"], rows)
+    _say_superseded(made)
+    _say_skipped(made)
     _say_limits(made.idle, made.forced)
     if made.emptied:
         show.message(
@@ -447,6 +451,38 @@ def _made(made: CleanSetSummary) -> None:
             f"'hpastore clean show {made.name}@{made.version} --emptied' lists them; "
             "--guard keep keeps the best of each"
         )
+
+
+def _say_superseded(made: CleanSetSummary) -> None:
+    """Say that a name means another set than before, and how the two differ."""
+    before = made.superseded
+    if before is None:
+        return
+    now = f"{made.name}@{made.version}"
+    differs = []
+    if before.other_split:
+        now += f" {_split_text(made.split)}"
+        differs.append(_split_text(before.split))
+    if before.other_rules:
+        differs.append("by other rules")
+    old = f"{made.name}@{before.version}, {' and '.join(differs)}"
+    show.message(f"'{made.name}' now means {now}; {old}, stays as it is")
+
+
+def _split_text(split: str | None) -> str:
+    return "of all images" if split is None else f"of split {split}"
+
+
+def _say_skipped(made: CleanSetSummary) -> None:
+    """Say how many cells the scope leaves out."""
+    from hpastore.clean.counts import count_text
+
+    if made.skipped_images:
+        cells = count_text(made.skipped_cells, "cell")
+        images = count_text(made.skipped_images, "image")
+        are = "is" if made.skipped_cells == 1 else "are"
+        what = f"{cells} of {images} with several labels {are} not judged"
+        show.message(f"{what} (scope single; --scope all judges them)")
 
 
 def _say_limits(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> None:
@@ -483,7 +519,9 @@ def _user_name() -> str | None:
 
 
 def _overridden(n: int, done: str) -> None:
+    from hpastore.clean.counts import count_text
+
     if show.settings.json:
         show.document({done: n})
     else:
-        show.line(f"{n} override{'' if n == 1 else 's'} {done}")
+        show.line(f"{count_text(n, 'override')} {done}")

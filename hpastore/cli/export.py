@@ -157,12 +157,14 @@ def verify(out: Out) -> None:
     Example: hpastore verify mine.json
     """
     import hpastore
+    from hpastore.clean.counts import count_text
 
     files = hpastore.verify(out)
     if show.settings.json:
         show.document({"path": str(out), "files": files})
     else:
-        show.line(f"{out}: {files} files agree with the manifest")
+        agree = "agrees" if files == 1 else "agree"
+        show.line(f"{out}: {count_text(files, 'file')} {agree} with the manifest")
 
 
 def _choice(

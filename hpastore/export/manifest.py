@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -122,6 +123,11 @@ def verify(path: Path) -> int:
         If the manifest is missing or unreadable, or a file is missing, differs, or is not listed.
     """
     path = expanded(path)
+    with _named_errors(path):
+        return _verify(path)
+
+
+def _verify(path: Path) -> int:
     if not path.exists():
         raise ExportError(path, "no such export")
     where = manifest_path(path)
@@ -144,7 +150,9 @@ def verify(path: Path) -> int:
 
 def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
     """Read the fingerprints of files by name."""
-    if not manifest.exists():
+    with _named_errors(manifest):
+        is_there = manifest.exists()
+    if not is_there:
         raise ExportError(manifest, "no manifest; was this written by hpastore export?")
     try:
         data, _ = read_file(manifest, "manifest", manifest.name)
@@ -168,6 +176,16 @@ _KEYS: Final = {"hpastore": str, "format": str, "options": dict, "counts": dict,
 """What every manifest holds, and of which type."""
 
 _FINGERPRINT: Final = {"sha256", "size"}
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Name the file that the system refuses to look at, such as one whose name is too long."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}); check the name and the permissions"
+        raise ExportError(error.filename or path, reason) from error
 
 
 def _lies_in(file: Path, folder: Path) -> bool:

@@ -57,7 +57,8 @@ def whole_export(path: Path, *, force: bool, store: Store) -> Iterator[tuple[Pat
     ExportError
         As of `whole_file`, of either file.
     """
-    manifest = manifest_path(path)
+    with _named_errors(path):
+        manifest = manifest_path(path)
     with (
         whole_file(manifest, force=force or is_manifest(manifest), store=store) as beside,
         whole_file(path, force=force, store=store) as temporary,
@@ -73,14 +74,16 @@ def check_file(path: Path, *, force: bool, store: Store | None) -> None:
     ExportError
         As of `whole_file`.
     """
-    if path.is_dir():
-        raise ExportError(path, "is a folder; choose another name")
-    if store:
-        protect.refuse_store_files(store, path)
-    if path.exists() and not force:
-        raise ExportError(path, "exists; choose another name, or replace it with --force")
-    if store:
-        protect.refuse_inputs(store, path, exported=partial(_is_export, path))
+    with _named_errors(path):
+        if path.is_dir():
+            raise ExportError(path, "is a folder; choose another name")
+        protect.refuse_special_file(path)
+        if store:
+            protect.refuse_store_files(store, path)
+        if path.exists() and not force:
+            raise ExportError(path, "exists; choose another name, or replace it with --force")
+        if store:
+            protect.refuse_inputs(store, path, exported=partial(_is_export, path))
 
 
 def _is_export(path: Path) -> bool:

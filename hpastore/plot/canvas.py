@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from hpastore.errors import UsageError
-from hpastore.model import LABEL_NAMES, printable
+from hpastore.model import printable
+from hpastore.store import stored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,9 +113,9 @@ def lines_of(reasons: list[str]) -> dict[str, tuple[str, Any]]:
     return chosen
 
 
-def label_name(label: int) -> str:
-    """A label as figures name it."""
-    return f"{label} {LABEL_NAMES[label]}"
+def label_name(label: int, where: str = "clean_set_cell") -> str:
+    """Name a label as figures do; `where` is the row that holds it, should there be no such label."""
+    return f"{label} {stored.label_name(label, where)}"
 
 
 def shortened(text: str, most: int) -> str:

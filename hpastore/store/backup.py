@@ -79,6 +79,7 @@ def _refuse(store: Store, path: Path, *, force: bool) -> None:
         raise ExportError(path, f"cannot be made: there is no folder {path.parent}")
     if path.is_dir():
         raise ExportError(path, "is a folder; choose another name")
+    protect.refuse_special_file(path)
     protect.refuse_store_files(store, path)
     if path.exists() and not force:
         raise ExportError(path, "exists; choose another name, or replace it with --force")

@@ -146,6 +146,7 @@ def verdict_rows(connection: Connection, selection: exports.Selection) -> Genera
     set_id = selection.set_id
     if set_id is None:
         return exports.verdicts(connection, selection)
+    sets.check_labels(connection, set_id)
     clean_set, rules = sets.clean_set(connection, set_id), sets.clean_rules(connection, set_id)
     kept = sets.clean_bounds(connection, set_id)
     bounds = kept if clean_set["frozen"] else bounds_of_now(connection, clean_set, rules)
@@ -295,6 +296,8 @@ class CellFacts:
     """One cell with all its measures and what was decided about it."""
 
     cell_id: int
+    name: str
+    """``NAME:ID``."""
     labels: tuple[int, ...]
     measures: Mapping[tuple[str, str | None], float | None]
     decided: Mapping[int | None, str]
@@ -338,7 +341,9 @@ def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | N
             select(o.label_id, o.keep, o.comment).where(o.cell_id == cell["id"])
         )
     }
-    return CellFacts(cell["id"], stored.label_ids(name, cell["labels"]), measures, decided)
+    return CellFacts(
+        cell["id"], f"{name}:{mask_id}", stored.label_ids(name, cell["labels"]), measures, decided
+    )
 
 
 def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
@@ -409,7 +414,10 @@ def _kept_bounds(rules: Sequence[Row], kept: Mapping[tuple[int, int], Row]) -> l
         {
             "rule_id": rule["id"],
             "label_id": label,
-            **{name: kept[rule["position"], label][name] for name in ("n", "lower", "upper")},
+            **{
+                name: sets.find_bound(kept, (rule["position"], label), "clean_set_threshold")[name]
+                for name in ("n", "lower", "upper")
+            },
         }
         for rule in rules
         for label in _labels(rule)

@@ -312,12 +312,18 @@ def connect(url: str | Path, *, create: bool = False) -> Store:
     ------
     SchemaMissingError
         If there is no such file, and `create` is false.
+    StoreError
+        If the system refuses to look at the file.
     UsageError
         If the URL is of another kind, or its driver is not installed.
     """
-    parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(Path(str(parsed.database)), create=create)
+    try:
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(Path(str(parsed.database)), create=create)
+    except OSError as error:  # of a path: its name is too long, or a folder may not be searched
+        reason = f"cannot be looked at ({error.strerror}); name another store with --db"
+        raise StoreError(str(error.filename), reason) from error
     try:
         return _postgresql(parsed)
     except ModuleNotFoundError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, literal, null, or_, select
 
-from hpastore.model import Annotation
+from hpastore.model import LABEL_NAMES, Annotation
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
@@ -20,7 +22,7 @@ from hpastore.schema.tables import (
     Label,
 )
 from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
-from hpastore.store import arrays, pixels
+from hpastore.store import arrays, pixels, stored
 from hpastore.store.read import stream
 
 _RLE: Final = 8
@@ -79,7 +81,7 @@ def annotated_cells(
     Raises
     ------
     DamagedError
-        If a mask does not fill its image.
+        If a mask does not fill its image, or a label is none.
     """
     of_key = {image.id: image for image in some}
     owner, labels = _labels_of(connection, selection, list(of_key))
@@ -95,6 +97,7 @@ def annotated_cells(
     # SQLAlchemy to decode it, whose rows take longer than to check all masks.
     rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
     _check_masks(of_key, rows)
+    _check_labels(of_key, rows, labels)
     found: dict[int, list[Annotation]] = {}
     for image_id, key, mask_id, *shape in rows:
         found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
@@ -110,6 +113,19 @@ def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
     )
 
 
+def _check_labels(
+    of_key: Mapping[int, Any], rows: Sequence[Any], labels: Mapping[int, tuple[int, ...]]
+) -> None:
+    if set(chain.from_iterable(labels.values())) <= _LABELS:
+        return
+    for image_id, key, *_ in rows:
+        for label in labels[key]:
+            stored.label_name(label, f"image {of_key[image_id].name}")
+
+
+_LABELS: Final = frozenset(range(len(LABEL_NAMES)))
+
+
 def verdicts(connection: Connection, selection: Selection, view: FromClause | None = None) -> Generator[Any]:
     """Stream rows like those of ``clean_cell`` with the cells' boxes and notebook fractions.
 
@@ -120,6 +136,11 @@ def verdicts(connection: Connection, selection: Selection, view: FromClause | No
     view
         The rows of the selection's clean set; without one, these are all cells with all their labels, the
         green fraction and no verdict.
+
+    Raises
+    ------
+    DamagedError
+        While they are read, if a label is none.
     """
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
@@ -134,7 +155,16 @@ def verdicts(connection: Connection, selection: Selection, view: FromClause | No
     box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
     statement = select(*verdict, *box).select_from(tables)
     statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
-    return stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
+    return _with_labels(stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id)))
+
+
+def _with_labels(verdicts: Generator[Any]) -> Generator[Any]:
+    """Give rows as they come, if their labels are some."""
+    with closing(verdicts):
+        for row in verdicts:
+            if row.label_id is not None and row.label_id not in _LABELS:
+                stored.label_name(row.label_id, f"image {row.image_name}")
+            yield row
 
 
 def _images(selection: Selection, *columns: Any) -> AnySelect:

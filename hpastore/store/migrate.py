@@ -119,7 +119,36 @@ def check(store: Store) -> list[str]:
             differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
         except (ArgumentError, InvalidRequestError) as error:  # a key that refers to no column, and the like
             differences = [f"the tables make no sense: {error}"]
-        return differences + _drifted_views(connection)
+        return differences + _drifted_views(connection) + _foreign_actions(connection)
+
+
+def _foreign_actions(connection: Connection) -> list[str]:
+    """Name the triggers and rules of a database, which may change rows unseen; this program makes none."""
+    if connection.dialect.name == "sqlite":
+        found, on = connection.execute(text(_SQLITE_TRIGGERS)).all(), ""
+    else:
+        found = [row for sql in _POSTGRESQL_ACTIONS for row in connection.execute(text(sql))]
+        on = ' ON "{table}"'
+    return [
+        f"the {kind} {name} on {table} is not of this program, and may change rows; "
+        f'remove it: DROP {kind.upper()} "{name}"{on.format(table=table)}'
+        for kind, name, table in found
+    ]
+
+
+_SQLITE_TRIGGERS: Final = (
+    "SELECT 'trigger', name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+)
+
+_POSTGRESQL_ACTIONS: Final = (
+    """SELECT 'trigger', tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+       WHERE relnamespace = CAST(current_schema() AS regnamespace) AND NOT tgisinternal
+       ORDER BY relname, tgname""",
+    """SELECT 'rule', rulename, relname FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+       WHERE relnamespace = CAST(current_schema() AS regnamespace) AND rulename <> '_RETURN'
+       ORDER BY relname, rulename""",
+)
+"""The rule _RETURN is what makes a view one."""
 
 
 def _drifted_views(connection: Connection) -> list[str]:

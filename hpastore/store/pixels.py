@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, select
 
-from hpastore.errors import DamagedError, RejectedError
+from hpastore.errors import DamagedError, MissingFileError, RejectedError
+from hpastore.model import FileRecord
 from hpastore.reading import read_file
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Image, ImageFile
@@ -20,6 +21,7 @@ from hpastore.store import stored
 class StoredFile(NamedTuple):
     """One channel of a stored image, and what was read of it."""
 
+    image: str
     role: str
     path: Path
     uri: str
@@ -70,7 +72,7 @@ def stored_files(
         files = found.setdefault(row.name, [])
         if row.role in channels:
             path = stored.file_path(row.name, row.root, row.uri)
-            files.append(StoredFile(row.role, path, row.uri, row.sha256, row.height, row.width))
+            files.append(StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width))
     for name, files in found.items():
         if missing := set(channels) - {file.role for file in files}:
             raise DamagedError(f"image {name}", f"no file of its channel {min(missing)} is recorded")
@@ -95,7 +97,7 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
 
     channels = {}
     for file in files:
-        data, record = read_file(file.path, file.role, file.uri)
+        data, record = _read(file)
         if record.sha256 != file.sha256:
             reason = "has changed since it was ingested; run 'hpastore ingest' first"
             raise RejectedError("changed", file.path, reason)
@@ -105,3 +107,12 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
             raise RejectedError("shape_mismatch", file.path, reason)
         channels[file.role] = pixels
     return channels
+
+
+def _read(file: StoredFile) -> tuple[bytes, FileRecord]:
+    try:
+        return read_file(file.path, file.role, file.uri)
+    except RejectedError as error:
+        if error.code != "missing_file":
+            raise
+        raise MissingFileError(file.image, file.path) from None

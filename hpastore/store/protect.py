@@ -6,14 +6,15 @@ Paths are compared as the file system compares them, whatever links or spellings
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Subquery, func, or_, select, union_all
 
 from hpastore.errors import ExportError
-from hpastore.schema.tables import Image, ImageFile, IngestRun
+from hpastore.schema.tables import Failure, FailureFile, Image, ImageFile, IngestRun
 from hpastore.store.engine import Store
 
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -44,6 +45,25 @@ def refuse_store_files(store: Store, path: Path) -> None:
             _same(own.parent, path.parent) and own.name.casefold() == path.name.casefold()
         ):
             raise ExportError(path, "is the store itself, or a part of it; choose another name")
+
+
+def refuse_special_file(path: Path) -> None:
+    """Refuse to replace what is no regular file: a device, a FIFO, a socket, or a link to an open file.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is to be written; it need not exist.
+
+    Raises
+    ------
+    ExportError
+        If it is one, such as ``/dev/null``, or ``/dev/stdout`` wherever that leads.
+    """
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise ExportError(path, "is not a regular file; choose another name")
+    if path.is_symlink() and path.readlink().is_relative_to("/proc"):  # /dev/stdout belongs to the machine
+        raise ExportError(path, "is a link to an open file; choose another name")
 
 
 def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> None:
@@ -117,9 +137,10 @@ def _image_of(connection: Connection, path: Path) -> str | None:
     An input has the size that is stored, or its stored name: no other is looked at, for there may be a
     million.  One that has changed since, under a hard link of another name, is not lost by replacing that.
     """
-    named = func.lower(ImageFile.uri).endswith(path.name.lower(), autoescape=True)
-    statement = select(Image.name, Image.root, ImageFile.uri).join(ImageFile, ImageFile.image_id == Image.id)
-    statement = statement.where(or_(ImageFile.size == path.stat().st_size, named))
+    files = _input_files()
+    named = func.lower(files.c.uri).endswith(path.name.lower(), autoescape=True)
+    statement = select(files.c.name, files.c.root, files.c.uri)
+    statement = statement.where(or_(files.c.size == path.stat().st_size, named))
     found = connection.execute(statement)
     return next((str(name) for name, root, uri in found if _same(Path(root, uri), path)), None)
 
@@ -128,6 +149,16 @@ def _tables(connection: Connection) -> list[str]:
     """Name the label tables that were ever read."""
     labels = IngestRun.labels
     return list(connection.scalars(select(labels).where(labels.is_not(None)).distinct()))
+
+
+def _input_files() -> Subquery:
+    """Select the files of stored and of rejected images: ``name, root, role, uri, size``."""
+    stored = select(Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.size)
+    stored = stored.join(ImageFile, ImageFile.image_id == Image.id)
+    tried = FailureFile
+    rejected = select(tried.image_name, IngestRun.root, tried.role, tried.uri, tried.size)
+    rejected = rejected.join(Failure, Failure.image_name == tried.image_name).join(IngestRun)
+    return union_all(stored, rejected).subquery("files")
 
 
 def _roots(connection: Connection) -> Iterator[Path]:
@@ -142,9 +173,9 @@ def _roots(connection: Connection) -> Iterator[Path]:
 
 def _input_folders(connection: Connection) -> Iterator[Path]:
     """Name the folders of inputs: a root has one for each role, or several if it was ingested in parts."""
-    ends = (func.min(ImageFile.uri), func.max(ImageFile.uri))
-    statement = select(Image.root, *ends).join(ImageFile, ImageFile.image_id == Image.id)
-    statement = statement.group_by(Image.root, ImageFile.role)
+    files = _input_files()
+    statement = select(files.c.root, func.min(files.c.uri), func.max(files.c.uri))
+    statement = statement.group_by(files.c.root, files.c.role)
     found = {Path(root, uri).parent for root, *uris in connection.execute(statement) for uri in uris}
     return iter(sorted(found))
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
-from hpastore.errors import UsageError
+from hpastore.errors import DamagedError, UsageError
 from hpastore.model import DEFAULT_MASKS, ROLES, FileStamp, Known, MaskOptions, Recipe, printable
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.columns import REAL
@@ -88,6 +88,10 @@ def known_images(connection: Connection) -> dict[str, Known]:
     known = {}
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
+        if image_id not in stamps:
+            raise DamagedError(f"image {printable(name)}", "none of its files is recorded")
+        if recipe_id not in recipes:
+            raise DamagedError(f"image {printable(name)}", f"its recipe {recipe_id} is not there")
         files = stamps[image_id]
         if "\0" in root:
             stored.file_path(name, root, "")
@@ -396,6 +400,16 @@ def count_failures_of_measures(connection: Connection) -> int:
     """Count the images that were rejected because a measure of users failed on them."""
     statement = select(func.count()).select_from(Failure).where(Failure.code == "measure")
     return int(connection.execute(statement).scalar_one())
+
+
+def several_labels(connection: Connection, split: str | None = None) -> tuple[int, int]:
+    """Count the live images with several labels and any cell, and their cells; only of a split, if given."""
+    cells = func.coalesce(func.sum(Image.cell_count), 0)
+    statement = select(func.count(), cells).where(LIVE, Image.label_count > 1, Image.cell_count > 0)
+    if split is not None:
+        statement = statement.where(Image.split == split)
+    images, total = connection.execute(statement).one()
+    return int(images), int(total)
 
 
 def own_channels(connection: Connection) -> dict[str, list[str | None]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
-from hpastore.errors import NotFoundError, UsageError
-from hpastore.model import LABEL_NAMES, REASONS
+from hpastore.errors import DamagedError, NotFoundError, UsageError
+from hpastore.model import REASONS
 from hpastore.schema.tables import (
     Cell,
     CleanRule,
@@ -18,6 +19,7 @@ from hpastore.schema.tables import (
     Image,
     Label,
 )
+from hpastore.store import stored
 from hpastore.store.read import Row, rows
 
 
@@ -61,10 +63,58 @@ def clean_rules(connection: Connection, set_id: int) -> list[Row]:
 
 
 def clean_bounds(connection: Connection, set_id: int) -> list[Row]:
-    """Read the bounds that a clean set was materialised with."""
+    """Read the bounds that a clean set was materialised with.
+
+    Raises
+    ------
+    DamagedError
+        If one is of a rule that is not the set's, or of no label.
+    """
     kept = CleanSetThreshold
     columns = (kept.rule_id, kept.label_id, kept.n, kept.lower, kept.upper)
-    return rows(connection, select(*columns).where(kept.clean_set_id == set_id))
+    bounds = rows(connection, select(*columns).where(kept.clean_set_id == set_id))
+    own = select(CleanRule.id).where(CleanRule.clean_set_id == set_id)
+    rules = set(connection.execute(own).scalars())
+    title = _title(connection, set_id)
+    for bound in bounds:
+        if bound["rule_id"] not in rules:
+            what = f"its threshold of label {bound['label_id']} is of no rule of the set"
+            raise DamagedError(title, what)
+        stored.label_name(bound["label_id"], title)
+    return bounds
+
+
+def check_labels(connection: Connection, set_id: int) -> None:
+    """Check that all verdicts of a clean set are of labels that there are.
+
+    Raises
+    ------
+    DamagedError
+        If one is not.
+    """
+    title = _title(connection, set_id)
+    labels = select(CleanSetCell.label_id).where(CleanSetCell.clean_set_id == set_id).distinct()
+    for label in connection.execute(labels.order_by(CleanSetCell.label_id)).scalars():
+        stored.label_name(label, title)
+
+
+def find_bound(bounds: Mapping[Any, Any], key: Any, where: str) -> Any:
+    """Find a bound of a clean set by its key.
+
+    Raises
+    ------
+    DamagedError
+        If it is missing.
+    """
+    if key not in bounds:
+        raise DamagedError(where, "a threshold of its clean set is missing")
+    return bounds[key]
+
+
+def _title(connection: Connection, set_id: int) -> str:
+    """Name a clean set in a message."""
+    row = clean_set(connection, set_id)
+    return f"clean set {row['name']}@{row['version']}"
 
 
 def find_clean_set(connection: Connection, name: str, split: str | None = None) -> tuple[int, str, int]:
@@ -117,6 +167,7 @@ def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]
     ``label_id, label, measure, channel, n, lower, upper, cells, clean`` and ``reasons``, the counts by
     reason.
     """
+    title = _title(connection, set_id)
     verdict = (CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason, func.count().label("cells"))
     counted = select(*verdict).where(CleanSetCell.clean_set_id == set_id)
     counted = counted.group_by(CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
@@ -132,7 +183,7 @@ def clean_set_labels(connection: Connection, set_id: int) -> list[dict[str, Any]
             label_id,
             {
                 "label_id": label_id,
-                "label": LABEL_NAMES[label_id],
+                "label": stored.label_name(label_id, title),
                 **{name: bound.get(name) for name in ("measure", "channel", "n", "lower", "upper")},
                 "cells": 0,
                 "clean": 0,

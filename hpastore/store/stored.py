@@ -72,6 +72,25 @@ def label_ids(image: str, labels: str) -> tuple[int, ...]:
     return ids
 
 
+def label_name(label: int, where: str) -> str:
+    """Give the name of a stored label.
+
+    Parameters
+    ----------
+    label : int
+    where : str
+        The row that holds it, such as ``cell a:1``.
+
+    Raises
+    ------
+    DamagedError
+        If no label has this id.
+    """
+    if not 0 <= label < len(LABEL_NAMES):
+        raise DamagedError(where, f"its label {label} is no id from 0 to {len(LABEL_NAMES) - 1}")
+    return LABEL_NAMES[label]
+
+
 def file_path(image: str, root: str, uri: str) -> Path:
     """Join the path of an image's file.
 

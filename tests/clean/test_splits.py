@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,11 +11,19 @@ from hpastore.clean.compare import clean_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import explain
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.select import clean_set, clean_sets, create_clean_set, refresh_clean_set, thresholds
+from hpastore.clean.select import (
+    Superseded,
+    clean_set,
+    clean_sets,
+    create_clean_set,
+    refresh_clean_set,
+    thresholds,
+)
 from hpastore.errors import UsageError
 from hpastore.schema.views import CLEAN_CELL
 from hpastore.store import write
 from hpastore.store.clean import verdict_rows
+from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store
 from hpastore.store.exports import Selection
 from tests.world import measured, put, rows
@@ -141,11 +150,46 @@ def test_an_unknown_split_is_refused_with_those_there_are(halves: Store, store: 
     ):
         with pytest.raises(UsageError, match="no split 'test'; there are train, val"):
             call()
-    create_clean_set(halves, "half", split="val")
+    assert clean_sets(halves).empty
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_refresh_whose_split_is_empty_makes_a_version_without_verdicts(
+    halves: Store, caplog: pytest.LogCaptureFixture, frozen: bool
+) -> None:
+    create_clean_set(halves, "half", WIDE, split="val", frozen=frozen)
     move(halves, "train", "x", "y")
-    with pytest.raises(UsageError, match="no split 'val'; there are train"):
-        refresh_clean_set(halves, "half")
-    assert clean_sets(halves)["version"].tolist() == [1]
+    made = refresh_clean_set(halves, "half")
+    assert (made.version, made.cells, made.split) == (2, 0, "val")
+    assert "clean set half@2 has no verdict: no cell of split val is left to judge" in caplog.text
+    assert clean_set(halves, "half").empty
+    assert not drift(halves, "half")[0].any
+    assert doctor(halves, deep=True) == []
+
+
+def test_a_name_that_means_another_split_or_other_rules_tells_what_it_meant(halves: Store) -> None:
+    first = create_clean_set(halves, "a", WIDE, split="train")
+    again = create_clean_set(halves, "a", WIDE, split="train")
+    other_split = create_clean_set(halves, "a", WIDE, split="val")
+    other_rules = create_clean_set(halves, "a", CleanRecipe((Rule(lower=0, upper=0.5),)), split="val")
+    both = create_clean_set(halves, "a", WIDE)
+    old = refresh_clean_set(halves, "a@1")
+    assert (first.superseded, again.superseded) == (None, None)
+    assert other_split.superseded == Superseded(2, "train", other_split=True, other_rules=False)
+    assert other_rules.superseded == Superseded(3, "val", other_split=False, other_rules=True)
+    assert both.superseded == Superseded(4, "val", other_split=True, other_rules=True)
+    assert old.superseded == Superseded(5, None, other_split=True, other_rules=False)
+
+
+def test_images_with_several_labels_are_counted_where_the_scope_skips_them(halves: Store) -> None:
+    put(halves, measured("s", (0, 1)), measured("t", (0, 1, 2), n=1), measured("u", (3, 4)))
+    move(halves, "val", "u")
+    made = [create_clean_set(halves, "a", WIDE, split=split) for split in (None, "train", "val")]
+    assert [(one.skipped_cells, one.skipped_images) for one in made] == [(7, 3), (4, 2), (3, 1)]
+    refreshed = refresh_clean_set(halves, "a@1")
+    assert (refreshed.skipped_cells, refreshed.skipped_images) == (7, 3)
+    everything = create_clean_set(halves, "b", replace(WIDE, scope="all"))
+    assert (everything.skipped_cells, everything.skipped_images) == (0, 0)
 
 
 def test_without_any_split_the_error_says_how_to_give_one(store: Store) -> None:

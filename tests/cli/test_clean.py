@@ -269,8 +269,7 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
     later = run("ingest", root, "-j", 1)
     assert (
-        "clean set mine@1: thresholds of 1 label(s) (7) would move, 0 of 7 verdicts flip, 3 cells"
-        in later.err
+        "clean set mine@1: thresholds of 1 label (7) would move, 0 of 7 verdicts flip, 3 cells" in later.err
     )
     assert run("clean", "drift").code == 4
     assert run("--json", "clean", "drift", "mine").json[0]["unjudged"] == 3
@@ -458,3 +457,48 @@ def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root
     ):
         done = run(*command, "--split", "val")
         assert (done.code, done.err) == (2, refused), command
+
+
+def test_a_name_that_means_another_set_is_said_with_what_differs(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1, "--split", "train")
+    assert "now means" not in run("clean", "create", "a", "--scope", "all").err
+    limited = run("clean", "create", "a", "--scope", "all", "--split", "train")
+    assert "'a' now means a@2 of split train; a@1, of all images, stays as it is\n" in limited.err
+    other = run("clean", "create", "a", "--scope", "all", "--split", "train", "--upper", "0.5")
+    assert "'a' now means a@3; a@2, by other rules, stays as it is\n" in other.err
+    both = run("--json", "clean", "create", "a", "--scope", "all")
+    assert (
+        "'a' now means a@4 of all images; a@3, of split train and by other rules, stays as it is\n"
+        in both.err
+    )
+    assert both.json["superseded"] == {
+        "version": 3,
+        "split": "train",
+        "other_split": True,
+        "other_rules": True,
+    }
+
+
+def test_cells_of_several_labels_that_are_not_judged_are_said(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    cell = f"{name_of(2)}:1"
+    assert run("explain", cell).err == f"no clean set has judged {cell}\n"
+    said = "2 cells of 1 image with several labels are not judged (scope single; --scope all judges them)\n"
+    for command in ("create", "refresh"):
+        assert said in run("clean", command, "a").err
+    assert run("explain", cell).err == (
+        f"{cell} is not judged: its image has several labels (0|16), and the scope of all clean sets is "
+        "single; 'hpastore clean create NAME --scope all' judges it\n"
+    )
+    assert "not judged" not in run("clean", "create", "b", "--scope", "all").err
+
+
+def test_counts_of_one_are_in_the_singular(run: Run, root: Path) -> None:
+    run("ingest", root, "-j", 1)
+    run("clean", "create", "a")
+    assert run("export", "coco", "a.json", "--clean", "a").code == 0
+    assert run("verify", "a.json").out == "a.json: 1 file agrees with the manifest\n"
+    assert run("export", "images", "pictures", "-j", 1).code == 0
+    assert "files agree with the manifest\n" in run("verify", "pictures").out
+    assert run("clean", "override", f"{name_of(0)}:1", "--drop").out == "1 override written\n"
+    assert run("clean", "drop", "a").out == "1 version of a dropped\n"

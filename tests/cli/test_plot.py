@@ -60,10 +60,14 @@ def test_a_file_that_is_gone_is_a_warning_in_a_gallery_and_an_error_of_an_overla
     path.unlink()
     drawn = run("plot", "gallery", "--out", "a.png")
     assert drawn.code == 0
-    assert drawn.err == f"hpastore: warning: {path}: does not exist; check the name and the folder\n"
+    missing = (
+        f"{name_of(0)}: its file {path} is not where it was when it was ingested; "
+        "if its folder has moved, run 'hpastore ingest NEW_PLACE'\n"
+    )
+    assert drawn.err == f"hpastore: warning: {missing}"
     failed = run("plot", "overlay", name_of(0), "--out", "b.png")
     assert (failed.code, failed.out) == (1, "")
-    assert failed.err == f"hpastore: {path}: does not exist; check the name and the folder\n"
+    assert failed.err == f"hpastore: {missing}"
 
 
 def test_without_matplotlib_it_says_how_to_get_it(

@@ -10,6 +10,8 @@ from typing import IO
 
 import pytest
 
+from tests.world import dataset
+
 NAMES = "SELECT 'prot\u00e9ine' AS name"
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) SELECT i FROM n"
 
@@ -45,3 +47,20 @@ def test_a_reader_that_goes_away_is_no_matter(url: str, arguments: list[str]) ->
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (1, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["sql", "SELECT 1"], ["clean", "list"], ["ingest", "data", "-j", "2"]]
+)
+def test_a_command_does_without_closed_streams(
+    url: str, tmp_path: Path, arguments: list[str], closed: str
+) -> None:
+    dataset(tmp_path / "data", 2)
+    command = [sys.executable, "-m", "hpastore", "--db", url, *arguments]
+    # Only a shell starts a program with a stream closed; Python's subprocess gives it all three.
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))

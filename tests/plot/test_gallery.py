@@ -181,7 +181,7 @@ def test_a_file_that_is_gone_or_changed_is_said_on_the_tile_and_in_the_log(
     tiles = {axes.texts[0].get_text(): len(axes.images) for axes in figure.axes}
     assert tiles["file is gone"] == tiles["file has changed"] == 0
     assert len(caplog.records) == 2
-    assert f"{name_of(0)}_green.png: does not exist" in caplog.text
+    assert f"{name_of(0)}_green.png is not where it was when it was ingested" in caplog.text
     assert f"{name_of(1)}_green.png: has changed since it was ingested" in caplog.text
     red = hpastore.plot_gallery(filled, channels="red")
     assert all(axes.images for axes in red.axes)

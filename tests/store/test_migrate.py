@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from hpastore.clean.select import create_clean_set
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
 from hpastore.store import migrate, version
+from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
 from tests.world import dump, is_a_file, measured, put, rows, scalar, switches_foreign_keys
 
@@ -222,6 +223,48 @@ def test_what_differs_from_the_models_is_said(store: Store, statement: str, said
             connection.execute(text("ALTER TABLE image ADD COLUMN part TEXT"))
     found = migrate.check(store)
     assert any(said in sentence for sentence in found), found
+
+
+ACTIONS = {
+    "sqlite": {
+        "CREATE TRIGGER t AFTER INSERT ON clean_set BEGIN DELETE FROM cell_override; END": (
+            "the trigger t on clean_set is not of this program, and may change rows; "
+            'remove it: DROP TRIGGER "t"'
+        ),
+        "CREATE TRIGGER u INSTEAD OF DELETE ON clean_cell BEGIN DELETE FROM cell; END": (
+            "the trigger u on clean_cell is not of this program, and may change rows; "
+            'remove it: DROP TRIGGER "u"'
+        ),
+    },
+    "postgresql": {
+        """CREATE TRIGGER t BEFORE UPDATE ON clean_set FOR EACH ROW
+           EXECUTE FUNCTION suppress_redundant_updates_trigger()""": (
+            "the trigger t on clean_set is not of this program, and may change rows; "
+            'remove it: DROP TRIGGER "t" ON "clean_set"'
+        ),
+        "CREATE RULE r AS ON INSERT TO clean_set DO ALSO DELETE FROM cell_override": (
+            "the rule r on clean_set is not of this program, and may change rows; "
+            'remove it: DROP RULE "r" ON "clean_set"'
+        ),
+    },
+}
+
+
+def test_triggers_and_rules_are_said_and_removed_as_the_sentence_says(store: Store, database: str) -> None:
+    actions = ACTIONS[database]
+    with store.writing() as connection:
+        for statement in actions:
+            connection.exec_driver_sql(statement)
+    found = migrate.check(store)
+    assert found == list(actions.values())
+    assert [f"schema: {sentence}; undo it, or restore a backup" for sentence in found] == [
+        str(finding) for finding in doctor(store)
+    ]
+
+    with store.writing() as connection:
+        for sentence in found:
+            connection.exec_driver_sql(sentence.partition("remove it: ")[2])
+    assert migrate.check(store) == []
 
 
 def test_all_that_differs_is_said(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""No output replaces the store or its inputs, by whatever path it is named."""
+"""No output replaces the store, its inputs or a special file, by whatever path it is named."""
 
 from __future__ import annotations
 
@@ -169,6 +169,58 @@ def test_the_inputs_of_rejected_images_are_spared_too(store: Store, root: Path) 
         file.write_bytes(b"x")
     assert hpastore.ingest(store, root, executor="serial").rejected == 2
     refused("overrides", store, root / "train.csv", root / "train.csv", "is the label table of stored images")
+
+
+@pytest.mark.parametrize("kind", ["figure", "coco"])
+def test_no_file_of_a_rejected_image_is_replaced(store: Store, root: Path, kind: str) -> None:
+    for file in (root / "train").iterdir():
+        file.write_bytes(b"x")
+    assert hpastore.ingest(store, root, executor="serial").rejected == 2
+    file = root / "train" / f"{name_of(0)}_red.png"
+    refused(kind, store, file, file, f"is an input of image {name_of(0)}")
+
+
+def test_no_file_beside_those_of_rejected_images_is_replaced(store: Store, root: Path) -> None:
+    for file in (root / "train").iterdir():
+        file.write_bytes(b"x")
+    assert hpastore.ingest(store, root, executor="serial").rejected == 2
+    new = root / "train" / "new_red.png"
+    new.write_bytes(b"x")
+    refused("figure", store, new, new, "is among the inputs of stored images")
+
+
+@every_file
+def test_a_fifo_is_not_replaced(filled: Store, tmp_path: Path, kind: str) -> None:
+    fifo = tmp_path / f"fifo{ENDINGS.get(kind, '')}"
+    os.mkfifo(fifo)
+    with pytest.raises(ExportError, match="is not a regular file; choose another name"):
+        WRITES[kind](filled, fifo)
+    assert fifo.is_fifo()
+
+
+def test_a_link_to_a_device_is_not_replaced(filled: Store, tmp_path: Path) -> None:
+    link = _link(Path(os.devnull), tmp_path / "link.csv")
+    with pytest.raises(ExportError, match="is not a regular file"):
+        WRITES["csv"](filled, link)
+    assert link.is_symlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+def test_a_link_to_an_open_file_is_not_replaced(filled: Store, tmp_path: Path) -> None:
+    with (tmp_path / "out.csv").open("w") as file:
+        link = _link(Path(f"/proc/self/fd/{file.fileno()}"), tmp_path / "stdout")
+        with pytest.raises(ExportError, match="is a link to an open file"):
+            WRITES["csv"](filled, link)
+    assert link.is_symlink()
+
+
+def test_a_manifest_that_is_no_regular_file_is_not_replaced(filled: Store, tmp_path: Path) -> None:
+    fifo = tmp_path / "cells.json.manifest.json"
+    os.mkfifo(fifo)
+    with pytest.raises(ExportError, match=r"cells\.json\.manifest\.json: is not a regular file"):
+        WRITES["coco"](filled, tmp_path / "cells.json")
+    assert fifo.is_fifo()
+    assert not (tmp_path / "cells.json").exists()
 
 
 def test_an_export_in_the_root_is_replaced(filled: Store, root: Path) -> None:
