@@ -107,13 +107,13 @@ class MissingFileError(RejectedError):
     """
 
     def __init__(self, image: str, path: Path | str) -> None:
-        super().__init__("missing_file", path, "is not where it was when it was ingested")
+        hint = "if its folder has moved, run 'hpastore ingest NEW_PLACE'"
+        super().__init__("missing_file", path, f"is not where it was when it was ingested; {hint}")
         self.args = (image, path)  # as of its parent
         self.image = image
 
     def __str__(self) -> str:
-        hint = "if its folder has moved, run 'hpastore ingest NEW_PLACE'"
-        return f"{self.image}: its file {self.path} {self.reason}; {hint}"
+        return f"{self.image}: its file {self.path} {self.reason}"
 
 
 class StoreError(HpastoreError):
