@@ -15,7 +15,7 @@ import pytest
 
 from hpastore.errors import InputError
 from hpastore.ingest.discover import Layout
-from hpastore.ingest.run import plan
+from hpastore.ingest.run import forget, plan
 from hpastore.ingest.summary import Summary
 from hpastore.kernels.custom import UserMeasure
 from hpastore.model import CHANNELS
@@ -287,8 +287,14 @@ def known_roots(store: Store) -> set[str]:
 
 
 def moved_from(store: Store, world: World, before: Path) -> list[str]:
-    """Say that the folder has moved, if that is not to be seen: fewer than four fifths are as they were."""
+    """Say that the folder has moved, if that is not to be seen: fewer than four fifths are as they were.
+
+    Where none is, nothing can show that it is the same root: it is forgotten.
+    """
     same, live_ones = met(store, world, before)
+    if live_ones and not same:
+        forget(store, before)
+        return []
     seen = live_ones > 0 and 5 * same >= 4 * live_ones
     return [] if seen or str(before) not in known_roots(store) else [str(before)]
 
@@ -373,7 +379,8 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
             work, rejected = work + more[0], rejected + more[1]
             for name, now in splits(store).items():
                 assert now == expected_split(world, name, had, split, resplit=options["resplit"])
-            assert {row["root"] for row in rows(store, "SELECT root FROM image")} <= {str(world.root)}
+            live_roots = rows(store, "SELECT DISTINCT root FROM image WHERE gone_at IS NULL")
+            assert [row["root"] for row in live_roots] in ([], [str(world.root)])
         shutil.rmtree(world.root)
     assert work > 5 * histories
     assert rejected > histories
