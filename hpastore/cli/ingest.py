@@ -142,28 +142,9 @@ def ingest(
     import hpastore
     from hpastore.ingest.run import ingest as run
 
-    layout = _layout(
-        *(
-            root,
-            labels,
-            images,
-            masks,
-            nuclei,
-            split,
-            limit,
-            id_column,
-            label_column,
-            binary_mask,
-            match_nuclei,
-        )
-    )
-    options: dict[str, Any] = {
-        "background_percentile": background_percentile,
-        "prune": prune,
-        "allow_gone": _number_or_all(allow_gone),
-        "moved_from": moved_from or (),
-        "resplit": resplit,
-    }
+    files, columns = (root, labels, images, masks, nuclei), (id_column, label_column)
+    layout = _layout(*files, split, limit, *columns, binary_mask, match_nuclei)
+    options = _options(background_percentile, prune, allow_gone, moved_from, resplit)
     if dry_run:
         todo = _plan(layout, options)
         _show_plan(todo)
@@ -194,9 +175,23 @@ def ingest(
         raise typer.Exit(REJECTED)
 
 
-def _number_or_all(text: str) -> int | str:
-    """Read a number; what is none is left to the function that is called."""
-    return int(text) if text.isascii() and text.isdigit() else text
+def _options(
+    background_percentile: float | None,
+    prune: bool,
+    allow_gone: str,
+    moved_from: list[str] | None,
+    resplit: bool,
+) -> dict[str, Any]:
+    """Give what ingest and plan both take besides the layout."""
+    # What is no number is left to the function that is called.
+    allowed = int(allow_gone) if allow_gone.isascii() and allow_gone.isdigit() else allow_gone
+    return {
+        "background_percentile": background_percentile,
+        "prune": prune,
+        "allow_gone": allowed,
+        "moved_from": moved_from or (),
+        "resplit": resplit,
+    }
 
 
 def _show_summary(summary: Summary) -> None:
@@ -259,31 +254,9 @@ def plan(
 
     Example: hpastore plan /data/hpa
     """
-    layout = _layout(
-        *(
-            root,
-            labels,
-            images,
-            masks,
-            nuclei,
-            split,
-            limit,
-            id_column,
-            label_column,
-            binary_mask,
-            match_nuclei,
-        )
-    )
-    todo = _plan(
-        layout,
-        {
-            "background_percentile": background_percentile,
-            "prune": prune,
-            "allow_gone": _number_or_all(allow_gone),
-            "moved_from": moved_from or (),
-            "resplit": resplit,
-        },
-    )
+    files, columns = (root, labels, images, masks, nuclei), (id_column, label_column)
+    layout = _layout(*files, split, limit, *columns, binary_mask, match_nuclei)
+    todo = _plan(layout, _options(background_percentile, prune, allow_gone, moved_from, resplit))
     _show_plan(todo)
     if todo.work or todo.stopped:
         raise typer.Exit(WORK)
