@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 import hpastore
 from hpastore.clean.rules import CleanRecipe
-from hpastore.errors import UsageError
+from hpastore.errors import InputError, UsageError
 from hpastore.model import CHANNELS
 from hpastore.store import migrate
 from hpastore.store.engine import Store
@@ -175,6 +175,12 @@ class Machine(RuleBasedStateMachine):
             with replaced(path):
                 path.write_bytes(data)
 
+    def _is_refused(self) -> bool:
+        """Whether no row names an image that is there, though there are images, or none was ever stored."""
+        if any(files_of(self.root, name) for name in self.inputs.labels):
+            return False
+        return any((self.root / "train").iterdir()) or all(row["gone"] for row in self._rows())
+
     def _write_table(self) -> None:
         # One row that is never there, so that the table has one.
         write_table(self.root, {**self.inputs.labels, "nobody": "0"})
@@ -183,6 +189,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(prune=st.booleans())
     def ingest(self, prune: bool) -> None:
+        if self._is_refused():
+            for store in self.pair.stores:
+                with pytest.raises(InputError, match=r"no row is an image in|no file of the \d+ images"):
+                    self._ingest(store, prune)
+            return
         planned = self.pair.same(lambda store: str(hpastore.plan(store, self.root, prune=prune)))
         summary = self.pair.same(lambda store: self._ingest(store, prune))
         assert planned
@@ -204,9 +215,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(PLACES), n=st.integers(1, 2))
     def kill(self, place: str, n: int) -> None:
+        if self._is_refused():
+            return
         before = images(self._dump())
         for url in self.pair.urls:
-            command = ("ingest", self.root, "--executor", "serial")
+            command = ("ingest", self.root, "--executor", "serial", "--allow-gone", "all")
             outcome = self.run(url, *command, failpoint=f"{place}:{n}:kill")
             assert outcome.code in (-9, 0, 3), outcome.err
         self.counts["kills"] += outcome.code == -9
@@ -263,7 +276,8 @@ class Machine(RuleBasedStateMachine):
         self.counts["upgrades"] += 1
 
     def _ingest(self, store: Store, prune: bool) -> int:
-        return hpastore.ingest(store, self.root, executor="serial", prune=prune).rejected
+        options: Any = {"executor": "serial", "prune": prune, "allow_gone": "all"}
+        return hpastore.ingest(store, self.root, **options).rejected
 
     # What must be so
 
