@@ -482,7 +482,10 @@ def test_verdicts_that_go_with_a_changed_image_are_said(
     write_image(root, A, seed=9, mask=draw_mask(3))
     caplog.clear()
     assert ingest(store, root, executor="serial").changed == 1
-    assert caplog.messages == [f"{A}: changed; clean sets remember 3 verdicts on its old cells"]
+    assert caplog.messages == [
+        "1 judged images changed; clean sets keep their 3 verdicts on the former cells, and judge the new ones "
+        "with the next 'hpastore clean refresh'"
+    ]
 
 
 def test_a_failure_goes_when_its_row_leaves_the_table(store: Store, tmp_path: Path) -> None:
