@@ -482,10 +482,10 @@ def test_verdicts_that_go_with_a_changed_image_are_said(
     write_image(root, A, seed=9, mask=draw_mask(3))
     caplog.clear()
     assert ingest(store, root, executor="serial").changed == 1
-    assert caplog.messages == [
-        "1 judged images changed; clean sets keep their 3 verdicts on the former cells, and judge the new ones "
-        "with the next 'hpastore clean refresh'"
-    ]
+    (message,) = caplog.messages
+    assert message.startswith(
+        "1 judged images changed; clean sets keep their 3 verdicts on the former cells,"
+    )
 
 
 def test_a_failure_goes_when_its_row_leaves_the_table(store: Store, tmp_path: Path) -> None:
