@@ -127,7 +127,7 @@ def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(empty_url: str,
 
 def test_clean_sets_made_at_once_get_versions_of_their_own(empty_url: str, tmp_path: Path) -> None:
     with hpastore.open_store(empty_url, create=True) as store:
-        hpastore.ingest(store, dataset(tmp_path / "data", 4), executor="serial")
+        hpastore.ingest(store, dataset(tmp_path / "data", 4, labels=["0"]), executor="serial")
     rule = ("--lower", 0, "--upper", 1)  # of which nothing is to be warned, as of others with so few cells
     processes = [start(empty_url, "clean", "create", "mine", *rule) for _ in range(3)]
     assert outcomes(*processes) == [(0, "")] * 3
