@@ -92,6 +92,17 @@ def test_what_cannot_be_measured_is_skipped_visibly(tmp_path: Path) -> None:
     assert not refused.fails(results[0][1])
 
 
+@pytest.mark.parametrize(("values", "code"), [([9.0, 1.0], 0), ([9.0, 9.0], 1), ([1.0], 0)])
+def test_a_check_measures_a_row_that_fails_once_more(
+    values: list[float], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(values)
+    once = replace(row(), measure=lambda _: Figure(next(left), "3 images"))
+    monkeypatch.setattr(command, "ROWS", [once])
+    assert command.main(["--check"]) == code
+    assert list(left) == []
+
+
 def test_an_error_of_one_row_does_not_lose_the_others_and_fails_the_check(tmp_path: Path) -> None:
     def fail(_: World) -> Figure:
         raise ZeroDivisionError

@@ -29,6 +29,8 @@ def main(given: Sequence[str] | None = None) -> int:
         world = World(Path(folder), arguments.quick)
         with closing(world):
             results = measure(chosen, world)
+            if arguments.check:
+                results = [_again(row, figure, world) for row, figure in results]
     run = show.Run.now(workers(None), quick=arguments.quick)
     print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
     if arguments.write_readme:
@@ -64,6 +66,14 @@ def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:
     return [(row, found[row.name]) for row in rows]
 
 
+def _again(row: Row, figure: Figure, world: World) -> tuple[Row, Figure]:
+    """Measure a row that fails once more: a busy machine may have disturbed it, a slow program stays slow."""
+    if figure.broken or not row.fails(figure):
+        return row, figure
+    world.say(f"{row.name}: once more")
+    return row, _measure(row, world)
+
+
 def _measure(row: Row, world: World) -> Figure:
     try:
         figure = row.measure(world)
@@ -86,7 +96,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="measure only ratios, and exit 1 where one is worse than it must be by more than a third",
+        help="measure only ratios, and exit 1 where one is twice worse than it must be by more than a third",
     )
     parser.add_argument(
         "--cleaning",
