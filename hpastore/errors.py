@@ -80,7 +80,7 @@ class RejectedError(FileError):
     Parameters
     ----------
     code : str
-        One of `hpastore.model.FAILURE_CODES`.
+        One of `hpastore.vocabulary.FAILURE_CODES`.
     path : Path
         The file.
     reason : str

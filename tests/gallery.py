@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from hpastore.model import CHANNELS, Decoded
+from hpastore.model import Decoded
+from hpastore.vocabulary import CHANNELS
 
 Mask = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from hpastore.ingest.worker import Task, measure_source
-from hpastore.kernels.synthetic import FAULTS
-from hpastore.model import CHANNELS, Measured
+from hpastore.ingestion.worker import Task, measure_source
+from hpastore.model import Measured
+from hpastore.synthetic.fields import FAULTS
+from hpastore.vocabulary import CHANNELS
 from scripts.benchmark import cleaning, command, drawing, filling, notebook, show
 from scripts.benchmark.figure import Figure, Row, Skip
 from scripts.benchmark.table import ROWS

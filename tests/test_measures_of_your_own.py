@@ -47,7 +47,7 @@ def run(*command: object, cwd: Path, site: Path | None = None) -> str:
 
 
 def test_the_worked_example_is_found_once_it_is_installed(site: Path, tmp_path: Path) -> None:
-    code = "from hpastore.ingest.installed import load_measures; print([m.name for m in load_measures()])"
+    code = "from hpastore.kernels.plugins import load_measures; print([m.name for m in load_measures()])"
     assert run(sys.executable, "-c", code, cwd=tmp_path, site=site) == "['offset', 'p99']\n"
     assert run(sys.executable, "-c", code, cwd=tmp_path) == "[]\n"
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import typer
 
-from hpastore.clean.compare import CAUSES
+from hpastore.clean.diff import CAUSES
 from hpastore.clean.recipe import parse_recipe
 from hpastore.cli import app
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import NOTE_CODES
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.views import LABEL_THRESHOLD, VIEWS, verdict
+from hpastore.vocabulary import NOTE_CODES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

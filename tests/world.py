@@ -16,16 +16,18 @@ import numpy.typing as npt
 import pytest
 from sqlalchemy import Connection, Table, select, text
 
-from hpastore.ingest import catalogue, installed, memory, run, worker
-from hpastore.ingest import remeasure as again
+from hpastore.ingestion import catalogue, known, run, worker
+from hpastore.ingestion import remeasure as again
+from hpastore.kernels import plugins
 from hpastore.kernels.custom import UserMeasure, Values
-from hpastore.kernels.measure import measure
-from hpastore.kernels.measures import VERSION
-from hpastore.model import CHANNELS, ROLES, Cells, Decoded, FileRecord, FileStamp, Measured, Recipe, Source
+from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.image import measure
+from hpastore.model import Cells, Decoded, FileRecord, FileStamp, Measured, Recipe, Source
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store import write
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CHANNELS, ROLES
 
 Array = npt.NDArray[Any]
 
@@ -162,7 +164,7 @@ SHIFT = UserMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift
 def install(patch: pytest.MonkeyPatch, *measures: UserMeasure) -> None:
     """Let these be the measures that packages add, in this process."""
     found = tuple(sorted(measures, key=lambda user: user.name))
-    for module in (catalogue, installed, memory, run, again, worker):
+    for module in (catalogue, plugins, known, run, again, worker):
         patch.setattr(module, "load_measures", lambda: found)
 
 

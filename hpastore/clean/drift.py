@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpastore.clean.counts import count_text
-from hpastore.store import clean, sets
+from hpastore.store import judging, stored_sets
 from hpastore.store.engine import Store
+from hpastore.text import count_text
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,17 @@ def drift(store: Store, name: str | None = None) -> list[Drift]:
         If there is no such set.
     """
     with store.reading() as connection:
-        named = None if name is None else sets.find_clean_set(connection, name)[0]
-        ids = clean.newest(connection) if named is None else [named]
+        named = None if name is None else stored_sets.find_clean_set(connection, name)[0]
+        ids = judging.newest(connection) if named is None else [named]
         found = []
         for set_id in ids:
-            row, rules = sets.clean_set(connection, set_id), sets.clean_rules(connection, set_id)
-            kept = sets.clean_bounds(connection, set_id)
-            now = kept if row["frozen"] else clean.bounds_of_now(connection, row, rules)
-            labels = clean.moved(kept, now)
-            counts = clean.compare_verdicts(connection, row, rules, now)
+            row, rules = (
+                stored_sets.clean_set(connection, set_id),
+                stored_sets.clean_rules(connection, set_id),
+            )
+            kept = stored_sets.clean_bounds(connection, set_id)
+            now = kept if row["frozen"] else judging.bounds_of_now(connection, row, rules)
+            labels = judging.moved(kept, now)
+            counts = judging.compare_verdicts(connection, row, rules, now)
             found.append(Drift(row["name"], row["version"], bool(row["frozen"]), labels, *counts))
     return found

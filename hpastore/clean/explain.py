@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hpastore.clean.limits import is_idle
-from hpastore.clean.override import parse_cell
+from hpastore.clean.overrides import parse_cell
 from hpastore.errors import NotFoundError
-from hpastore.model import LABEL_NAMES, NEGATIVE
 from hpastore.schema.verdict import has_percentile
-from hpastore.store import clean, read, sets, stored
+from hpastore.store import decoding, judging, read, stored_sets
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES, NEGATIVE
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def explain(store: Store, cell: str) -> list[Explanation]:
     """
     name, mask_id = parse_cell(cell)
     with store.reading() as connection:
-        found = clean.cell_facts(connection, name, mask_id)
+        found = judging.cell_facts(connection, name, mask_id)
         if found is None:
             raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
-        verdicts = clean.verdicts_on(connection, found.cell_id)
+        verdicts = judging.verdicts_on(connection, found.cell_id)
         return [_explain(connection, found, verdict, verdicts) for verdict in verdicts]
 
 
@@ -138,8 +138,8 @@ def unjudged_text(store: Store, cell: str) -> str:
     """
     name, mask_id = parse_cell(cell)
     with store.reading() as connection:
-        found = clean.cell_facts(connection, name, mask_id)
-        scopes = {row["scope"] for row in sets.clean_sets(connection)}
+        found = judging.cell_facts(connection, name, mask_id)
+        scopes = {row["scope"] for row in stored_sets.clean_sets(connection)}
     if found is None:
         raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
     if not found.labels:
@@ -154,19 +154,19 @@ def unjudged_text(store: Store, cell: str) -> str:
 
 
 def _explain(
-    connection: Connection, cell: clean.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
+    connection: Connection, cell: judging.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
 ) -> Explanation:
     set_id, label = verdict["clean_set_id"], verdict["label_id"]
     where = f"cell {cell.name}"
-    label_name = stored.label_name(label, where)
-    rules = [r for r in sets.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
-    bounds = {b["rule_id"]: b for b in sets.clean_bounds(connection, set_id) if b["label_id"] == label}
+    label_name = decoding.label_name(label, where)
+    rules = [r for r in stored_sets.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
+    bounds = {b["rule_id"]: b for b in stored_sets.clean_bounds(connection, set_id) if b["label_id"] == label}
     told = _told(rules, verdict["reason"])
     value = None if told is None else cell.value(told["measure"], told["channel"])
-    bound: Mapping[Any, Any] = sets.find_bound(bounds, told["id"], where) if told is not None else {}
+    bound: Mapping[Any, Any] = stored_sets.find_bound(bounds, told["id"], where) if told is not None else {}
     rank, n = None, None
     if told is not None and value is not None and cell.labels == (label,):
-        rank, n = clean.rank(connection, told["measure"], told["channel"], label, value, verdict["split"])
+        rank, n = judging.rank(connection, told["measure"], told["channel"], label, value, verdict["split"])
     return Explanation(
         verdict["name"],
         verdict["version"],
@@ -187,7 +187,7 @@ def _explain(
         _in_order(
             _dark(cell, verdict["min_green"]),
             [
-                _check(cell, rule, sets.find_bound(bounds, rule["id"], where), verdict["min_cells"])
+                _check(cell, rule, stored_sets.find_bound(bounds, rule["id"], where), verdict["min_cells"])
                 for rule in rules
             ],
         ),
@@ -234,7 +234,7 @@ def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(sorted([dark, *checks], key=stage))
 
 
-def _dark(cell: clean.CellFacts, min_green: int) -> Check:
+def _dark(cell: judging.CellFacts, min_green: int) -> Check:
     brightest = cell.value("intensity_max", "green")
     if cell.labels == (NEGATIVE,):
         passed, note = None, f"cells of {LABEL_NAMES[NEGATIVE]} may be dark"
@@ -243,7 +243,7 @@ def _dark(cell: clean.CellFacts, min_green: int) -> Check:
     return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: clean.CellFacts, rule: read.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
+def _check(cell: judging.CellFacts, rule: read.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
     value = cell.value(rule["measure"], rule["channel"])
     lower, upper = bound["lower"], bound["upper"]
     reason = rule["reason"] or " / ".join(_SIDES)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hpastore.model import LABEL_NAMES
 from hpastore.schema.verdict import Row, has_percentile
+from hpastore.vocabulary import LABEL_NAMES
 
 _SIDES: Final = ("lower", "upper")
 _FROM_CELLS: Final = ("percentile", "median")

@@ -6,19 +6,19 @@ import logging
 
 from sqlalchemy import Connection
 
-from hpastore.clean.counts import count_text
-from hpastore.store import newer, sets
+from hpastore.store import outdated, stored_sets
+from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
 
 
 def warn_if_outdated(connection: Connection, set_id: int) -> None:
     """Warn in one line of overrides, labels and images that are newer than a clean set."""
-    found = newer.newer_than(connection, set_id)
+    found = outdated.newer_than(connection, set_id)
     if not found.any:
         return
-    row = sets.clean_set(connection, set_id)
-    last = sets.find_clean_set(connection, row["name"])[2]
+    row = stored_sets.clean_set(connection, set_id)
+    last = stored_sets.find_clean_set(connection, row["name"])[2]
     name = row["name"] if row["version"] == last else f"{row['name']}@{row['version']}"
     logger.warning(
         "clean set %s@%d does not know %s; 'hpastore clean refresh %s' makes a version that does",
@@ -29,7 +29,7 @@ def warn_if_outdated(connection: Connection, set_id: int) -> None:
     )
 
 
-def _text(found: newer.Newer) -> str:
+def _text(found: outdated.Newer) -> str:
     counts = (
         (found.overrides, "override", None),
         (found.came, "new or replaced image", None),

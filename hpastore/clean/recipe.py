@@ -10,11 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from hpastore.arguments import expanded
 from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
 from hpastore.errors import InputError, UsageError
-from hpastore.kernels.measures import SHAPE_MEASURES
-from hpastore.model import LABEL_NAMES, expanded, printable
+from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text
+from hpastore.text import printable
+from hpastore.vocabulary import LABEL_NAMES
 
 _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))

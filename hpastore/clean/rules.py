@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
+from hpastore.arguments import require_share
 from hpastore.errors import UsageError
 from hpastore.kernels.custom import MOST
-from hpastore.kernels.measures import SHAPE_MEASURES, channel_of
-from hpastore.model import LABEL_NAMES, REASONS, printable, require_label, require_share
+from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
+from hpastore.text import printable
+from hpastore.vocabulary import LABEL_NAMES, REASONS, require_label
 
 SCOPES: Final = ("single", "all")
 GUARDS: Final = ("report", "keep")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hpastore.clean.limits import ForcedDrop, IdleRule
-    from hpastore.clean.select import CleanSetSummary
+    from hpastore.clean.sets import CleanSetSummary
     from hpastore.store.engine import Store
 
 DRIFTED: Final = 4
@@ -44,7 +44,7 @@ def thresholds(
     Example: hpastore thresholds --measure intensity_mean --lower 0.05 --upper 0.95
     """
     import hpastore
-    from hpastore.clean.select import measure_name
+    from hpastore.clean.sets import measure_name
 
     rule = hpastore.Rule(measure, channel, lower, upper)
     with show.open_store() as store:
@@ -173,7 +173,7 @@ def drop(name: Annotated[str, typer.Argument(help="NAME, all its versions, or NA
     Example: hpastore clean drop mine@1
     """
     import hpastore
-    from hpastore.clean.counts import count_text
+    from hpastore.text import count_text
 
     with show.open_store() as store:
         dropped = hpastore.drop_clean_set(store, name)
@@ -475,7 +475,7 @@ def _split_text(split: str | None) -> str:
 
 def _say_skipped(made: CleanSetSummary) -> None:
     """Say how many cells the scope leaves out."""
-    from hpastore.clean.counts import count_text
+    from hpastore.text import count_text
 
     if made.skipped_images:
         cells = count_text(made.skipped_cells, "cell")
@@ -519,7 +519,7 @@ def _user_name() -> str | None:
 
 
 def _overridden(n: int, done: str) -> None:
-    from hpastore.clean.counts import count_text
+    from hpastore.text import count_text
 
     if show.settings.json:
         show.document({done: n})

@@ -12,8 +12,8 @@ from hpastore.cli import show
 from hpastore.cli.ingest import Jobs
 
 if TYPE_CHECKING:
-    from hpastore.export.choice import Choice
     from hpastore.export.manifest import Written
+    from hpastore.export.selection import Choice
 
 app = typer.Typer(no_args_is_help=True, help="Write training annotations, each with a manifest.")
 
@@ -157,7 +157,7 @@ def verify(out: Out) -> None:
     Example: hpastore verify mine.json
     """
     import hpastore
-    from hpastore.clean.counts import count_text
+    from hpastore.text import count_text
 
     files = hpastore.verify(out)
     if show.settings.json:

@@ -14,7 +14,7 @@ from hpastore.cli.table import print_table
 
 if TYPE_CHECKING:
     from hpastore.clean.drift import Drift
-    from hpastore.ingest.summary import Summary
+    from hpastore.ingestion.summary import Summary
 
 STOPPED = 1
 REJECTED = 3
@@ -140,7 +140,7 @@ def ingest(
     Example: hpastore ingest /data/hpa -j 8
     """
     import hpastore
-    from hpastore.ingest.run import ingest as run
+    from hpastore.ingestion.run import ingest as run
 
     files, columns = (root, labels, images, masks, nuclei), (id_column, label_column)
     layout = _layout(*files, split, limit, *columns, binary_mask, match_nuclei)
@@ -382,7 +382,7 @@ def failures() -> None:
 
 
 def _layout(root: Path, *rest: Any) -> Any:
-    from hpastore.ingest.discover import Layout
+    from hpastore.ingestion.discover import Layout
 
     return Layout(root, *rest)
 
@@ -402,9 +402,9 @@ def _plan(layout: Any, options: dict[str, Any]) -> Any:
 def _refuse_unusable(layout: Any, jobs: int | None, executor: str, options: dict[str, Any]) -> None:
     """Look at all arguments before a store is made: a mistyped one shall leave no empty file."""
     from hpastore.errors import SchemaMissingError
-    from hpastore.ingest.installed import load_measures
-    from hpastore.ingest.run import check_arguments
-    from hpastore.ingest.run import plan as make_plan
+    from hpastore.ingestion.run import check_arguments
+    from hpastore.ingestion.run import plan as make_plan
+    from hpastore.kernels.plugins import load_measures
 
     try:
         show.open_store().close()
@@ -456,7 +456,7 @@ def _labels(source: Any) -> str:
 
 
 def _lacks(orphan: Any) -> str:
-    from hpastore.model import ORPHANS
+    from hpastore.vocabulary import ORPHANS
 
     return ORPHANS[orphan.kind] + (f" (files: {orphan.files})" if orphan.files else "")
 

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hpastore.cli.table import as_text, print_table
-from hpastore.model import printable
+from hpastore.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

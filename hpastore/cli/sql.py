@@ -12,7 +12,7 @@ import typer
 from hpastore.cli import show
 from hpastore.cli.table import print_table
 from hpastore.errors import UsageError
-from hpastore.model import printable
+from hpastore.text import printable
 
 FORMATS: Final = ("table", "csv", "json")
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import repeat, zip_longest
 from typing import Any, Final
 
-from hpastore.model import printable
+from hpastore.text import printable
 
 _GAP: Final = "  "
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 import hpastore
+from hpastore.arguments import expanded
 from hpastore.errors import UsageError
-from hpastore.export.choice import Choice
-from hpastore.export.document import export_file
 from hpastore.export.files import file_name
 from hpastore.export.manifest import Written
-from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation, expanded
+from hpastore.export.pipeline import export_file
+from hpastore.export.selection import Choice
+from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES
 
 _CATEGORIES: Final = [
     {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.output import check_file, whole_file
-from hpastore.model import expanded
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:

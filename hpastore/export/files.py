@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hpastore.errors import UsageError
-from hpastore.model import CHANNELS
-from hpastore.store.stored import image_name
+from hpastore.store.decoding import image_name
+from hpastore.vocabulary import CHANNELS
 
 IMAGE_FORMATS: Final = ("png", "jpg")
 CHANNEL_WAYS: Final = ("composite", "list")

@@ -10,16 +10,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hpastore.arguments import expanded
 from hpastore.errors import ExportError, RejectedError, UsageError
-from hpastore.export.choice import Choice, annotated_images, look_up
 from hpastore.export.files import check_way, file_name
 from hpastore.export.manifest import NAME, Written, document, listed_files
 from hpastore.export.output import whole_folder
-from hpastore.ingest.pool import in_order, workers
-from hpastore.kernels.render import rgb
-from hpastore.model import expanded
-from hpastore.opencv import cv2
-from hpastore.store import exports, read
+from hpastore.export.selection import Choice, annotated_images, look_up
+from hpastore.render.channels import rgb
+from hpastore.runtime.opencv import cv2
+from hpastore.runtime.pool import in_order, workers
+from hpastore.store import export_rows, read
 from hpastore.store.engine import Store
 from hpastore.store.pixels import StoredFile, read_pixels
 
@@ -89,7 +89,7 @@ def export_images(
     with store.reading() as connection:
         chosen = look_up(connection, choice)
         recipe = read.current_recipe(connection)
-        files = exports.channel_files(connection, chosen.selection, _CHANNELS)
+        files = export_rows.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):
             names.append(image.name)

@@ -12,9 +12,10 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 import hpastore
+from hpastore.arguments import expanded
 from hpastore.errors import ExportError, RejectedError
-from hpastore.export.choice import Chosen
-from hpastore.model import Recipe, expanded
+from hpastore.export.selection import Chosen
+from hpastore.model import Recipe
 from hpastore.reading import read_file
 
 NAME = "manifest.json"

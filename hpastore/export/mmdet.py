@@ -11,13 +11,15 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from hpastore.arguments import expanded
 from hpastore.errors import UsageError
-from hpastore.export.choice import Choice
-from hpastore.export.document import export_file
 from hpastore.export.files import file_name
 from hpastore.export.manifest import Written
-from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation, expanded
+from hpastore.export.pipeline import export_file
+from hpastore.export.selection import Choice
+from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES
 
 ENDINGS: Final = (".pkl", ".pickle")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from hpastore.errors import ExportError, NoRoomError
 from hpastore.export.manifest import is_manifest, manifest_path, verify
-from hpastore.failpoints import reach
+from hpastore.runtime.atomic_files import lives, sync
+from hpastore.runtime.failpoints import reach
 from hpastore.store import protect
 from hpastore.store.engine import Store
-from hpastore.store.file import lives, sync
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from hpastore.clean.override import COLUMNS
+from hpastore.arguments import expanded
+from hpastore.clean.overrides import COLUMNS
 from hpastore.export.output import whole_file
-from hpastore.model import expanded
+from hpastore.store.decoding import image_name
 from hpastore.store.engine import Store
 from hpastore.store.overrides import overrides
-from hpastore.store.stored import image_name
 
 
 def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> int:

@@ -13,13 +13,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.output import whole_folder
-from hpastore.ingest.pool import in_order, workers
-from hpastore.kernels.synthetic import Field, draw_field
-from hpastore.model import CHANNELS, NAME_PATTERN, NAME_RULE, expanded, printable
-from hpastore.opencv import cv2
+from hpastore.runtime.opencv import cv2
+from hpastore.runtime.pool import in_order, workers
 from hpastore.store.engine import Store
+from hpastore.synthetic.fields import Field, draw_field
+from hpastore.text import printable
+from hpastore.vocabulary import CHANNELS, NAME_PATTERN, NAME_RULE
 
 PREFIX: Final = "sample"
 """What the names of drawn images begin with."""

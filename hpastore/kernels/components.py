@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.opencv import cv2
+from hpastore.runtime.opencv import cv2
 
 
 def has_one_id(mask: npt.NDArray[np.integer]) -> bool:

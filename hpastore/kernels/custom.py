@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import MeasureError, UsageError
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.shape import Boxes
-from hpastore.model import CHANNELS, REASONS, printable
+from hpastore.text import printable
+from hpastore.vocabulary import CHANNELS, REASONS
 
 if TYPE_CHECKING:  # loads OpenCV, which stored values do not need
-    from hpastore.kernels.labels import LabelImage
+    from hpastore.kernels.label_image import LabelImage
 
 Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
 """(K,) float64 by the measure's name and the channel; the channel is None for the cell as a whole."""

@@ -22,7 +22,7 @@ def joint_histogram(
     Parameters
     ----------
     rows : (H, W) unsigned
-        Values below `count`, as in `hpastore.kernels.labels.LabelImage`.
+        Values below `count`, as in `hpastore.kernels.label_image.LabelImage`.
     channel : (H, W) uint8
     count : int
         Number of rows, the background's included.
@@ -38,7 +38,7 @@ def joint_histogram(
     np.int64(1)
     """
     if rows.dtype == np.uint8 and rows.size <= _EXACT_FLOAT32:
-        from hpastore.opencv import cv2  # here: stored histograms are read without it
+        from hpastore.runtime.opencv import cv2  # here: stored histograms are read without it
 
         ranges = [0, count, 0, LEVELS]
         counts = cv2.calcHist([np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges)

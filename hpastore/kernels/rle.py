@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:  # loads OpenCV, which stored masks do not need
-    from hpastore.kernels.labels import LabelImage
+    from hpastore.kernels.label_image import LabelImage
 
 _GROUP = 5
 _MORE = 32
@@ -46,7 +46,7 @@ def encode_cells(label: LabelImage) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from hpastore.kernels.labels import label_image
+    >>> from hpastore.kernels.label_image import label_image
     >>> encode_cells(label_image(np.array([[0, 5], [5, 5]])))
     ('13',)
     """

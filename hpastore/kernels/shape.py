@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:  # loads OpenCV
-    from hpastore.kernels.labels import LabelImage
+    from hpastore.kernels.label_image import LabelImage
 
 _Ints = npt.NDArray[np.int64]
 

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from hpastore.errors import UsageError
-from hpastore.model import printable
-from hpastore.store import stored
+from hpastore.store import decoding
+from hpastore.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ def lines_of(reasons: list[str]) -> dict[str, tuple[str, Any]]:
 
 def label_name(label: int, where: str = "clean_set_cell") -> str:
     """Name a label as figures do; `where` is the row that holds it, should there be no such label."""
-    return f"{label} {stored.label_name(label, where)}"
+    return f"{label} {decoding.label_name(label, where)}"
 
 
 def shortened(text: str, most: int) -> str:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import UsageError
-from hpastore.kernels.measures import CHANNEL_MEASURES
-from hpastore.model import require_label
+from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import pictures, sets
+from hpastore.store import figures, stored_sets
 from hpastore.store.engine import Store
+from hpastore.vocabulary import require_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class _Version(NamedTuple):
     """What is drawn of one version, or of now."""
 
     name: str
-    rules: dict[int, pictures.RuleOfLabel]
+    rules: dict[int, figures.RuleOfLabel]
     """By label, the one that it is shown with."""
     shares: dict[int, float]
     """Share of the verdicts that are clean, by label."""
@@ -73,14 +73,14 @@ def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
     with store.reading() as connection:
         if "@" in name:
             raise UsageError(f"drift is about all versions; leave out {name[name.index('@') :]}")
-        newest, _, _ = sets.find_clean_set(connection, name)
+        newest, _, _ = stored_sets.find_clean_set(connection, name)
         versions = []
-        for key, version in pictures.versions(connection, name):
-            counts = pictures.counts_by_label(connection, key)
+        for key, version in figures.versions(connection, name):
+            counts = figures.counts_by_label(connection, key)
             shares = {of: clean / cells for of, (cells, clean) in counts.items()}
-            rules = pictures.clean_set_rules(connection, key)
+            rules = figures.clean_set_rules(connection, key)
             versions.append(_Version(f"@{version}", _shown(rules), shares))
-        versions.append(_Version(NOW, _shown(pictures.live_rules(connection, newest)), {}))
+        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest)), {}))
     labels = sorted({of for version in versions for of in version.shares if label in (None, of)})
     figure, grid = _grid(len(labels))
     for of, row in zip(labels, grid, strict=True):
@@ -89,7 +89,7 @@ def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
     return figure
 
 
-def _shown(rules: Sequence[pictures.RuleOfLabel]) -> dict[int, pictures.RuleOfLabel]:
+def _shown(rules: Sequence[figures.RuleOfLabel]) -> dict[int, figures.RuleOfLabel]:
     return {rule.label_id: rule for rule in reversed(rules) if rule.shown}
 
 

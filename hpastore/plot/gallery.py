@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import RejectedError, UsageError
-from hpastore.kernels.measures import SHAPE_MEASURES
-from hpastore.model import REASONS, require_label
+from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.plot.canvas import (
     DROPPED,
     FAINT,
@@ -30,9 +29,11 @@ from hpastore.plot.canvas import (
     number,
     shortened,
 )
-from hpastore.plot.pixels import Look, Outline, Picture, coloured, look, outlines, reduced
-from hpastore.store import pictures, pixels, read, sets
+from hpastore.render.cells import Outline, outlines
+from hpastore.render.channels import Look, Picture, coloured, look, reduced
+from hpastore.store import figures, pixels, read, stored_sets
 from hpastore.store.engine import Store
+from hpastore.vocabulary import REASONS, require_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,8 +64,8 @@ _PAPER: Final = 200
 class _Tile(NamedTuple):
     """A cell to be drawn."""
 
-    subject: pictures.Subject
-    place: pictures.Place
+    subject: figures.Subject
+    place: figures.Place
     caption: tuple[str, ...]
     """Its name, and what else is to be said."""
 
@@ -140,11 +141,11 @@ def plot_gallery(
     _check(label, which, rule, n)
     with store.reading() as connection:
         read.require_split(connection, split)
-        chosen = pictures.clean_set_or_newest(connection, clean, split)
-        rules = pictures.clean_set_rules(connection, chosen.key) if chosen else []
+        chosen = figures.clean_set_or_newest(connection, clean, split)
+        rules = figures.clean_set_rules(connection, chosen.key) if chosen else []
         wanted = _wanted(chosen, rules, label, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        row = sets.clean_set(connection, chosen.key) if chosen else None
+        row = stored_sets.clean_set(connection, chosen.key) if chosen else None
         caption = _Caption(rules, row["min_green"] if row else 0, by_shown=wanted.side is not None)
         tiles = _tiles(connection, subjects, caption, one_label=label is not None)
         if chosen:
@@ -183,18 +184,18 @@ def _check(label: int | None, which: str, rule: str | None, n: int) -> None:
 
 
 def _wanted(
-    chosen: pictures.FoundSet | None,
-    rules: Sequence[pictures.RuleOfLabel],
+    chosen: figures.FoundSet | None,
+    rules: Sequence[figures.RuleOfLabel],
     label: int | None,
     which: str,
     rule: str | None,
-) -> pictures.Wanted:
+) -> figures.Wanted:
     """Say which cells are asked for."""
     if chosen is None:
         if which != "all":
             raise UsageError(f"no clean set to tell which cells are {which}; make one: hpastore clean create")
-        return pictures.Wanted(label=label)
-    wanted = pictures.Wanted(chosen.key, label)
+        return figures.Wanted(label=label)
+    wanted = figures.Wanted(chosen.key, label)
     if which in ("kept", "dropped"):
         return wanted._replace(clean=which == "kept")
     if which == "dropped-by":
@@ -210,28 +211,28 @@ def _wanted(
 
 
 def _choose(
-    connection: Connection, wanted: pictures.Wanted, which: str, n: int, seed: int
-) -> tuple[list[pictures.Subject], int]:
+    connection: Connection, wanted: figures.Wanted, which: str, n: int, seed: int
+) -> tuple[list[figures.Subject], int]:
     """Choose cells, and count those there are."""
     if which.startswith("near"):
-        outside = pictures.nearest(connection, wanted, n)
-        inside = pictures.nearest(connection, wanted._replace(outside=False), n)
+        outside = figures.nearest(connection, wanted, n)
+        inside = figures.nearest(connection, wanted._replace(outside=False), n)
         few = min(len(outside), max(n // 2, n - len(inside)))
         ordered = [*reversed(outside[:few]), *inside[: n - few]]
         total = sum(
             count
             for side in (True, False)
-            for _, count in pictures.count_by_image(connection, wanted._replace(outside=side))
+            for _, count in figures.count_by_image(connection, wanted._replace(outside=side))
         )
         return ordered if wanted.side == "lower" else ordered[::-1], total
-    counts = pictures.count_by_image(connection, wanted)
+    counts = figures.count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
     total = ends[-1] if ends else 0
     places = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
     images = np.searchsorted(ends, places, side="right").tolist()
     names = [counts[image][0] for image in images]
-    found: dict[str, list[pictures.Subject]] = {}
-    for subject in pictures.subjects(connection, wanted, sorted(set(names))):
+    found: dict[str, list[figures.Subject]] = {}
+    for subject in figures.subjects(connection, wanted, sorted(set(names))):
         found.setdefault(subject.image_name, []).append(subject)
     begins = [0, *ends]
     return [found[counts[i][0]][place - begins[i]] for i, place in zip(images, places, strict=True)], total
@@ -239,14 +240,14 @@ def _choose(
 
 def _tiles(
     connection: Connection,
-    subjects: Sequence[pictures.Subject],
+    subjects: Sequence[figures.Subject],
     caption: _Caption,
     *,
     one_label: bool,
 ) -> list[_Tile]:
     cells = sorted({subject.cell_id for subject in subjects})
-    places = pictures.places(connection, cells)
-    values = pictures.measures_of(connection, cells)
+    places = figures.places(connection, cells)
+    values = figures.measures_of(connection, cells)
     tiles = []
     for subject in subjects:
         cell = f":{subject.mask_id}"
@@ -257,11 +258,11 @@ def _tiles(
     return tiles
 
 
-def _label(subject: pictures.Subject) -> str:
+def _label(subject: figures.Subject) -> str:
     return label_name(subject.label_id) if subject.label_id is not None else f"labels {subject.labels or '-'}"
 
 
-def _verdict(subject: pictures.Subject) -> str:
+def _verdict(subject: figures.Subject) -> str:
     if subject.clean is None:
         return ""
     word = "kept" if subject.clean else "dropped"
@@ -282,11 +283,11 @@ class _Caption:
         Whether the cells were chosen by the rule that their label is shown with, whatever dropped them.
     """
 
-    rules: Sequence[pictures.RuleOfLabel]
+    rules: Sequence[figures.RuleOfLabel]
     min_green: int
     by_shown: bool
 
-    def lines(self, subject: pictures.Subject, values: pictures.Values) -> list[str]:
+    def lines(self, subject: figures.Subject, values: figures.Values) -> list[str]:
         """Name the measure that decided about a cell, its value and the bounds."""
         if subject.clean is None:
             return [f"green fraction {number(values['fraction', 'green'])}"]
@@ -297,7 +298,7 @@ class _Caption:
         lies = _against(values.get((rule.measure, rule.channel)), rule)
         return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
 
-    def _rule(self, subject: pictures.Subject) -> pictures.RuleOfLabel | None:
+    def _rule(self, subject: figures.Subject) -> figures.RuleOfLabel | None:
         """Find the rule that a verdict names, or else the one that is shown."""
         mine = [rule for rule in self.rules if rule.label_id == subject.label_id]
         shown = next((rule for rule in mine if rule.shown), None)
@@ -310,13 +311,13 @@ class _Caption:
         return next(iter(named), shown)
 
 
-def _dark_limit(subject: pictures.Subject, min_green: int) -> pictures.RuleOfLabel:
+def _dark_limit(subject: figures.Subject, min_green: int) -> figures.RuleOfLabel:
     """Write the dark limit as a rule."""
     label = subject.label_id or 0
-    return pictures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
+    return figures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
 
 
-def _against(value: float | None, rule: pictures.RuleOfLabel) -> str:
+def _against(value: float | None, rule: figures.RuleOfLabel) -> str:
     """How a value lies to a rule's bounds."""
     lower, upper = rule.lower, rule.upper
     if value is None:
@@ -354,7 +355,7 @@ def _trouble(error: RejectedError) -> str:
     return known.get(error.code, "file cannot be read")
 
 
-def _cut(picture: Picture, place: pictures.Place) -> _Drawn:
+def _cut(picture: Picture, place: figures.Place) -> _Drawn:
     """Cut a square around a cell; what lies outside the image is grey."""
     side = max(place.width, place.height)
     side += 2 * max(4, side // 12)

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from hpastore.clean.outdated import warn_if_outdated
-from hpastore.clean.select import warn_of_gaps
+from hpastore.clean.sets import warn_of_gaps
 from hpastore.errors import UsageError
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
-from hpastore.model import LABEL_NAMES, require_label
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import own as of_users
-from hpastore.store import pictures, read
+from hpastore.store import custom_measures as of_users
+from hpastore.store import figures, read
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES, require_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,9 +114,9 @@ def plot_hist(
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
         read.require_split(connection, split)
-        chosen = pictures.clean_set_or_newest(connection, clean, split)
-        rows = pictures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
-        rules = pictures.clean_set_rules(connection, chosen.key) if chosen else None
+        chosen = figures.clean_set_or_newest(connection, clean, split)
+        rows = figures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
+        rules = figures.clean_set_rules(connection, chosen.key) if chosen else None
         warn_of_gaps(connection, {measure})
         if chosen:
             warn_if_outdated(connection, chosen.key)
@@ -135,7 +135,7 @@ def plot_hist(
 
 def _channel(connection: Connection, measure: str, channel: str | None) -> tuple[str | None, str]:
     """Say which channel a measure is of, and its unit."""
-    own = pictures.own_units(connection, measure)
+    own = figures.own_units(connection, measure)
     if not own:
         checked = channel_of(measure, channel, [row["name"] for row in of_users.measures(connection)])
         return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
@@ -149,7 +149,7 @@ def _channel(connection: Connection, measure: str, channel: str | None) -> tuple
 
 
 def _bounds(
-    rules: list[pictures.RuleOfLabel] | None, measure: str, channel: str | None
+    rules: list[figures.RuleOfLabel] | None, measure: str, channel: str | None
 ) -> dict[int, list[tuple[float, bool]]] | None:
     """Bounds of a clean set's rules on a measure, by label; None without a clean set."""
     if rules is None:

@@ -11,12 +11,13 @@ import numpy as np
 
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import UsageError
-from hpastore.model import require_label
-from hpastore.opencv import cv2
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
-from hpastore.plot.pixels import Outline, coloured, look, mask_of, outlines, reduced
-from hpastore.store import pictures, pixels
+from hpastore.render.cells import Outline, mask_of, outlines
+from hpastore.render.channels import coloured, look, reduced
+from hpastore.runtime.opencv import cv2
+from hpastore.store import figures, pixels
 from hpastore.store.engine import Store
+from hpastore.vocabulary import require_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,10 +92,10 @@ def plot_overlay(
     if label is not None:
         require_label(label)
     with store.reading() as connection:
-        width, height, labels, places = pictures.image_cells(connection, image)
+        width, height, labels, places = figures.image_cells(connection, image)
         files = pixels.files_of(connection, [image], chosen_look.channels)
-        chosen = pictures.clean_set_or_newest(connection, clean)
-        verdicts = pictures.image_verdicts(connection, image, chosen.key) if chosen else []
+        chosen = figures.clean_set_or_newest(connection, clean)
+        verdicts = figures.image_verdicts(connection, image, chosen.key) if chosen else []
         if chosen:
             warn_if_outdated(connection, chosen.key)
     if label is not None and str(label) not in labels.split("|"):
@@ -125,7 +126,7 @@ def _unjudged(labels: str) -> str:
     return f"labels {labels}" if labels else "no label"
 
 
-def _cell(place: pictures.Place) -> _Cell:
+def _cell(place: figures.Place) -> _Cell:
     """Find where in a cell its id has the most room."""
     free = cv2.distanceTransform(np.pad(mask_of(place).astype(np.uint8), 1), cv2.DIST_L2, 3)
     row, column = np.unravel_index(int(free.argmax()), free.shape)

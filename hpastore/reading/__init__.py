@@ -1,4 +1,4 @@
-"""Files in, arrays out: the only floor that opens an image, a mask or a table of labels.
+"""Files in, arrays out: the only layer that opens an image, a mask or a table of labels.
 
 Files come from many hands, so each reader is strict, bounded and hashed: it reads a file once,
 checks its structure before it allocates what the file announces, and either returns exactly what

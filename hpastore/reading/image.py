@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
-from hpastore.model import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES, Decoded, FileRecord, FileStamp, Source
+from hpastore.model import Decoded, FileRecord, FileStamp, Source
 from hpastore.reading.files import read_file
 from hpastore.reading.mask import Mask, decode_mask
 from hpastore.reading.png import decode_gray, to_uint8
+from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
 
 def decode(source: Source, root: Path) -> Decoded:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import InputError, RejectedError
-from hpastore.model import LABEL_NAMES, NAME_PATTERN, NAME_RULE, Failure, printable
+from hpastore.model import Failure
 from hpastore.reading.files import read_file
 from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
+from hpastore.text import printable
+from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
 
 _LABEL: Final = re.compile(r"0*([0-9]{1,2})(?:\.0+)?")
 """As a number, be that written as 16.0: so does pandas where a row of the column was empty."""

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
-from hpastore.model import MAX_MASK_ID, printable
 from hpastore.reading.limits import MAX_CELLS, MAX_RATIO, require_size
 from hpastore.reading.png import decode_ids
+from hpastore.text import printable
+from hpastore.vocabulary import MAX_MASK_ID
 
 Mask: TypeAlias = npt.NDArray[np.integer]
 

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from hpastore.arguments import expanded
 from hpastore.errors import NotFoundError
-from hpastore.model import expanded, printable
+from hpastore.text import printable
 
 
 def is_same_folder(one: str, other: str) -> bool:

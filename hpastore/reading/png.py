@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.errors import RejectedError
-from hpastore.opencv import cv2
 from hpastore.reading.limits import MAX_PIXELS, MAX_RATIO, require_size
+from hpastore.runtime.opencv import cv2
 
 Gray: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 

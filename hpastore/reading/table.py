@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import InputError
-from hpastore.model import printable
+from hpastore.text import printable
 
 MAX_TABLE_BYTES: Final = 2**28
 """The largest table that is read, unpacked; 100,000 images need 5 MB."""

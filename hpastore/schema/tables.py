@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, MAX_MASK_ID, ROLES
-from hpastore.schema.columns import BIGINT, BLOB, REAL, TEXT, Flag, Instant, Key
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.schema.types import BIGINT, BLOB, REAL, TEXT, Flag, Instant, Key
+from hpastore.vocabulary import CHANNELS, MAX_MASK_ID, ROLES
 
 _COMMENTS = {m.name: m.comment for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)}
 
@@ -56,7 +56,9 @@ def _measure(name: str) -> Any:
 
 
 def _checksum(what: str) -> Any:
-    return mapped_column(BIGINT, comment=f"Checksum of {what}, see store/seal.py; NULL if it was never taken")
+    return mapped_column(
+        BIGINT, comment=f"Checksum of {what}, see store/integrity/checksums.py; NULL if it was never taken"
+    )
 
 
 class Label(Base):

@@ -27,8 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
-from hpastore.model import CHANNELS, NEGATIVE
-from hpastore.schema.columns import BIGINT, REAL, TEXT
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
@@ -39,6 +37,7 @@ from hpastore.schema.tables import (
     ImageLabel,
     Measure,
 )
+from hpastore.schema.types import BIGINT, REAL, TEXT
 from hpastore.schema.views import (
     CHANNEL_NAMES,
     LIVE,
@@ -49,6 +48,7 @@ from hpastore.schema.views import (
     rule_place,
     shape_value,
 )
+from hpastore.vocabulary import CHANNELS, NEGATIVE
 
 Row = Mapping[str, Any] | RowMapping
 Column = ColumnElement[Any]

@@ -21,9 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.ddl import CreateView
 
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, NEGATIVE, REASONS
-from hpastore.schema.columns import BIGINT, REAL
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
@@ -39,6 +37,8 @@ from hpastore.schema.tables import (
     Label,
     Measure,
 )
+from hpastore.schema.types import BIGINT, REAL
+from hpastore.vocabulary import CHANNELS, NEGATIVE, REASONS
 
 SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
 CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)

@@ -1,4 +1,4 @@
-"""Stored masks and histograms as they are decoded; see `hpastore.store.stored`."""
+"""Stored masks and histograms as they are decoded; see `hpastore.store.decoding`."""
 
 from __future__ import annotations
 

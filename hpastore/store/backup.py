@@ -14,11 +14,12 @@ from typing import Final
 
 from sqlalchemy import delete, insert, select
 
+from hpastore.arguments import expanded
 from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableError
-from hpastore.failpoints import reach
-from hpastore.model import expanded
+from hpastore.runtime.atomic_files import lives, put_in_place
+from hpastore.runtime.failpoints import reach
 from hpastore.schema.tables import Base
-from hpastore.store import file, migrate, protect
+from hpastore.store import migrate, protect, sqlite_file
 from hpastore.store.engine import Store, connect
 
 _SQLITE: Final = b"SQLite format 3\0"
@@ -29,7 +30,7 @@ _ROWS: Final = 10_000
 
 
 def backup(
-    store: Store, path: Path | str, *, force: bool = False, progress: file.Progress | None = None
+    store: Store, path: Path | str, *, force: bool = False, progress: sqlite_file.Progress | None = None
 ) -> Path:
     """Copy a store into a SQLite file, as it is at one moment, while others use it.
 
@@ -64,12 +65,12 @@ def backup(
         with _beside(path) as temporary:
             if store.is_sqlite:
                 with store.reading() as connection:
-                    file.copy(connection, temporary, progress)
+                    sqlite_file.copy(connection, temporary, progress)
             else:
                 _copy_rows(store, temporary)
             reach("backup.copied")
             _check(store, temporary)
-            file.put_in_place(temporary, path)
+            put_in_place(temporary, path)
             reach("backup.placed")
     return path
 
@@ -106,7 +107,7 @@ def _beside(path: Path) -> Iterator[Path]:
         owner = re.fullmatch(
             rf"\.{re.escape(path.name)}\.(\d+)\.tmp({'|'.join(protect.SIDE_FILES)})?", left.name
         )
-        if owner and not file.lives(int(owner[1])):
+        if owner and not lives(int(owner[1])):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

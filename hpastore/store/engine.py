@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from hpastore.arguments import expanded
 from hpastore.errors import (
     DamagedError,
     DisconnectedError,
@@ -27,8 +28,7 @@ from hpastore.errors import (
     UnavailableError,
     UsageError,
 )
-from hpastore.failpoints import reach
-from hpastore.model import expanded
+from hpastore.runtime.failpoints import reach
 from hpastore.store import readonly
 
 logger = logging.getLogger(__name__)
@@ -271,7 +271,7 @@ class Store:
 
     def _named_row(self, error: DamagedError | StoreError) -> HpastoreError:
         """Find the row of a moment that is none: where it is decoded, nobody knows that."""
-        from hpastore.store.stored import damaged_moments
+        from hpastore.store.decoding import damaged_moments
 
         if isinstance(error, DamagedError) and error.where:
             return error

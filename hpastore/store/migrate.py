@@ -18,12 +18,13 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import CreateView, DropView
 
 from hpastore.errors import StoreError
-from hpastore.failpoints import reach
+from hpastore.runtime.atomic_files import put_in_place
+from hpastore.runtime.failpoints import reach
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
-from hpastore.store import file, version
+from hpastore.store import sqlite_file, version
+from hpastore.store.bulk import take_missing_seals
 from hpastore.store.engine import Store, patiently
-from hpastore.store.rows import take_missing_seals
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +90,9 @@ def _back_up(store: Store, revision: str) -> None:
     temporary = Path(f"{path}.tmp")
     temporary.unlink(missing_ok=True)
     with store.reading() as connection:
-        file.copy(connection, temporary)
+        sqlite_file.copy(connection, temporary)
     reach("schema.copied")
-    file.put_in_place(temporary, path)
+    put_in_place(temporary, path)
     reach("schema.backed_up")
     logger.info("the store as it was is kept in %s", path)
 

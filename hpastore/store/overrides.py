@@ -10,11 +10,12 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from hpastore.errors import NotFoundError
-from hpastore.failpoints import reach
 from hpastore.kernels.rle import overlaps
+from hpastore.runtime.failpoints import reach
 from hpastore.schema.tables import Cell, CellOverride, Image
-from hpastore.store import read, seal
+from hpastore.store import read
 from hpastore.store.arrays import check_masks
+from hpastore.store.integrity import checksums
 from hpastore.store.read import parts
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def write_overrides(
             continue
         columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
         row = {**d._asdict(), **columns, "cell_id": cell.id}
-        rows[cell.id, d.label_id] = {**row, "checksum": seal.of_row(CellOverride, row)}
+        rows[cell.id, d.label_id] = {**row, "checksum": checksums.of_row(CellOverride, row)}
     if rows:
         connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])
         connection.execute(insert(CellOverride), list(rows.values()))

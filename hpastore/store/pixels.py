@@ -15,7 +15,7 @@ from hpastore.model import FileRecord
 from hpastore.reading import read_file
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Image, ImageFile
-from hpastore.store import stored
+from hpastore.store import decoding
 
 
 class StoredFile(NamedTuple):
@@ -71,7 +71,7 @@ def stored_files(
     for row in connection.execute(statement.order_by(ImageFile.role)):
         files = found.setdefault(row.name, [])
         if row.role in channels:
-            path = stored.file_path(row.name, row.root, row.uri)
+            path = decoding.file_path(row.name, row.root, row.uri)
             files.append(StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width))
     for name, files in found.items():
         if missing := set(channels) - {file.role for file in files}:

@@ -23,9 +23,8 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import DamagedError, UsageError
-from hpastore.model import DEFAULT_MASKS, ROLES, FileStamp, Known, MaskOptions, Recipe, printable
+from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, Recipe
 from hpastore.model import Failure as FailureValue
-from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
@@ -44,13 +43,16 @@ from hpastore.schema.tables import (
     Measure,
 )
 from hpastore.schema.tables import Recipe as RecipeRow
+from hpastore.schema.types import REAL
 from hpastore.schema.views import (
     CHANNEL_NAMES,
     LIVE,
     SHAPE_NAMES,
     shape_value,
 )
-from hpastore.store import stored
+from hpastore.store import decoding
+from hpastore.text import printable
+from hpastore.vocabulary import ROLES
 
 Row = RowMapping
 
@@ -94,15 +96,15 @@ def known_images(connection: Connection) -> dict[str, Known]:
             raise DamagedError(f"image {printable(name)}", f"its recipe {recipe_id} is not there")
         files = stamps[image_id]
         if "\0" in root:
-            stored.file_path(name, root, "")
+            decoding.file_path(name, root, "")
         for file in files:
             if "\0" in file.uri:
-                stored.file_path(name, root, file.uri)
+                decoding.file_path(name, root, file.uri)
         masks = _masks(binary, nuclei) if binary or nuclei else DEFAULT_MASKS
         known[name] = Known(
             root,
             split,
-            stored.label_ids(name, labels),
+            decoding.label_ids(name, labels),
             files,
             recipes[recipe_id],
             gone_at is not None,
@@ -164,7 +166,7 @@ def rejected(connection: Connection) -> dict[str, Rejection]:
     for name, uri, code, message, root, split in connection.execute(statement):
         files = stamps.get(name, ())
         for file in files:
-            stored.file_path(name, root, file.uri)
+            decoding.file_path(name, root, file.uri)
         found[name] = Rejection(FailureValue(name, uri, code, message, files), root, split)
     return found
 

@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hpastore.model import Recipe, printable
+from hpastore.model import Recipe
 from hpastore.reading.places import exists, quoted
 from hpastore.store import read, version
 from hpastore.store.engine import Store
+from hpastore.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,20 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hpastore.errors import DamagedError
-from hpastore.failpoints import reach
 from hpastore.kernels.custom import UserMeasure
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import (
-    CHANNELS,
-    DEFAULT_MASKS,
-    Cells,
-    Failure,
-    FileRecord,
-    MaskOptions,
-    Measured,
-    Recipe,
-    Source,
-)
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.model import DEFAULT_MASKS, Cells, Failure, FileRecord, MaskOptions, Measured, Recipe, Source
+from hpastore.runtime.failpoints import reach
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -55,9 +45,11 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.tables import Failure as FailureRow
 from hpastore.schema.tables import Recipe as RecipeRow
-from hpastore.store import overrides, own, seal
+from hpastore.store import custom_measures, overrides
+from hpastore.store.bulk import analyze, as_rows, change, insert_rows, plain, plain_real, seal_rows
+from hpastore.store.integrity import checksums
 from hpastore.store.read import parts
-from hpastore.store.rows import analyze, as_rows, change, insert_rows, plain, plain_real, seal_rows
+from hpastore.vocabulary import CHANNELS
 
 _Floats = npt.NDArray[np.float64]
 
@@ -148,7 +140,7 @@ def write_image(
     source = measured.source
     before = connection.execute(_BEFORE, {"name": source.name}).one_or_none()
     cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
-    theirs = own.of_cells(measured.cells, users)
+    theirs = custom_measures.of_cells(measured.cells, users)
     row = {
         "name": source.name,
         "width": measured.width,
@@ -163,14 +155,15 @@ def write_image(
         same = before.labels == row["labels"]
         row["relabelled_at"] = before.relabelled_at if same else columns["ingested_at"]
     seals = {
-        "contents": seal.add(
-            seal.of_contents(cells, channels), own.seal_of_values(cells["mask_id"], theirs.values)
+        "contents": checksums.add(
+            checksums.of_contents(cells, channels),
+            custom_measures.seal_of_values(cells["mask_id"], theirs.values),
         ),
-        "checksum": seal.add(
-            seal.of_row(Image, row),
+        "checksum": checksums.add(
+            checksums.of_row(Image, row),
             _of_files(measured.files),
             _of_labels(source),
-            own.seal_of_versions(theirs.versions),
+            custom_measures.seal_of_versions(theirs.versions),
         ),
     }
     if before is not None:
@@ -191,7 +184,7 @@ def write_image(
     reach("image.channels")
     ids = _write_cells(connection, image_id, cells, channels) if row["cell_count"] else ()
     if theirs.versions:
-        own.write_measures(connection, users, {image_id: (ids, theirs)})
+        custom_measures.write_measures(connection, users, {image_id: (ids, theirs)})
     _attach_overrides(connection, source.name, image_id)
     clear_failures(connection, [source.name])
     return len(measured.cells.mask_ids)
@@ -202,7 +195,7 @@ def relabel_image(connection: Connection, source: Source, root: str, split: str 
     named = Image.name == source.name
     image_id = connection.execute(select(Image.id).where(named)).scalar_one()
     mine = ImageLabel.image_id == image_id
-    difference = _of_labels(source) - seal.of_rows(connection, ImageLabel, mine)
+    difference = _of_labels(source) - checksums.of_rows(connection, ImageLabel, mine)
     values = {**_labels(source), "relabelled_at": datetime.now(UTC)}
     change(connection, Image, named, values, checksum=difference)
     connection.execute(delete(ImageLabel).where(mine))
@@ -225,7 +218,7 @@ def touch_image(
     named = select(Image.id, Image.labels).where(Image.name == source.name)
     image_id, labels = connection.execute(named).one()
     files, mine = list(files), ImageFile.image_id == image_id
-    difference = _of_files(files) - seal.of_rows(connection, ImageFile, mine)
+    difference = _of_files(files) - checksums.of_rows(connection, ImageFile, mine)
     change(connection, Image, Image.id == image_id, {}, checksum=difference)
     connection.execute(delete(ImageFile).where(mine))
     _write_files(connection, image_id, files)
@@ -295,7 +288,7 @@ def remeasure_images(
         By an image's key and the channel: its background level and the (K,) fractions of its cells, in
         ascending mask id.
     """
-    before = seal.fractions(connection, list(images))
+    before = checksums.fractions(connection, list(images))
     _check_cells(connection, before, images)
     now = {key: _now(before[key], channels) for key, channels in images.items()}
     contents = {key: _of_fractions(now[key]) - _of_fractions(before[key]) for key in images}
@@ -324,7 +317,7 @@ def remeasure_images(
 
 def _check_cells(
     connection: Connection,
-    before: Mapping[int, Mapping[str, seal.Channel]],
+    before: Mapping[int, Mapping[str, checksums.Channel]],
     images: Mapping[int, Mapping[str, tuple[float, _Floats]]],
 ) -> None:
     """Refuse numbers of other cells than are stored: of a damaged store, or one of somebody else."""
@@ -345,7 +338,7 @@ def forget_tries(connection: Connection, names: Sequence[str]) -> None:
     """Forget what the files of rejected images were like, so that they are tried again."""
     for name in names:
         mine = FailureFile.image_name == name
-        files = seal.of_rows(connection, FailureFile, mine)
+        files = checksums.of_rows(connection, FailureFile, mine)
         change(connection, FailureRow, FailureRow.image_name == name, {}, checksum=-files)
         connection.execute(delete(FailureFile).where(mine))
 
@@ -416,11 +409,11 @@ def _write_labels(connection: Connection, image_id: int, source: Source) -> None
 
 
 def _of_files(files: Iterable[FileRecord]) -> int:
-    return sum(seal.of_row(ImageFile, file._asdict()) for file in files)
+    return sum(checksums.of_row(ImageFile, file._asdict()) for file in files)
 
 
 def _of_labels(source: Source) -> int:
-    return sum(seal.of_row(ImageLabel, {"label_id": label}) for label in source.labels)
+    return sum(checksums.of_row(ImageLabel, {"label_id": label}) for label in source.labels)
 
 
 def _cell_columns(cells: Cells) -> dict[str, Sequence[Any]]:
@@ -428,7 +421,7 @@ def _cell_columns(cells: Cells) -> dict[str, Sequence[Any]]:
     return {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
 
 
-def _channel_columns(cells: Cells) -> dict[str, seal.Channel]:
+def _channel_columns(cells: Cells) -> dict[str, checksums.Channel]:
     """Channels by name, in an order that does not depend on who measured them."""
     mask_ids = cells.mask_ids.tolist()
     channels = {}
@@ -436,7 +429,7 @@ def _channel_columns(cells: Cells) -> dict[str, seal.Channel]:
         stats = cells.channels[name]
         measures = {m.name: plain(stats.measures[m.name], m.kind) for m in CHANNEL_MEASURES}
         level = None if stats.background_level is None else plain_real(stats.background_level)
-        channels[name] = seal.Channel(level, stats.histogram, {"mask_id": mask_ids, **measures})
+        channels[name] = checksums.Channel(level, stats.histogram, {"mask_id": mask_ids, **measures})
     return channels
 
 
@@ -444,7 +437,7 @@ def _write_cells(
     connection: Connection,
     image_id: int,
     columns: Mapping[str, Sequence[Any]],
-    channels: Mapping[str, seal.Channel],
+    channels: Mapping[str, checksums.Channel],
 ) -> Sequence[int]:
     """Write an image's cells, and give their keys."""
     ids = _new_cell_ids(connection, len(columns["mask_id"]))
@@ -478,7 +471,7 @@ def _delete(connection: Connection, names: Sequence[str]) -> None:
     """Delete images; the verdicts on their cells are kept as former ones of their clean sets."""
     chosen = Image.name.in_(names)
     cells = select(Cell.id).join(Image).where(chosen)
-    totals = seal.verdicts(connection, CleanSetCell.cell_id.in_(cells))
+    totals = checksums.verdicts(connection, CleanSetCell.cell_id.in_(cells))
     if totals:
         former = _former(connection, chosen)
         for set_id, total in totals.items():
@@ -504,7 +497,7 @@ def _former(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]
     connection.execute(insert(CleanSetFormer), rows)
     seals = Counter[int]()
     for row in rows:
-        seals[row["clean_set_id"]] += seal.of_row(CleanSetFormer, row)
+        seals[row["clean_set_id"]] += checksums.of_row(CleanSetFormer, row)
     return seals
 
 
@@ -537,16 +530,16 @@ def _replace_fractions(connection: Connection, rows: Sequence[tuple[float | None
 
 
 def _now(
-    before: Mapping[str, seal.Channel], channels: Mapping[str, tuple[float, _Floats]]
-) -> dict[str, seal.Channel]:
+    before: Mapping[str, checksums.Channel], channels: Mapping[str, tuple[float, _Floats]]
+) -> dict[str, checksums.Channel]:
     """Channels of an image with other background levels and fractions."""
     return {
-        name: seal.Channel(
+        name: checksums.Channel(
             plain_real(level), None, {**before[name].measures, "fraction": plain(fractions, "real")}
         )
         for name, (level, fractions) in channels.items()
     }
 
 
-def _of_fractions(channels: Mapping[str, seal.Channel]) -> int:
-    return sum(seal.of_fractions(name, c.background_level, c.measures) for name, c in channels.items())
+def _of_fractions(channels: Mapping[str, checksums.Channel]) -> int:
+    return sum(checksums.of_fractions(name, c.background_level, c.measures) for name, c in channels.items())

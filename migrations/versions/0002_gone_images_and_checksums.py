@@ -22,7 +22,7 @@ BIGINT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
-CHECKSUM = "Checksum of {}, see store/seal.py; NULL if it was never taken"
+CHECKSUM = "Checksum of {}, see store/integrity/checksums.py; NULL if it was never taken"
 CHECKSUMS = (
     ("recipe", "checksum", "this row"),
     ("ingest_run", "checksum", "this row"),

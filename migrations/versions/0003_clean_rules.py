@@ -128,7 +128,7 @@ def clean_set() -> tuple[sa.Column[Any], ...]:
     )
 
 
-CHECKSUM = "Checksum of {}, see store/seal.py; NULL if it was never taken"
+CHECKSUM = "Checksum of {}, see store/integrity/checksums.py; NULL if it was never taken"
 CHECKSUMS = (
     ("image", "contents", "its rows of image_channel, cell, cell_channel and cell_measure"),
     ("image", "checksum", "this row and its rows of image_file, image_label and image_measure"),
@@ -222,7 +222,7 @@ def upgrade() -> None:
             "checksum",
             BIGINT,
             nullable=True,
-            comment="Checksum of this row, see store/seal.py; NULL if it was never taken",
+            comment="Checksum of this row, see store/integrity/checksums.py; NULL if it was never taken",
         ),
         sa.CheckConstraint("score BETWEEN 0 AND 1", name=op.f("ck_cell_override_score")),
         sa.ForeignKeyConstraint(
@@ -260,7 +260,7 @@ def upgrade() -> None:
             "checksum",
             BIGINT,
             nullable=True,
-            comment="Checksum of this row, see store/seal.py; NULL if it was never taken",
+            comment="Checksum of this row, see store/integrity/checksums.py; NULL if it was never taken",
         ),
         sa.CheckConstraint("kind IN ('histogram', 'crops')", name=op.f("ck_measure_kind")),
         sa.PrimaryKeyConstraint("id", name="pk_measure"),

@@ -12,12 +12,12 @@ import pandas as pd
 from sqlalchemy import Text, case, cast, func, select
 
 import hpastore
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.kernels.synthetic import FAULTS
-from hpastore.model import CHANNELS
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.tables import Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import CELL_STATS
 from hpastore.store.engine import Store
+from hpastore.synthetic.fields import FAULTS
+from hpastore.vocabulary import CHANNELS
 
 RECIPES: Final = ("notebook", "hpa")
 

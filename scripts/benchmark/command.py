@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from hpastore.ingest.pool import workers
+from hpastore.runtime.pool import workers
 from scripts.benchmark import cleaning, show
 from scripts.benchmark.figure import Figure, Row, Skip, digits
 from scripts.benchmark.table import ROWS

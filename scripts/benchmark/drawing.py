@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.ingest.pool import in_order, workers
-from hpastore.kernels.synthetic import draw_field
-from hpastore.model import CHANNELS
+from hpastore.runtime.pool import in_order, workers
+from hpastore.synthetic.fields import draw_field
+from hpastore.vocabulary import CHANNELS
 
 _ONE_FIELD: Final = 20
 """Cells that one drawn field has, more or less; more are four fields side by side."""

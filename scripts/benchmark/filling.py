@@ -18,12 +18,13 @@ import numpy as np
 from sqlalchemy import Connection
 
 import hpastore
-from hpastore.ingest.worker import Task, measure_source
-from hpastore.kernels.measure import measure
-from hpastore.kernels.measures import VERSION
-from hpastore.model import CHANNELS, Cells, Decoded, Measured, Recipe, Source
+from hpastore.ingestion.worker import Task, measure_source
+from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.image import measure
+from hpastore.model import Cells, Decoded, Measured, Recipe, Source
 from hpastore.store import read, write
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CHANNELS
 
 PERCENTILE: Final = 0.99
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import hpastore
-from hpastore.ingest.discover import Layout, discover
-from hpastore.ingest.worker import Task, measure_source
-from hpastore.kernels.measures import VERSION
+from hpastore.ingestion.discover import Layout, discover
+from hpastore.ingestion.worker import Task, measure_source
+from hpastore.kernels.definitions import VERSION
 from hpastore.model import FileRecord, Measured, Recipe, Source
 from hpastore.store import write
 from hpastore.store.engine import Store

@@ -13,7 +13,7 @@ from typing import Final
 import cv2
 
 import hpastore
-from hpastore.ingest.pool import in_order, workers
+from hpastore.runtime.pool import in_order, workers
 from scripts.benchmark import drawing, notebook
 from scripts.benchmark.figure import Figure, Skip, digits, seconds, worst, written
 from scripts.benchmark.world import World

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.model import CHANNELS
+from hpastore.vocabulary import CHANNELS
 
 PERCENTILE: Final = 0.99
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 from skimage.measure import regionprops_table
 
-from hpastore.kernels.labels import label_image
-from hpastore.kernels.measure import measure
+from hpastore.kernels.image import measure
+from hpastore.kernels.label_image import label_image
 from hpastore.kernels.rle import encode_cells
-from hpastore.model import CHANNELS, Decoded
+from hpastore.model import Decoded
+from hpastore.vocabulary import CHANNELS
 from scripts.benchmark import drawing
 from scripts.benchmark.figure import Figure, in_turns, written
 from scripts.benchmark.world import World

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
-from hpastore.clean.compare import CAUSES, clean_diff, summarise_diff
+from hpastore.clean.diff import CAUSES, clean_diff, summarise_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import Explanation, explain
-from hpastore.clean.override import Override, override_cells, undo_overrides
+from hpastore.clean.overrides import Override, override_cells, undo_overrides
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.select import (
+from hpastore.clean.sets import (
     Flips,
     ShareMove,
     clean_set,
@@ -30,8 +30,8 @@ from hpastore.clean.select import (
     refresh_clean_set,
 )
 from hpastore.errors import NotFoundError
-from hpastore.kernels.measure import remeasure
-from hpastore.kernels.measures import VERSION
+from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.image import remeasure
 from hpastore.model import Measured, Recipe
 from hpastore.schema.tables import Image
 from hpastore.store import arrays, write

@@ -7,7 +7,7 @@ import pytest
 from hpastore.clean.explain import explain
 from hpastore.clean.limits import ForcedDrop, IdleRule, limits_text
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.select import clean_set, clean_set_limits, create_clean_set, refresh_clean_set
+from hpastore.clean.sets import clean_set, clean_set_limits, create_clean_set, refresh_clean_set
 from hpastore.store.engine import Store
 from tests.world import measured, put, rows
 

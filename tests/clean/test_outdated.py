@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from hpastore.clean.outdated import warn_if_outdated
-from hpastore.clean.override import Override, override_cells, undo_overrides
+from hpastore.clean.overrides import Override, override_cells, undo_overrides
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.select import create_clean_set, refresh_clean_set
-from hpastore.kernels.measures import VERSION
+from hpastore.clean.sets import create_clean_set, refresh_clean_set
+from hpastore.kernels.definitions import VERSION
 from hpastore.model import Recipe
 from hpastore.store import write
 from hpastore.store.engine import Store
-from hpastore.store.newer import Newer, newer_than
-from hpastore.store.sets import find_clean_set
+from hpastore.store.outdated import Newer, newer_than
+from hpastore.store.stored_sets import find_clean_set
 from tests.world import measured, put
 
 WIDE = CleanRecipe((Rule(lower=0, upper=1),), 0)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpastore.clean.compare import clean_diff
+from hpastore.clean.diff import clean_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import explain
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.select import (
+from hpastore.clean.sets import (
     Superseded,
     clean_set,
     clean_sets,
@@ -22,10 +22,10 @@ from hpastore.clean.select import (
 from hpastore.errors import UsageError
 from hpastore.schema.views import CLEAN_CELL
 from hpastore.store import write
-from hpastore.store.clean import verdict_rows
-from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store
-from hpastore.store.exports import Selection
+from hpastore.store.export_rows import Selection
+from hpastore.store.integrity.doctor import doctor
+from hpastore.store.judging import verdict_rows
 from tests.world import measured, put, rows
 
 WIDE = CleanRecipe((Rule(lower=0, upper=1),))

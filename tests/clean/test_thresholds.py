@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.select import create_clean_set, thresholds
+from hpastore.clean.sets import create_clean_set, thresholds
 from hpastore.errors import UsageError
-from hpastore.model import LABEL_NAMES
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES
 from tests.world import Array, exact, measured, put, rows
 
 NAN = float("nan")

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
-from hpastore.clean.select import create_clean_set
+from hpastore.clean.sets import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.schema.tables import Base
 from hpastore.store import overrides, write

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hpastore
 from tests.cli.conftest import Run
-from tests.store.test_seal import everything
+from tests.store.integrity.test_checksums import everything
 
 
 def test_backup_says_what_it_made_and_how_to_look_at_it(run: Run, empty_url: str, tmp_path: Path) -> None:

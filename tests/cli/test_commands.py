@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import hpastore
-from hpastore.kernels.measures import VERSION
-from hpastore.model import CHANNELS
+from hpastore.kernels.definitions import VERSION
 from hpastore.store import version
+from hpastore.vocabulary import CHANNELS
 from tests.cli.conftest import Run
 from tests.world import dataset, has_comments, name_of, write_image, write_table
 

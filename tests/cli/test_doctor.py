@@ -6,8 +6,8 @@ import hpastore
 from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.cli.conftest import Run
-from tests.store.test_doctor import change
-from tests.store.test_seal import everything
+from tests.store.integrity.test_checksums import everything
+from tests.store.integrity.test_doctor import change
 
 
 def fill(store: Store, root: Path) -> None:

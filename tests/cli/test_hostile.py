@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import Column, LargeBinary, text
 from sqlalchemy.exc import DBAPIError
 
-from hpastore.schema.columns import Instant
 from hpastore.schema.tables import Base
+from hpastore.schema.types import Instant
 from hpastore.store.engine import connect
 from tests.cli.conftest import Outcome, Run
 from tests.conftest import Trials

@@ -11,8 +11,8 @@ import pytest
 
 import hpastore
 from hpastore.errors import MeasureError
-from hpastore.ingest import installed
-from hpastore.ingest import remeasure as again
+from hpastore.ingestion import remeasure as again
+from hpastore.kernels import plugins
 from tests.cli.conftest import Run
 from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, write_image
 
@@ -149,7 +149,7 @@ def test_a_package_that_cannot_be_loaded_leaves_no_store(
     def broken() -> None:
         raise MeasureError("mine = code:measure", "cannot be loaded")
 
-    monkeypatch.setattr(installed, "load_measures", broken)
+    monkeypatch.setattr(plugins, "load_measures", broken)
     path = tmp_path / "new.db"
     refused = run("ingest", dataset(tmp_path / "data", 1), db=str(path))
     assert (refused.code, path.exists()) == (1, False)

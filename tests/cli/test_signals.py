@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import hpastore
-from hpastore import failpoints
 from hpastore.errors import StoreError
+from hpastore.runtime import failpoints
 from hpastore.schema.views import LABEL_SUMMARY
 from hpastore.store.engine import Store, connect
 from tests.conftest import Figure, Trials

@@ -11,7 +11,7 @@ import pytest
 
 import hpastore
 from hpastore.store.engine import Store
-from hpastore.store.query import Answer
+from hpastore.store.sandbox.query import Answer
 from tests.cli.conftest import Run
 from tests.world import is_a_file
 

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
 import hpastore
-from hpastore import failpoints
 from hpastore.errors import HpastoreError
-from hpastore.ingest.discover import Layout
+from hpastore.ingestion.discover import Layout
+from hpastore.runtime import failpoints
 from hpastore.store.engine import connect
 from hpastore.store.read import counts
 from tests.conftest import Server

@@ -19,11 +19,11 @@ import threading
 from typing import Any
 
 import hpastore.cli.app
-from hpastore import failpoints
+from hpastore.runtime import failpoints
 
 FIRST = (
     *("alembic.command", "cv2", "pandas", "psycopg", "rich.table"),
-    *("hpastore.clean.select", "hpastore.export.coco", "hpastore.export.images", "hpastore.ingest.run"),
+    *("hpastore.clean.sets", "hpastore.export.coco", "hpastore.export.images", "hpastore.ingestion.run"),
 )
 """What commands import when they are run."""
 

@@ -15,8 +15,8 @@ from hpastore.errors import SchemaMissingError, SchemaOldError
 from tests.conftest import Figure, Trials
 from tests.crash.conftest import MakeTemplate
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial, today, yesterday
-from tests.ingest.test_installed import Packages
-from tests.store.test_stored import load
+from tests.kernels.test_plugins import Packages
+from tests.store.test_decoding import load
 from tests.world import dataset, name_of
 
 PACKAGE = Path(hpastore.__file__).parent

@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 import hpastore
 from hpastore.clean.rules import CleanRecipe
 from hpastore.errors import InputError, UsageError
-from hpastore.model import CHANNELS
 from hpastore.store import migrate
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CHANNELS
 from tests.conftest import Figure, Server, Trials
 from tests.crash.harness import Runner, images
 from tests.world import draw_mask, name_of, replaced, rows, write_image, write_table

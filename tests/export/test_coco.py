@@ -10,9 +10,10 @@ from pycocotools.coco import COCO
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.export.choice import Choice
-from hpastore.model import LABEL_NAMES, AnnotatedImage, Annotation
+from hpastore.export.selection import Choice
+from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
+from hpastore.vocabulary import LABEL_NAMES
 from tests.world import dataset, draw_mask, measured, name_of, put, write_image, write_table
 
 LABELS = ("0", "16", "0|16", "18", "7", "")

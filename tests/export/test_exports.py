@@ -12,9 +12,9 @@ import pytest
 
 import hpastore
 from hpastore.errors import ExportError, NotFoundError, UsageError
-from hpastore.export.choice import Choice
 from hpastore.export.output import whole_file, whole_folder
-from hpastore.kernels.measures import VERSION
+from hpastore.export.selection import Choice
+from hpastore.kernels.definitions import VERSION
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
 from tests.world import dataset

@@ -10,7 +10,7 @@ import pytest
 
 import hpastore
 from hpastore.errors import ExportError, UsageError
-from hpastore.export.choice import Choice
+from hpastore.export.selection import Choice
 from hpastore.store.engine import Store
 from tests.world import dataset, draw_channels, draw_mask, name_of, write_image
 

@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.export.choice import Choice
 from hpastore.export.mmdet import _dump_list
+from hpastore.export.selection import Choice
 from hpastore.store.engine import Store
 from tests.world import Array, dataset, draw_mask, measured, name_of, put
 

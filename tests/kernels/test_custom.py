@@ -12,8 +12,8 @@ import pytest
 from hpastore.errors import MeasureError, UsageError
 from hpastore.kernels.custom import UserMeasure, of_histograms
 from hpastore.kernels.histogram import LEVELS
-from hpastore.kernels.measure import measure
-from hpastore.model import CHANNELS
+from hpastore.kernels.image import measure
+from hpastore.vocabulary import CHANNELS
 from tests.gallery import Picture, drawn, every_picture, painted
 
 Counts = npt.NDArray[np.int64]

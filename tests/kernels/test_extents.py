@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpastore.kernels import rle
-from hpastore.kernels.labels import label_image
+from hpastore.kernels.label_image import label_image
 from hpastore.kernels.rle import encode_cells, extents, first_damaged
 from tests.gallery import Mask, Picture, every_picture, many, masks
 from tests.kernels.test_rle import CHARACTERS, GARBAGE, WRAPS, damaged, decode_or_none

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from hpastore.kernels.histogram import LEVELS, joint_histogram, pack, quantile, share_above, unpack
-from hpastore.kernels.labels import label_image
+from hpastore.kernels.label_image import label_image
 from tests.gallery import Picture, Pixels, every_picture, many
 
 Counts = npt.NDArray[np.int64]

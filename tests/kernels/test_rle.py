@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 import hpastore
-from hpastore.kernels.labels import label_image
+from hpastore.kernels.label_image import label_image
 from hpastore.kernels.rle import decode, encode_cells, overlaps
 from tests.conftest import Figure, Trials
 from tests.gallery import Mask, Picture, checkerboard, every_picture, many, masks, single_pixels, spiral

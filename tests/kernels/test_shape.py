@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from hpastore.kernels import shape
-from hpastore.kernels.labels import label_image
+from hpastore.kernels.label_image import label_image
 from tests.gallery import (
     GALLERY,
     Mask,

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.model import REASONS
 from hpastore.plot import canvas
 from hpastore.store.engine import Store
+from hpastore.vocabulary import REASONS
 from tests.world import is_a_file
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.plot import pixels as drawing
 from hpastore.plot.canvas import DROPPED, KEPT
+from hpastore.render import channels as drawing
 from hpastore.store import pixels, write
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from hpastore.errors import RejectedError
-from hpastore.model import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES, FileStamp, Source
+from hpastore.model import FileStamp, Source
 from hpastore.reading import decode, image, read_channel, read_file
+from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
 from .drawing import SIGNATURE, Pixels, chunk, ihdr, png
 

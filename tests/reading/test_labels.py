@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpastore.errors import InputError
-from hpastore.model import FAILURE_CODES, LABEL_NAMES, NAME_PATTERN
 from hpastore.reading import LabelTable, files, read_labels
 from hpastore.reading import table as reader
+from hpastore.vocabulary import FAILURE_CODES, LABEL_NAMES, NAME_PATTERN
 
 HEADER = "ID,Label\n"
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, integer_dtypes, unsigned_integer_dtypes
 
 from hpastore.errors import RejectedError
-from hpastore.model import FAILURE_CODES, MAX_MASK_ID
 from hpastore.reading import MAX_CELLS, MAX_PIXELS, MAX_SIDE, decode_mask
+from hpastore.vocabulary import FAILURE_CODES, MAX_MASK_ID
 from tests.conftest import Figure
 
 from .drawing import png

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpastore.model import FAILURE_CODES
 from hpastore.reading import MAX_CELLS, MAX_FILE_BYTES, MAX_PIXELS
+from hpastore.vocabulary import FAILURE_CODES
 from tests.conftest import Figure, Trials
 
 from .drawing import ADAM7, GRAY, RGBA, SIGNATURE, chunk, ihdr, png

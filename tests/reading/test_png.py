@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from hpastore.errors import RejectedError
-from hpastore.model import FAILURE_CODES
 from hpastore.reading import MAX_SIDE, decode_gray, to_uint8
 from hpastore.reading.png import decode_ids
+from hpastore.vocabulary import FAILURE_CODES
 from tests.conftest import Figure
 
 from .drawing import (

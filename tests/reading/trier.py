@@ -26,8 +26,8 @@ import pandas as pd
 import pytest
 
 from hpastore.errors import InputError, RejectedError
-from hpastore.model import FAILURE_CODES
 from hpastore.reading import decode_gray, decode_mask, files, read_labels
+from hpastore.vocabulary import FAILURE_CODES
 
 from .drawing import strict_read
 from .mutations import Mutant, mutant

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, literal, literal_column, select
 
-from hpastore.schema.columns import REAL
 from hpastore.schema.percentile import Number, percentiles, ranked
+from hpastore.schema.types import REAL
 from hpastore.store.engine import Store
 from tests.world import Array, exact
 

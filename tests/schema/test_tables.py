@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Double, Integer, Table, insert, inspect, select, text, update
 
 from hpastore.errors import StoreError
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, Measure
-from hpastore.model import CHANNELS, LABEL_NAMES, MAX_MASK_ID
-from hpastore.schema.columns import Flag
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, Measure
 from hpastore.schema.tables import Base, Cell, CellChannel, Image, IngestRun, Recipe
+from hpastore.schema.types import Flag
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CHANNELS, LABEL_NAMES, MAX_MASK_ID
 from tests.world import NOW, has_collations, has_comments, has_strict_tables, measured, put, rows, scalar
 
 TABLES = Base.metadata.sorted_tables

@@ -10,9 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.select import create_clean_set
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import CHANNELS, LABEL_NAMES
+from hpastore.clean.sets import create_clean_set
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.tables import Cell, CellChannel, Image
 from hpastore.schema.views import (
     CELL_SIZE,
@@ -23,9 +22,10 @@ from hpastore.schema.views import (
     LABEL_THRESHOLD,
     label_threshold,
 )
-from hpastore.store.clean import verdict_rows
 from hpastore.store.engine import Store
-from hpastore.store.exports import Selection
+from hpastore.store.export_rows import Selection
+from hpastore.store.judging import verdict_rows
+from hpastore.vocabulary import CHANNELS, LABEL_NAMES
 from tests.world import exact, measured, put, rows
 
 NAN = float("nan")

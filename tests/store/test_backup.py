@@ -10,23 +10,24 @@ import pytest
 from sqlalchemy import text
 
 import hpastore
-from hpastore import failpoints
 from hpastore.errors import ExportError, NoRoomError, StoreError
-from hpastore.store import file, migrate
+from hpastore.runtime import failpoints
+from hpastore.runtime.atomic_files import lives
+from hpastore.store import migrate, sqlite_file
 from hpastore.store.backup import backup
-from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
+from hpastore.store.integrity.doctor import doctor
 from tests.conftest import Figure, Trials
 from tests.crash.harness import Runner
-from tests.store.test_doctor import path_of
-from tests.store.test_seal import drawn, everything
+from tests.store.integrity.test_checksums import drawn, everything
+from tests.store.integrity.test_doctor import path_of
 from tests.world import dump, is_a_file, put, rows, scalar
 
 WRITER = """
 import itertools, sys
 from hpastore.store import write
 from hpastore.store.engine import connect
-from tests.store.test_seal import drawn
+from tests.store.integrity.test_checksums import drawn
 from tests.world import NOW
 
 with connect(sys.argv[1]) as store:
@@ -115,7 +116,7 @@ def test_a_copy_is_whole_while_another_process_writes_without_a_pause(
 def test_a_copy_ends_though_something_is_written_at_each_step(
     filled: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "_PAGES", 1)
+    monkeypatch.setattr(sqlite_file, "_PAGES", 1)
     told: list[tuple[int, int]] = []
 
     def write(done: int, pages: int) -> None:
@@ -250,7 +251,7 @@ def test_sqlites_word_of_a_full_disk_is_said_of_the_copy(
             writing.execute(text("PRAGMA max_page_count = 2"))
             writing.execute(text("CREATE TABLE t AS SELECT zeroblob(100000) AS x"))
 
-    monkeypatch.setattr(file, "copy", copy)
+    monkeypatch.setattr(sqlite_file, "copy", copy)
     with pytest.raises(NoRoomError, match=r"copy\.db: no room left on the disk; nothing was written"):
         backup(filled, folder / "copy.db")
     assert names(folder) == set()
@@ -319,6 +320,6 @@ def test_a_copy_is_as_private_as_the_store(store: Store, folder: Path) -> None:
 
 
 def test_processes_are_known_to_live_or_not() -> None:
-    assert file.lives(os.getppid())
-    assert not file.lives(os.getpid())
-    assert file.lives(2**200)
+    assert lives(os.getppid())
+    assert not lives(os.getpid())
+    assert lives(2**200)

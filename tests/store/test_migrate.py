@@ -11,11 +11,11 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from hpastore.clean.select import create_clean_set
+from hpastore.clean.sets import create_clean_set
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
 from hpastore.store import migrate, version
-from hpastore.store.doctor import doctor
 from hpastore.store.engine import Store, connect
+from hpastore.store.integrity.doctor import doctor
 from tests.world import dump, is_a_file, measured, put, rows, scalar, switches_foreign_keys
 
 NEXT = '''

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
-from hpastore.clean.override import Override, override_cells
-from hpastore.clean.select import create_clean_set
+from hpastore.clean.overrides import Override, override_cells
+from hpastore.clean.sets import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
 from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
 from hpastore.kernels.histogram import unpack
-from hpastore.kernels.measure import measure
-from hpastore.kernels.measures import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
-from hpastore.model import CHANNELS, Cells, Failure, Known, Measured, Recipe, Source
-from hpastore.schema.columns import Flag
+from hpastore.kernels.image import measure
+from hpastore.model import Cells, Failure, Known, Measured, Recipe, Source
 from hpastore.schema.tables import Base, Cell, CellChannel
-from hpastore.store import own, read, sets, write
-from hpastore.store.doctor import doctor
+from hpastore.schema.types import Flag
+from hpastore.store import custom_measures, read, stored_sets, write
 from hpastore.store.engine import Store
+from hpastore.store.integrity.doctor import doctor
+from hpastore.vocabulary import CHANNELS
 from tests.world import (
     NOW,
     begin_run,
@@ -288,8 +289,10 @@ def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(
     with store.writing() as connection:
         keys = {name: key for key, name in connection.execute(text("SELECT id, name FROM image"))}
         numbers: dict[tuple[str, str | None], Any] = {("p99", None): np.array([np.nan, 2, 3])}
-        own.add_measures(connection, [p99], {keys["a"]: numbers, keys["c"]: {("p99", None): np.zeros(0)}})
-        own.add_measures(connection, [], {keys["b"]: {}})
+        custom_measures.add_measures(
+            connection, [p99], {keys["a"]: numbers, keys["c"]: {("p99", None): np.zeros(0)}}
+        )
+        custom_measures.add_measures(connection, [], {keys["b"]: {}})
     replaced = {("a", "p99", "green"), ("a", "p99", "red")}
     assert values(store) == {
         **{key: of for key, of in before.items() if key not in replaced},
@@ -309,7 +312,7 @@ def test_an_image_with_other_cells_is_not_given_the_numbers_of_another(store: St
     put(store, measured("a"))
     p99 = UserMeasure("p99", 1, "", "It", of_crops=lambda *_: 0.0)
     with pytest.raises(ValueError, match="zip"), store.writing() as connection:
-        own.add_measures(connection, [p99], {1: {("p99", None): np.zeros(given)}})
+        custom_measures.add_measures(connection, [p99], {1: {("p99", None): np.zeros(given)}})
     assert images(store) == []
 
 
@@ -422,7 +425,7 @@ def test_a_stream_gives_all_rows(store: Store) -> None:
 
 def test_a_version_is_a_number(store: Store) -> None:
     with store.reading() as connection, pytest.raises(UsageError, match="a version is a number, as in a@1"):
-        sets.find_clean_set(connection, "a@new")
+        stored_sets.find_clean_set(connection, "a@new")
 
 
 def test_cells_of_the_helper_are_cells() -> None:

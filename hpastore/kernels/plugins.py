@@ -1,0 +1,68 @@
+"""Measures that installed packages add, by entry points."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from hpastore.errors import MeasureError
+from hpastore.kernels.custom import UserMeasure
+from hpastore.model import Wanted
+from hpastore.text import printable
+
+GROUP: Final = "hpastore.measures"
+
+KINDS: Final = ("histogram", "crops")
+
+
+@cache
+def load_measures() -> tuple[UserMeasure, ...]:
+    """Load the measures that users have added; once in a process, since packages stay as they are.
+
+    Returns
+    -------
+    UserMeasure
+        By name, ascending; none if no package names any.
+
+    Raises
+    ------
+    MeasureError
+        If one cannot be loaded or is no `UserMeasure`, or two have one name; says of which package.
+    """
+    homes: dict[str, EntryPoint] = {}
+    found: dict[str, UserMeasure] = {}
+    for entry in entry_points(group=GROUP):
+        measure = _load(entry)
+        if measure.name in found:
+            both = f"{_said(homes[measure.name])} and {_said(entry)}"
+            raise MeasureError(measure.name, f"{both} are both called so; rename one, or uninstall it")
+        homes[measure.name], found[measure.name] = entry, measure
+    return tuple(found[name] for name in sorted(found))
+
+
+def wanted(users: Sequence[UserMeasure]) -> Wanted:
+    """Give the names and versions of measures, apart by what they are a function of."""
+    of = {kind: frozenset((u.name, u.version) for u in users if u.kind == kind) for kind in KINDS}
+    return Wanted(of["histogram"], of["crops"])
+
+
+def _load(entry: EntryPoint) -> UserMeasure:
+    try:
+        with redirect_stdout(sys.stderr):
+            value = entry.load()
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises
+        reason = printable(f"{type(error).__name__}: {error}", 300)
+        raise MeasureError(_said(entry), f"cannot be loaded ({reason}); mend it, or uninstall it") from error
+    if not isinstance(value, UserMeasure):
+        kind = type(value).__name__
+        raise MeasureError(_said(entry), f"it is of type {kind}, and must be an hpastore.UserMeasure")
+    return value
+
+
+def _said(entry: EntryPoint) -> str:
+    package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+    return f"{entry.name} = {entry.value}{package}"

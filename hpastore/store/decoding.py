@@ -1,0 +1,146 @@
+"""Stored texts as they are decoded; one that cannot be is an error that names its row.
+
+Context: a store may come from somebody else, and a disk may change a byte.  Decision: names, labels and
+paths pass through here wherever something is made of them, masks and histograms through
+`hpastore.store.arrays`, and moments through `hpastore.schema.types.Instant`.  Consequence: who computes
+with them, or writes them to a file, may rely on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, or_, select, type_coerce
+
+from hpastore.errors import DamagedError
+from hpastore.schema.tables import CellOverride, CleanSet, Failure, Image, IngestRun
+from hpastore.schema.types import Instant, as_moment
+from hpastore.store.integrity.checksums import ROW_NAMES
+from hpastore.text import printable
+from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
+
+_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+"""Moments that Python has in every time zone."""
+
+_LABELS: Final = re.compile(r"\d{1,2}(\|\d{1,2})*", re.ASCII)
+
+
+def image_name(name: str, where: str = "") -> str:
+    """Check the name of an image before a path or a file's content is made of it.
+
+    Parameters
+    ----------
+    name : str
+    where : str
+        The row that holds it; by default the image itself.
+
+    Raises
+    ------
+    DamagedError
+        If an image cannot have this name, such as ``../a``.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        where = where or f"image {printable(name)}"
+        raise DamagedError(
+            where, f"its name may hold a path or odd characters, no image is called so ({NAME_RULE})"
+        )
+    return name
+
+
+def label_ids(image: str, labels: str) -> tuple[int, ...]:
+    """Take ``image.labels`` apart.
+
+    Parameters
+    ----------
+    image : str
+        The image's name.
+    labels : str
+
+    Raises
+    ------
+    DamagedError
+        If it does not list labels.
+    """
+    ids = tuple(map(int, labels.split("|"))) if _LABELS.fullmatch(labels) else ()
+    if (labels and not ids) or any(label >= len(LABEL_NAMES) for label in ids):
+        raise DamagedError(f"image {image}", f"its labels {printable(labels)!r} are not ids from 0 to 18")
+    return ids
+
+
+def label_name(label: int, where: str) -> str:
+    """Give the name of a stored label.
+
+    Parameters
+    ----------
+    label : int
+    where : str
+        The row that holds it, such as ``cell a:1``.
+
+    Raises
+    ------
+    DamagedError
+        If no label has this id.
+    """
+    if not 0 <= label < len(LABEL_NAMES):
+        raise DamagedError(where, f"its label {label} is no id from 0 to {len(LABEL_NAMES) - 1}")
+    return LABEL_NAMES[label]
+
+
+def file_path(image: str, root: str, uri: str) -> Path:
+    """Join the path of an image's file.
+
+    Parameters
+    ----------
+    image : str
+        The image's name.
+    root, uri : str
+
+    Raises
+    ------
+    DamagedError
+        If it holds a zero byte, which no path can.
+    """
+    if "\0" in root or "\0" in uri:
+        raise DamagedError(f"image {image}", f"its path {printable(f'{root}/{uri}')!r} holds a zero byte")
+    return Path(root, uri)
+
+
+def damaged_moments(connection: Connection) -> Iterator[DamagedError]:
+    """Look for stored moments that are none, in all tables."""
+    tables = (Image, IngestRun, Failure, CleanSet, CellOverride)
+    return chain.from_iterable(_damaged_moments(connection, table) for table in tables)
+
+
+def _damaged_moments(connection: Connection, table: Any) -> Iterator[DamagedError]:
+    named = [table.__table__.c[name] for name in re.findall(r"\{(\w+)\}", ROW_NAMES[table])]
+    columns = [column for column in table.__table__.c if isinstance(column.type, Instant)]
+    unread = [_unread(connection, column).label(column.name) for column in columns]
+    for row in connection.execute(select(*named, *unread)).mappings():
+        for column in columns:
+            if _is_damaged(row[column.name]):
+                what = f"its {column.name} {printable(str(row[column.name]))!r} is no date and time"
+                yield DamagedError(ROW_NAMES[table].format(**row), what)
+
+
+def _unread(connection: Connection, column: Any) -> ColumnElement[Any]:
+    """A moment as text, as the database has it.
+
+    PostgreSQL has no moment that is none, but some that Python has not: those alone are given.
+    """
+    if connection.dialect.name == "sqlite":
+        return type_coerce(column, Text())
+    return case((or_(column < _FIRST, column > _LAST), cast(column, Text())))
+
+
+def _is_damaged(value: str | None) -> bool:
+    try:
+        as_moment(value)
+    except DamagedError:
+        return True
+    return False

@@ -1,0 +1,250 @@
+"""Images, cells and verdicts that an export holds."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, literal, null, or_, select
+
+from hpastore.model import Annotation
+from hpastore.schema.percentile import AnySelect
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CleanSet,
+    CleanSetCell,
+    Image,
+    ImageFile,
+    ImageLabel,
+    Label,
+)
+from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
+from hpastore.store import arrays, decoding, pixels
+from hpastore.store.read import stream
+from hpastore.vocabulary import LABEL_NAMES
+
+_RLE: Final = 8
+"""The place of the mask in a row of `annotated_cells`."""
+
+
+class Selection(NamedTuple):
+    """Which images and cells an export holds.
+
+    With a clean set these are the images it has verdicts on, under the labels it judged them by, and
+    the images without a cell that it met: what came or was relabelled since does not matter.
+    """
+
+    set_id: int | None = None
+    """A clean set; None takes all images, cells and labels of now."""
+    labels: tuple[int, ...] = ()
+    """Only these; all if empty."""
+    single: bool = False
+    """Whether images with several labels are left out, be it now or in the clean set."""
+    split: str | None = None
+    """Only images of this split; all if None."""
+
+
+def images(connection: Connection, selection: Selection) -> list[Any]:
+    """Read the images of a selection by name: ``id, name, width, height, cell_count``."""
+    columns = (Image.id, Image.name, Image.width, Image.height, Image.cell_count)
+    return list(connection.execute(_images(selection, *columns)))
+
+
+def channel_files(
+    connection: Connection, selection: Selection, channels: Sequence[str]
+) -> dict[str, list[pixels.StoredFile]]:
+    """Read where channels of a selection's images are, by the image's name."""
+    statement = _images(selection, *pixels.COLUMNS)
+    statement = statement.outerjoin(ImageFile, ImageFile.image_id == Image.id)
+    return pixels.stored_files(connection, statement, channels)
+
+
+def annotated_cells(
+    connection: Connection, selection: Selection, some: Sequence[Any]
+) -> dict[int, list[Annotation]]:
+    """Read the cells of some of a selection's images, of a clean set those that are clean for a label.
+
+    Parameters
+    ----------
+    connection
+    selection
+    some
+        Rows of `images`.
+
+    Returns
+    -------
+    dict of list of Annotation
+        By the image's key, in the order of mask id; an image without one is left out.
+
+    Raises
+    ------
+    DamagedError
+        If a mask does not fill its image, or a label is none.
+    """
+    of_key = {image.id: image for image in some}
+    owner, labels = _labels_of(connection, selection, list(of_key))
+    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
+    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
+    statement = (
+        select(Cell.image_id, owner, Cell.mask_id, *shape, CellChannel.fraction)
+        .outerjoin(CellChannel, green)
+        .where(Cell.image_id.in_(of_key))
+        .order_by(Cell.image_id, Cell.mask_id)
+    )
+    # At once, for SQLite gives single rows slowly; and from the driver: none of these columns needs
+    # SQLAlchemy to decode it, whose rows take longer than to check all masks.
+    rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
+    _check_masks(of_key, rows)
+    _check_labels(of_key, rows, labels)
+    found: dict[int, list[Annotation]] = {}
+    for image_id, key, mask_id, *shape in rows:
+        found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
+    return found
+
+
+def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
+    sizes = {key: image.width * image.height for key, image in of_key.items()}
+    arrays.check_masks(
+        [row[_RLE] for row in rows],
+        [sizes[row[0]] for row in rows],
+        lambda place: f"cell {of_key[rows[place][0]].name}:{rows[place][2]}",
+    )
+
+
+def _check_labels(
+    of_key: Mapping[int, Any], rows: Sequence[Any], labels: Mapping[int, tuple[int, ...]]
+) -> None:
+    if set(chain.from_iterable(labels.values())) <= _LABELS:
+        return
+    for image_id, key, *_ in rows:
+        for label in labels[key]:
+            decoding.label_name(label, f"image {of_key[image_id].name}")
+
+
+_LABELS: Final = frozenset(range(len(LABEL_NAMES)))
+
+
+def verdicts(connection: Connection, selection: Selection, view: FromClause | None = None) -> Generator[Any]:
+    """Stream rows like those of ``clean_cell`` with the cells' boxes and notebook fractions.
+
+    Parameters
+    ----------
+    connection
+    selection
+    view
+        The rows of the selection's clean set; without one, these are all cells with all their labels, the
+        green fraction and no verdict.
+
+    Raises
+    ------
+    DamagedError
+        While they are read, if a label is none.
+    """
+    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
+    tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
+    if view is None:
+        tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
+        label_id: Any = ImageLabel.label_id
+        verdict = _no_verdict()
+    else:
+        tables = tables.join(view, view.c.cell_id == Cell.id)
+        label_id = view.c.label_id
+        verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
+    box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
+    statement = select(*verdict, *box).select_from(tables)
+    statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
+    return _with_labels(stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id)))
+
+
+def _with_labels(verdicts: Generator[Any]) -> Generator[Any]:
+    """Give rows as they come, if their labels are some."""
+    with closing(verdicts):
+        for row in verdicts:
+            if row.label_id is not None and row.label_id not in _LABELS:
+                decoding.label_name(row.label_id, f"image {row.image_name}")
+            yield row
+
+
+def _images(selection: Selection, *columns: Any) -> AnySelect:
+    """Select columns of a selection's images, by name."""
+    labels = _of_labels(ImageLabel.label_id, selection)
+    labelled = exists().where(ImageLabel.image_id == Image.id, *labels)
+    statement = select(*columns).where(*_live(selection)).order_by(Image.name)
+    if selection.set_id is None:
+        return statement.where(labelled) if labels else statement
+    judged = _judged(selection.set_id).where(*_of_labels(CleanSetCell.label_id, selection))
+    met = exists().where(
+        CleanSet.id == selection.set_id,
+        CleanSet.created_at >= Image.ingested_at,
+        or_(CleanSet.scope == "all", Image.label_count == 1),
+        IN_SPLIT,
+    )
+    return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, met)))
+
+
+def _labels_of(
+    connection: Connection, selection: Selection, images: Sequence[int]
+) -> tuple[Any, dict[int, tuple[int, ...]]]:
+    """Read the labels that a selection's cells have, ascending: from their image, or by their verdicts.
+
+    Returns
+    -------
+    column of cell, labels by its values
+    """
+    if selection.set_id is None:
+        owner, label_id = Cell.image_id, ImageLabel.label_id
+        statement = select(ImageLabel.image_id, label_id).where(ImageLabel.image_id.in_(images))
+    else:
+        owner, label_id = Cell.id, CleanSetCell.label_id
+        mine = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
+        # Outer, though verdicts are wanted: an inner join SQLite begins with all of the set's.
+        statement = select(owner, label_id).outerjoin(CleanSetCell, and_(mine, CleanSetCell.clean))
+        statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
+    found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
+    labels: dict[int, tuple[int, ...]] = {}
+    for key, label in found.all():
+        labels[key] = (*labels.get(key, ()), label)
+    return owner, labels
+
+
+def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]:
+    return [label_id.in_(selection.labels)] if selection.labels else []
+
+
+def _live(selection: Selection) -> list[ColumnElement[bool]]:
+    """Choose images that are not gone, of a split and of one label if only such are wanted."""
+    live: list[ColumnElement[bool]] = [LIVE]
+    if selection.split is not None:
+        live.append(Image.split == selection.split)
+    if not selection.single:
+        return live
+    if selection.set_id is None:
+        return [*live, Image.label_count == 1]
+    label_id = CleanSetCell.label_id
+    several = _judged(selection.set_id).group_by(Cell.image_id)
+    several = several.having(func.min(label_id) < func.max(label_id))
+    return [*live, Image.label_count <= 1, Image.id.not_in(several)]
+
+
+def _judged(set_id: int) -> AnySelect:
+    """Select the images of a clean set's cells, for IN; for EXISTS, SQLite goes over them per image."""
+    statement = select(Cell.image_id).join(CleanSetCell, CleanSetCell.cell_id == Cell.id)
+    return statement.where(CleanSetCell.clean_set_id == set_id).correlate(None)
+
+
+def _no_verdict() -> list[Any]:
+    """Columns of ``clean_cell`` without a clean set."""
+    known = {
+        "image_name": Image.name,
+        "mask_id": Cell.mask_id,
+        "label_id": ImageLabel.label_id,
+        "label": Label.name,
+        "measure": literal("fraction"),
+        "channel": literal("green"),
+        "value": CellChannel.fraction,
+    }
+    names = (c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id"))
+    return [known.get(name, null()).label(name) for name in names]

@@ -1,0 +1,1 @@
+"""Draw fields of cells whose truth is known, in the manner of the Human Protein Atlas."""

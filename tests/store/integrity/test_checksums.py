@@ -1,0 +1,617 @@
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+
+import hpastore.store
+from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.sets import create_clean_set
+from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.image import measure, remeasure
+from hpastore.model import Failure, FileRecord, Measured, Recipe
+from hpastore.schema.tables import Base, Cell, CleanSet, CleanSetCell, Image
+from hpastore.schema.views import LABEL_THRESHOLD, verdict
+from hpastore.store import arrays, custom_measures, migrate, read, write
+from hpastore.store import judging as clean_sets
+from hpastore.store.bulk import take_missing_seals
+from hpastore.store.engine import Store, connect
+from hpastore.store.integrity import checksums
+from hpastore.store.integrity.doctor import doctor
+from hpastore.store.overrides import Decision, delete_overrides, write_overrides
+from hpastore.vocabulary import REASONS
+from tests.conftest import Figure, MakeStore, Trials
+from tests.store.test_decoding import load
+from tests.world import (
+    NOW,
+    SHIFT,
+    SPREAD,
+    begin_run,
+    cells,
+    decoded,
+    draw_mask,
+    is_a_file,
+    measured,
+    put,
+    scalar,
+)
+
+
+def drawn(
+    name: str = "a", labels: tuple[int, ...] = (0,), *, n: int = 3, seed: int = 0, nuclei: bool = False
+) -> Measured:
+    """An image of N bars, whose masks and histograms are what was drawn; of -1 it is one large cell."""
+    mask = np.full((4, 5), 7) if n < 0 else draw_mask(n)
+    made = measure(decoded(seed, mask, np.minimum(mask, 3) if nuclei else None), 0.99)
+    height, width = mask.shape
+    return replace(measured(name, labels, made), height=height, width=width)
+
+
+def failure(name: str, code: str = "png", files: int = 5) -> Failure:
+    return Failure(name, f"train/{name}_red.png", code, "cut short", drawn(name).source.files[:files])
+
+
+def everything(store: Store) -> None:
+    """Fill every table, each column that may be NULL with and without a value."""
+    put(store, drawn("old"), background_percentile=0.5)
+    put(
+        store,
+        drawn("a", (0, 16), nuclei=True),
+        drawn("b", (7,), n=2, seed=1),
+        drawn("none", (7,), n=0),
+        drawn("full", (0,), n=-1),
+        drawn("unlabelled", ()),
+        drawn("gone", (18,), n=1),
+        drawn("replaced", (0,), seed=3),
+    )
+    with store.writing() as connection:
+        first, second = begin_run(connection), begin_run(connection)
+        write.count_run(connection, first, {"new": 6, "cells": 9})
+        write.finish_run(connection, first, NOW)
+        write.mark_gone(connection, ["gone"], NOW)
+        write.move_images(connection, ["none"], "/other", "test")
+        write.write_failures(connection, [failure("bad"), failure("lost", files=0)], run_id=second, now=NOW)
+    for scope in ("single", "all"):
+        create_clean_set(store, "mine", CleanRecipe(scope=scope, min_green=128))
+    decide(store, ("a", 1, None, True, 0.5, "x", "fine"), ("a", 3, 16, False, None, None, None))
+    decide(store, ("replaced", 1, 0, True, 0.25, "y", "gone"))
+    create_clean_set(store, "rules", RULES)
+    measure_by_users(store)
+    put(store, drawn("replaced", (0,), n=-1))
+
+
+RULES = CleanRecipe(
+    (Rule(), Rule("touches_border"), Rule("area", None, Bound(median=0.9), Bound(median=2))),
+    labels={16: (Rule("fraction", "green", None, Bound(value=0.5), name="bright", where="no_nucleus"),)},
+    scope="all",
+    min_cells=2,
+    guard="keep",
+)
+"""Each kind of bound, a condition, and reasons that are rules' names."""
+
+
+NAN = float("nan")
+
+USERS = [SPREAD, SHIFT]
+"""One of each kind."""
+
+
+def values_of(n: int, seed: float = 0.0) -> Any:
+    """Values of the users' measures for N cells, of which the first has none."""
+    found: dict[Any, list[float]] = {
+        ("spread", "red"): [NAN, 2.5, 0.0, 1.0, 9.5][:n],
+        ("spread", "green"): [seed] * n,
+    }
+    found["shift", None] = [seed] * n
+    return {key: np.array(numbers, float) for key, numbers in found.items()}
+
+
+def measure_by_users(store: Store) -> None:
+    with store.writing() as connection:
+        images: list[Any] = list(connection.execute(select(Image.id, Image.cell_count)))
+        custom_measures.add_measures(connection, USERS, {key: values_of(n) for key, n in images})
+
+
+def decide(store: Store, *decided: Any) -> None:
+    with store.writing() as connection:
+        write_overrides(connection, [Decision(*one) for one in decided], NOW)
+
+
+def numbers(connection: Connection, images: Sequence[int], share: float) -> dict[int, dict[str, Any]]:
+    """Levels and fractions at another percentile."""
+    return {
+        key: {channel: remeasure(counts, share) for channel, counts in found.items()}
+        for key, found in arrays.histograms(connection, images)
+    }
+
+
+def again(connection: Connection, recipe_id: int, images: Sequence[int], share: float) -> None:
+    write.remeasure_images(connection, recipe_id, numbers(connection, images, share))
+
+
+def broken(connection: Connection) -> list[str]:
+    """Names of the seals that are not as they would be now."""
+    return [f"{s.name} {s.column}" for s in checksums.seals(connection) if s.stored != s.now]
+
+
+def stored(store: Store) -> list[tuple[str, str, int | None]]:
+    with store.reading() as connection:
+        return [(s.name, s.column, s.stored) for s in checksums.seals(connection)]
+
+
+@contextmanager
+def unchecked(store: Store) -> Iterator[Connection]:
+    """Change rows as a broken disk does: past foreign keys, and on SQLite past other constraints."""
+    pragmas = ("foreign_keys = {}", "ignore_check_constraints = {}") if store.is_sqlite else ()
+    with store.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        for pragma, value in zip(pragmas, ("OFF", "ON"), strict=False):
+            driver.execute(f"PRAGMA {pragma.format(value)}")
+        with connection.execution_options(hpastore_writes=True).begin():
+            if not store.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            yield connection
+        for pragma, value in zip(pragmas, ("ON", "OFF"), strict=False):
+            driver.execute(f"PRAGMA {pragma.format(value)}")
+
+
+# Every way to write
+
+
+class World:
+    """A store, what was put into it, and every way to change it."""
+
+    def __init__(self, connection: Connection, rng: random.Random) -> None:
+        self.connection, self.rng = connection, rng
+        self.images: dict[str, Measured] = {}
+        self.recipe_id = write.adopt_recipe(connection, Recipe(0.99, VERSION))
+        self.run_id = begin_run(connection)
+
+    def steps(self) -> dict[str, Callable[[], object]]:
+        return {
+            "adopt": self.adopt,
+            "begin": self.begin,
+            "count": self.count,
+            "finish": lambda: write.finish_run(self.connection, self.run_id, self.now()),
+            "write": self.write,
+            "relabel": self.relabel,
+            "touch": self.touch,
+            "move": self.move,
+            "move root": self.move_root,
+            "split": self.split_some,
+            "gone": lambda: write.mark_gone(self.connection, self.some(), self.now()),
+            "delete": self.delete,
+            "remeasure": self.remeasure,
+            "fail": self.fail,
+            "forget": lambda: write.forget_tries(self.connection, self.failed()),
+            "clear": lambda: write.clear_failures(self.connection, self.failed()),
+            "clean": self.clean,
+            "rules": self.rules,
+            "freeze": lambda: clean_sets.freeze(self.connection, self.a_set(), frozen=True),
+            "drop": lambda: clean_sets.drop(self.connection, [self.a_set()]),
+            "decide": self.decide,
+            "measure": self.measure,
+            "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)]),
+        }
+
+    def now(self) -> Any:
+        return NOW + timedelta(seconds=self.rng.random())
+
+    def some(self) -> list[str]:
+        return self.rng.sample(sorted(self.images), self.rng.randint(0, len(self.images)))
+
+    def labels(self) -> tuple[int, ...]:
+        return tuple(sorted(self.rng.sample((0, 3, 7, 18), self.rng.randint(0, 2))))
+
+    def failed(self) -> list[str]:
+        return self.rng.sample(["bad", "a", "nobody"], 2)
+
+    def split(self) -> str | None:
+        return self.rng.choice([None, "train", "test"])
+
+    def adopt(self) -> None:
+        recipe = Recipe(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
+        self.recipe_id = write.adopt_recipe(self.connection, recipe)
+
+    def begin(self) -> None:
+        self.run_id = begin_run(self.connection)
+
+    def count(self) -> None:
+        names = self.rng.sample(sorted(write.COUNTERS), self.rng.randint(0, 3))
+        write.count_run(self.connection, self.run_id, {name: self.rng.randint(0, 9) for name in names})
+
+    def write(self) -> None:
+        name = self.rng.choice("abcde")
+        n, seed = self.rng.choice([-1, 0, 1, 2, 3, 5]), self.rng.randint(0, 99)
+        image = drawn(name, self.labels(), n=n, seed=seed, nuclei=self.rng.random() < 0.5)
+        columns = {"root": "/dätä", "split": self.split(), "ingested_at": self.now()}
+        write.write_image(self.connection, image, {"recipe_id": self.recipe_id, **columns})
+        self.images[name] = image
+
+    def relabel(self) -> None:
+        for name in self.some()[:1]:
+            source = self.images[name].source._replace(labels=self.labels())
+            write.relabel_image(self.connection, source, "/elsewhere", self.split())
+
+    def touch(self) -> None:
+        for name in self.some()[:1]:
+            image = self.images[name]
+            files = [file._replace(mtime_ns=self.rng.randint(0, 2**60)) for file in image.files]
+            extra = FileRecord("nucleus_mask", "n.npz", 3, self.rng.randint(0, 9), "0f")
+            files = files + [extra] * self.rng.randint(0, 1)
+            source = image.source._replace(labels=self.labels())
+            write.touch_image(self.connection, source, files, "/elsewhere", self.split())
+
+    def move(self) -> None:
+        root = self.rng.choice(["/data", "/tmp", "/dätä"])
+        write.move_images(self.connection, self.some(), root, self.split())
+
+    def move_root(self) -> None:
+        self.fail()
+        self.begin()  # so that the failures are those of an earlier run in "/data"
+        for before in ("/data", "/dätä"):
+            write.move_root(self.connection, before, self.rng.choice(["/tmp", "/moved"]), self.run_id)
+
+    def split_some(self) -> None:
+        write.split_images(self.connection, self.some(), self.split())
+
+    def delete(self) -> None:
+        names = self.some()[:2]
+        write.delete_images(self.connection, names)
+        for name in names:
+            del self.images[name]
+
+    def remeasure(self) -> None:
+        _, recipe_id = read.recipe_in_use(self.connection)
+        named = select(Image.id).where(Image.name.in_(self.some()))
+        again(self.connection, recipe_id, list(self.connection.execute(named).scalars()), self.rng.random())
+
+    def fail(self) -> None:
+        failures = [failure(name, self.rng.choice(["png", "io"]), 3) for name in self.failed()]
+        write.write_failures(self.connection, failures, run_id=self.run_id, now=self.now())
+
+    def clean(self) -> None:
+        columns = {"name": "mine", "min_green": self.rng.choice([0, 200]), "recipe_toml": "", "frozen": False}
+        rule = {"measure": "fraction", "channel": "green", "lower_percentile": 0.1, "upper_percentile": None}
+        scope = self.rng.choice(["single", "all"])
+        values = {"label_id": None, "lower_value": None, "upper_value": -0.0}
+        clean_sets.write_clean_set(
+            self.connection, {**columns, "scope": scope, "created_at": self.now()}, [{**rule, **values}]
+        )
+
+    def rules(self) -> None:
+        columns = {"name": "rules", "min_green": 3, "recipe_toml": "", "frozen": False, "scope": "all"}
+        columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
+        clean_sets.write_clean_set(self.connection, columns, RULES.rows())
+
+    def measure(self) -> None:
+        images = self.connection.execute(select(Image.id, Image.cell_count)).all()
+        some = self.rng.sample(images, min(len(images), 2))
+        users = [replace(user, version=self.rng.randint(1, 3)) for user in USERS]
+        values = {key: values_of(n, self.rng.choice([-0.0, 1 / 3])) for key, n in some}
+        custom_measures.add_measures(self.connection, users, values)
+
+    def a_set(self) -> int:
+        return int(self.rng.choice([*self.connection.execute(select(CleanSet.id)).scalars(), -1]))
+
+    def decide(self) -> None:
+        cells = self.connection.execute(select(Image.name, Cell.mask_id).join(Cell)).all()
+        some = self.rng.sample(cells, min(len(cells), 2))
+        decided = [Decision(*cell, self.rng.choice([None, 7]), True, 0.5, None, "ä") for cell in some]
+        write_overrides(self.connection, decided, self.now())
+
+
+def test_after_every_write_all_seals_are_right(store: Store) -> None:
+    with store.writing() as connection:
+        world = World(connection, random.Random(1))
+        for name, step in world.steps().items():
+            for _ in range(5):
+                world.write()
+                step()
+                assert broken(connection) == [], name
+        world.fail()
+    with store.reading() as connection:
+        assert broken(connection) == []
+        kinds = {(taken.table.__tablename__, taken.column) for taken in checksums.seals(connection)}
+    assert kinds == {
+        (table.name, column.name)
+        for table in Base.metadata.sorted_tables
+        for column in table.c
+        if column.name in checksums.SEALS
+    }
+
+
+@pytest.mark.soak
+def test_after_any_history_all_seals_are_right(store: Store, figure: Figure, trials: Trials) -> None:
+    done = 0
+    for seed in range(trials(6, 300)):
+        rng = random.Random(seed)
+        with store.writing() as connection:
+            world = World(connection, rng)
+            steps = world.steps()
+            for _ in range(40):
+                name = rng.choice(list(steps))
+                steps[name]()
+                assert broken(connection) == [], (seed, name)
+                done += 1
+            connection.rollback()
+    figure(f"seals: {done} random writes on {store.engine.dialect.name}: all seals right after each")
+
+
+def test_a_zero_with_a_sign_and_no_number_are_sealed_as_they_come_back(store: Store) -> None:
+    image = measured("a", made=cells(2, green_entropy=[-0.0, 1.0], green_fraction=[-0.0, np.nan]))
+    stats = {name: replace(stats, background_level=-0.0) for name, stats in image.cells.channels.items()}
+    put(store, replace(image, cells=replace(image.cells, channels=stats)))
+    with store.writing() as connection:
+        assert broken(connection) == []
+        channels = {"green": (-0.0, np.array([np.nan, -0.0])), "red": (np.nan, np.array([0.5, -0.0]))}
+        write.remeasure_images(connection, 1, {1: {**numbers(connection, [1], 0.5)[1], **channels}})
+        assert broken(connection) == []
+
+
+def test_every_function_that_writes_is_one_of_these_steps() -> None:
+    """So that a new one is thought of here."""
+    found = {
+        name
+        for module in pkgutil.walk_packages(hpastore.store.__path__, "hpastore.store.")
+        for name, value in vars(import_module(module.name)).items()
+        if writes(value)
+    }
+    assert found == {
+        *("begin_run", "count_run", "adopt_recipe", "finish_run"),
+        *("write_image", "relabel_image", "touch_image", "move_images", "mark_gone", "delete_images"),
+        *("move_root", "split_images"),
+        *("remeasure_images", "add_measures", "write_measures"),
+        *("write_failures", "clear_failures", "forget_tries"),
+        *("write_clean_set", "freeze", "drop", "write_overrides", "delete_overrides"),
+        *("insert_rows", "change", "seal_rows", "take_missing_seals"),
+    }
+
+
+def writes(value: object) -> bool:
+    """Whether it is a public function of the store's that changes rows, by its own text."""
+    if not inspect.isfunction(value) or value.__name__[0] == "_":
+        return False
+    if not value.__module__.startswith("hpastore.store."):
+        return False
+    statements = (
+        r"(?<![.\w])(insert|update|delete|change|insert_rows|_delete|_upsert|_store_seals)\(|INSERT|_FORGET"
+    )
+    return re.search(statements, inspect.getsource(value)) is not None
+
+
+# What a seal says
+
+
+def test_both_databases_have_the_same_seals(make_store: MakeStore) -> None:
+    found = []
+    for database in ("sqlite", "postgresql"):
+        store = make_store(database)
+        everything(store)
+        with unchecked(store) as connection:  # the moment is taken by the program
+            connection.execute(text("UPDATE clean_set SET checksum = NULL"))
+        found.append([taken for taken in stored(store) if taken[1:] != ("checksum", None)])
+    assert len(found[0]) == 2 + 2 + 2 + 3 + 3 + 2 + 2 * 8
+    assert found[0] == found[1]
+
+
+def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
+    everything(store)
+    with unchecked(store) as connection:
+        connection.execute(text("UPDATE cell SET pieces = pieces + 1 WHERE mask_id = 3"))
+        connection.execute(text("UPDATE image_file SET size = size + 1 WHERE role = 'red'"))
+        connection.execute(text("UPDATE image SET bit_depth = 16"))
+        connection.execute(text("UPDATE ingest_run SET cells = cells + 1"))
+        connection.execute(text("UPDATE recipe SET background_percentile = 0.25 WHERE current"))
+        connection.execute(text("UPDATE failure_file SET mtime_ns = 0 WHERE role = 'red'"))
+        before = broken(connection)
+        damaged = ("recipe", "run", "failure of bad", "image")
+        assert {name.rsplit(" ", 1)[0] for name in before} >= {"image a", "failure of bad", "run 1"}
+        assert all(name.startswith(damaged) for name in before)
+    with store.writing() as connection:
+        names = ["old", "a", "b", "none", "full", "unlabelled", "gone", "replaced"]
+        write.mark_gone(connection, names, NOW)
+        write.move_images(connection, names, "/moved", "test")
+        write.split_images(connection, names, "train")
+        for root in ("/moved", "/data"):
+            write.move_root(connection, root, "/there", 1)
+        for name in names:
+            image = drawn(name, (3,))
+            write.relabel_image(connection, image.source, "/again", None)
+        _, recipe_id = read.recipe_in_use(connection)
+        again(connection, recipe_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
+        for run_id in (1, 2):
+            write.count_run(connection, run_id, {"new": 1})
+            write.finish_run(connection, run_id, NOW)
+        write.adopt_recipe(connection, Recipe(0.75, VERSION))
+        assert broken(connection) == before
+
+
+def test_a_seal_that_was_never_taken_stays_so_until_it_is(store: Store) -> None:
+    everything(store)
+    with unchecked(store) as connection:
+        for column in ("contents", "checksum"):
+            connection.execute(text(f"UPDATE image SET {column} = NULL WHERE name = 'a'"))
+        connection.execute(text("UPDATE clean_set SET verdicts = NULL"))
+    with store.writing() as connection:
+        write.move_images(connection, ["a"], "/moved", None)
+        write.write_image(connection, drawn("b"), {"root": "/", "recipe_id": 2, "ingested_at": NOW})
+    lost = [(name, column) for name, column, number in stored(store) if number is None]
+    assert lost == [
+        *(("clean set mine@1", "verdicts"), ("clean set mine@2", "verdicts")),
+        ("clean set rules@1", "verdicts"),
+        *(("image a", "checksum"), ("image a", "contents")),
+    ]
+    assert [f.what for f in doctor(store, deep=True)] == ["its checksum was never taken"] * 5
+    with store.writing() as connection:
+        take_missing_seals(connection)
+    assert doctor(store, deep=True) == []
+
+
+def test_an_upgraded_store_has_all_seals(empty_url: str, database: str) -> None:
+    load(empty_url, "0001", database)
+    with connect(empty_url) as store:
+        migrate.upgrade(store)
+        taken = stored(store)
+        assert len(taken) > 8
+        assert all(number is not None for _, _, number in taken)
+        assert doctor(store, deep=True) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"x": [1, 2]}, {"x": [12]}),
+        ({"x": [1, 2], "y": [3, 4]}, {"x": [3, 4], "y": [1, 2]}),
+        ({"x": [1, None]}, {"x": [None, 1]}),
+        ({"x": [1.0, 2.0]}, {"x": [1, 2]}),
+        ({"x": [0.0]}, {"x": [-0.0]}),
+        ({"x": [0.1]}, {"x": [np.nextafter(0.1, 1)]}),
+        ({"x": [None, 0.1]}, {"x": [float("nan"), 0.1]}),
+        ({"x": ["a", "b"]}, {"x": ["ab", ""]}),
+        ({"x": ["\x00"]}, {"x": ["\\u0000"]}),
+        ({"x": [b"ab"]}, {"x": ["ab"]}),
+        ({"x": [1], "y": [1.5]}, {"x": [1], "z": [1.5]}),
+        ({"x": [1.5, 2.5], "y": [3.5]}, {"x": [1.5], "y": [2.5, 3.5]}),
+    ],
+)
+def test_other_values_have_other_numbers(one: checksums.Columns, other: checksums.Columns) -> None:
+    assert checksums.of_contents(one, {}) != checksums.of_contents(other, {})
+    fixed = [{"red": checksums.Channel(0.5, b"12", columns)} for columns in (one, other)]
+    assert checksums.of_contents({}, fixed[0]) != checksums.of_contents({}, fixed[1])
+
+
+def test_a_column_without_a_value_does_not_matter() -> None:
+    """So that a migration may add one."""
+    columns = {"mask_id": [1, 2], "x": [3, 4]}
+    assert checksums.of_contents({**columns, "new": [None, None]}, {}) == checksums.of_contents(columns, {})
+    row = {"name": "a", "width": 3}
+    assert checksums.of_row(Image, {**row, "split": None}) == checksums.of_row(Image, row)
+
+
+def test_numbers_of_seals_never_change() -> None:
+    """A store must be found whole by every version to come."""
+    row = {"name": "a", "width": 3, "root": "/ä", "recipe_id": 1, "ingested_at": NOW, "split": None}
+    assert checksums.of_row(Image, row) == 8_017_465_777_761_010_257
+    measures: dict[str, list[Any]] = {"mask_id": [1, 3], "intensity_max": [200, 255], "entropy": [0.1, 2.0]}
+    channels = {
+        "green": checksums.Channel(35.5, b"\x00\xff", {**measures, "fraction": [0.5, 0.25]}),
+        "red": checksums.Channel(None, b"", {**measures, "fraction": [None, None]}),
+    }
+    shapes: dict[str, list[Any]] = {"mask_id": [1, 3], "touches_border": [True, False], "rle": ["13", "ä"]}
+    assert checksums.of_contents({**shapes, "nucleus_area": [None, 7]}, channels) == 8_439_715_980_834_786_875
+
+
+# Verdicts
+
+
+def plain_number(cell_id: int, label_id: int, clean: bool, reason: str | None) -> int:
+    said = label_id * 64 + clean * 32 + (0 if reason is None else checksums.REASONS.get(reason, 31))
+    return (cell_id % (2**31 - 19) + 1) * (said + 1) % (2**31 - 1)
+
+
+CELLS = (1, 2, 2**31 - 20, 2**31 - 19, 2**31 - 2, 2**31 - 1, 2**31, 2**40, 2**62)
+VERDICTS = [
+    (cell_id, label_id, clean, reason)
+    for cell_id in CELLS
+    for label_id in (0, 1, 18)
+    for clean, reason in ((True, None), (False, "dark"), (False, "above_upper"), (False, "of tomorrow"))
+]
+
+
+def test_both_databases_sum_up_verdicts_as_python_does(store: Store) -> None:
+    with unchecked(store) as connection:
+        for place, (cell_id, label_id, clean, reason) in enumerate(VERDICTS):
+            values = {"clean_set_id": place, "cell_id": cell_id, "label_id": label_id}
+            connection.execute(insert(CleanSetCell), [{**values, "clean": clean, "reason": reason}])
+        found = checksums.verdicts(connection)
+        some = checksums.verdicts(connection, CleanSetCell.clean_set_id < 5)
+    assert found == {place: plain_number(*values) for place, values in enumerate(VERDICTS)}
+    assert sorted(some) == [0, 1, 2, 3, 4]
+    assert min(found.values()) > 0
+    assert max(found.values()) < 2**31
+
+
+def test_each_value_of_a_verdict_changes_its_number() -> None:
+    reasons = (None, *checksums.REASONS, "of tomorrow")
+    for cell_id in CELLS:
+        numbers = {
+            plain_number(cell_id, label_id, clean, reason)
+            for label_id in range(19)
+            for clean in (False, True)
+            for reason in reasons
+        }
+        assert len(numbers) == 19 * 2 * len(reasons)
+    for bit in range(62):
+        for cell_id in CELLS:
+            numbers = {plain_number(key, 7, False, "dark") for key in (cell_id, cell_id ^ 1 << bit)}
+            assert len(numbers) == 2, (bit, cell_id)
+
+
+def test_every_reason_has_a_number_of_its_own() -> None:
+    judged = verdict(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
+    assert set(re.findall(r"THEN '(\w+)'", str(judged))) | set(REASONS) == set(checksums.REASONS)
+    assert sorted(checksums.REASONS.values()) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_verdicts_that_go_with_their_cells_are_taken_out_of_the_seals(store: Store) -> None:
+    everything(store)
+    before = scalar(store, "SELECT verdicts FROM clean_set WHERE version = 2")
+    put(store, drawn("a", (0, 16), seed=5))
+    with store.writing() as connection:
+        write.delete_images(connection, ["b", "full"])
+        assert broken(connection) == []
+    assert 0 < scalar(store, "SELECT verdicts FROM clean_set WHERE version = 2") < before
+    assert scalar(store, "SELECT count(*) FROM clean_set_cell") > 0
+
+
+# What it costs
+
+
+def statements(store: Store, n: int) -> list[tuple[str, Any]]:
+    """What the database is asked when an image is replaced, counted and marked among N others."""
+    put(store, *(drawn(f"image-{i}", n=1) for i in range(n)), drawn("a"))
+    create_clean_set(store, "mine")
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        del connection, cursor, rest
+        asked.append((statement, parameters))
+
+    with store.writing() as connection:
+        run_id = begin_run(connection)
+        event.listen(connection, "before_cursor_execute", note)
+        columns = {"root": "/data", "recipe_id": 1, "ingested_at": NOW}
+        write.write_image(connection, drawn("a", seed=1), columns)
+        write.count_run(connection, run_id, {"new": 1})
+        write.mark_gone(connection, ["a"], NOW)
+        write.relabel_image(connection, drawn("a", (3,)).source, "/data", None)
+        event.remove(connection, "before_cursor_execute", note)
+    return asked
+
+
+def test_a_seal_asks_nothing_that_grows_with_the_store(make_store: MakeStore, database: str) -> None:
+    few, many = (statements(make_store(database), n) for n in (1, 40))
+    assert [statement for statement, _ in few] == [statement for statement, _ in many]
+    assert len(few) < 35
+
+
+@is_a_file
+def test_a_seal_looks_at_no_whole_table(store: Store) -> None:
+    asked = [entry for entry in statements(store, 3) if not isinstance(entry[1], list)]
+    assert len(asked) > 10
+    with store.reading() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            assert not [step for step in plan if step[3].startswith("SCAN")], statement

@@ -1,0 +1,149 @@
+"""Every released schema is kept as a small store, and upgraded with its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+import hpastore
+from hpastore.errors import SchemaOldError
+from hpastore.runtime import failpoints
+from hpastore.store import migrate, version
+from hpastore.store.engine import connect
+from tests.world import is_a_file
+
+STORED = Path(__file__).parents[1] / "stored"
+REVISIONS = ("0001", "0002", "0003")
+
+
+def test_every_schema_but_this_programs_is_kept() -> None:
+    scripts = {path.name[:4] for path in version.scripts().glob("versions/0*.py")}
+    assert scripts - {version.head()} == set(REVISIONS)
+    assert {path.name for path in STORED.iterdir()} == {
+        f"{revision}.{database}.sql" for revision in REVISIONS for database in ("sqlite", "postgresql")
+    }
+
+
+@pytest.fixture(params=REVISIONS)
+def old_url(request: pytest.FixtureRequest, database: str, empty_url: str) -> str:
+    """A database as an older hpastore left it."""
+    load(empty_url, str(request.param), database)
+    return empty_url
+
+
+def load(url: str, revision: str, database: str) -> None:
+    script = (STORED / f"{revision}.{database}.sql").read_text()
+    if database == "sqlite":
+        connection = sqlite3.connect(str(make_url(url).database))
+        connection.executescript(script)
+        connection.close()
+    else:
+        with psycopg.connect(url) as server:
+            server.execute(script.encode())
+
+
+def contents(url: str) -> dict[str, list[dict[str, Any]]]:
+    """All rows of all tables, whatever the schema."""
+    with connect(url) as store, store.reading() as connection:
+        if store.is_sqlite:
+            names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        else:
+            names = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        tables = list(connection.execute(text(names)).scalars())
+        return {
+            table: sorted(map(dict, connection.execute(text(f"SELECT * FROM {table}")).mappings()), key=repr)
+            for table in tables
+        }
+
+
+def old_columns(
+    rows: dict[str, list[dict[str, Any]]], like: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The tables and columns that an older schema has."""
+    return {
+        table: sorted(
+            ({name: row[name] for name in (like[table][0] if like[table] else row)} for row in rows[table]),
+            key=repr,
+        )
+        for table in like
+    }
+
+
+def test_an_older_store_is_refused_and_not_touched(old_url: str) -> None:
+    before = contents(old_url)
+    with pytest.raises(SchemaOldError, match="run 'hpastore db upgrade' first"):
+        hpastore.open_store(old_url)
+    assert contents(old_url) == before
+
+
+def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
+    before = contents(old_url)
+    assert len(before["cell"]) == 9
+    assert len(before["clean_set_cell"]) == 18
+    with connect(old_url) as store:
+        assert migrate.upgrade(store)
+        assert not migrate.upgrade(store)
+        assert migrate.check(store) == []
+    after = contents(old_url)
+    assert after.pop("alembic_version") == [{"version_num": version.head()}]
+    del before["alembic_version"]
+    for rows in (before, after):
+        for row in (*rows["clean_set"], *rows["ingest_run"]):
+            row.pop("checksum", None)  # taken again: columns came that are never NULL
+    assert old_columns(after, before) == before
+
+
+def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
+    with connect(old_url) as store:
+        migrate.upgrade(store)
+    with hpastore.open_store(old_url) as store:
+        assert hpastore.status(store).images == 4
+        assert hpastore.status(store).stale == 0
+        overrides = hpastore.list_overrides(store)
+        assert hpastore.undo_overrides(store, list(overrides["cell"])) == len(overrides)
+        assert hpastore.create_clean_set(store, "mine").version == 2
+        kept = ("image_file\t", "image_channel\t", "cell\t", "cell_channel\t", "clean_set_cell\t")
+        lines = [line for line in hpastore.dump(store) if line.startswith(kept)]
+    # On both databases, and for ever.
+    assert (
+        hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        == "d7e1ca125b56a49776cb3be8836d513b358292e89e57b3bc4a75fceea7454fa2"
+    )
+
+
+@is_a_file
+def test_a_file_is_copied_beside_itself_first(old_url: str) -> None:
+    before = contents(old_url)
+    [was] = before["alembic_version"]
+    with connect(old_url) as store:
+        migrate.upgrade(store)
+        copy = migrate.backup_path(store, was["version_num"])
+    assert copy.name == f"empty.db.schema-{was['version_num']}.backup"
+    assert contents(f"sqlite:///{copy}") == before
+    assert sorted(path.name for path in copy.parent.iterdir() if "backup" in path.name) == [copy.name]
+
+
+def test_an_upgrade_that_fails_at_any_statement_changes_nothing(
+    old_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(old_url)
+    for n in range(1, 1000):
+        failpoints.reached.clear()
+        monkeypatch.setenv(failpoints.VARIABLE, f"schema.statement:{n}:raise")
+        with connect(old_url) as store:
+            try:
+                migrate.upgrade(store)
+                break
+            except RuntimeError:
+                pass
+        assert contents(old_url) == before, n
+    assert n > 12
+    with connect(old_url) as store:
+        assert migrate.check(store) == []
