@@ -38,7 +38,7 @@ from .ingestion.catalogue import measures
 from .ingestion.discover import Layout
 from .ingestion.remeasure import remeasure
 from .ingestion.run import forget, ingest, plan, retry
-from .kernels.custom import UserMeasure
+from .kernels.custom import CustomMeasure
 from .plot.drift import plot_drift
 from .plot.gallery import plot_gallery
 from .plot.hist import plot_hist
@@ -62,7 +62,7 @@ __all__ = [
     "plan",
     "ingest",
     "remeasure",
-    "UserMeasure",
+    "CustomMeasure",
     "measures",
     "retry",
     "forget",

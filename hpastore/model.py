@@ -81,7 +81,7 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MeasurementSettings:
     """What the numbers are computed with.
 
     Parameters
@@ -103,7 +103,7 @@ class Known(NamedTuple):
     split: str | None
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
-    recipe: Recipe
+    recipe: MeasurementSettings
     """What its numbers were computed with."""
     gone: bool = False
     """Whether it is marked as gone."""

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Table, select, text
 from hpastore.ingestion import catalogue, known, run, worker
 from hpastore.ingestion import remeasure as again
 from hpastore.kernels import plugins
-from hpastore.kernels.custom import UserMeasure, Values
+from hpastore.kernels.custom import CustomMeasure, Values
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Decoded, FileRecord, FileStamp, Measured, Recipe, Source
+from hpastore.model import Cells, Decoded, FileRecord, FileStamp, Measured, MeasurementSettings, Source
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store import write
@@ -127,7 +127,7 @@ def put(
 ) -> None:
     """Write images as ingest does, in one transaction; what users measure too, see `users_of`."""
     with store.writing() as connection:
-        recipe_id = write.adopt_recipe(connection, Recipe(background_percentile, VERSION))
+        recipe_id = write.adopt_settings(connection, MeasurementSettings(background_percentile, VERSION))
         columns = {"root": root, "split": "train", "recipe_id": recipe_id, "ingested_at": now}
         for image in images:
             write.write_image(connection, image, columns, users_of(image.cells))
@@ -136,13 +136,13 @@ def put(
 # Measures that users added
 
 
-def users_of(made: Cells) -> list[UserMeasure]:
+def users_of(made: Cells) -> list[CustomMeasure]:
     """The measures that cells have besides ours, of crops where they are of no channel."""
     found = {}
     for name, channel in sorted(made.custom, key=str):
         kind = "of_histogram" if channel else "of_crops"
         function: Any = {kind: lambda *_: 0.0}
-        found[name] = UserMeasure(name, made.custom_versions[name], "px", f"What {name} is", **function)
+        found[name] = CustomMeasure(name, made.custom_versions[name], "px", f"What {name} is", **function)
     return list(found.values())
 
 
@@ -157,11 +157,11 @@ def _shift(mask: Array, channels: Mapping[str, Array]) -> float:
     return -float(np.mean(channels["red"][mask].astype(float) - channels["green"][mask]))
 
 
-SPREAD = UserMeasure("spread", 1, "grey level", "Range", of_histogram=_spread, channels=("red", "green"))
-SHIFT = UserMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift)
+SPREAD = CustomMeasure("spread", 1, "grey level", "Range", of_histogram=_spread, channels=("red", "green"))
+SHIFT = CustomMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift)
 
 
-def install(patch: pytest.MonkeyPatch, *measures: UserMeasure) -> None:
+def install(patch: pytest.MonkeyPatch, *measures: CustomMeasure) -> None:
     """Let these be the measures that packages add, in this process."""
     found = tuple(sorted(measures, key=lambda user: user.name))
     for module in (catalogue, plugins, known, run, again, worker):

@@ -456,7 +456,7 @@ def _create(
     if not refreshed:
         read.require_split(connection, split)
     checked = recipe.checked(read.own_channels(connection))
-    store_recipe = read.current_recipe(connection)
+    store_recipe = read.current_settings(connection)
     columns = {
         "name": name,
         "scope": checked.scope,

@@ -71,7 +71,7 @@ def export_csv(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = read.current_recipe(connection)
+            recipe = read.current_settings(connection)
             with (
                 closing(judging.verdict_rows(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,

@@ -88,7 +88,7 @@ def export_images(
     check_way("composite", image_format)
     with store.reading() as connection:
         chosen = look_up(connection, choice)
-        recipe = read.current_recipe(connection)
+        recipe = read.current_settings(connection)
         files = export_rows.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):

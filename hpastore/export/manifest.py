@@ -15,7 +15,7 @@ import hpastore
 from hpastore.arguments import expanded
 from hpastore.errors import ExportError, RejectedError
 from hpastore.export.selection import Chosen
-from hpastore.model import Recipe
+from hpastore.model import MeasurementSettings
 from hpastore.reading import read_file
 
 NAME = "manifest.json"
@@ -52,7 +52,7 @@ def document(
     form: str,
     options: Mapping[str, Any],
     chosen: Chosen,
-    recipe: Recipe | None,
+    recipe: MeasurementSettings | None,
     counts: Mapping[str, int],
     files: Mapping[str, Path],
 ) -> bytes:
@@ -65,7 +65,7 @@ def document(
     options : mapping
         What it was asked for besides the choice.
     chosen : Chosen
-    recipe : Recipe, optional
+    recipe : MeasurementSettings, optional
         What the store's numbers were computed with.
     counts : mapping
         Images, cells, annotations.

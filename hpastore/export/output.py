@@ -13,7 +13,7 @@ from pathlib import Path
 from hpastore.errors import ExportError, NoRoomError
 from hpastore.export.manifest import is_manifest, manifest_path, verify
 from hpastore.runtime.atomic_files import lives, sync
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.store import protect
 from hpastore.store.engine import Store
 
@@ -40,10 +40,10 @@ def whole_file(path: Path, *, force: bool, store: Store | None) -> Iterator[Path
         check_file(path, force=force, store=store)
         with _beside(path, force=force) as temporary:
             yield temporary
-            reach("output.written")
+            failpoint("output.written")
             sync(temporary)
             temporary.replace(path)
-            reach("output.renamed")
+            failpoint("output.renamed")
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def whole_folder(
         with _beside(path, force=force) as temporary:
             temporary.mkdir()
             yield temporary
-            reach("folder.written")
+            failpoint("folder.written")
             for file in temporary.rglob("*"):
                 sync(file)
             _check_folder(path, listed, store)  # somebody may have put a file there meanwhile
@@ -137,9 +137,9 @@ def _exchange(path: Path, new: Path) -> None:
     try:
         if path.exists():
             path.rename(old)
-            reach("folder.aside")
+            failpoint("folder.aside")
         new.rename(path)
-        reach("folder.renamed")
+        failpoint("folder.renamed")
     finally:
         if old.exists() and not path.exists():
             old.rename(path)

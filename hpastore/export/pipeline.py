@@ -53,7 +53,7 @@ def export_file(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = read.current_recipe(connection)
+            recipe = read.current_settings(connection)
             with closing(annotated_images(connection, chosen)) as images, gc_paused():
                 counts = write(temporary, images, chosen.clean_set)
         refuse_empty(out, chosen, counts["annotations"])

@@ -18,11 +18,11 @@ from hpastore.errors import RejectedError, UsageError
 from hpastore.ingestion.discover import Layout
 from hpastore.ingestion.plan import Policy
 from hpastore.ingestion.plan import plan as make_plan
-from hpastore.ingestion.remeasure import choose_recipe
+from hpastore.ingestion.remeasure import choose_settings
 from hpastore.ingestion.roots import Roots, recognise_roots
 from hpastore.ingestion.worker import compare
 from hpastore.kernels.plugins import load_measures, wanted
-from hpastore.model import Found, Known, Plan, Recipe, Source, Wanted
+from hpastore.model import Found, Known, MeasurementSettings, Plan, Source, Wanted
 from hpastore.store import custom_measures, read
 from hpastore.store.engine import Store
 from hpastore.store.status import warn_of_missing_root
@@ -41,7 +41,7 @@ class Memory:
 
     known: Mapping[str, Known]
     rejected: Mapping[str, read.Rejection]
-    recipe: Recipe
+    recipe: MeasurementSettings
     wanted: Wanted
     policy: Policy
     roots: Roots = field(default_factory=Roots)
@@ -180,7 +180,7 @@ def remember(store: Store, background_percentile: float | None, policy: Policy) 
     users = load_measures()
 
     def remember(connection: Connection) -> Memory:
-        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
+        recipe = choose_settings(read.current_settings(connection), background_percentile)
         known = read.known_images(connection)
         if users:
             known = custom_measures.with_measures(connection, known)

@@ -15,9 +15,9 @@ from hpastore.model import (
     Found,
     Known,
     MaskOptions,
+    MeasurementSettings,
     Orphan,
     Plan,
-    Recipe,
     Source,
     Wanted,
 )
@@ -88,7 +88,7 @@ def plan(
     known: Mapping[str, Known],
     failed: Mapping[str, Failure] | None = None,
     mine: Iterable[str] = (),
-    recipe: Recipe | None = None,
+    recipe: MeasurementSettings | None = None,
     compared: Mapping[str, tuple[str, ...]] | None = None,
     *,
     policy: Policy | None = None,
@@ -107,7 +107,7 @@ def plan(
         What the store lists as rejected, and is not tried again while its files are as they were.
     mine : iterable of str
         Which rejected images are of this root.
-    recipe : Recipe, optional
+    recipe : MeasurementSettings, optional
         What numbers shall be of; others are stale.
     compared : mapping of name to roles, optional
         Which files' bytes differ, of the images whose bytes were compared; none where all are the
@@ -153,7 +153,7 @@ class _Draft:
     found: Found
     known: Mapping[str, Known]
     failed: Mapping[str, Failure]
-    recipe: Recipe | None
+    recipe: MeasurementSettings | None
     compared: Mapping[str, tuple[str, ...]]
     wanted: Wanted
     policy: Policy

@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 
 from hpastore.arguments import require_share
 from hpastore.errors import MeasureError
-from hpastore.kernels.custom import UserMeasure, Values, of_histograms
+from hpastore.kernels.custom import CustomMeasure, Values, of_histograms
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure as measure_again
 from hpastore.kernels.plugins import load_measures, wanted
-from hpastore.model import Recipe
+from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, read, write
 from hpastore.store.engine import Store
 
@@ -110,9 +110,9 @@ def remeasure(
         require_share(background_percentile, "background percentile")
     users = load_measures()
 
-    def adopt(connection: Connection) -> tuple[Recipe, int]:
-        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
-        write.adopt_recipe(connection, recipe)
+    def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
+        recipe = choose_settings(read.current_settings(connection), background_percentile)
+        write.adopt_settings(connection, recipe)
         return recipe, read.count_stale(connection, wanted(users).of_histograms)
 
     recipe, total = store.write(adopt)
@@ -128,10 +128,12 @@ def remeasure(
     return Remeasured(recipe.background_percentile, tally.done, seconds, measures, len(tally.failed))
 
 
-def choose_recipe(current: Recipe | None, background_percentile: float | None) -> Recipe:
+def choose_settings(
+    current: MeasurementSettings | None, background_percentile: float | None
+) -> MeasurementSettings:
     """Choose the percentile that is asked for, else the store's own."""
     kept = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return Recipe(kept if background_percentile is None else background_percentile, VERSION)
+    return MeasurementSettings(kept if background_percentile is None else background_percentile, VERSION)
 
 
 class Tally:
@@ -168,9 +170,9 @@ def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) 
             yield batch
 
 
-def remeasure_batch(connection: Connection, users: Sequence[UserMeasure], after: int) -> Batch:
+def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what some images lack, those with the next keys, in a writing transaction."""
-    (recipe, recipe_id), measures = read.recipe_in_use(connection), wanted(users).of_histograms
+    (recipe, recipe_id), measures = read.settings_in_use(connection), wanted(users).of_histograms
     most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
     chosen = read.stale_images(connection, _BATCH, most_cells, measures, after)
     if not chosen:
@@ -202,7 +204,7 @@ def warn_of_other_version(connection: Connection) -> None:
         )
 
 
-def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
+def warn_outdated(store: Store, users: Sequence[CustomMeasure]) -> None:
     """Say so where images lack numbers that only pixels can give."""
     store.read(warn_of_other_version)
     crops = wanted(users).of_crops
@@ -221,7 +223,7 @@ def warn_outdated(store: Store, users: Sequence[UserMeasure]) -> None:
 class _Asked:
     """Measures of histograms, asked about the images that lack them."""
 
-    def __init__(self, connection: Connection, users: Sequence[UserMeasure], images: Sequence[int]) -> None:
+    def __init__(self, connection: Connection, users: Sequence[CustomMeasure], images: Sequence[int]) -> None:
         has = custom_measures.versions(connection, images)
         self.users = {user.name: user for user in users if user.of_histogram}
         self.values: dict[str, dict[int, Values]] = {}
@@ -246,7 +248,7 @@ class _Asked:
 
 
 def _values(
-    user: UserMeasure,
+    user: CustomMeasure,
     cells: Sequence[tuple[int, int]],
     histograms: Mapping[str, npt.NDArray[np.int64]],
 ) -> Values:

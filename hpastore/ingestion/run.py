@@ -22,15 +22,22 @@ from hpastore.ingestion.file_counts import Ledger
 from hpastore.ingestion.known import Memory, choose_policy, remember, warn_of_roots, warn_of_splits
 from hpastore.ingestion.plan import conflict, is_known, unsure
 from hpastore.ingestion.plan import plan as make_plan
-from hpastore.ingestion.remeasure import Batch, Tally, batches, choose_recipe, remeasure_batch, warn_outdated
+from hpastore.ingestion.remeasure import (
+    Batch,
+    Tally,
+    batches,
+    choose_settings,
+    remeasure_batch,
+    warn_outdated,
+)
 from hpastore.ingestion.summary import Move, Notes, Summary
 from hpastore.ingestion.worker import Task, compare, measure_source
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.plugins import load_measures
 from hpastore.model import Change, Failure, FileStamp, Found, Measured, Plan, Touched
 from hpastore.reading.places import find_root
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
 from hpastore.runtime.pool import each, workers
 from hpastore.runtime.process import Limits, Lost
@@ -187,10 +194,10 @@ def ingest(
     )
     with gc_paused():
         found = discover(layout)
-        reach("ingest.discovered")
+        failpoint("ingest.discovered")
         memory = remember(store, background_percentile, policy).at(store, found, moved_from)
         todo = memory.plan(found)
-        reach("ingest.planned")
+        failpoint("ingest.planned")
     if todo.stopped:
         raise InputError(found.root, todo.stopped)
     if prune and not found.complete:
@@ -216,7 +223,7 @@ def ingest(
         measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
         results = each(measure, work, min(processes, len(work)), limits=limits or Limits(), stop=stop)
         for done, (task, result) in enumerate(results, 1):
-            reach("image.result")
+            failpoint("image.result")
             counts += run.write(_failed(task, result) if isinstance(result, Lost) else result, ledger, notes)
             if progress:
                 progress(done, len(work))
@@ -359,19 +366,19 @@ def _begin(
     todo: Plan,
     memory: Memory,
     background_percentile: float | None,
-    users: Sequence[UserMeasure],
+    users: Sequence[CustomMeasure],
 ) -> tuple[_Run, Counter[str]]:
     """Record the run, and all that needs no pixel; count what that was."""
     now, root = datetime.now(UTC), str(found.root)
 
     def begin(connection: Connection) -> tuple[_Run, Counter[str], int]:
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
-        recipe = choose_recipe(read.current_recipe(connection), background_percentile)
-        recipe_id = write.adopt_recipe(connection, recipe)
+        recipe = choose_settings(read.current_settings(connection), background_percentile)
+        recipe_id = write.adopt_settings(connection, recipe)
         table = None if found.table is None else str(found.table)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__, "labels": table}
         run_id = write.begin_run(connection, started_at=now, **columns)
-        reach("run.begun")
+        failpoint("run.begun")
         for before in memory.roots.here:
             write.move_root(connection, before, root, run_id)
         write.write_failures(connection, todo.rejected, run_id=run_id, now=now)
@@ -465,7 +472,7 @@ class _Run:
     background_percentile: float
     root: str
     split: str | None
-    users: Sequence[UserMeasure]
+    users: Sequence[CustomMeasure]
     memory: Memory
 
     def write(self, result: Measured | Touched | Failure, ledger: Ledger, notes: Notes) -> Counter[str]:
@@ -502,7 +509,7 @@ class _Run:
 
     def _finish(self, connection: Connection) -> None:
         write.finish_run(connection, self.run_id, datetime.now(UTC))
-        reach("run.finished")
+        failpoint("run.finished")
 
     def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
         if isinstance(result, Failure):

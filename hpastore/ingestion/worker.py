@@ -14,7 +14,7 @@ from hpastore.kernels.plugins import load_measures
 from hpastore.model import DEFAULT_MASKS, Failure, FileRecord, MaskOptions, Measured, Source, Touched
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.opencv import cv2
 from hpastore.vocabulary import CHANNELS, ROLES
 
@@ -53,7 +53,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     """
     source, masks = task.source, task.masks
     users = load_measures()  # what is wrong with them is not the image's fault
-    reach(f"measure.{source.name}")
+    failpoint(f"measure.{source.name}")
     try:
         files, differing = compare(source, task.stored, root)
         if not differing and not task.outdated:

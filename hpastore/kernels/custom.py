@@ -46,7 +46,7 @@ _MOST_VERSIONS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class UserMeasure:
+class CustomMeasure:
     """A measure of your own, to be named by an entry point of the group ``hpastore.measures``.
 
     It has exactly one function, which gives one number; NaN where it is not defined.
@@ -79,7 +79,7 @@ class UserMeasure:
 
     Examples
     --------
-    >>> brightness = UserMeasure("p99", 1, "grey level", "Bright", of_histogram=lambda counts: 7.0)
+    >>> brightness = CustomMeasure("p99", 1, "grey level", "Bright", of_histogram=lambda counts: 7.0)
     >>> brightness.kind, brightness.channels
     ('histogram', ('red', 'green', 'blue', 'yellow'))
     """
@@ -104,7 +104,7 @@ class UserMeasure:
 
 
 def of_histograms(
-    measures: Sequence[UserMeasure], channel: str, mask_ids: Sequence[int], counts: npt.NDArray[np.int64]
+    measures: Sequence[CustomMeasure], channel: str, mask_ids: Sequence[int], counts: npt.NDArray[np.int64]
 ) -> Values:
     """Ask the measures of histograms about the cells of an image in one channel.
 
@@ -135,7 +135,7 @@ def of_histograms(
 
 
 def of_crops(
-    measures: Sequence[UserMeasure],
+    measures: Sequence[CustomMeasure],
     label: LabelImage,
     box: Boxes,
     channels: Mapping[str, npt.NDArray[np.uint8]],
@@ -166,7 +166,7 @@ def of_crops(
     return found
 
 
-def _faults(measure: UserMeasure) -> Iterator[str]:
+def _faults(measure: CustomMeasure) -> Iterator[str]:
     """What is wrong with it, the first of which counts: one may rest on another."""
     name, version = measure.name, measure.version
     if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
@@ -210,7 +210,7 @@ def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-def _ask(measure: UserMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
+def _ask(measure: CustomMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
     """Call a foreign function, and look at what comes back."""
     where = f"cell {mask_id}" + (f" in {channel}" if channel else "")
     function: Any = measure.of_histogram or measure.of_crops

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.kernels import box_sums, shape
-from hpastore.kernels.custom import UserMeasure, of_crops, of_histograms
+from hpastore.kernels.custom import CustomMeasure, of_crops, of_histograms
 from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above, unpack
 from hpastore.kernels.intensity import Moments, moments, of_levels, of_sums
 from hpastore.kernels.label_image import LabelImage, label_image
@@ -25,7 +25,7 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 
-def measure(decoded: Decoded, background_percentile: float, users: Sequence[UserMeasure] = ()) -> Cells:
+def measure(decoded: Decoded, background_percentile: float, users: Sequence[CustomMeasure] = ()) -> Cells:
     """Measure every cell of one image.
 
     Parameters
@@ -33,7 +33,7 @@ def measure(decoded: Decoded, background_percentile: float, users: Sequence[User
     decoded : Decoded
     background_percentile : float
         Share 0..1 of the background's pixels at or below the background level.
-    users : UserMeasure, optional
+    users : CustomMeasure, optional
         Measures that users added.
 
     Returns
@@ -110,7 +110,7 @@ def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
 
 
 def _with_users(
-    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, users: Sequence[UserMeasure]
+    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, users: Sequence[CustomMeasure]
 ) -> Cells:
     """Add what users measure."""
     custom = of_crops(users, label, box, decoded.channels)

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from hpastore.errors import MeasureError
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.model import Wanted
 from hpastore.text import printable
 
@@ -20,21 +20,21 @@ KINDS: Final = ("histogram", "crops")
 
 
 @cache
-def load_measures() -> tuple[UserMeasure, ...]:
+def load_measures() -> tuple[CustomMeasure, ...]:
     """Load the measures that users have added; once in a process, since packages stay as they are.
 
     Returns
     -------
-    UserMeasure
+    CustomMeasure
         By name, ascending; none if no package names any.
 
     Raises
     ------
     MeasureError
-        If one cannot be loaded or is no `UserMeasure`, or two have one name; says of which package.
+        If one cannot be loaded or is no `CustomMeasure`, or two have one name; says of which package.
     """
     homes: dict[str, EntryPoint] = {}
-    found: dict[str, UserMeasure] = {}
+    found: dict[str, CustomMeasure] = {}
     for entry in entry_points(group=GROUP):
         measure = _load(entry)
         if measure.name in found:
@@ -44,22 +44,22 @@ def load_measures() -> tuple[UserMeasure, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def wanted(users: Sequence[UserMeasure]) -> Wanted:
+def wanted(users: Sequence[CustomMeasure]) -> Wanted:
     """Give the names and versions of measures, apart by what they are a function of."""
     of = {kind: frozenset((u.name, u.version) for u in users if u.kind == kind) for kind in KINDS}
     return Wanted(of["histogram"], of["crops"])
 
 
-def _load(entry: EntryPoint) -> UserMeasure:
+def _load(entry: EntryPoint) -> CustomMeasure:
     try:
         with redirect_stdout(sys.stderr):
             value = entry.load()
     except (Exception, SystemExit) as error:  # whatever a foreign module raises
         reason = printable(f"{type(error).__name__}: {error}", 300)
         raise MeasureError(_said(entry), f"cannot be loaded ({reason}); mend it, or uninstall it") from error
-    if not isinstance(value, UserMeasure):
+    if not isinstance(value, CustomMeasure):
         kind = type(value).__name__
-        raise MeasureError(_said(entry), f"it is of type {kind}, and must be an hpastore.UserMeasure")
+        raise MeasureError(_said(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure")
     return value
 
 

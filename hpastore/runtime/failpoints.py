@@ -24,7 +24,7 @@ reached: Final = Counter[str]()
 """How often each place was reached in this process, while any was armed."""
 
 
-def reach(place: str) -> None:
+def failpoint(place: str) -> None:
     """Do nothing, unless a test has armed the place.
 
     Parameters

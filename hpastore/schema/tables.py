@@ -71,7 +71,7 @@ class Label(Base):
     name: Mapped[str] = mapped_column(unique=True, comment="Name of the class")
 
 
-class Recipe(Base):
+class StoredSettings(Base):
     """What numbers were computed with; one row is the store's current one."""
 
     __tablename__ = "recipe"

@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, select
 from hpastore.arguments import expanded
 from hpastore.errors import ExportError, NoRoomError, StoreError, UnavailableError
 from hpastore.runtime.atomic_files import lives, put_in_place
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Base
 from hpastore.store import migrate, protect, sqlite_file
 from hpastore.store.engine import Store, connect
@@ -68,10 +68,10 @@ def backup(
                     sqlite_file.copy(connection, temporary, progress)
             else:
                 _copy_rows(store, temporary)
-            reach("backup.copied")
+            failpoint("backup.copied")
             _check(store, temporary)
             put_in_place(temporary, path)
-            reach("backup.placed")
+            failpoint("backup.placed")
     return path
 
 

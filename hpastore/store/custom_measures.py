@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, and_, delete, func, insert, select
 
-from hpastore.kernels.custom import UserMeasure, Values
+from hpastore.kernels.custom import CustomMeasure, Values
 from hpastore.model import Cells, Known
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
 from hpastore.schema.views import LIVE
 from hpastore.store.bulk import as_rows, change, insert_rows, plain, seal_rows
@@ -89,7 +89,9 @@ def measures(connection: Connection) -> list[Row]:
     return rows(connection, select(*columns).order_by(Measure.name))
 
 
-def add_measures(connection: Connection, users: Sequence[UserMeasure], images: Mapping[int, Values]) -> None:
+def add_measures(
+    connection: Connection, users: Sequence[CustomMeasure], images: Mapping[int, Values]
+) -> None:
     """Give stored images measures that users added, in place of what they have of these names.
 
     Parameters
@@ -112,14 +114,14 @@ def add_measures(connection: Connection, users: Sequence[UserMeasure], images: M
     write_measures(connection, users, {key: ([i for i, _ in stored[key]], one) for key, one in now.items()})
 
 
-def of_cells(cells: Cells, users: Iterable[UserMeasure]) -> Own:
+def of_cells(cells: Cells, users: Iterable[CustomMeasure]) -> Own:
     """Choose the measures that are known here: a worker may have met a package that came just now."""
     known = {user.name for user in users}
     versions = {name: version for name, version in cells.custom_versions.items() if name in known}
     return Own(versions, _plain({key: v for key, v in cells.custom.items() if key[0] in known}))
 
 
-def _of_values(values: Values, users: Iterable[UserMeasure]) -> Own:
+def _of_values(values: Values, users: Iterable[CustomMeasure]) -> Own:
     return Own({user.name: user.version for user in users}, _plain(values))
 
 
@@ -154,20 +156,20 @@ def _delete(
     cells = CellMeasure.cell_id.in_(select(Cell.id).where(Cell.image_id.in_(images)))
     named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name.in_(names)))
     connection.execute(delete(CellMeasure).where(cells, named))
-    reach("image.measures_deleted")
+    failpoint("image.measures_deleted")
     return contents, checksum
 
 
 def write_measures(
     connection: Connection,
-    users: Sequence[UserMeasure],
+    users: Sequence[CustomMeasure],
     images: Mapping[int, tuple[Sequence[int], Own]],
 ) -> None:
     """Write measures that users added, of images by their keys, with the keys of their cells."""
     keys = _adopt_measures(connection, users)
     versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
     insert_rows(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
-    reach("image.measures")
+    failpoint("image.measures")
     values_of_cells = [
         row
         for ids, theirs in images.values()
@@ -175,10 +177,10 @@ def write_measures(
         for row in as_rows(ids, keys[name], channel, values)
     ]
     insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), values_of_cells)
-    reach("image.cell_measures")
+    failpoint("image.cell_measures")
 
 
-def _adopt_measures(connection: Connection, users: Iterable[UserMeasure]) -> dict[str, int]:
+def _adopt_measures(connection: Connection, users: Iterable[CustomMeasure]) -> dict[str, int]:
     """Say what measures that users added are now, and give their keys by name."""
     stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
     keys = {name: int(row["id"]) for name, row in stored.items()}
@@ -191,5 +193,5 @@ def _adopt_measures(connection: Connection, users: Iterable[UserMeasure]) -> dic
             seal_rows(connection, Measure, Measure.id == keys[user.name])
         elif {name: row[name] for name in now} != now:
             change(connection, Measure, Measure.id == row["id"], now)
-    reach("image.measure")
+    failpoint("image.measure")
     return keys

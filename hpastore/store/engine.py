@@ -28,7 +28,7 @@ from hpastore.errors import (
     UnavailableError,
     UsageError,
 )
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.store import readonly
 
 logger = logging.getLogger(__name__)
@@ -197,8 +197,8 @@ class Store:
                         return result
                 result = work(connection)
                 done[number] = result
-                reach("store.commit")
-            reach("store.committed")
+                failpoint("store.commit")
+            failpoint("store.committed")
             return result
 
         return patiently(attempt)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
@@ -92,13 +92,13 @@ def write_clean_set(
     )
     if bounds:
         connection.execute(insert(CleanSetThreshold), [{"clean_set_id": set_id, **b} for b in bounds])
-    reach("clean_set.thresholds")
+    failpoint("clean_set.thresholds")
     judged = verdicts(stored, stored_rules, bounds).subquery("verdicts")
     columns = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
     values = select(CleanSet.id, *(judged.c[name] for name in columns[1:]))
     values = values.join_from(CleanSet, judged, CleanSet.id == set_id)
     connection.execute(insert(CleanSetCell).from_select(columns, values))
-    reach("clean_set.cells")
+    failpoint("clean_set.cells")
     analyze(connection)
     seal_rows(connection, CleanSet, CleanSet.id == set_id)
     total = checksums.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)

@@ -19,7 +19,7 @@ from sqlalchemy.schema import CreateView, DropView
 
 from hpastore.errors import StoreError
 from hpastore.runtime.atomic_files import put_in_place
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
 from hpastore.store import sqlite_file, version
@@ -91,9 +91,9 @@ def _back_up(store: Store, revision: str) -> None:
     temporary.unlink(missing_ok=True)
     with store.reading() as connection:
         sqlite_file.copy(connection, temporary)
-    reach("schema.copied")
+    failpoint("schema.copied")
     put_in_place(temporary, path)
-    reach("schema.backed_up")
+    failpoint("schema.backed_up")
     logger.info("the store as it was is kept in %s", path)
 
 
@@ -203,11 +203,11 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
             driver.execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.execution_options(hpastore_writes=True).begin():
-                event.listen(connection, "before_cursor_execute", lambda *_: reach("schema.statement"))
+                event.listen(connection, "before_cursor_execute", lambda *_: failpoint("schema.statement"))
                 if not store.is_sqlite:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
                 yield connection
-                reach("schema.commit")
+                failpoint("schema.commit")
         finally:
             if store.is_sqlite:
                 driver.execute("PRAGMA foreign_keys = ON")

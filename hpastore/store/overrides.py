@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from hpastore.errors import NotFoundError
 from hpastore.kernels.rle import overlaps
-from hpastore.runtime.failpoints import reach
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellOverride, Image
 from hpastore.store import read
 from hpastore.store.arrays import check_masks
@@ -90,7 +90,7 @@ def write_overrides(
     if rows:
         connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])
         connection.execute(insert(CellOverride), list(rows.values()))
-    reach("overrides.written")
+    failpoint("overrides.written")
     return len(rows)
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import DamagedError, UsageError
-from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, Recipe
+from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, MeasurementSettings
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
@@ -41,8 +41,8 @@ from hpastore.schema.tables import (
     IngestRun,
     Label,
     Measure,
+    StoredSettings,
 )
-from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.schema.types import REAL
 from hpastore.schema.views import (
     CHANNEL_NAMES,
@@ -64,27 +64,29 @@ def rows(connection: Connection, statement: AnySelect) -> list[Row]:
     return list(connection.execute(statement).mappings())
 
 
-def current_recipe(connection: Connection) -> Recipe | None:
+def current_settings(connection: Connection) -> MeasurementSettings | None:
     """Read the store's recipe; None in a store without images."""
-    statement = select(RecipeRow.background_percentile, RecipeRow.version).where(RecipeRow.current)
+    statement = select(StoredSettings.background_percentile, StoredSettings.version).where(
+        StoredSettings.current
+    )
     row = connection.execute(statement).one_or_none()
-    return row and Recipe(*row)
+    return row and MeasurementSettings(*row)
 
 
-def recipe_in_use(connection: Connection) -> tuple[Recipe, int]:
+def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
     """Read the store's recipe and its key; there is one as soon as there is a run."""
-    columns = (RecipeRow.background_percentile, RecipeRow.version, RecipeRow.id)
-    percentile, version, key = connection.execute(select(*columns).where(RecipeRow.current)).one()
-    return Recipe(percentile, version), key
+    columns = (StoredSettings.background_percentile, StoredSettings.version, StoredSettings.id)
+    percentile, version, key = connection.execute(select(*columns).where(StoredSettings.current)).one()
+    return MeasurementSettings(percentile, version), key
 
 
 def known_images(connection: Connection) -> dict[str, Known]:
     """Read what the store remembers of every image's files and labels, by name."""
     stamps = _stamps(connection, ImageFile.image_id, ImageFile)
     recipes = {
-        key: Recipe(percentile, version)
+        key: MeasurementSettings(percentile, version)
         for key, percentile, version in connection.execute(
-            select(RecipeRow.id, RecipeRow.background_percentile, RecipeRow.version)
+            select(StoredSettings.id, StoredSettings.background_percentile, StoredSettings.version)
         )
     }
     known = {}
@@ -202,10 +204,10 @@ def stored_place(connection: Connection, name: str) -> Place | None:
 
 _PLACE: Final = (
     select(
-        *(Image.id, Image.root, Image.split, Image.recipe_id, RecipeRow.version),
+        *(Image.id, Image.root, Image.split, Image.recipe_id, StoredSettings.version),
         *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
     )
-    .join(RecipeRow, RecipeRow.id == Image.recipe_id)
+    .join(StoredSettings, StoredSettings.id == Image.recipe_id)
     .where(Image.name == bindparam("name"))
 )
 
@@ -243,7 +245,7 @@ def of_other_recipe(connection: Connection, images: Sequence[int]) -> list[int]:
 
 
 def _stale_or(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
-    used, now = aliased(RecipeRow), aliased(RecipeRow)
+    used, now = aliased(StoredSettings), aliased(StoredSettings)
     others = select(used.id).join(now, now.current & (now.version == used.version) & (now.id != used.id))
     return or_(Image.recipe_id.in_(others), lacking(measures))
 
@@ -262,7 +264,7 @@ def lacking(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
 
 def outdated(connection: Connection) -> int:
     """Count the images whose numbers are of another version of the measures, and that can be read again."""
-    used, now = aliased(RecipeRow), aliased(RecipeRow)
+    used, now = aliased(StoredSettings), aliased(StoredSettings)
     statement = select(func.count(Image.id)).join(used, used.id == Image.recipe_id).where(LIVE)
     return int(
         connection.execute(statement.join(now, now.current & (now.version != used.version))).scalar_one()
@@ -360,7 +362,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def _stale() -> AnySelect:
-    current = select(RecipeRow.id).where(RecipeRow.current)
+    current = select(StoredSettings.id).where(StoredSettings.current)
     return select(func.count()).select_from(Image).where(Image.recipe_id.not_in(current))
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hpastore.model import Recipe
+from hpastore.model import MeasurementSettings
 from hpastore.reading.places import exists, quoted
 from hpastore.store import read, version
 from hpastore.store.engine import Store
@@ -49,7 +49,7 @@ class Status:
     clean_sets: int
     failures: int
     runs: int
-    recipe: Recipe | None
+    recipe: MeasurementSettings | None
     roots: list[dict[str, Any]]
     missing_roots: dict[str, int]
 
@@ -58,7 +58,7 @@ def status(store: Store) -> Status:
     """Count what a store holds."""
     with store.reading() as connection:
         counts = read.counts(connection)
-        recipe = read.current_recipe(connection)
+        recipe = read.current_settings(connection)
         roots = [dict(row) for row in read.roots(connection)]
     missing = missing_roots(store)
     head = version.head()

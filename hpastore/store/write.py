@@ -25,10 +25,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hpastore.errors import DamagedError
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import DEFAULT_MASKS, Cells, Failure, FileRecord, MaskOptions, Measured, Recipe, Source
-from hpastore.runtime.failpoints import reach
+from hpastore.model import (
+    DEFAULT_MASKS,
+    Cells,
+    Failure,
+    FileRecord,
+    MaskOptions,
+    Measured,
+    MeasurementSettings,
+    Source,
+)
+from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -42,9 +51,9 @@ from hpastore.schema.tables import (
     ImageFile,
     ImageLabel,
     IngestRun,
+    StoredSettings,
 )
 from hpastore.schema.tables import Failure as FailureRow
-from hpastore.schema.tables import Recipe as RecipeRow
 from hpastore.store import custom_measures, overrides
 from hpastore.store.bulk import analyze, as_rows, change, insert_rows, plain, plain_real, seal_rows
 from hpastore.store.integrity import checksums
@@ -100,17 +109,17 @@ def finish_run(connection: Connection, run_id: int, now: datetime) -> None:
     analyze(connection)
 
 
-def adopt_recipe(connection: Connection, recipe: Recipe) -> int:
+def adopt_settings(connection: Connection, recipe: MeasurementSettings) -> int:
     """Make a recipe the store's current one, and return its id."""
     values = asdict(recipe)
-    same = and_(*(getattr(RecipeRow, name) == value for name, value in values.items()))
-    change(connection, RecipeRow, and_(RecipeRow.current, ~same), {"current": False})
-    change(connection, RecipeRow, and_(~RecipeRow.current, same), {"current": True})
-    found = connection.execute(select(RecipeRow.id).where(same)).scalar()
+    same = and_(*(getattr(StoredSettings, name) == value for name, value in values.items()))
+    change(connection, StoredSettings, and_(StoredSettings.current, ~same), {"current": False})
+    change(connection, StoredSettings, and_(~StoredSettings.current, same), {"current": True})
+    found = connection.execute(select(StoredSettings.id).where(same)).scalar()
     if found is None:
-        statement = insert(RecipeRow).values(current=True, **values).returning(RecipeRow.id)
+        statement = insert(StoredSettings).values(current=True, **values).returning(StoredSettings.id)
         found = connection.execute(statement).scalar_one()
-        seal_rows(connection, RecipeRow, RecipeRow.id == found)
+        seal_rows(connection, StoredSettings, StoredSettings.id == found)
     return int(found)
 
 
@@ -118,7 +127,7 @@ def write_image(
     connection: Connection,
     measured: Measured,
     columns: Mapping[str, Any],
-    users: Sequence[UserMeasure] = (),
+    users: Sequence[CustomMeasure] = (),
 ) -> int:
     """Store one image with all its rows, in place of what the store has under its name.
 
@@ -168,20 +177,20 @@ def write_image(
     }
     if before is not None:
         _delete(connection, [source.name])
-    reach("image.deleted")
+    failpoint("image.deleted")
     image_id = connection.execute(_NEW_IMAGE, {**row, **seals}).scalar_one()
-    reach("image.row")
+    failpoint("image.row")
     _write_files(connection, image_id, measured.files)
-    reach("image.files")
+    failpoint("image.files")
     _write_labels(connection, image_id, source)
-    reach("image.labels")
+    failpoint("image.labels")
     of_channels = [
         (image_id, name, channel.background_level, channel.histogram) for name, channel in channels.items()
     ]
     insert_rows(
         connection, ImageChannel, ("image_id", "channel", "background_level", "histogram"), of_channels
     )
-    reach("image.channels")
+    failpoint("image.channels")
     ids = _write_cells(connection, image_id, cells, channels) if row["cell_count"] else ()
     if theirs.versions:
         custom_measures.write_measures(connection, users, {image_id: (ids, theirs)})
@@ -200,7 +209,7 @@ def relabel_image(connection: Connection, source: Source, root: str, split: str 
     change(connection, Image, named, values, checksum=difference)
     connection.execute(delete(ImageLabel).where(mine))
     _write_labels(connection, image_id, source)
-    reach("image.relabelled")
+    failpoint("image.relabelled")
     move_images(connection, [source.name], root, split)
     clear_failures(connection, [source.name])
 
@@ -222,7 +231,7 @@ def touch_image(
     change(connection, Image, Image.id == image_id, {}, checksum=difference)
     connection.execute(delete(ImageFile).where(mine))
     _write_files(connection, image_id, files)
-    reach("image.touched")
+    failpoint("image.touched")
     if labels != _labels(source)["labels"]:
         relabel_image(connection, source, root, split)
         return True
@@ -238,7 +247,7 @@ def move_images(connection: Connection, names: Sequence[str], root: str, split: 
         values["split"] = split
     for part in parts(names):
         change(connection, Image, Image.name.in_(part), values)
-        reach("images.moved")
+        failpoint("images.moved")
 
 
 def move_root(connection: Connection, before: str, root: str, run_id: int) -> None:
@@ -249,21 +258,21 @@ def move_root(connection: Connection, before: str, root: str, run_id: int) -> No
     change(connection, Image, Image.root == before, {"root": root})
     there = select(IngestRun.id).where(IngestRun.root == before)
     change(connection, FailureRow, FailureRow.run_id.in_(there), {"run_id": run_id})
-    reach("root.moved")
+    failpoint("root.moved")
 
 
 def split_images(connection: Connection, names: Sequence[str], split: str | None) -> None:
     """Give stored images a split."""
     for part in parts(names):
         change(connection, Image, Image.name.in_(part), {"split": split})
-        reach("images.split")
+        failpoint("images.split")
 
 
 def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
     """Record that stored images have left their inputs."""
     for part in parts(names):
         change(connection, Image, Image.name.in_(part), {"gone_at": now})
-        reach("images.gone")
+        failpoint("images.gone")
 
 
 def delete_images(connection: Connection, names: Sequence[str]) -> None:
@@ -271,7 +280,7 @@ def delete_images(connection: Connection, names: Sequence[str]) -> None:
     overrides.say_lost(connection, names)
     for part in parts(names):
         _delete(connection, part)
-        reach("images.pruned")
+        failpoint("images.pruned")
 
 
 def remeasure_images(
@@ -302,7 +311,7 @@ def remeasure_images(
     if levels:
         statement = update(ImageChannel).where(of_image).values(background_level=bindparam("level"))
         connection.execute(statement, levels)
-    reach("image.remeasured")
+    failpoint("image.remeasured")
     _replace_fractions(
         connection,
         [
@@ -312,7 +321,7 @@ def remeasure_images(
             for row in as_rows(channel.measures["fraction"], channel.measures["cell_id"], name)
         ],
     )
-    reach("image.fractions")
+    failpoint("image.fractions")
 
 
 def _check_cells(
@@ -373,7 +382,7 @@ def write_failures(
         connection.execute(insert(FailureFile), files)
     for part in parts([failure.image_name for failure in failures]):
         seal_rows(connection, FailureRow, FailureRow.image_name.in_(part))
-    reach("failures.written")
+    failpoint("failures.written")
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
@@ -442,7 +451,7 @@ def _write_cells(
     """Write an image's cells, and give their keys."""
     ids = _new_cell_ids(connection, len(columns["mask_id"]))
     insert_rows(connection, Cell, ("id", "image_id", *columns), as_rows(ids, image_id, *columns.values()))
-    reach("image.cells")
+    failpoint("image.cells")
     names = [measure.name for measure in CHANNEL_MEASURES]
     insert_rows(
         connection,
@@ -454,7 +463,7 @@ def _write_cells(
             for row in as_rows(ids, name, *(channel.measures[n] for n in names))
         ],
     )
-    reach("image.cell_channels")
+    failpoint("image.cell_channels")
     return ids
 
 
@@ -505,7 +514,7 @@ def _attach_overrides(connection: Connection, name: str, image_id: int) -> None:
     """Give what was decided about cells of an image's former mask to the cells that are still the same."""
     for key, values in overrides.attach_again(connection, name, image_id).items():
         change(connection, CellOverride, CellOverride.id == key, values)
-    reach("image.overrides")
+    failpoint("image.overrides")
 
 
 def _replace_fractions(connection: Connection, rows: Sequence[tuple[float | None, int, str]]) -> None:

@@ -21,7 +21,7 @@ import hpastore
 from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Decoded, Measured, Recipe, Source
+from hpastore.model import Cells, Decoded, Measured, MeasurementSettings, Source
 from hpastore.store import read, write
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS
@@ -99,8 +99,8 @@ def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
 
 def given(connection: Connection) -> dict[str, Any]:
     """What a run gives to its images, by the store's own recipe."""
-    recipe = read.current_recipe(connection) or Recipe(PERCENTILE, VERSION)
-    recipe_id = write.adopt_recipe(connection, recipe)
+    recipe = read.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
+    recipe_id = write.adopt_settings(connection, recipe)
     return {"root": "/data", "split": "train", "recipe_id": recipe_id, "ingested_at": datetime.now(UTC)}
 
 

@@ -11,7 +11,7 @@ import hpastore
 from hpastore.ingestion.discover import Layout, discover
 from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.definitions import VERSION
-from hpastore.model import FileRecord, Measured, Recipe, Source
+from hpastore.model import FileRecord, Measured, MeasurementSettings, Source
 from hpastore.store import write
 from hpastore.store.engine import Store
 from scripts.benchmark import drawing
@@ -63,7 +63,7 @@ def _store_as_found(store: Store, tiny: Path, root: Path) -> None:
         measured[source.name] = result
     found = discover(Layout(root)).sources
     with store.writing() as connection:
-        recipe_id = write.adopt_recipe(connection, Recipe(0.99, VERSION))
+        recipe_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
         columns = {"root": str(root), "split": None, "recipe_id": recipe_id, "ingested_at": datetime.now(UTC)}
         for image in _renamed(found, measured):
             write.write_image(connection, image, columns)

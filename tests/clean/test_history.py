@@ -32,7 +32,7 @@ from hpastore.clean.sets import (
 from hpastore.errors import NotFoundError
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure
-from hpastore.model import Measured, Recipe
+from hpastore.model import Measured, MeasurementSettings
 from hpastore.schema.tables import Image
 from hpastore.store import arrays, write
 from hpastore.store.engine import Store
@@ -85,7 +85,7 @@ def membership(store: Store, name: str) -> dict[tuple[str, int], bool]:
 
 def the_store_is_remeasured(store: Store, share: float) -> None:
     with store.writing() as connection:
-        recipe_id = write.adopt_recipe(connection, Recipe(share, VERSION))
+        recipe_id = write.adopt_settings(connection, MeasurementSettings(share, VERSION))
         ids = list(connection.execute(select(Image.id)).scalars())
         numbers = {
             key: {channel: remeasure(counts, share) for channel, counts in found.items()}

@@ -64,7 +64,7 @@ class Scenario:
 
 MEASURE = """
 import hpastore
-measure = hpastore.UserMeasure("{0}", 1, "", "It", {0}=lambda *given: given[0].sum() / 3)
+measure = hpastore.CustomMeasure("{0}", 1, "", "It", {0}=lambda *given: given[0].sum() / 3)
 """
 
 
@@ -280,6 +280,6 @@ def places() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "reach"
+        and node.func.id == "failpoint"
         and isinstance(node.args[0], ast.Constant)
     }

@@ -571,7 +571,7 @@ def test_what_another_process_took_meanwhile_is_left_to_it(
                 write.delete_images(connection, [A])
                 write.move_images(connection, [B], "/elsewhere", None)
 
-    monkeypatch.setattr(run, "reach", meanwhile)
+    monkeypatch.setattr(run, "failpoint", meanwhile)
     take(store, root, prune=True)
     assert rows(store, "SELECT name, root FROM image") == [{"name": B, "root": "/elsewhere"}]
     assert live(store) == [B]

@@ -17,7 +17,7 @@ from hpastore.errors import InputError
 from hpastore.ingestion.discover import Layout
 from hpastore.ingestion.run import forget, plan
 from hpastore.ingestion.summary import Summary
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS
 from tests.conftest import Figure, MakeStore, Trials
@@ -190,7 +190,7 @@ class World:
 
 
 def agrees(
-    store: Store, world: World, layout: Layout, options: dict[str, Any], users: Sequence[UserMeasure]
+    store: Store, world: World, layout: Layout, options: dict[str, Any], users: Sequence[CustomMeasure]
 ) -> tuple[int, int]:
     """Plan, ingest, and hold each against the other and the folder; give the numbers of work and rejects."""
     todo = plan(store, layout, **options)
@@ -228,7 +228,7 @@ def agrees(
 
 def stale_unless_replaced(
     store: Store,
-    users: Sequence[UserMeasure],
+    users: Sequence[CustomMeasure],
     background_percentile: float | None = None,
     **_: Any,
 ) -> set[str]:
@@ -240,7 +240,7 @@ def stale_unless_replaced(
     return {row["name"] for row in found} | lacking
 
 
-def having(store: Store, user: UserMeasure) -> set[str]:
+def having(store: Store, user: CustomMeasure) -> set[str]:
     """Images that have a measure as it is installed."""
     query = "SELECT name FROM image JOIN image_measure ON id = image_id WHERE measure = :m AND version = :v"
     return {row["name"] for row in rows(store, query, m=user.name, v=user.version)}
@@ -349,7 +349,7 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
 ) -> None:
     histories, work, rejected, refusals = trials(8, 300), 0, 0, 0
     for seed in range(histories):
-        users: Sequence[UserMeasure] = ()
+        users: Sequence[CustomMeasure] = ()
         install(monkeypatch)
         store, world = make_store(database), World(tmp_path / f"history-{seed}", seed)
         for moment in range(8):

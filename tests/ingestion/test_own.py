@@ -20,7 +20,7 @@ from hpastore.ingestion import remeasure as module
 from hpastore.ingestion.remeasure import remeasure
 from hpastore.ingestion.run import plan, retry
 from hpastore.ingestion.summary import Summary
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.store.integrity.dump import dump
@@ -51,7 +51,7 @@ def have(store: Store) -> dict[str, tuple[int, int]]:
     return {row["measure"]: (row["version"], row["images"]) for row in found}
 
 
-def of_version(user: UserMeasure, version: int, times: float = 1.0) -> UserMeasure:
+def of_version(user: CustomMeasure, version: int, times: float = 1.0) -> CustomMeasure:
     """The same measure by another formula."""
     if user.of_histogram:
         old = user.of_histogram
@@ -69,13 +69,13 @@ def as_stored(store: Store, path: Path) -> None:
         connection.execute(text(statement), stamp)
 
 
-def failing_on(pixels: int, name: str = "bad") -> UserMeasure:
+def failing_on(pixels: int, name: str = "bad") -> CustomMeasure:
     """A measure of histograms that fails on cells of this area."""
 
     def of_histogram(counts: Any) -> float:
         return 1 / (int(counts.sum()) - pixels)
 
-    return UserMeasure(name, 1, "", "Fails", of_histogram=of_histogram, channels=("blue",))
+    return CustomMeasure(name, 1, "", "Fails", of_histogram=of_histogram, channels=("blue",))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_measure_that_came_later_is_as_if_it_had_always_been_there(
     database: str,
     tmp_path: Path,
     monkeypatch: Patch,
-    users: tuple[UserMeasure, ...],
+    users: tuple[CustomMeasure, ...],
     learn: Callable[[Store, Path], int],
     reads: bool,
 ) -> None:

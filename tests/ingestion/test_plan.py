@@ -16,9 +16,9 @@ from hpastore.model import (
     Found,
     Known,
     MaskOptions,
+    MeasurementSettings,
     Orphan,
     Plan,
-    Recipe,
     Source,
     Wanted,
 )
@@ -26,9 +26,9 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
 ROOT = Path("/data")
 NEEDED = (*CHANNELS, CELL_MASK)
-NOW = Recipe(0.99, VERSION)
-OTHER_PERCENTILE = Recipe(0.5, VERSION)
-OTHER_VERSION = Recipe(0.99, VERSION - 1)
+NOW = MeasurementSettings(0.99, VERSION)
+OTHER_PERCENTILE = MeasurementSettings(0.5, VERSION)
+OTHER_VERSION = MeasurementSettings(0.99, VERSION - 1)
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
 WANTED = Wanted(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
@@ -57,7 +57,7 @@ def known(
     labels: tuple[int, ...] = (0,),
     stamps: tuple[FileStamp, ...] | None = None,
     split: str | None = None,
-    recipe: Recipe = NOW,
+    recipe: MeasurementSettings = NOW,
     *,
     gone: bool = False,
     measures: frozenset[tuple[str, int]] = frozenset(),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from hpastore.errors import MeasureError, UsageError
-from hpastore.kernels.custom import UserMeasure, of_histograms
+from hpastore.kernels.custom import CustomMeasure, of_histograms
 from hpastore.kernels.histogram import LEVELS
 from hpastore.kernels.image import measure
 from hpastore.vocabulary import CHANNELS
@@ -28,13 +28,13 @@ def mean_green(mask: npt.NDArray[np.bool_], channels: Crops) -> float:
     return float(channels["green"][mask].mean())
 
 
-def own(**changes: Any) -> UserMeasure:
+def own(**changes: Any) -> CustomMeasure:
     """A measure of histograms with what is given changed."""
     usual = {"name": "own", "version": 1, "unit": "", "sentence": "What it is", "of_histogram": mean_level}
-    return UserMeasure(**{**usual, **changes})
+    return CustomMeasure(**{**usual, **changes})
 
 
-def of_crops(function: Any, **changes: Any) -> UserMeasure:
+def of_crops(function: Any, **changes: Any) -> CustomMeasure:
     return own(of_histogram=None, of_crops=function, **changes)
 
 

@@ -20,7 +20,7 @@ import hpastore
 def {function}(counts):
     {body}
 
-measure = hpastore.UserMeasure("{name}", 1, "", "What it is", of_histogram={function})
+measure = hpastore.CustomMeasure("{name}", 1, "", "What it is", of_histogram={function})
 """
 
 
@@ -93,8 +93,8 @@ def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packa
         ("import nothing_such", "cannot be loaded (ModuleNotFoundError: No module named 'nothing_such')"),
         ("1 / 0", "cannot be loaded (ZeroDivisionError: division by zero)"),
         ("raise SystemExit(0)", "cannot be loaded (SystemExit: 0)"),
-        ("measure = 7", "it is of type int, and must be an hpastore.UserMeasure"),
-        ("measure = len", "it is of type builtin_function_or_method, and must be an hpastore.UserMeasure"),
+        ("measure = 7", "it is of type int, and must be an hpastore.CustomMeasure"),
+        ("measure = len", "it is of type builtin_function_or_method, and must be an hpastore.CustomMeasure"),
         (
             MODULE.format(function="f", name="area", body="return 0"),
             "the name means something else in hpastore",

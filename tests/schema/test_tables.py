@@ -8,7 +8,7 @@ from sqlalchemy import Double, Integer, Table, insert, inspect, select, text, up
 
 from hpastore.errors import StoreError
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, Measure
-from hpastore.schema.tables import Base, Cell, CellChannel, Image, IngestRun, Recipe
+from hpastore.schema.tables import Base, Cell, CellChannel, Image, IngestRun, StoredSettings
 from hpastore.schema.types import Flag
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS, LABEL_NAMES, MAX_MASK_ID
@@ -140,7 +140,7 @@ def test_one_recipe_is_current_and_others_may_be_many(store: Store) -> None:
     old = [{"background_percentile": share, "version": 1, "current": False} for share in (0.1, 0.2)]
     with store.writing() as connection:
         connection.execute(
-            insert(Recipe), [*old, {"background_percentile": 0.3, "version": 1, "current": True}]
+            insert(StoredSettings), [*old, {"background_percentile": 0.3, "version": 1, "current": True}]
         )
         found = connection.execute(text("SELECT count(*) FROM recipe WHERE NOT current")).scalar_one()
     assert found == 2

@@ -12,11 +12,11 @@ from hpastore.clean.overrides import Override, override_cells
 from hpastore.clean.sets import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
-from hpastore.kernels.custom import UserMeasure
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Failure, Known, Measured, Recipe, Source
+from hpastore.model import Cells, Failure, Known, Measured, MeasurementSettings, Source
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.schema.types import Flag
 from hpastore.store import custom_measures, read, stored_sets, write
@@ -108,7 +108,7 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
-        source, recipe = measured("a", (0, 16)).source, Recipe(0.99, VERSION)
+        source, recipe = measured("a", (0, 16)).source, MeasurementSettings(0.99, VERSION)
         assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files, recipe)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
@@ -275,7 +275,10 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
     image = measured("a", own=OWN)
     known = [user for user in users_of(image.cells) if user.name == "offset"]
     with store.writing() as connection:
-        columns = {"root": "/", "recipe_id": write.adopt_recipe(connection, Recipe(0.99, VERSION))}
+        columns = {
+            "root": "/",
+            "recipe_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
+        }
         write.write_image(connection, image, {**columns, "ingested_at": NOW}, known)
     assert images(store) == [("a", "offset", 1)]
     assert list(values(store)) == [("a", "offset", "")]
@@ -285,7 +288,7 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
 def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(store: Store) -> None:
     put(store, measured("a", own=OWN), measured("b", n=1, own={key: [5] for key in OWN}), measured("c", n=0))
     before = values(store)
-    p99 = UserMeasure("p99", 3, "", "Another", of_crops=lambda *_: 0.0)
+    p99 = CustomMeasure("p99", 3, "", "Another", of_crops=lambda *_: 0.0)
     with store.writing() as connection:
         keys = {name: key for key, name in connection.execute(text("SELECT id, name FROM image"))}
         numbers: dict[tuple[str, str | None], Any] = {("p99", None): np.array([np.nan, 2, 3])}
@@ -310,7 +313,7 @@ def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(
 @pytest.mark.parametrize("given", [2, 4])
 def test_an_image_with_other_cells_is_not_given_the_numbers_of_another(store: Store, given: int) -> None:
     put(store, measured("a"))
-    p99 = UserMeasure("p99", 1, "", "It", of_crops=lambda *_: 0.0)
+    p99 = CustomMeasure("p99", 1, "", "It", of_crops=lambda *_: 0.0)
     with pytest.raises(ValueError, match="zip"), store.writing() as connection:
         custom_measures.add_measures(connection, [p99], {1: {("p99", None): np.zeros(given)}})
     assert images(store) == []
@@ -380,13 +383,13 @@ def test_no_failures_write_nothing(store: Store) -> None:
 
 def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
     with store.writing() as connection:
-        assert read.current_recipe(connection) is None
-        first = write.adopt_recipe(connection, Recipe(0.99, VERSION))
-        assert write.adopt_recipe(connection, Recipe(0.99, VERSION)) == first
-        second = write.adopt_recipe(connection, Recipe(0.5, VERSION))
-        assert read.current_recipe(connection) == Recipe(0.5, VERSION)
-        assert write.adopt_recipe(connection, Recipe(0.99, VERSION)) == first
-        assert read.current_recipe(connection) == Recipe(0.99, VERSION)
+        assert read.current_settings(connection) is None
+        first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
+        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
+        second = write.adopt_settings(connection, MeasurementSettings(0.5, VERSION))
+        assert read.current_settings(connection) == MeasurementSettings(0.5, VERSION)
+        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
+        assert read.current_settings(connection) == MeasurementSettings(0.99, VERSION)
     assert first != second
     assert scalar(store, "SELECT count(*) FROM recipe") == 2
 

@@ -48,7 +48,7 @@ from hpastore.schema.tables import (
     ImageMeasure,
     IngestRun,
     Measure,
-    Recipe,
+    StoredSettings,
 )
 from hpastore.schema.types import BIGINT
 
@@ -83,7 +83,7 @@ SEALS: Final = frozenset({"checksum", "contents", "verdicts"})
 _IN_NO_SEAL: Final = SEALS | {"image_id", "cell_id"}
 
 _FAMILIES: Final[Mapping[Table, Mapping[Table, Any]]] = {
-    Recipe: {},
+    StoredSettings: {},
     IngestRun: {},
     Failure: {FailureFile: FailureFile.image_name},
     CleanSet: {table: table.clean_set_id for table in (CleanRule, CleanSetThreshold, CleanSetFormer)},
@@ -94,7 +94,7 @@ _FAMILIES: Final[Mapping[Table, Mapping[Table, Any]]] = {
 """Tables with the column ``checksum``, and what it covers besides, by the columns that refer to the row."""
 
 ROW_NAMES: Final[Mapping[Table, str]] = {
-    Recipe: "recipe {id}",
+    StoredSettings: "recipe {id}",
     IngestRun: "run {id}",
     Failure: "failure of {image_name}",
     CleanSet: "clean set {name}@{version}",
@@ -227,7 +227,7 @@ def key_of(table: Table) -> Any:
 
 def seals(connection: Connection) -> Generator[Seal]:
     """Take every seal of a store again."""
-    for table in (Recipe, IngestRun, Failure, CleanSet, CellOverride, Measure):
+    for table in (StoredSettings, IngestRun, Failure, CleanSet, CellOverride, Measure):
         yield from checksums(connection, table)
     yield from _verdicts(connection)
     for first, last in pages(connection):

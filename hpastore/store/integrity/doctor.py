@@ -31,7 +31,7 @@ from hpastore.schema.tables import (
     IngestRun,
     Label,
     Measure,
-    Recipe,
+    StoredSettings,
 )
 from hpastore.store import arrays, decoding, migrate
 from hpastore.store.engine import Store
@@ -58,7 +58,7 @@ _AGAIN: Final = (
 )
 
 _UNSEALED: Final[Mapping[tuple[checksums.Table, str], tuple[str, str]]] = {
-    (Recipe, "checksum"): ("its row is", _RESTORE),
+    (StoredSettings, "checksum"): ("its row is", _RESTORE),
     (IngestRun, "checksum"): ("its row is", _RESTORE),
     (Failure, "checksum"): ("its row or its files are", "'hpastore retry' and ingest again"),
     (CleanSet, "checksum"): ("its row, rules or thresholds are", f"make it anew, or {_RESTORE}"),
@@ -263,7 +263,9 @@ def _labels(connection: Connection) -> Iterator[Finding]:
 
 
 def _recipes(connection: Connection) -> Iterator[Finding]:
-    current = connection.execute(select(func.count()).select_from(Recipe).where(Recipe.current)).scalar_one()
+    current = connection.execute(
+        select(func.count()).select_from(StoredSettings).where(StoredSettings.current)
+    ).scalar_one()
     images = connection.execute(select(func.count()).select_from(Image)).scalar_one()
     if current > 1 or (images and not current):
         yield Finding("recipe", f"{current} recipes are the store's current one", _RESTORE)

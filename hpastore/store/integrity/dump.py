@@ -30,7 +30,7 @@ from hpastore.schema.tables import (
     ImageMeasure,
     Label,
     Measure,
-    Recipe,
+    StoredSettings,
 )
 from hpastore.schema.views import VIEWS
 from hpastore.store import arrays
@@ -102,8 +102,8 @@ def _tables() -> Iterable[tuple[str, AnySelect, tuple[str, ...]]]:
         select(
             *(Image.name, Image.split, Image.width, Image.height, Image.bit_depth, Image.labels),
             *(Image.label_count, Image.cell_count, Image.gone_at.is_not(None).label("gone")),
-            *(Recipe.background_percentile, Recipe.version),
-        ).join(Recipe),
+            *(StoredSettings.background_percentile, StoredSettings.version),
+        ).join(StoredSettings),
         ("name",),
     )
     yield (

@@ -20,7 +20,7 @@ from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.sets import create_clean_set
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure, remeasure
-from hpastore.model import Failure, FileRecord, Measured, Recipe
+from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.tables import Base, Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
 from hpastore.store import arrays, custom_measures, migrate, read, write
@@ -175,7 +175,7 @@ class World:
     def __init__(self, connection: Connection, rng: random.Random) -> None:
         self.connection, self.rng = connection, rng
         self.images: dict[str, Measured] = {}
-        self.recipe_id = write.adopt_recipe(connection, Recipe(0.99, VERSION))
+        self.recipe_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
         self.run_id = begin_run(connection)
 
     def steps(self) -> dict[str, Callable[[], object]]:
@@ -221,8 +221,8 @@ class World:
         return self.rng.choice([None, "train", "test"])
 
     def adopt(self) -> None:
-        recipe = Recipe(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
-        self.recipe_id = write.adopt_recipe(self.connection, recipe)
+        recipe = MeasurementSettings(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
+        self.recipe_id = write.adopt_settings(self.connection, recipe)
 
     def begin(self) -> None:
         self.run_id = begin_run(self.connection)
@@ -273,7 +273,7 @@ class World:
             del self.images[name]
 
     def remeasure(self) -> None:
-        _, recipe_id = read.recipe_in_use(self.connection)
+        _, recipe_id = read.settings_in_use(self.connection)
         named = select(Image.id).where(Image.name.in_(self.some()))
         again(self.connection, recipe_id, list(self.connection.execute(named).scalars()), self.rng.random())
 
@@ -369,7 +369,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
         if writes(value)
     }
     assert found == {
-        *("begin_run", "count_run", "adopt_recipe", "finish_run"),
+        *("begin_run", "count_run", "adopt_settings", "finish_run"),
         *("write_image", "relabel_image", "touch_image", "move_images", "mark_gone", "delete_images"),
         *("move_root", "split_images"),
         *("remeasure_images", "add_measures", "write_measures"),
@@ -429,12 +429,12 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         for name in names:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
-        _, recipe_id = read.recipe_in_use(connection)
+        _, recipe_id = read.settings_in_use(connection)
         again(connection, recipe_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
         for run_id in (1, 2):
             write.count_run(connection, run_id, {"new": 1})
             write.finish_run(connection, run_id, NOW)
-        write.adopt_recipe(connection, Recipe(0.75, VERSION))
+        write.adopt_settings(connection, MeasurementSettings(0.75, VERSION))
         assert broken(connection) == before
 
 
