@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hpastore.arguments import require_share
 from hpastore.errors import UsageError
-from hpastore.kernels.custom import MOST
+from hpastore.kernels.custom import MAX_VALUE
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
 from hpastore.text import printable
 from hpastore.vocabulary import LABEL_NAMES, REASONS, require_label
@@ -82,7 +82,7 @@ class Bound:
             raise UsageError("a bound is one of {percentile = P}, {value = V} and {median = M}")
         kind, number = given[0]
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > MOST:
+        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > MAX_VALUE:
             raise UsageError(f"a bound's {kind} takes a number, not {printable(repr(number))}")
         if kind == "median" and abs(number) > _MOST_TIMES:
             raise UsageError(f"a bound's median takes a factor up to {_MOST_TIMES:g}, not {number:g}")

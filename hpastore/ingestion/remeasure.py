@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from hpastore.arguments import require_share
 from hpastore.errors import MeasureError
-from hpastore.kernels.custom import CustomMeasure, Values, of_histograms
+from hpastore.kernels.custom import CustomMeasure, Values, histogram_measures
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure as measure_again
 from hpastore.kernels.plugins import load_measures, wanted
@@ -256,5 +256,5 @@ def _values(
     mask_ids = [mask_id for _, mask_id in cells]
     values: Values = {}
     for channel, counts in histograms.items():
-        values |= of_histograms([user], channel, mask_ids, counts[1:])
+        values |= histogram_measures([user], channel, mask_ids, counts[1:])
     return values

@@ -32,12 +32,12 @@ _Pixels = npt.NDArray[np.uint8]
 
 
 def fit(box: Boxes, shape: tuple[int, int]) -> bool:
-    """Whether the boxes of an (H, W) image's cells are few and small enough for `in_boxes`."""
+    """Whether the boxes of an (H, W) image's cells are few and small enough for `sums_in_boxes`."""
     pixels = int((box.width * box.height).sum())
     return len(box.x) <= _MOST_CELLS and pixels <= _MOST_IMAGES * shape[0] * shape[1]
 
 
-def in_boxes(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, box: Boxes) -> Sums:
+def sums_in_boxes(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, box: Boxes) -> Sums:
     """Sum up each cell in its box.
 
     Parameters

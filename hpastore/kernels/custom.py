@@ -1,9 +1,9 @@
-"""Measures that users add: what one is, and what it says of cells.
+"""Custom measures: what one is, and how its values are computed.
 
-Context: what is worth knowing of a cell nobody knows beforehand.  Decision: a measure is a function of
-what the store keeps (the cell's histogram in a channel) or of what only the image has (its mask and its
-pixels), with a name and a version of its own.  Consequence: those of histograms are learnt by a whole
-store without reading a pixel; and as the functions are foreign, what they raise or return is examined.
+Context: nobody knows beforehand which numbers of a cell a project will need.  Decision: a custom measure is
+a function of what the store keeps (the cell's histogram in a channel) or of what only the image has (its
+mask and pixels), with a name and a version.  Consequence: measures of histograms are computed for a whole
+store without reading a pixel.  Their code is not ours, so whatever it raises or returns is checked.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
 
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
-_OURS: Final = frozenset(
+_RESERVED_NAMES: Final = frozenset(
     (*(measure.name for measure in (*SHAPE_MEASURES, *CHANNEL_MEASURES)), *REASONS, "no_nucleus")
 )
 """Names that mean something in a recipe and in its verdicts."""
 
-MOST: Final = 1e300
+MAX_VALUE: Final = 1e300
 """Of a value: differences and multiples of those below are numbers too."""
 
-_MOST_VERSIONS: Final = 2**31 - 1
+_MAX_VERSION: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class CustomMeasure:
-    """A measure of your own, to be named by an entry point of the group ``hpastore.measures``.
+    """A custom measure, named by an entry point of the group ``hpastore.measures``.
 
     It has exactly one function, which gives one number; NaN where it is not defined.
 
@@ -70,7 +70,7 @@ class CustomMeasure:
         Function of a cell's mask in its box, (h, w) bool, and of the channels there, (h, w) uint8 by name;
         other cells may be in the box.  Neither can be written to.
     channels
-        Those that the function of a histogram is asked for.
+        The channels in which the function of a histogram is called.
 
     Raises
     ------
@@ -103,10 +103,10 @@ class CustomMeasure:
         return "histogram" if self.of_histogram else "crops"
 
 
-def of_histograms(
+def histogram_measures(
     measures: Sequence[CustomMeasure], channel: str, mask_ids: Sequence[int], counts: npt.NDArray[np.int64]
 ) -> Values:
-    """Ask the measures of histograms about the cells of an image in one channel.
+    """Compute custom measures of histograms for the cells of an image, in one channel.
 
     Parameters
     ----------
@@ -123,24 +123,24 @@ def of_histograms(
     MeasureError
         If one fails on a cell, or gives no number.
     """
-    rows = _locked(counts)
+    rows = _read_only(counts)
     found: Values = {}
     for measure in measures:
         if measure.of_histogram and channel in measure.channels:
             values = [
-                _ask(measure, channel, mask_id, row) for mask_id, row in zip(mask_ids, rows, strict=True)
+                _call(measure, channel, mask_id, row) for mask_id, row in zip(mask_ids, rows, strict=True)
             ]
             found[measure.name, channel] = np.array(values, np.float64)
     return found
 
 
-def of_crops(
+def crop_measures(
     measures: Sequence[CustomMeasure],
     label: LabelImage,
     box: Boxes,
     channels: Mapping[str, npt.NDArray[np.uint8]],
 ) -> Values:
-    """Ask the measures of crops about the cells of an image.
+    """Compute custom measures of crops for the cells of an image.
 
     Parameters
     ----------
@@ -162,18 +162,18 @@ def of_crops(
     if chosen:
         for k, (mask, crops) in enumerate(_crops(label, box, channels)):
             for measure in chosen:
-                found[measure.name, None][k] = _ask(measure, None, int(label.ids[k]), mask, crops)
+                found[measure.name, None][k] = _call(measure, None, int(label.ids[k]), mask, crops)
     return found
 
 
 def _faults(measure: CustomMeasure) -> Iterator[str]:
-    """What is wrong with it, the first of which counts: one may rest on another."""
+    """List what is wrong with a measure; the first counts, since a later check may rest on an earlier one."""
     name, version = measure.name, measure.version
     if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
         yield "a name has 1 to 63 small letters, digits and '_', a letter first"
-    if name in _OURS:
+    if name in _RESERVED_NAMES:
         yield "the name means something else in hpastore; choose another"
-    if type(version) is not int or not 1 <= version <= _MOST_VERSIONS:
+    if type(version) is not int or not 1 <= version <= _MAX_VERSION:
         yield f"its version is a whole number from 1 on, not {printable(repr(version))}"
     for field in ("unit", "sentence", "source"):
         text = getattr(measure, field)
@@ -199,23 +199,23 @@ def _crops(
     """Mask and channels of each cell in its box."""
     for k, (x, y, width, height) in enumerate(zip(*(values.tolist() for values in box), strict=True)):
         window = slice(y, y + height), slice(x, x + width)
-        crops = {name: _locked(channel[window]) for name, channel in channels.items()}
-        yield _locked(label.rows[window] == k + 1), MappingProxyType(crops)
+        crops = {name: _read_only(channel[window]) for name, channel in channels.items()}
+        yield _read_only(label.rows[window] == k + 1), MappingProxyType(crops)
 
 
-def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The same numbers, not to be written to."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-def _ask(measure: CustomMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
-    """Call a foreign function, and look at what comes back."""
+def _call(measure: CustomMeasure, channel: str | None, mask_id: int, *given: Any) -> float:
+    """Call a custom measure's function, and check what it returns."""
     where = f"cell {mask_id}" + (f" in {channel}" if channel else "")
     function: Any = measure.of_histogram or measure.of_crops
     try:
-        # 0 / 0 is what a user means by NaN; and stdout is for what the command says.
+        # 0 / 0 stands for NaN; stdout belongs to the command's own output.
         with np.errstate(all="ignore"), redirect_stdout(sys.stderr):
             value = function(*given)
     except MemoryError:
@@ -223,28 +223,28 @@ def _ask(measure: CustomMeasure, channel: str | None, mask_id: int, *given: Any)
     except (Exception, SystemExit) as error:  # whatever a foreign function raises
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise MeasureError(measure.name, f"{where}: {printable(reason)}") from error
-    number = _number(value)
+    number = _as_number(value)
     if number is None:
-        gave = f"{where}: gave {_shown(value)}"
+        gave = f"{where}: gave {_value_text(value)}"
         raise MeasureError(
-            measure.name, f"{gave}; it must give a number up to {MOST:g}, or NaN where it has none"
+            measure.name, f"{gave}; it must give a number up to {MAX_VALUE:g}, or NaN where it has none"
         )
     return number
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     try:
         return printable(repr(value))
     except Exception:  # foreign too, and Python's own of a number of thousands of digits
         return f"a value of type {type(value).__name__}"
 
 
-def _number(value: Any) -> float | None:
-    """Take a real number up to `MOST` or NaN, of any type; None for anything else."""
+def _as_number(value: Any) -> float | None:
+    """Take a real number up to `MAX_VALUE` or NaN, of any type; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
         number = float(value)
     except OverflowError:
         return None
-    return None if abs(number) > MOST else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign
+    return None if abs(number) > MAX_VALUE else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign

@@ -154,7 +154,7 @@ def channel_of(measure: str, channel: str | None, others: Iterable[str] = ()) ->
     channel : str or None
         Ignored for a measure of shape.
     others
-        Names of measures that users added, for the message.
+        Names of custom measures, for the message.
 
     Returns
     -------

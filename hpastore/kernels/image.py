@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpastore.kernels import box_sums, shape
-from hpastore.kernels.custom import CustomMeasure, of_crops, of_histograms
+from hpastore.kernels.custom import CustomMeasure, crop_measures, histogram_measures
 from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above, unpack
-from hpastore.kernels.intensity import Moments, moments, of_levels, of_sums
+from hpastore.kernels.intensity import Moments, intensity_measures, moments, pixel_sum_measures
 from hpastore.kernels.label_image import LabelImage, label_image
-from hpastore.kernels.pixel_sums import Sums, nucleus_rows, over_image
+from hpastore.kernels.pixel_sums import Sums, nucleus_rows, sums_over_image
 from hpastore.kernels.rle import encode_cells
 from hpastore.model import Cells, ChannelStats, Decoded
 from hpastore.vocabulary import CHANNELS
@@ -25,7 +25,7 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 
-def measure(decoded: Decoded, background_percentile: float, users: Sequence[CustomMeasure] = ()) -> Cells:
+def measure(decoded: Decoded, background_percentile: float, custom: Sequence[CustomMeasure] = ()) -> Cells:
     """Measure every cell of one image.
 
     Parameters
@@ -33,8 +33,8 @@ def measure(decoded: Decoded, background_percentile: float, users: Sequence[Cust
     decoded : Decoded
     background_percentile : float
         Share 0..1 of the background's pixels at or below the background level.
-    users : CustomMeasure, optional
-        Measures that users added.
+    custom : CustomMeasure, optional
+        Custom measures to take as well.
 
     Returns
     -------
@@ -44,11 +44,12 @@ def measure(decoded: Decoded, background_percentile: float, users: Sequence[Cust
     Raises
     ------
     MeasureError
-        If one that a user added fails on a cell.
+        If a custom measure fails on a cell.
     """
     label = label_image(decoded.cell_mask)
     box = shape.boxes(label)
-    sums, edge = _sums(label, box, decoded), shape.far_edges(label, box)
+    sums = _sums(label, box, decoded)
+    edge = shape.far_edges(label, box)
     shapes = {
         **box._asdict(),
         "area": shape.areas(label),
@@ -57,18 +58,20 @@ def measure(decoded: Decoded, background_percentile: float, users: Sequence[Cust
     }
     if decoded.nucleus_mask is not None:
         shapes["nucleus_area"] = nucleus_areas(decoded.nucleus_mask, label.ids)
-    found = {name: _channel(label, decoded.channels[name], edge, background_percentile) for name in CHANNELS}
-    by_channel = {name: channel_moments for name, (_, channel_moments) in found.items()}
+    by_name = {
+        name: _channel(label, decoded.channels[name], edge, background_percentile) for name in CHANNELS
+    }
+    by_channel = {name: channel_moments for name, (_, channel_moments) in by_name.items()}
     channels = {
-        name: replace(stats, measures={**stats.measures, **of_sums(name, sums, by_channel)})
-        for name, (stats, _) in found.items()
+        name: replace(stats, measures={**stats.measures, **pixel_sum_measures(name, sums, by_channel)})
+        for name, (stats, _) in by_name.items()
     }
     cells = Cells(label.ids, shapes, encode_cells(label), channels)
-    return _with_users(cells, label, box, decoded, users) if users else cells
+    return _add_custom_measures(cells, label, box, decoded, custom) if custom else cells
 
 
 def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
-    """Compute again what depends on the background percentile, of one channel.
+    """Compute again what depends on the background percentile, for one channel.
 
     Parameters
     ----------
@@ -109,15 +112,16 @@ def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
     return result
 
 
-def _with_users(
-    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, users: Sequence[CustomMeasure]
+def _add_custom_measures(
+    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, custom: Sequence[CustomMeasure]
 ) -> Cells:
-    """Add what users measure."""
-    custom = of_crops(users, label, box, decoded.channels)
+    """Add the values of custom measures."""
+    values = crop_measures(custom, label, box, decoded.channels)
     for name, stats in cells.channels.items():
         counts = unpack(stats.histogram, len(label.ids) + 1)[1:]
-        custom |= of_histograms(users, name, label.ids.tolist(), counts)
-    return replace(cells, custom=custom, custom_versions={user.name: user.version for user in users})
+        values |= histogram_measures(custom, name, label.ids.tolist(), counts)
+    versions = {measure.name: measure.version for measure in custom}
+    return replace(cells, custom=values, custom_versions=versions)
 
 
 def _sums(label: LabelImage, box: shape.Boxes, decoded: Decoded) -> Sums:
@@ -125,8 +129,8 @@ def _sums(label: LabelImage, box: shape.Boxes, decoded: Decoded) -> Sums:
     rows, mask = label.rows, decoded.cell_mask
     nuclei = None if decoded.nucleus_mask is None else nucleus_rows(rows, mask, decoded.nucleus_mask)
     if box_sums.fit(box, rows.shape):
-        return box_sums.in_boxes(rows, decoded.channels, nuclei, box)
-    return over_image(rows, decoded.channels, nuclei, len(label.ids))
+        return box_sums.sums_in_boxes(rows, decoded.channels, nuclei, box)
+    return sums_over_image(rows, decoded.channels, nuclei, len(label.ids))
 
 
 def _channel(
@@ -135,12 +139,12 @@ def _channel(
     edge: tuple[_Ints, _Ints],
     background_percentile: float,
 ) -> tuple[ChannelStats, Moments]:
-    """Measure all cells in one channel, as far as histograms and the far edges of the boxes tell."""
+    """Measure all cells in one channel from its joint histogram and the far edges of the boxes."""
     histogram = joint_histogram(label.rows, channel, len(label.ids) + 1)
     background, fraction = remeasure(histogram, background_percentile)
     sums = moments(histogram[1:])
     measures = {
-        **of_levels(histogram[1:], sums),
+        **intensity_measures(histogram[1:], sums),
         "fraction": fraction,
         "fraction_notebook": _fraction_notebook(histogram, channel, edge),
     }

@@ -51,7 +51,7 @@ def moments(counts: _Ints) -> Moments:
     return Moments(n, total, middle, total - middle * n, square)
 
 
-def of_levels(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
+def intensity_measures(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
     """Measure grey levels from histograms.
 
     Parameters
@@ -82,7 +82,7 @@ def of_levels(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
     }
 
 
-def of_sums(name: str, sums: Sums, moments: Mapping[str, Moments]) -> dict[str, _Floats]:
+def pixel_sum_measures(name: str, sums: Sums, moments: Mapping[str, Moments]) -> dict[str, _Floats]:
     """Measure what takes pairs of pixels or the nucleus, in one channel.
 
     Parameters

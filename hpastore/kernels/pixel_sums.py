@@ -69,7 +69,7 @@ class Sums:
     rim: Part | None
 
 
-def over_image(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, cells: int) -> Sums:
+def sums_over_image(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, cells: int) -> Sums:
     """Sum up over the whole image.
 
     Parameters

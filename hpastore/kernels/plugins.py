@@ -1,4 +1,4 @@
-"""Measures that installed packages add, by entry points."""
+"""Custom measures of installed packages, found by their entry points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS: Final = ("histogram", "crops")
 
 @cache
 def load_measures() -> tuple[CustomMeasure, ...]:
-    """Load the measures that users have added; once in a process, since packages stay as they are.
+    """Load the custom measures; once per process, since installed packages do not change meanwhile.
 
     Returns
     -------
@@ -31,15 +31,17 @@ def load_measures() -> tuple[CustomMeasure, ...]:
     Raises
     ------
     MeasureError
-        If one cannot be loaded or is no `CustomMeasure`, or two have one name; says of which package.
+        If one cannot be loaded or is no `CustomMeasure`, or two have the same name; names the packages.
     """
     homes: dict[str, EntryPoint] = {}
     found: dict[str, CustomMeasure] = {}
     for entry in entry_points(group=GROUP):
-        measure = _load(entry)
+        measure = _load_entry(entry)
         if measure.name in found:
-            both = f"{_said(homes[measure.name])} and {_said(entry)}"
-            raise MeasureError(measure.name, f"{both} are both called so; rename one, or uninstall it")
+            both = f"{_entry_text(homes[measure.name])} and {_entry_text(entry)}"
+            raise MeasureError(
+                measure.name, f"{both} have the same name; rename one, or uninstall its package"
+            )
         homes[measure.name], found[measure.name] = entry, measure
     return tuple(found[name] for name in sorted(found))
 
@@ -50,19 +52,21 @@ def wanted(users: Sequence[CustomMeasure]) -> Wanted:
     return Wanted(of["histogram"], of["crops"])
 
 
-def _load(entry: EntryPoint) -> CustomMeasure:
+def _load_entry(entry: EntryPoint) -> CustomMeasure:
     try:
         with redirect_stdout(sys.stderr):
             value = entry.load()
     except (Exception, SystemExit) as error:  # whatever a foreign module raises
         reason = printable(f"{type(error).__name__}: {error}", 300)
-        raise MeasureError(_said(entry), f"cannot be loaded ({reason}); mend it, or uninstall it") from error
+        raise MeasureError(
+            _entry_text(entry), f"cannot be loaded ({reason}); fix it, or uninstall its package"
+        ) from error
     if not isinstance(value, CustomMeasure):
         kind = type(value).__name__
-        raise MeasureError(_said(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure")
+        raise MeasureError(_entry_text(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure")
     return value
 
 
-def _said(entry: EntryPoint) -> str:
+def _entry_text(entry: EntryPoint) -> str:
     package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
     return f"{entry.name} = {entry.value}{package}"

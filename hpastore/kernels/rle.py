@@ -21,8 +21,8 @@ _GROUP = 5
 _MORE = 32
 _FIRST_CHARACTER = 48
 
-_AT_ONCE = 200
-"""Masks that are checked at once: what they take stays in the processor's cache."""
+_BATCH_SIZE = 200
+"""Masks that are checked together: their data stays in the processor's cache."""
 
 _MAX_FAST_PIXELS = 2**26
 """With this bound no difference, no length and no sum that is looked at wraps round in 32 bits."""
@@ -160,8 +160,8 @@ def first_damaged(counts: Sequence[str], pixels: Sequence[int]) -> int | None:
     >>> first_damaged(["13", "13", "12"], [4, 4, 4])
     2
     """
-    for start in range(0, len(counts), _AT_ONCE):
-        some, sizes = counts[start : start + _AT_ONCE], pixels[start : start + _AT_ONCE]
+    for start in range(0, len(counts), _BATCH_SIZE):
+        some, sizes = counts[start : start + _BATCH_SIZE], pixels[start : start + _BATCH_SIZE]
         if not _all_fill(some, sizes):
             for place, (text, size) in enumerate(zip(some, sizes, strict=True), start):
                 if not _fills(text, size):
@@ -189,8 +189,8 @@ def overlaps(some: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float
            [0.66666667]])
     """
     shares = np.zeros((len(some), len(others)))
-    masks = [_covered(other) for other in others]
-    for i, (edges, covered) in enumerate(map(_covered, some)):
+    masks = [_cumulative_pixels(other) for other in others]
+    for i, (edges, covered) in enumerate(map(_cumulative_pixels, some)):
         for j, (ends, sums) in enumerate(masks):
             # Pixels of the one mask in the runs of the other: its running sum grows along a straight line.
             common = np.diff(np.interp(ends, edges, covered))[1::2].sum()
@@ -223,13 +223,13 @@ def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
         return False
     if (codes[stops - 1] >= _MORE).any():  # cut short
         return False
-    differences, more = _signed(codes)
+    differences, more = _signed_numbers(codes)
     begin = stops - lengths
     begin -= np.searchsorted(more, begin)
     return differences is not None and _lengths_fill(differences, begin, sizes)
 
 
-def _signed(
+def _signed_numbers(
     codes: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int64]]:
     """All numbers, None where one has too many groups, and the places of groups that another follows."""
@@ -279,7 +279,7 @@ def _lengths_fill(
     return int(lengths.sum(dtype=np.int64)) == int(sizes.sum())
 
 
-def _covered(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _cumulative_pixels(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Ends of the runs of zeros and ones, with 0 before them, and the pixels of ones up to each."""
     lengths = _lengths(counts)
     ones = np.where(np.arange(len(lengths)) % 2 == 1, lengths, 0)
@@ -362,11 +362,11 @@ def _numbers(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     ends = np.flatnonzero(codes < _MORE) + 1
     begin = np.append(0, ends[:-1])
     groups = ends - begin
-    most = int(groups.max())
-    if most > 12:
+    max_groups = int(groups.max())
+    if max_groups > 12:
         raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
     values = (codes[begin] & (_MORE - 1)).astype(np.int64)
-    for g in range(1, most):
+    for g in range(1, max_groups):
         has = np.flatnonzero(groups > g)
         values[has] |= (codes[begin[has] + g].astype(np.int64) & (_MORE - 1)) << (_GROUP * g)
     negative = np.flatnonzero(codes[ends - 1] & (_MORE // 2))

@@ -24,13 +24,13 @@ class Boxes(NamedTuple):
 
 def areas(label: LabelImage) -> _Ints:
     """Pixels of each cell, (K,) int64."""
-    return np.add.reduceat(label.stop - label.start, label.first) if len(label.ids) else _none()
+    return np.add.reduceat(label.stop - label.start, label.first) if len(label.ids) else _no_values()
 
 
 def boxes(label: LabelImage) -> Boxes:
     """Tight box around all pixels of each cell."""
     if not len(label.ids):
-        return Boxes(_none(), _none(), _none(), _none())
+        return Boxes(_no_values(), _no_values(), _no_values(), _no_values())
     height = label.rows.shape[0]
     left, top = np.divmod(label.start, height)
     right, bottom = np.divmod(label.stop - 1, height)
@@ -86,7 +86,7 @@ def pieces(label: LabelImage) -> _Ints:
     nth = np.arange(len(right)) - np.repeat(
         np.cumsum(to_run - from_run) - (to_run - from_run), to_run - from_run
     )
-    root = _join(len(cell), from_run[right] + nth, right)
+    root = _connected_roots(len(cell), from_run[right] + nth, right)
     return np.bincount(cell[root == np.arange(len(cell))], minlength=len(label.ids))
 
 
@@ -102,7 +102,7 @@ def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
     return label.cell[run], column, top, bottom
 
 
-def _join(count: int, left: _Ints, right: _Ints) -> _Ints:
+def _connected_roots(count: int, left: _Ints, right: _Ints) -> _Ints:
     """Root of each of `count` nodes, after joining the pairs: the smallest node of its component."""
     root = np.arange(count)
     while True:
@@ -116,5 +116,5 @@ def _join(count: int, left: _Ints, right: _Ints) -> _Ints:
             root = root[root]
 
 
-def _none() -> _Ints:
+def _no_values() -> _Ints:
     return np.zeros(0, np.int64)

@@ -15,7 +15,7 @@ from hpastore.model import FileRecord
 MAX_FILE_BYTES: Final = 2**28
 """The largest file that is read; real ones have 0.1 to 20 MB."""
 
-_AGAIN: Final = 3
+_RETRIES: Final = 3
 """How often a file that changes is read again."""
 
 _TICK_NS: Final = 20_000_000
@@ -51,7 +51,7 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
         ``io`` where it cannot be read or is no regular file.
     """
     try:
-        for _ in range(1 + _AGAIN):
+        for _ in range(1 + _RETRIES):
             data, before, after, rested = _read(path, limit)
             if rested and _version(before) == _version(after) and len(data) == before.st_size:
                 digest = hashlib.sha256(data).hexdigest()
@@ -116,10 +116,10 @@ def read_text(path: Path, limit: int) -> str:
 def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result, bool]:
     """Content, status before and after, and whether any change meanwhile shows in the status."""
     with open(path, "rb", opener=_open) as file:
-        before, unrest = _look(file.fileno())
+        before, unrest = _status_and_wait(file.fileno())
         if unrest:
             time.sleep(unrest)
-            before, unrest = _look(file.fileno())
+            before, unrest = _status_and_wait(file.fileno())
         if not stat.S_ISREG(before.st_mode):
             raise RejectedError("io", path, "is not a regular file; give a file or a link to one")
         if before.st_size > limit:
@@ -130,7 +130,7 @@ def _read(path: Path, limit: int) -> tuple[bytes, os.stat_result, os.stat_result
         return data, before, os.fstat(file.fileno()), not unrest
 
 
-def _look(file: int) -> tuple[os.stat_result, float]:
+def _status_and_wait(file: int) -> tuple[os.stat_result, float]:
     """Status, and in how many seconds the next change would have another time than the last one."""
     now = time.time_ns()
     status = os.fstat(file)

@@ -52,7 +52,7 @@ def decode(source: Source, root: Path) -> Decoded:
 
 
 def read_channel(path: Path) -> npt.NDArray[np.uint8]:
-    """Read one channel, (H, W) uint8, for whoever needs its pixels again; errors as in `decode`."""
+    """Read one channel again as (H, W) uint8; raises the errors of `decode`."""
     data, _ = read_file(path, "", path.name)
     return to_uint8(decode_gray(data, path))
 

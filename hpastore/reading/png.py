@@ -95,7 +95,7 @@ def decode_gray(data: bytes, path: Path) -> Gray:
     header = _check_header(data, chunks, path)
     if header.colour == _PALETTE:
         return _palette_levels(_indices(data, chunks, header, path), data, chunks, path)
-    return _single(_pixels(data, chunks, header, path), path)
+    return _single_channel(_pixels(data, chunks, header, path), path)
 
 
 def decode_ids(data: bytes, path: Path) -> Gray:
@@ -127,7 +127,7 @@ def decode_ids(data: bytes, path: Path) -> Gray:
         raise RejectedError("not_gray", path, reason)
     if header.colour == _PALETTE:
         return _indices(data, chunks, header, path)
-    return _single(_pixels(data, chunks, header, path), path)
+    return _single_channel(_pixels(data, chunks, header, path), path)
 
 
 def to_uint8(channel: Gray) -> npt.NDArray[np.uint8]:
@@ -163,19 +163,19 @@ def _chunks(data: bytes, path: Path) -> list[_Chunk]:
     view, start = memoryview(data), len(_SIGNATURE)
     while not chunks or chunks[-1].kind != b"IEND":
         if len(data) < start + 12:
-            raise _damaged(path, "it ends early")
+            raise _damaged_error(path, "it ends early")
         length, kind = struct.unpack_from(">I4s", data, start)
         stop = start + 12 + length
         if not kind.isalpha() or len(chunks) == _MAX_CHUNKS:
-            raise _damaged(path, f"no chunk can start at byte {start}")
+            raise _damaged_error(path, f"no chunk can start at byte {start}")
         if len(data) < stop:
-            raise _damaged(path, "it ends early")
+            raise _damaged_error(path, "it ends early")
         if zlib.crc32(view[start + 4 : stop - 4]) != _number(view[stop - 4 : stop]):
-            raise _damaged(path, f"the checksum of chunk {kind.decode()} is wrong")
+            raise _damaged_error(path, f"the checksum of chunk {kind.decode()} is wrong")
         chunks.append(_Chunk(kind, start, stop))
         start = stop
     if start != len(data):
-        raise _damaged(path, f"{len(data) - start} bytes follow its end")
+        raise _damaged_error(path, f"{len(data) - start} bytes follow its end")
     return chunks
 
 
@@ -215,7 +215,7 @@ def _check_header(data: bytes, chunks: list[_Chunk], path: Path) -> _Header:
     """Refuse what is not ours to decode, and return what the pixels must be."""
     kinds = [chunk.kind for chunk in chunks]
     if kinds[0] != b"IHDR" or chunks[0].stop - chunks[0].start != 12 + 13:
-        raise _damaged(path, "it has no proper header")
+        raise _damaged_error(path, "it has no proper header")
     header = _Header(*struct.unpack_from(">IIBB", data, chunks[0].start + 8))
     width, height, depth, colour = header
     require_size(width, height, path)
@@ -230,9 +230,9 @@ def _check_header(data: bytes, chunks: list[_Chunk], path: Path) -> _Header:
         raise RejectedError("too_large", path, f"{reason}; save one channel as a grey PNG")
     runs = [kinds[0], *(kind for before, kind in pairwise(kinds) if kind != before)]
     if runs.count(b"IDAT") != 1:
-        raise _damaged(path, "its image data is missing or interrupted")
+        raise _damaged_error(path, "its image data is missing or interrupted")
     if width * height * _SAMPLES.get(colour, 1) * depth // 8 > MAX_RATIO * len(data):
-        raise _damaged(path, f"it cannot hold the {width} x {height} pixels that its header announces")
+        raise _damaged_error(path, f"it cannot hold the {width} x {height} pixels that its header announces")
     return header
 
 
@@ -242,7 +242,7 @@ def _pixels(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> n
     dtype = np.dtype(np.uint16 if header.depth == 16 else np.uint8)
     shape = header.height, header.width
     if complaint or pixels is None or pixels.shape[:2] != shape or pixels.dtype != dtype:
-        raise _damaged(path, f"its pixels cannot be decoded{complaint}")
+        raise _damaged_error(path, f"its pixels cannot be decoded{complaint}")
     return pixels
 
 
@@ -250,14 +250,16 @@ def _indices(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> 
     """Decode (H, W) indices of a palette, each of which has an entry."""
     entries = len(_palette(data, chunks, path))
     if entries > 2**header.depth:
-        raise _damaged(path, "its palette has more entries than its pixels can name")
+        raise _damaged_error(path, "its palette has more entries than its pixels can name")
     levels = _pixels(data, chunks, header, path)
     if levels.ndim != 2:
-        raise _damaged(path, "its pixels cannot be decoded")
+        raise _damaged_error(path, "its pixels cannot be decoded")
     # libpng stretches grey levels of 1, 2 and 4 bits to 0..255, exactly.
     indices = np.asarray(levels // np.uint8(255 // (2**header.depth - 1)), np.uint8)
     if indices.max() >= entries:
-        raise _damaged(path, f"a pixel has the index {indices.max()}, and its palette {entries} entries")
+        raise _damaged_error(
+            path, f"a pixel has the index {indices.max()}, and its palette {entries} entries"
+        )
     return indices
 
 
@@ -276,7 +278,7 @@ def _palette_levels(
         raise RejectedError("not_gray", path, reason)
     alpha = np.frombuffer(_body(data, chunks, b"tRNS", path), np.uint8)
     if (alpha[used[used < len(alpha)]] != 255).any():
-        raise _transparent(path)
+        raise _transparent_error(path)
     levels = np.zeros(256, np.uint8)
     levels[: len(palette)] = palette[:, 0]
     return np.asarray(cv2.LUT(indices, levels), np.uint8)
@@ -286,7 +288,7 @@ def _palette(data: bytes, chunks: list[_Chunk], path: Path) -> npt.NDArray[np.ui
     """Entries of the palette, (N, 3) RGB."""
     body = _body(data, chunks, b"PLTE", path)
     if not 3 <= len(body) <= 3 * 256 or len(body) % 3:
-        raise _damaged(path, "its palette is missing or has no proper size")
+        raise _damaged_error(path, "its palette is missing or has no proper size")
     return np.frombuffer(body, np.uint8).reshape(-1, 3)
 
 
@@ -297,7 +299,7 @@ def _body(data: bytes, chunks: list[_Chunk], kind: bytes, path: Path) -> bytes:
         return b""
     first_data = next(n for n, chunk in enumerate(chunks) if chunk.kind == b"IDAT")
     if len(found) > 1 or found[0] > first_data:
-        raise _damaged(path, f"its chunk {kind.decode()} is there twice, or behind the image data")
+        raise _damaged_error(path, f"its chunk {kind.decode()} is there twice, or behind the image data")
     chunk = chunks[found[0]]
     return data[chunk.start + 8 : chunk.stop - 4]
 
@@ -305,7 +307,7 @@ def _body(data: bytes, chunks: list[_Chunk], kind: bytes, path: Path) -> bytes:
 def _decode(png: bytes) -> tuple[npt.NDArray[Any] | None, str]:
     """Pixels, if there are any, and what libpng complained of."""
     try:
-        with _libpng_heard() as hear:
+        with _libpng_messages() as hear:
             pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
             complaint = _COMPLAINT.search(hear())
     except cv2.error as error:
@@ -316,7 +318,7 @@ def _decode(png: bytes) -> tuple[npt.NDArray[Any] | None, str]:
 
 
 @contextmanager
-def _libpng_heard() -> Iterator[Callable[[], bytes]]:
+def _libpng_messages() -> Iterator[Callable[[], bytes]]:
     """Lead file descriptor 2 into a pipe for a while, and give what reads from it.
 
     libpng prints its complaints, in C, where `sys.stderr` does not catch them; some are of files that
@@ -337,7 +339,7 @@ def _libpng_heard() -> Iterator[Callable[[], bytes]]:
             after.callback(os.dup2, stderr, 2)
         os.dup2(speak, 2)
         os.close(speak)
-        yield lambda: _heard(hear)
+        yield lambda: _drained(hear)
 
 
 def _pipe() -> tuple[int, int]:
@@ -351,14 +353,14 @@ def _pipe() -> tuple[int, int]:
     return hear, speak
 
 
-def _heard(hear: int) -> bytes:
+def _drained(hear: int) -> bytes:
     try:
         return os.read(hear, 2**16)
     except BlockingIOError:
         return b""
 
 
-def _single(pixels: npt.NDArray[Any], path: Path) -> Gray:
+def _single_channel(pixels: npt.NDArray[Any], path: Path) -> Gray:
     """The grey levels of (H, W), or of (H, W, 3 or 4) in any order of the colours, with alpha last."""
     if pixels.ndim == 2:
         return pixels
@@ -366,14 +368,14 @@ def _single(pixels: npt.NDArray[Any], path: Path) -> Gray:
     if any((pixels[..., i] != gray).any() for i in (1, 2)):
         raise RejectedError("not_gray", path, "is a colour image; save one channel as a grey PNG")
     if (pixels[..., 3:] != np.iinfo(pixels.dtype).max).any():
-        raise _transparent(path)
+        raise _transparent_error(path)
     return np.ascontiguousarray(gray)
 
 
-def _damaged(path: Path, reason: str) -> RejectedError:
+def _damaged_error(path: Path, reason: str) -> RejectedError:
     return RejectedError("png", path, f"is a damaged PNG: {reason}; copy or export it again")
 
 
-def _transparent(path: Path) -> RejectedError:
+def _transparent_error(path: Path) -> RejectedError:
     reason = "has transparent pixels; save it without transparency, as a grey PNG"
     return RejectedError("not_gray", path, reason)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from hpastore.errors import MeasureError, UsageError
-from hpastore.kernels.custom import CustomMeasure, of_histograms
+from hpastore.kernels.custom import CustomMeasure, histogram_measures
 from hpastore.kernels.histogram import LEVELS
 from hpastore.kernels.image import measure
 from hpastore.vocabulary import CHANNELS
@@ -98,19 +98,19 @@ def test_a_function_cannot_write_to_what_it_is_given(kind: str) -> None:
     [(1, 1.0), (2.5, 2.5), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (np.uint8(4), 4.0), (-0.0, 0.0)],
 )
 def test_any_real_number_is_taken(given: Any, number: float) -> None:
-    (values,) = of_histograms([own(of_histogram=lambda _: given)], "red", [5], one_cell()).values()
+    (values,) = histogram_measures([own(of_histogram=lambda _: given)], "red", [5], one_cell()).values()
     assert values.tolist() == [number]
     assert math.copysign(1, values[0]) == 1
 
 
 def test_nan_is_taken_for_a_measure_that_is_not_defined() -> None:
-    (values,) = of_histograms([own(of_histogram=lambda _: math.nan)], "red", [5], one_cell()).values()
+    (values,) = histogram_measures([own(of_histogram=lambda _: math.nan)], "red", [5], one_cell()).values()
     assert np.isnan(values).all()
 
 
 def test_a_division_of_zero_by_zero_is_nan_without_a_warning() -> None:
     user = own(of_histogram=lambda counts: counts[0] / counts[1])
-    (values,) = of_histograms([user], "red", [5], one_cell()).values()
+    (values,) = histogram_measures([user], "red", [5], one_cell()).values()
     assert np.isnan(values).all()
 
 
@@ -135,7 +135,7 @@ def test_a_division_of_zero_by_zero_is_nan_without_a_warning() -> None:
 )
 def test_what_is_no_number_is_refused_with_the_measure_and_the_cell(given: Any) -> None:
     with pytest.raises(MeasureError) as refusal:
-        of_histograms([own(of_histogram=lambda _: given)], "red", [5], one_cell())
+        histogram_measures([own(of_histogram=lambda _: given)], "red", [5], one_cell())
     assert str(refusal.value).startswith("measure own: cell 5 in red: gave ")
     assert "a number up to 1e+300" in str(refusal.value)
 
@@ -154,7 +154,7 @@ def test_what_a_function_raises_is_said_in_one_line_of_bounded_length() -> None:
         raise RuntimeError("a\nb" * 10_000)
 
     with pytest.raises(MeasureError) as refusal:
-        of_histograms([own(of_histogram=fail)], "red", [5], one_cell())
+        histogram_measures([own(of_histogram=fail)], "red", [5], one_cell())
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 300
 
@@ -162,7 +162,7 @@ def test_what_a_function_raises_is_said_in_one_line_of_bounded_length() -> None:
 @pytest.mark.parametrize("code", [0, None, "bye"])
 def test_a_function_that_ends_the_program_does_not(code: Any) -> None:
     with pytest.raises(MeasureError, match=r"^measure own: cell 5 in red: SystemExit"):
-        of_histograms([own(of_histogram=lambda _: sys.exit(code))], "red", [5], one_cell())
+        histogram_measures([own(of_histogram=lambda _: sys.exit(code))], "red", [5], one_cell())
 
 
 def test_what_a_function_prints_is_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +170,7 @@ def test_what_a_function_prints_is_not_on_stdout(capsys: pytest.CaptureFixture[s
         print("here I am")
         return 0.0
 
-    of_histograms([own(of_histogram=talk)], "red", [5], one_cell())
+    histogram_measures([own(of_histogram=talk)], "red", [5], one_cell())
     assert capsys.readouterr() == ("", "here I am\n")
 
 
@@ -179,7 +179,7 @@ def test_a_lack_of_memory_is_not_the_measures_fault() -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        of_histograms([own(of_histogram=fail)], "red", [5], one_cell())
+        histogram_measures([own(of_histogram=fail)], "red", [5], one_cell())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hpastore.kernels.histogram import LEVELS
-from hpastore.kernels.intensity import correlation, moments, of_levels
+from hpastore.kernels.intensity import correlation, intensity_measures, moments
 from tests.gallery import Pixels, many
 from tests.kernels.test_image import plain_correlation
 
@@ -93,12 +93,12 @@ def test_the_spread_of_a_million_bright_pixels_is_exact() -> None:
     counts = np.zeros((1, LEVELS), np.int64)
     counts[0, [254, 255]] = 1, 999_999
     exact = math.sqrt(999_999) / 1_000_000  # sqrt(p (1 - p)) of a coin
-    found = of_levels(counts, moments(counts))["intensity_std"][0]
+    found = intensity_measures(counts, moments(counts))["intensity_std"][0]
     assert found == pytest.approx(exact, rel=1e-12)
 
 
 def test_no_cells_have_levels_of_the_right_dtype() -> None:
     none = np.zeros((0, LEVELS), np.int64)
-    for column in of_levels(none, moments(none)).values():
+    for column in intensity_measures(none, moments(none)).values():
         assert column.shape == (0,)
         assert column.dtype == np.float64

@@ -12,7 +12,7 @@ from skimage.measure import regionprops_table
 from hpastore.kernels import box_sums
 from hpastore.kernels.definitions import BRENNER_CHANNELS, CORRELATED_CHANNELS, NUCLEUS_CHANNELS
 from hpastore.kernels.label_image import label_image
-from hpastore.kernels.pixel_sums import Sums, nucleus_rows, over_image, pair_rows, rim_width
+from hpastore.kernels.pixel_sums import Sums, nucleus_rows, pair_rows, rim_width, sums_over_image
 from hpastore.kernels.shape import boxes
 from hpastore.vocabulary import CHANNELS
 from tests.gallery import Picture, drawn, every_picture, many, pictures
@@ -28,8 +28,8 @@ def summed(picture: Picture, way: str, dtype: Any = None) -> Sums:
     rows = label.rows if dtype is None else label.rows.astype(dtype)
     core = None if nuclei is None else nucleus_rows(rows, mask, nuclei)
     if way == "boxes":
-        return box_sums.in_boxes(rows, picture.channels, core, boxes(label))
-    return over_image(rows, picture.channels, core, len(label.ids))
+        return box_sums.sums_in_boxes(rows, picture.channels, core, boxes(label))
+    return sums_over_image(rows, picture.channels, core, len(label.ids))
 
 
 def flat(sums: Sums) -> dict[str, list[int]]:
