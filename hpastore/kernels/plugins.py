@@ -57,10 +57,9 @@ def _load_entry(entry: EntryPoint) -> CustomMeasure:
         with redirect_stdout(sys.stderr):
             value = entry.load()
     except (Exception, SystemExit) as error:  # whatever a foreign module raises
-        reason = printable(f"{type(error).__name__}: {error}", 300)
-        raise MeasureError(
-            _entry_text(entry), f"cannot be loaded ({reason}); fix it, or uninstall its package"
-        ) from error
+        cause = printable(f"{type(error).__name__}: {error}", 300)
+        reason = f"cannot be loaded ({cause}); fix it, or uninstall its package"
+        raise MeasureError(_entry_text(entry), reason) from error
     if not isinstance(value, CustomMeasure):
         kind = type(value).__name__
         raise MeasureError(_entry_text(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure")
