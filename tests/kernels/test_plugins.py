@@ -83,7 +83,7 @@ def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packa
     both = {f"mine = {package}_code:measure of {package} 2.0" for package in ("abc", "zoo")}
     found, fault = str(refusal.value).removeprefix("measure own: ").split(" have the same name; ")
     assert set(found.split(" and ")) == both
-    assert fault == "rename one, or uninstall it"
+    assert fault == "rename one, or uninstall its package"
 
 
 @pytest.mark.parametrize(
