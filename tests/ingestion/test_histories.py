@@ -385,6 +385,7 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
             live_roots = rows(store, "SELECT DISTINCT root FROM image WHERE gone_at IS NULL")
             assert [row["root"] for row in live_roots] in ([], [str(world.root)])
         shutil.rmtree(world.root)
+        store.close()  # 300 open stores are more connections than PostgreSQL takes
     assert work > 5 * histories
     assert rejected > histories
     figure(
