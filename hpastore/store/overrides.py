@@ -13,10 +13,10 @@ from hpastore.errors import NotFoundError
 from hpastore.kernels.rle import overlaps
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellOverride, Image
-from hpastore.store import read
+from hpastore.store import statements
 from hpastore.store.arrays import check_masks
 from hpastore.store.integrity import checksums
-from hpastore.store.read import parts
+from hpastore.store.statements import batches
 
 logger = logging.getLogger(__name__)
 
@@ -131,13 +131,13 @@ def delete_overrides(
     return deleted
 
 
-def overrides(connection: Connection) -> list[read.Row]:
+def overrides(connection: Connection) -> list[statements.Row]:
     """Read all overrides by image, mask id and label; ``attached`` is whether the store has the cell."""
     o = CellOverride
     columns = (o.image_name, o.mask_id, o.label_id, o.keep, o.score, o.author, o.comment, o.created_at)
     statement = select(*columns, o.cell_id.is_not(None).label("attached"))
     order = (o.image_name, o.mask_id, func.coalesce(o.label_id, -1), o.id)
-    return read.rows(connection, statement.order_by(*order))
+    return statements.rows(connection, statement.order_by(*order))
 
 
 def count_lost(connection: Connection) -> int:
@@ -148,7 +148,7 @@ def count_lost(connection: Connection) -> int:
 
 def say_lost(connection: Connection, names: Sequence[str]) -> None:
     """Say which images, that are about to be deleted, have overrides."""
-    for part in parts(names):
+    for part in batches(names):
         statement = select(CellOverride.image_name, func.count()).where(
             CellOverride.cell_id.is_not(None), CellOverride.image_name.in_(part)
         )
@@ -217,6 +217,6 @@ def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any
     statement = select(*columns).join(Image, Image.id == Cell.image_id)
     return {
         (row.name, row.mask_id): row
-        for part in parts(sorted(names))
+        for part in batches(sorted(names))
         for row in connection.execute(statement.where(Image.name.in_(part)))
     }

@@ -35,7 +35,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.views import VIEWS
 from hpastore.store import arrays
 from hpastore.store.engine import Store
-from hpastore.store.read import stream
+from hpastore.store.statements import stream
 
 
 def dump(store: Store) -> Generator[str]:
