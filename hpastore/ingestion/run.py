@@ -484,7 +484,7 @@ class _Run:
             write.count_run(connection, self.run_id, written.counts)
             return written
 
-        written = self.store.write(store, lasting=False)  # `finish` lasts, and what came before it
+        written = self.store.write(store, durable=False)  # the commit of `finish` is, with all before it
         if written.failure is not None:
             ledger.reject(written.failure)
         elif not isinstance(result, Failure):
