@@ -151,7 +151,7 @@ def plot_gallery(
         if chosen:
             warn_if_outdated(connection, chosen.key)
         names = sorted({subject.image_name for subject in subjects})
-        files = pixels.files_of(connection, names, chosen_look.channels)
+        files = pixels.channel_files(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
     figure, places = _grid(len(tiles), max((len(tile.caption) for tile in tiles), default=0))
     for tile, result, axes in zip(tiles, drawn, places, strict=True):

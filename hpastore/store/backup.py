@@ -34,8 +34,9 @@ def backup(
 ) -> Path:
     """Copy one state of a store into a SQLite file, while others use the store.
 
-    The copy of a SQLite store has the same bytes except in free pages; the copy of a PostgreSQL database has
-    the same rows, keys and checksums.  Either copy is a store, and can be named with ``--db``.
+    The copy of a SQLite store has the same bytes except in free pages; the copy of a PostgreSQL
+    database has the same rows, keys and checksums.  Either copy is a store, and can be named with
+    ``--db``.
 
     Parameters
     ----------
@@ -90,8 +91,8 @@ def _refuse_target(store: Store, path: Path, *, force: bool) -> None:
     for ending in ("-wal", "-journal"):
         log = Path(f"{path}{ending}")
         if log.exists() and log.stat().st_size:
-            reason = f"is in use, or was not closed properly, since {log.name} exists; choose another name"
-            raise ExportError(path, reason)
+            reason = f"is in use, or was not closed properly, since {log.name} exists"
+            raise ExportError(path, f"{reason}; choose another name")
 
 
 def _is_backup(path: Path) -> bool:

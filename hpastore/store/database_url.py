@@ -17,7 +17,7 @@ _FORMS: Final = "--db takes a file's path, sqlite:///PATH or postgresql://USER@H
 _INCOMPLETE_URL: Final = re.compile(
     r"^postgres\w*(\+\w+)?:|^[^/\s]*:[^/]*@|(^|\s)(host|hostaddr|dbname|user|password|service)\s*=", re.I
 )
-"""A URL of a database without one of its parts, or libpq's keywords: no path of a file looks like this."""
+"""A URL of a database that lacks a part, or libpq's keywords: no path looks like this."""
 
 _BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -55,7 +55,7 @@ def parse_url(name: str | Path) -> URL:
 
 
 def _refuse_unencoded(text: str) -> None:
-    """Refuse special characters that are not percent-encoded: a part of a password would become the host."""
+    """Refuse special characters that are not encoded: a password could be read as the host."""
     user_to_name, _, query = text.partition("://")[2].partition("?")
     parameters = [parameter for parameter in query.split("&") if parameter]
     if (
@@ -64,6 +64,6 @@ def _refuse_unencoded(text: str) -> None:
         or any("=" not in parameter for parameter in parameters)
     ):
         raise UsageError(
-            "the URL of --db cannot be parsed; percent-encode @ (%40), % (%25), / (%2F), ? (%3F) and & (%26) "
-            "in the user, the password and the database's name"
+            "the URL of --db cannot be parsed; percent-encode @ (%40), % (%25), / (%2F), ? (%3F) "
+            "and & (%26) in the user, the password and the database's name"
         )

@@ -14,14 +14,15 @@ from hpastore.store.timeouts import BUSY_TIMEOUT_S
 DAMAGED: Final = "is damaged; restore a backup, or ingest into a new store"
 
 _BUSY: Final = f"another process has been writing for {BUSY_TIMEOUT_S} s; try again later"
-_DISK_FULL: Final = "no room left on the disk; free some and run the same command again"
+_FREE_SOME: Final = "free some and run the same command again"
+_DISK_FULL: Final = f"no room left on the disk; {_FREE_SOME}"
 
 _UNAVAILABLE: Final = {
     "database is locked": _BUSY,
     "lock timeout": _BUSY,
-    "could not extend": "the database's disk has no room left; free some and run the same command again",
+    "could not extend": f"the database's disk has no room left; {_FREE_SOME}",
     "disk is full": _DISK_FULL,
-    "disk I/O error": "the disk failed, or has no room left; free some and run the same command again",
+    "disk I/O error": f"the disk failed, or has no room left; {_FREE_SOME}",
     "No space left": _DISK_FULL,
     "unable to open": "cannot be opened; SQLite must be able to write in its folder",
     "readonly": "is read-only; check the permissions of the file and its folder",
@@ -31,12 +32,12 @@ _UNAVAILABLE: Final = {
 _WRONG: Final = {
     "not a database": "is not a SQLite database; name another file with --db",
     "malformed": DAMAGED,
-    "permission denied": "the database's user has no permission for this; ask the database's administrator",
+    "permission denied": "the database's user has no permission for this; ask its administrator",
 }
 """Parts of drivers' messages about a database that is not as it must be, and our message."""
 
 _TRANSIENT: Final = ("08", "57P", "40001", "40P01")
-"""PostgreSQL's codes of a lost connection, a shutdown, and a transaction that may be tried again."""
+"""PostgreSQL's codes of a lost connection, a shutdown, and a transaction that may be retried."""
 
 
 def translate(error: BaseException | None, url: URL, shown_url: str) -> StoreError:

@@ -122,19 +122,19 @@ class Store:
         work
             May be called several times; only the last call is committed.
         durable
-            Whether SQLite waits until the commit is on the disk.  Otherwise a power cut, but nothing less,
-            may undo all commits since the last durable one: only for work that a later run does again.
+            Whether SQLite waits until the commit is on the disk.  Otherwise a power cut, but
+            nothing less, may undo all commits since the last durable one: only for work that a
+            later run does again.
 
         Raises
         ------
         UnavailableError
-            If the database cannot be reached for `RECONNECT_TIMEOUT_S`, is locked for too long, or has no
-            room left.
+            If the database cannot be reached for `RECONNECT_TIMEOUT_S`, is locked for too long, or
+            has no room left.
 
-        Notes
-        -----
-        A connection may be lost after COMMIT was sent and before it was answered.  The next attempt waits
-        for the writers' lock, so that the transaction before has ended, and asks whether it was committed.
+        Notes ----- A connection may be lost after COMMIT was sent and before it was answered.  The
+        next attempt waits for the writers' lock, so that the transaction before has ended, and asks
+        whether it was committed.
         """
         results: dict[str, T] = {}  # of the attempts before, by PostgreSQL's number of their transaction
 
@@ -153,7 +153,7 @@ class Store:
 
     @contextmanager
     def _writing(self, *, durable: bool = True) -> Iterator[tuple[Connection, str]]:
-        """Give a connection in a writing transaction, and PostgreSQL's number of the transaction."""
+        """Give a connection in a writing transaction, and its number in PostgreSQL."""
         self.require_writable()
         with (
             self.translated_errors(),
@@ -274,7 +274,7 @@ def _postgresql(url: URL) -> Store:
 
 
 def _was_committed(connection: Connection, number: str) -> bool:
-    """Whether PostgreSQL committed a transaction that has ended; false without a number, as on SQLite."""
+    """Whether PostgreSQL committed a transaction that has ended; false on SQLite."""
     if not number:
         return False
     status = text("SELECT pg_xact_status(CAST(:number AS xid8))")

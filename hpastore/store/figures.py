@@ -281,7 +281,7 @@ def _check_places(found: Sequence[Any]) -> None:
     counts = [row.rle for row in found]
     arrays.check_masks(counts, [row.image_width * row.image_height for row in found], where)
     for place, row in enumerate(found):
-        if not arrays.in_box(row.rle, row.image_height, row.image_width, row[2:6]):
+        if not arrays.has_box(row.rle, row.image_height, row.image_width, row[2:6]):
             raise DamagedError(where(place), "its box is not that of its mask")
 
 

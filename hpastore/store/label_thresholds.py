@@ -22,7 +22,7 @@ def thresholds(
     label: int | None = None,
     split: str | None = None,
 ) -> list[Row]:
-    """Compute percentiles of a measure for each label, over all cells of single-label images, dark ones too.
+    """Compute percentiles of a measure for each label, over all cells of single-label images.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def thresholds(
     Returns
     -------
     list of Row
-        ``label_id, label, n`` and a column for each of `shares`.  A label without a value is left out.
+        ``label_id, label, n`` and a column for each of `shares`.  A label without a value is left
+        out.
     """
     values = label_values(measure, channel, split)
     if label is not None:
@@ -62,7 +63,7 @@ def label_values(measure: str, channel: str | None, split: str | None = None) ->
     if split is not None:
         single = single.where(Image.split == split)
 
-    # Outer joins, though values are needed: SQLite would begin an inner join with all of cell_channel.
+    # Outer joins, though values are needed: SQLite would begin an inner join with cell_channel.
     value: Any
     if measure in SHAPE_NAMES:
         value = shape_value(measure)
@@ -79,7 +80,7 @@ def label_values(measure: str, channel: str | None, split: str | None = None) ->
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:
-    """Count the live images with several labels and any cell, and their cells; of one split, if given."""
+    """Count the live images with several labels and at least one cell, and their cells."""
     cells = func.coalesce(func.sum(Image.cell_count), 0)
     statement = select(func.count(), cells).where(LIVE, Image.label_count > 1, Image.cell_count > 0)
     if split is not None:
@@ -89,7 +90,7 @@ def count_multilabel(connection: Connection, split: str | None = None) -> tuple[
 
 
 def custom_channels(connection: Connection) -> dict[str, list[str | None]]:
-    """Read the channels of each custom measure, by its name; None stands for the cell as a whole."""
+    """Read the channels of each custom measure by its name; None stands for the whole cell."""
     statement = select(Measure.name, CellMeasure.channel).join(CellMeasure).distinct()
     found: dict[str, list[str | None]] = {}
     for name, channel in connection.execute(statement.order_by(Measure.name, CellMeasure.channel)):

@@ -48,8 +48,8 @@ def stale_images(
     Returns
     -------
     list of int
-        Keys of images that have the current version of the measures and other settings, or lack a custom
-        measure.
+        Keys of images that have the current version of the measures and other settings, or lack a
+        custom measure.
     """
     statement = select(Image.id, Image.cell_count).where(_is_stale(measures), Image.id > after)
     cells_left = max_cells

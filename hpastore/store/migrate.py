@@ -55,8 +55,8 @@ def upgrade(store: Store, revision: str = "head") -> bool:
     SchemaNewError
         If the schema is newer than this program; nothing was touched.
     StoreError
-        If the database holds foreign tables, or rows would refer to rows that do not exist; nothing was
-        changed.
+        If the database holds foreign tables, or rows would refer to rows that do not exist; nothing
+        was changed.
     """
     with store.reading() as connection:
         _refuse_foreign_tables(store, connection)
@@ -195,8 +195,9 @@ def _config(connection: Connection | None = None) -> Config:
 def _schema_transaction(store: Store) -> Iterator[Connection]:
     """Give a connection whose transaction may change tables; one process at a time.
 
-    To alter a table on SQLite it is copied, and dropping the old one would delete all rows that refer to it
-    (ON DELETE CASCADE).  So foreign keys are switched off, which is only possible outside a transaction.
+    To alter a table on SQLite it is copied, and dropping the old one would delete all rows that
+    refer to it (ON DELETE CASCADE).  So foreign keys are switched off, which is only possible
+    outside a transaction.
     """
     store.require_writable()
     with store.translated_errors(), store.engine.connect() as connection:
@@ -218,7 +219,7 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
 
 
 def _refuse_foreign_tables(store: Store, connection: Connection) -> None:
-    """Refuse a SQLite file of another program, or a PostgreSQL database with tables that have our names."""
+    """Refuse a SQLite file of another program, or tables in PostgreSQL that have our names."""
     if version.stored(connection) is not None:
         return
     names = set(inspect(connection).get_table_names()) - {"alembic_version"}

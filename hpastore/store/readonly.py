@@ -1,18 +1,19 @@
 """Read a SQLite store that this user may only read.
 
-Context: in WAL mode SQLite creates a log (``-wal``) and its index (``-shm``) beside the file, even to read.
-A user without write access to the folder cannot create them.  A user with access to the folder but not to
-the file would leave an index that the file's owner cannot write.  SQLite's ``immutable=1`` needs neither
-file, but sees a mixture of old and new pages when somebody writes.
+Context: in WAL mode SQLite creates a log (``-wal``) and its index (``-shm``) beside the file, even
+to read.  A user without write access to the folder cannot create them.  A user with access to the
+folder but not to the file would leave an index that the file's owner cannot write.  SQLite's
+``immutable=1`` needs neither file, but sees a mixture of old and new pages when somebody writes.
 
-Decision: if both files exist, SQLite reads with them, as it always does.  Otherwise all commits are in the
-file itself.  It is opened with ``immutable=1`` while this process holds SQLite's lock of a reader on it.  A
-writer creates the log first, and needs an exclusive lock to delete it at the end, which ours prevents.  So a
-commit in the meantime is noticed afterwards: by the log, or by the file's size or time.  Then what was read
-is discarded with an error.
+Decision: if both files exist, SQLite reads with them, as it always does.  Otherwise all commits are
+in the file itself.  It is opened with ``immutable=1`` while this process holds SQLite's lock of a
+reader on it.  A writer creates the log first, and needs an exclusive lock to delete it at the end,
+which ours prevents.  So a commit in the meantime is noticed afterwards: by the log, or by the
+file's size or time.  Then what was read is discarded with an error.
 
 Consequence: a reader gets the state at the beginning or an error, and a writer never waits for it.
-Copying the file first would be simpler, but takes the file's size in memory or on a disk for each command.
+Copying the file first would be simpler, but takes the file's size in memory or on a disk for each
+command.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _SHARED_SIZE: Final = 510
 """The bytes on which SQLite's readers share a lock and its writers need an exclusive one (os.h)."""
 
 _SET_LOCK: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None)
-"""Sets a lock of an open file.  A lock of the process would end when SQLite closes the same file."""
+"""Sets a lock of an open file; one of the process would end when SQLite closes the same file."""
 
 _LOCK_TIMEOUT_S: Final = 10
-"""How long to wait for a process that has an exclusive lock, since it is about to close the store."""
+"""How long to wait for an exclusive lock to end, which a process has while it closes the store."""
 
 _LOCK_POLL_S: Final = 0.05
 
@@ -56,14 +57,14 @@ def is_immutable(path: Path) -> bool:
 
 
 def has_log(path: Path) -> bool:
-    """Whether the log holds commits that are not in the file yet; ``immutable=1`` would miss them."""
+    """Whether the log holds commits that are not in the file, which ``immutable=1`` would miss."""
     log, _ = _beside(path)
     return log.is_file() and log.stat().st_size > 0
 
 
 @contextmanager
 def consistent(path: Path) -> Iterator[None]:
-    """Allow reading a file that this user may only read: all from one state of it, or there is an error.
+    """Read a file that this user may only read from one state of it, or fail.
 
     Parameters
     ----------
@@ -121,9 +122,9 @@ def why_not_readable(path: Path) -> str | None:
     if has_log(path) and not is_writable(path):
         log, _ = _beside(path)
         return (
-            f"the newest changes are in {log}, which this user cannot read without write access to its "
-            f"folder; ask the owner {_owner(path)} to run 'hpastore status' on the store, which moves them "
-            "into its file"
+            f"the newest changes are in {log}, which this user cannot read without write access to "
+            f"its folder; ask the owner {_owner(path)} to run 'hpastore status' on the store, "
+            "which moves them into its file"
         )
     return None
 
@@ -179,8 +180,9 @@ def _lock(path: Path, handle: int) -> None:
                 return  # nobody can write here, such as on a disc
             else:
                 reason = (
-                    "this user can only read it, and cannot lock it against changes on this file system "
-                    f"({error.strerror}); copy it while nobody writes to it, and name the copy with --db"
+                    "this user can only read it, and cannot lock it against changes on this file "
+                    f"system ({error.strerror}); copy it while nobody writes to it, and name "
+                    "the copy with --db"
                 )
             raise UnavailableError(str(path), reason) from error
 

@@ -12,7 +12,7 @@ from hpastore.text import printable
 
 
 def images_per_root(connection: Connection) -> list[Row]:
-    """Count the images of each root: ``root, images, live``; `images` includes those that are gone."""
+    """Count each root's images: ``root, images, live``; `images` includes those that are gone."""
     live = func.count(case((LIVE, 1)))
     columns = (Image.root, func.count().label("images"), live.label("live"))
     return rows(connection, select(*columns).group_by(Image.root).order_by(Image.root))
@@ -37,9 +37,7 @@ def require_split(connection: Connection, split: str | None) -> None:
     splits = [str(name) for name in connection.execute(statement).scalars()]
     shown = printable(repr(split))
     if not splits:
-        raise UsageError(
-            f"no split {shown}: no image has one; 'hpastore ingest ROOT --split NAME' gives images a split"
-        )
+        raise UsageError(f"no split {shown}: no image has one; 'hpastore ingest ROOT --split NAME' gives one")
     if split not in splits:
         choices = ", ".join(printable(name) for name in splits)
         raise UsageError(f"no split {shown} (choose from {choices})")

@@ -106,7 +106,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_writing(connection: Connection, *, durable: bool) -> None:
-    """Wait for another writer in short steps, so that signals are handled and a long wait is reported."""
+    """Wait for another writer in short steps, to handle signals and to report a long wait."""
     connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_POLL_MS}")
     start = time.monotonic()

@@ -24,7 +24,8 @@ def rows(connection: Connection, statement: AnySelect) -> list[Row]:
 def stream(connection: Connection, statement: AnySelect, size: int = 1000) -> Generator[Any]:
     """Run a statement and yield its rows as they come, `size` of them in memory.
 
-    A caller that may stop before the last row closes the generator, and with it the database's cursor.
+    A caller that may stop before the last row closes the generator, and with it the database's
+    cursor.
     """
     with connection.execute(statement, execution_options={"yield_per": size}) as result:
         yield from result

@@ -44,8 +44,8 @@ class Status:
     schema
         Revision of its tables.
     images, unlabelled, gone, stale, cells, clean_sets, failures, runs
-        Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled` images have
-        no label, and `stale` ones were measured with other settings than `recipe`.
+        Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled`
+        images have no label, and `stale` ones were measured with other settings than `recipe`.
     recipe
         What new images are measured with; None in a store without images.
     roots
@@ -132,7 +132,8 @@ def warn_of_missing_root(root: str, live: int, found: int = 0) -> None:
     """
     here = f" (at least {found:,} of them were found in this run)" if found else ""
     logger.warning(
-        "the root %s, with %s%s, does not exist on this machine.  If its disk is not mounted, mount it.  "
+        "the root %s, with %s%s, does not exist on this machine.  "
+        "If its disk is not mounted, mount it.  "
         "If the root has moved, ingest it at its new place with --moved-from %s.  "
         "If it was deleted for good, hpastore forget %s marks its images as gone",
         printable(root, None),
@@ -149,9 +150,10 @@ def runs(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed, relabelled,
-        remeasured, gone, returned, moved, resplit, rejected``, ``cells`` stored, and hpastore's ``version``.
-        ``finished_at`` is missing while a run goes on, or if it was killed.
+        ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed,
+        relabelled, remeasured, gone, returned, moved, resplit, rejected``, ``cells`` stored, and
+        hpastore's ``version``.  ``finished_at`` is missing while a run goes on, or if it was
+        killed.
     """
     import pandas as pd
 

@@ -1,7 +1,8 @@
 """The schema that a store has, and the one that this program needs.
 
-Every command compares them.  Alembic could, but takes longer to load than most commands to run.  Migrations
-form one line, and the names of their files begin with their revisions; a test holds this.
+Every command compares them.  Alembic could, but takes longer to load than most commands to run.
+Migrations form one line, and the names of their files begin with their revisions; a test holds
+this.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def refuse_newer(store: Store, revision: str | None) -> None:
 
 
 def scripts() -> Path:
-    """Give the folder of the migrations: inside the installed package, or beside it in a checkout."""
+    """Give the folder of the migrations: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"

@@ -277,7 +277,7 @@ def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> No
 
 def delete_images(connection: Connection, names: Sequence[str]) -> None:
     """Delete images with all their rows; what was decided about their cells stays."""
-    overrides.say_lost(connection, names)
+    overrides.warn_before_deleting(connection, names)
     for part in batches(names):
         _delete(connection, part)
         failpoint("images.pruned")
@@ -512,7 +512,7 @@ def _former(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]
 
 def _attach_overrides(connection: Connection, name: str, image_id: int) -> None:
     """Give what was decided about cells of an image's former mask to the cells that are still the same."""
-    for key, values in overrides.attach_again(connection, name, image_id).items():
+    for key, values in overrides.match_detached(connection, name, image_id).items():
         change(connection, CellOverride, CellOverride.id == key, values)
     failpoint("image.overrides")
 

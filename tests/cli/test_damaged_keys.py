@@ -14,7 +14,7 @@ from tests.world import dataset, name_of
 
 Damage = Callable[[str], None]
 
-NO_LABEL: Final = "is no id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
+NO_LABEL: Final = "is not an id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
 
 
 @pytest.fixture

@@ -79,7 +79,9 @@ def _text(value: Any, row: Any) -> str:
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, bytes | memoryview):
-        counts = arrays.inflated(bytes(value), f"image {row.image}")  # packed, it depends on zlib's version
+        counts = arrays.inflate_histogram(
+            bytes(value), f"image {row.image}"
+        )  # packed, it depends on zlib's version
         return hashlib.sha256(counts).hexdigest()
     return str(int(value))
 

@@ -1,10 +1,10 @@
 """What a query may do on PostgreSQL, where even a READ ONLY transaction may call any function.
 
-A query runs as the role ``pg_read_all_data`` if the database's user may take that role: so a query of a
-superuser has no superuser's rights.
+A query runs as the role ``pg_read_all_data`` if the database's user may take that role: so a query
+of a superuser has no superuser's rights.
 
-Functions with side effects are refused by name.  The server knows them: the VOLATILE ones set parameters,
-take locks, read files, run programs, wait or notify.  Extensions and users add more.
+Functions with side effects are refused by name.  The server knows them: the VOLATILE ones set
+parameters, take locks, read files, run programs, wait or notify.  Extensions and users add more.
 
 Names are searched in the whole text of a query, in strings and comments too.  A parser of ours that
 differed from the server's in one quote would miss a name; this search can only find too many.
@@ -29,7 +29,7 @@ _HARMLESS: Final = (
 """Built-in functions that are VOLATILE but have no side effects."""
 
 _WORD: Final = re.compile(r'([^\W\d]\w*+)("?\s*+(?:\(|--|/\*))?')
-"""A word, and a parenthesis after it, or a comment that a parenthesis may follow.  Never backtracks."""
+"""A word, and a parenthesis after it, or a comment before one.  Never backtracks."""
 
 _ESCAPED: Final = re.compile(r'U&"', re.I)
 """Begins an identifier in which letters may be escaped by their code points."""
@@ -51,15 +51,17 @@ WHERE NOT CAST('internal' AS regtype) = ANY (proargtypes)
         AND position(replace(proname, '"', '""') IN CAST(:sql AS text)) > 0
     ) AND (provolatile <> 'i' OR EXISTS (
       SELECT FROM pg_catalog.pg_aggregate JOIN pg_catalog.pg_proc AS step
-        ON step.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn)
+        ON step.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn,
+        aggmfinalfn)
       WHERE aggfnoid = pg_proc.oid AND step.provolatile <> 'i'))
     END
 """)
 """The first function that a query may not name.
 
-Of the server's own functions: the VOLATILE ones, and ``table_to_xml`` and its like, which read the table that
-a string names; wherever they are named.  Of all other functions: those that are not IMMUTABLE, since some run
-SQL; where they are called, where ``row.name`` would call them, and where their name is not a plain word.  An
+Of the server's own functions: the VOLATILE ones, and ``table_to_xml`` and its like, which read the
+table that a string names; wherever they are named.  Of all other functions: those that are not
+IMMUTABLE, since some run SQL; where they are called, where ``row.name`` would call them, and where
+their name is not a plain word.  An
 aggregate is judged by the functions that it consists of."""
 
 _PROTECTED_CATALOGUES: Final = text("""
@@ -69,7 +71,7 @@ WHERE relname = ANY (:words)
   AND NOT EXISTS (
     SELECT FROM pg_catalog.aclexplode(relacl) WHERE grantee = 0 AND privilege_type = 'SELECT')
 """)
-"""The first catalogue in a query that PUBLIC may not read: passwords, large objects and the like."""
+"""The first catalogue in a query that PUBLIC may not read, such as that of passwords."""
 
 _RIGHTS: Final = text("""
 SELECT rolsuper, current_setting('temp_file_limit') = '-1' AS unlimited,
@@ -89,7 +91,7 @@ _MAX_TIMEOUT_MS: Final = 2**31 - 1
 
 
 def refuse_side_effects(connection: Connection, sql: str) -> None:
-    """Refuse a query that names a function with side effects, or a catalogue that PUBLIC may not read.
+    """Refuse a query that names a function with side effects, or a protected catalogue.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Start, limit and end the worker process of a query.
 
-Context: a query may take any time and memory.  No handler stops SQLite within one call of a function, and
-PostgreSQL's driver copies any value that the server sends, of up to 1 GB, several times.  Decision: each
-query runs in a process of its own, `hpastore.store.sandbox.worker`, that can be killed, has limited memory,
-can create no file, and dies with this process.
+Context: a query may take any time and memory.  No handler stops SQLite within one call of a
+function, and PostgreSQL's driver copies any value that the server sends, of up to 1 GB, several
+times.  Decision: each query runs in a process of its own, `hpastore.store.sandbox.worker`, that can
+be killed, has limited memory, can create no file, and dies with this process.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def running_query(request: Mapping[str, Any], environment: Mapping[str, str]) ->
     Parameters
     ----------
     request
-        ``sql``, ``timeout`` in seconds, ``max_bytes`` of one row; for SQLite ``uri``; for PostgreSQL
-        ``conninfo``, the statements to run ``before``, and the ``path`` of Python's packages.
+        ``sql``, ``timeout`` in seconds, ``max_bytes`` of one row; for SQLite ``uri``; for
+        PostgreSQL ``conninfo``, the statements to run ``before``, and the ``path`` of Python's
+        packages.
     environment
         Variables that the worker may see.
 

@@ -1,12 +1,13 @@
 """Run a user's SQL, which may only read.
 
-SQLite's ``mode=ro`` still lets a query attach and write another file, and PostgreSQL's READ ONLY lets a query
-run programs, read the server's files and keep locks.  So a query is checked before it runs: its first word,
-and on PostgreSQL the functions that it names (`hpastore.store.sandbox.privileges`).  It then runs in a worker
-process with limits (`hpastore.store.sandbox.process`).
+SQLite's ``mode=ro`` still lets a query attach and write another file, and PostgreSQL's READ ONLY
+lets a query run programs, read the server's files and keep locks.  So a query is checked before it
+runs: its first word, and on PostgreSQL the functions that it names
+(`hpastore.store.sandbox.privileges`).  It then runs in a worker process with limits
+(`hpastore.store.sandbox.process`).
 
-What a query can still do: keep the PostgreSQL server busy until its timeout, and make it compute values of up
-to 1 GB.  Operators, casts and views are trusted, since not everyone may create them.
+What a query can still do: keep the PostgreSQL server busy until its timeout, and make it compute
+values of up to 1 GB.  Operators, casts and views are trusted, since not everyone may create them.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ _READING: Final = re.compile(
     rf"(?:{'|'.join(_STATEMENTS)})\b",
     re.I | re.S,
 )
-"""The beginning of a reading statement: space and comments, maybe EXPLAIN with options, then its first word.
+"""The beginning of a reading statement: space, comments, EXPLAIN and its options, first word.
 
-A comment is only what both databases read as a comment: only PostgreSQL nests them, and ends a line at a
-carriage return.  The expression never backtracks, so that no word within a comment counts as the first."""
+A comment is only what both databases read as a comment: only PostgreSQL nests them, and ends a line
+at a
+carriage return.  It never backtracks, so that no word within a comment counts as the first."""
 
 _FLAT_TYPES: Final = frozenset(
     {type(None), bool, int, float, Decimal, str, bytes, date, datetime, time, timedelta}
@@ -109,8 +111,8 @@ def query(
     max_rows : int
         The answer is cut after this number of rows.
     max_bytes : int
-        The answer is cut when its rows take more memory than this, in bytes.  A single row that takes more is
-        an error.
+        The answer is cut when its rows take more memory than this, in bytes.  A single row that
+        takes more is an error.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def query(
 
 
 def _require_reading_statement(sql: str) -> None:
-    """Refuse a query that is too long or begins with another word, before any database parses it."""
+    """Refuse a query that is too long or begins with another word, before a database parses it."""
     try:
         length = len(sql.encode())
     except UnicodeEncodeError as error:
@@ -160,7 +162,7 @@ def _require_reading_statement(sql: str) -> None:
 def _run_on_sqlite(store: Store, request: dict[str, Any], max_rows: int) -> Answer:
     path = Path(str(store.engine.url.database)).absolute()
     with store.reading() as connection:
-        # SQLite reads with files beside the database: this connection creates them, the worker could not.
+        # SQLite needs files beside the database to read it, which the worker could not create.
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first()
         with running_query({**request, "uri": read_only_uri(path)}, {}) as messages:
             return _collect(messages, lambda _: None, max_rows, request["max_bytes"])
@@ -277,15 +279,15 @@ def _failure_message(failure: QueryFailed, timeout: float, max_bytes: int) -> st
     detail = _one_line(failure.detail)
     messages = {
         "time": f"the query took longer than {timeout:g} s; select less, or raise --timeout",
-        "memory": f"the query needs more than {MAX_MEMORY >> 20} MiB of memory; select less at once",
-        "value": f"a value is larger than {MAX_VALUE_BYTES:,} bytes; select a part of it, as with substr",
+        "memory": f"the query needs more than {MAX_MEMORY >> 20} MiB of memory; select less",
+        "value": f"a value is larger than {MAX_VALUE_BYTES:,} bytes; select a part, as with substr",
         "row": f"one row needs more than {max_bytes:,} bytes; select fewer columns",
         "writes": f"the query does more than read ({detail}); use a SELECT",
         "many": "the query holds several statements; run them one at a time",
         "locked": f"another session has locked a table of the query ({detail}); try again later",
         "sql": detail,
     }
-    return messages.get(failure.kind, f"the query's process ended ({detail}); select less at once")
+    return messages.get(failure.kind, f"the query's process ended ({detail}); select less")
 
 
 def _one_line(message: str) -> str:

@@ -1,12 +1,13 @@
 """The program of a sandbox worker: it runs one query and sends the answer in chunks.
 
-`hpastore.store.sandbox.process` starts this file by its path, in a process without Python's settings and user
-packages.  It imports nothing of hpastore, and for SQLite nothing but the standard library, so that it starts
-within milliseconds.  It reads a request from stdin and writes messages to stdout: values of `marshal`, which
-keeps floats and bytes exactly, each after its length in four bytes.
+`hpastore.store.sandbox.process` starts this file by its path, in a process without Python's
+settings and user packages.  It imports nothing of hpastore, and for SQLite nothing but the standard
+library, so that it starts within milliseconds.  It reads a request from stdin and writes messages
+to stdout: values of `marshal`, which keeps floats and bytes exactly, each after its length in four
+bytes.
 
-The messages are ``("started",)`` when the query's time begins, ``("columns", names, types)``, any number of
-``("rows", rows, bytes)`` and ``("done",)``; or at any point ``("failed", kind, detail)``.
+The messages are ``("started",)`` when the query's time begins, ``("columns", names, types)``, any
+number of ``("rows", rows, bytes)`` and ``("done",)``; or at any point ``("failed", kind, detail)``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _ALLOWED_PRAGMAS: Final = frozenset(
 """Pragmas about the columns of tables, also as functions: ``pragma_table_info('cell')``."""
 
 _TABLE_FUNCTIONS: Final = ("json_each", "json_tree", *(f"pragma_{name}" for name in sorted(_ALLOWED_PRAGMAS)))
-"""Table-valued functions.  SQLite creates their tables at the first use, which the authorizer prevents."""
+"""Table-valued functions, whose tables SQLite creates at the first use; later that is denied."""
 
 _DENIED_FUNCTIONS: Final = frozenset(
     {"edit", "fts3_tokenizer", "load_extension", "lsdir", "readfile", "rtreecheck", "sqlite_log", "writefile"}
