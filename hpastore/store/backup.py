@@ -145,7 +145,8 @@ def _check(store: Store, path: Path) -> None:
     except sqlite3.DatabaseError as error:
         finding = str(error)
     if finding != "ok":
-        reason = f"is damaged ({finding}), so that no backup was made; restore an older backup"
+        detail = finding.splitlines()[-1]  # after a line that names the database
+        reason = f"is damaged ({detail}), so that no backup was made; restore an older backup"
         raise StoreError(store.url, reason)
 
 

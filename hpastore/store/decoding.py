@@ -127,9 +127,9 @@ def _damaged_moments(connection: Connection, table: Any) -> Iterator[DamagedErro
 
 
 def _unread(connection: Connection, column: Any) -> ColumnElement[Any]:
-    """A moment as text, as the database has it.
+    """Select a date as the database's text.
 
-    PostgreSQL has no moment that is none, but some that Python has not: those alone are given.
+    PostgreSQL holds valid dates only, but some outside Python's range: only of those it gives text.
     """
     if connection.dialect.name == "sqlite":
         return type_coerce(column, Text())

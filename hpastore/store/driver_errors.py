@@ -34,7 +34,7 @@ _WRONG: Final = {
     "malformed": DAMAGED,
     "permission denied": "the database's user has no permission for this; ask its administrator",
 }
-"""Parts of drivers' messages about a database that is not as it must be, and our message."""
+"""Parts of drivers' messages about a database that is wrong or damaged, and our message."""
 
 _TRANSIENT: Final = ("08", "57P", "40001", "40P01")
 """PostgreSQL's codes of a lost connection, a shutdown, and a transaction that may be retried."""

@@ -31,7 +31,7 @@ def current(store: Store) -> str | None:
 
 
 def stored(connection: Connection) -> str | None:
-    """Read the revision of a database's schema; None where there is none."""
+    """Read the revision of a database's schema; None if it has none."""
     if not inspect(connection).has_table(_TABLE):
         return None
     found = connection.exec_driver_sql(f"SELECT version_num FROM {_TABLE}").scalar()  # noqa: S608 our own name

@@ -226,7 +226,7 @@ def test_a_damaged_store_does_not_take_the_place_of_a_good_copy(filled: Store, f
         damaged.write(b"\xff" * 4096)
     with (
         connect(path_of(filled)) as store,
-        pytest.raises(StoreError, match=r"is damaged \(.*\), so that no backup was made"),
+        pytest.raises(StoreError, match=r"is damaged \(Page .*\), so that no backup was made"),
     ):
         backup(store, path, force=True)
     assert path.read_bytes() == before

@@ -128,7 +128,9 @@ def query(
         If the database cannot be reached.
     """
     if not 0 < timeout < math.inf or max_rows < 1 or max_bytes < 1:
-        raise UsageError("timeout must be above 0 seconds, and max_rows and max_bytes at least 1")
+        raise UsageError(
+            "timeout must be a finite number of seconds above 0, and max_rows and max_bytes at least 1"
+        )
     _require_reading_statement(sql)
     request = {"sql": sql, "timeout": timeout, "max_bytes": max_bytes}
     run = _run_on_sqlite if store.is_sqlite else _run_on_postgresql
@@ -177,15 +179,18 @@ def _run_on_postgresql(store: Store, request: dict[str, Any], max_rows: int) -> 
         assert isinstance(driver, psycopg.Connection)
         version = driver.info.server_version
         request["before"] = restricted_transaction(connection, version, request["timeout"])
+
     encoding = driver.info.encoding
     try:
         request["sql"] = request["sql"].encode(encoding)
     except UnicodeEncodeError as error:
         reason = f"the connection's encoding {encoding} cannot express the query ({error})"
         raise QueryError(f"{reason}; set PGCLIENTENCODING=UTF8") from error
+
     request["conninfo"] = _conninfo(driver)
     request["encoding"] = encoding
     request["path"] = [str(Path(psycopg.__file__).parents[1]), *filter(None, sys.path)]
+
     with running_query(request, os.environ) as messages:
         return _collect(messages, lambda types: _loaders(driver, types), max_rows, request["max_bytes"])
 

@@ -198,7 +198,7 @@ def test_a_query_that_is_not_utf_8_is_refused(store: Store) -> None:
 
 @pytest.mark.parametrize("limit", [{"timeout": 0}, {"timeout": math.inf}, {"max_rows": 0}, {"max_bytes": 0}])
 def test_a_limit_that_makes_no_sense_is_refused(store: Store, limit: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="timeout must be above 0 seconds"):
+    with pytest.raises(UsageError, match="timeout must be a finite number of seconds above 0"):
         query(store, "SELECT 1", **limit)
 
 
