@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from hpastore.store import decoding, judging, read, stored_sets
+from hpastore.store import decoding, judging, statements, stored_sets
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES
 
@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
 class _Side:
     """One of two clean sets."""
 
-    row: read.Row
+    row: statements.Row
     rules: Mapping[tuple[int, str], tuple[Any, ...]]
     """What the rule behind a label's reason says; without its place and name."""
     bounds: Mapping[tuple[int, str], tuple[float | None, float | None]]
@@ -103,7 +103,7 @@ def summarise_diff(differences: pd.DataFrame) -> pd.DataFrame:
 def _differences(
     verdicts: tuple[Mapping[Key, Any], Mapping[Key, Any]],
     sides: list[_Side],
-    images: Mapping[str, read.Row],
+    images: Mapping[str, statements.Row],
 ) -> Iterator[tuple[Any, ...]]:
     for key in {**verdicts[0], **verdicts[1]}:
         pair = [None if found is None else Verdict(*found) for found in (v.get(key) for v in verdicts)]
@@ -118,7 +118,7 @@ def _differences(
         yield change, cause, cell, label_id, decoding.label_name(label_id, f"cell {cell}"), *reasons
 
 
-def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: read.Row | None) -> str:
+def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: statements.Row | None) -> str:
     """Name why the verdicts of a pair differ, of which one may be missing."""
     if pair[0] is None or pair[1] is None:
         missing = 0 if pair[0] is None else 1
@@ -134,7 +134,7 @@ def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: read
     return _by_rule(key[2], reasons[unclean], sides[unclean], sides[1 - unclean])
 
 
-def _absence(key: Key, lacks: _Side, has: _Side, image: read.Row | None) -> str:
+def _absence(key: Key, lacks: _Side, has: _Side, image: statements.Row | None) -> str:
     """Name why a set has no verdict on a cell for a label where another has one.
 
     By what both sets say of the image, which does not change when the image does later.
@@ -157,7 +157,7 @@ def _absence(key: Key, lacks: _Side, has: _Side, image: read.Row | None) -> str:
     return "split_changed" if entered else "image_gone"
 
 
-def _is_of_other_split(lacks: _Side, has: _Side, image: read.Row | None) -> bool:
+def _is_of_other_split(lacks: _Side, has: _Side, image: statements.Row | None) -> bool:
     """Whether a set has no verdict on an image since it is limited to a split that is not the image's.
 
     The store keeps an image's split of now only: for a deleted image, the split that the other set is

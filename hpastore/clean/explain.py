@@ -12,7 +12,7 @@ from hpastore.clean.limits import is_idle
 from hpastore.clean.overrides import parse_cell
 from hpastore.errors import NotFoundError
 from hpastore.schema.verdict import has_percentile
-from hpastore.store import decoding, judging, read, stored_sets
+from hpastore.store import decoding, judging, statements, stored_sets
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, NEGATIVE
 
@@ -154,7 +154,10 @@ def unjudged_text(store: Store, cell: str) -> str:
 
 
 def _explain(
-    connection: Connection, cell: judging.CellFacts, verdict: read.Row, verdicts: Sequence[read.Row]
+    connection: Connection,
+    cell: judging.CellFacts,
+    verdict: statements.Row,
+    verdicts: Sequence[statements.Row],
 ) -> Explanation:
     set_id, label = verdict["clean_set_id"], verdict["label_id"]
     where = f"cell {cell.name}"
@@ -194,7 +197,7 @@ def _explain(
     )
 
 
-def _told(rules: Sequence[read.Row], reason: str | None) -> Any:
+def _told(rules: Sequence[statements.Row], reason: str | None) -> Any:
     """Choose the rule that a reason names, else the one that is shown."""
     for rule in rules:
         if reason is not None and reason in ((rule["reason"],) if rule["reason"] else _SIDES):
@@ -205,7 +208,7 @@ def _told(rules: Sequence[read.Row], reason: str | None) -> Any:
 _SIDES = ("below_lower", "above_upper")
 
 
-def _since(verdict: read.Row, verdicts: Sequence[read.Row]) -> int:
+def _since(verdict: statements.Row, verdicts: Sequence[statements.Row]) -> int:
     """Find the first version of a run that ends here, all with one verdict."""
     of_name = [v for v in verdicts if (v["name"], v["label_id"]) == (verdict["name"], verdict["label_id"])]
     since = int(verdict["version"])
@@ -243,7 +246,7 @@ def _dark(cell: judging.CellFacts, min_green: int) -> Check:
     return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: judging.CellFacts, rule: read.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
+def _check(cell: judging.CellFacts, rule: statements.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
     value = cell.value(rule["measure"], rule["channel"])
     lower, upper = bound["lower"], bound["upper"]
     reason = rule["reason"] or " / ".join(_SIDES)
@@ -265,7 +268,7 @@ def _check(cell: judging.CellFacts, rule: read.Row, bound: Mapping[Any, Any], mi
     return Check(reason, rule["measure"], rule["channel"], value, lower, upper, passed, note)
 
 
-def _too_few(rule: read.Row, n: int, min_cells: int) -> str | None:
+def _too_few(rule: statements.Row, n: int, min_cells: int) -> str | None:
     """Say so where a label has too few cells for a rule's percentiles and medians."""
     if not is_idle(rule, n, min_cells):
         return None

@@ -161,7 +161,7 @@ def undo_overrides(
         Number of overrides deleted.
     """
     named = [parse_cell(cell) for cell in cells]
-    return store.write(lambda c: overrides.delete_overrides(c, named, label, every=every, lost=lost))
+    return store.write(lambda c: overrides.delete_overrides(c, named, label, every=every, detached=lost))
 
 
 def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:

@@ -16,7 +16,16 @@ from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import COUNTED, SHOWN, CleanRecipe, Rule, check_name
 from hpastore.errors import UsageError
 from hpastore.ingestion.remeasure import warn_of_other_version
-from hpastore.store import custom_measures, decoding, figures, judging, read, stored_sets
+from hpastore.store import (
+    custom_measures,
+    decoding,
+    figures,
+    judging,
+    label_thresholds,
+    measurement_settings,
+    roots_and_splits,
+    stored_sets,
+)
 from hpastore.store.engine import Store
 from hpastore.vocabulary import require_label
 
@@ -158,7 +167,7 @@ def thresholds(
     if label is not None:
         require_label(label)
     with store.reading() as connection:
-        rule = rule.checked(read.own_channels(connection))
+        rule = rule.checked(label_thresholds.custom_channels(connection))
         shares = {side: number for side, (kind, number) in rule.sides.items() if kind == "percentile"}
         if rule.is_flag:
             raise UsageError(f"{rule.measure} is a flag and has no percentiles")
@@ -166,8 +175,8 @@ def thresholds(
             raise UsageError(
                 f"thresholds takes two percentiles of a measure; {rule.measure} was given others"
             )
-        read.require_split(connection, split)
-        rows = read.thresholds(connection, rule.measure, rule.channel, shares, label, split)
+        roots_and_splits.require_split(connection, split)
+        rows = label_thresholds.thresholds(connection, rule.measure, rule.channel, shares, label, split)
         warn_of_gaps(connection, {rule.measure})
     return _frame(rows, ["label_id", "label", "n", "lower", "upper"])
 
@@ -175,7 +184,7 @@ def thresholds(
 def measure_name(store: Store, rule: Rule) -> str:
     """Name what a rule asks for, after its channel if it is of one: ``green fraction``, ``area``."""
     with store.reading() as connection:
-        checked = rule.checked(read.own_channels(connection))
+        checked = rule.checked(label_thresholds.custom_channels(connection))
     return " ".join(filter(None, (checked.channel, checked.measure)))
 
 
@@ -430,7 +439,7 @@ def emptied_images(store: Store, name: str) -> pd.DataFrame:
 
 def warn_of_gaps(connection: Connection, measures: Iterable[str]) -> None:
     """Say so where not all images have these measures, or not of one recipe: bounds are of a mixture then."""
-    if stale := read.count_stale(connection):
+    if stale := measurement_settings.count_stale(connection):
         logger.warning(
             "%d images have numbers of another background percentile; 'hpastore remeasure' takes them again",
             stale,
@@ -454,9 +463,9 @@ def _create(
     refreshed: bool = False,
 ) -> CleanSetSummary:
     if not refreshed:
-        read.require_split(connection, split)
-    checked = recipe.checked(read.own_channels(connection))
-    store_recipe = read.current_settings(connection)
+        roots_and_splits.require_split(connection, split)
+    checked = recipe.checked(label_thresholds.custom_channels(connection))
+    store_recipe = measurement_settings.current_settings(connection)
     columns = {
         "name": name,
         "scope": checked.scope,
@@ -483,7 +492,7 @@ def _create(
     lists = (checked.rules, *checked.labels.values())
     warn_of_gaps(connection, {rule.measure for rules in lists for rule in rules})
     idle, forced = _limits(connection, set_id, [row["label_id"] for row in rows])
-    skipped = read.several_labels(connection, split) if checked.scope == "single" else (0, 0)
+    skipped = label_thresholds.count_multilabel(connection, split) if checked.scope == "single" else (0, 0)
     return CleanSetSummary(
         name,
         version,
@@ -508,7 +517,7 @@ def _superseded(
         return None
     last = before[-1]
     try:
-        channels = read.own_channels(connection)
+        channels = label_thresholds.custom_channels(connection)
         rules = parse_recipe(last["recipe_toml"], f"recipe of {name}").checked(channels)
         other_rules = _meaning(rules) != _meaning(recipe)
     except UsageError:  # a measure that is not there any more, for example

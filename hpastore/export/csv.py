@@ -14,7 +14,7 @@ from hpastore.errors import UsageError
 from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_export
 from hpastore.export.selection import Choice, look_up, refuse_empty
-from hpastore.store import judging, read
+from hpastore.store import judging, measurement_settings
 from hpastore.store.decoding import image_name
 from hpastore.store.engine import Store
 
@@ -71,7 +71,7 @@ def export_csv(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = read.current_settings(connection)
+            recipe = measurement_settings.current_settings(connection)
             with (
                 closing(judging.verdict_rows(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,

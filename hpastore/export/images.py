@@ -19,7 +19,7 @@ from hpastore.export.selection import Choice, annotated_images, look_up
 from hpastore.render.channels import rgb
 from hpastore.runtime.opencv import cv2
 from hpastore.runtime.pool import in_order, workers
-from hpastore.store import export_rows, read
+from hpastore.store import export_rows, measurement_settings
 from hpastore.store.engine import Store
 from hpastore.store.pixels import StoredFile, read_pixels
 
@@ -88,7 +88,7 @@ def export_images(
     check_way("composite", image_format)
     with store.reading() as connection:
         chosen = look_up(connection, choice)
-        recipe = read.current_settings(connection)
+        recipe = measurement_settings.current_settings(connection)
         files = export_rows.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):

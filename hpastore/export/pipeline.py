@@ -13,7 +13,7 @@ from hpastore.export.output import whole_export
 from hpastore.export.selection import Choice, annotated_images, look_up, refuse_empty
 from hpastore.model import AnnotatedImage
 from hpastore.runtime.gc import gc_paused
-from hpastore.store import read
+from hpastore.store import measurement_settings
 from hpastore.store.engine import Store
 
 Write = Callable[[Path, Iterable[AnnotatedImage], str | None], Counter[str]]
@@ -53,7 +53,7 @@ def export_file(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = read.current_settings(connection)
+            recipe = measurement_settings.current_settings(connection)
             with closing(annotated_images(connection, chosen)) as images, gc_paused():
                 counts = write(temporary, images, chosen.clean_set)
         refuse_empty(out, chosen, counts["annotations"])

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation
-from hpastore.store import export_rows, read, stored_sets
+from hpastore.store import export_rows, roots_and_splits, stored_sets
 from hpastore.vocabulary import require_label
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
         )
     for label in choice.labels:
         require_label(label)
-    read.require_split(connection, choice.split)
+    roots_and_splits.require_split(connection, choice.split)
     labels = tuple(sorted(set(choice.labels)))
     selection = export_rows.Selection(None, labels, choice.multilabel == "skip", choice.split)
     if choice.clean is None:

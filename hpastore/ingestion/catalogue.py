@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
 from hpastore.kernels.plugins import load_measures
-from hpastore.store import custom_measures, read
+from hpastore.store import custom_measures, label_thresholds
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _of_users(store: Store) -> Iterator[tuple[Any, ...]]:
     installed = {user.name: user for user in load_measures()}
     with store.reading() as connection:
         stored, counts = custom_measures.measures(connection), custom_measures.counts(connection)
-        channels = read.own_channels(connection)
+        channels = label_thresholds.custom_channels(connection)
     for user in installed.values():
         of = ", ".join(user.channels) if user.of_histogram else ""
         images = counts.get((user.name, user.version), 0)

@@ -23,7 +23,7 @@ from hpastore.ingestion.roots import Roots, recognise_roots
 from hpastore.ingestion.worker import compare
 from hpastore.kernels.plugins import load_measures, wanted
 from hpastore.model import Found, Known, MeasurementSettings, Plan, Source, Wanted
-from hpastore.store import custom_measures, read
+from hpastore.store import custom_measures, image_records, measurement_settings, roots_and_splits
 from hpastore.store.engine import Store
 from hpastore.store.status import warn_of_missing_root
 from hpastore.text import printable
@@ -40,7 +40,7 @@ class Memory:
     """What the store remembers, and what its numbers shall be."""
 
     known: Mapping[str, Known]
-    rejected: Mapping[str, read.Rejection]
+    rejected: Mapping[str, image_records.Rejection]
     recipe: MeasurementSettings
     wanted: Wanted
     policy: Policy
@@ -49,13 +49,13 @@ class Memory:
     def at(self, store: Store, found: Found, moved_from: Sequence[str | Path]) -> Memory:
         """Take the stored roots that are the one that was given for it."""
         others = {rejection.root for rejection in self.rejected.values()}
-        former = store.read(read.roots_of_runs) if moved_from else set()
+        former = store.read(roots_and_splits.ingested_roots) if moved_from else set()
         roots = recognise_roots(
             found,
             self.known,
             others,
             [root for root in moved_from if not _has_moved_before(root, former - others, self.known)],
-            lambda names: store.read(lambda connection: read.file_hashes(connection, names)),
+            lambda names: store.read(lambda connection: image_records.file_hashes(connection, names)),
             _has_channels,
         )
         moved = {one.root for one in roots.moved}
@@ -100,7 +100,7 @@ def _has_moved_before(root: str | Path, former: set[str], known: Mapping[str, Kn
     return bool(spelt & former) and not spelt & here
 
 
-def _moved(rejection: read.Rejection, root: str) -> read.Rejection:
+def _moved(rejection: image_records.Rejection, root: str) -> image_records.Rejection:
     """Let a rejected image be of another root; its message names the file there."""
     failure = rejection.failure
     message = failure.message.replace(f"{rejection.root}/", f"{root}/")
@@ -180,18 +180,19 @@ def remember(store: Store, background_percentile: float | None, policy: Policy) 
     users = load_measures()
 
     def remember(connection: Connection) -> Memory:
-        recipe = choose_settings(read.current_settings(connection), background_percentile)
-        known = read.known_images(connection)
+        recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
+        known = image_records.known_images(connection)
         if users:
             known = custom_measures.with_measures(connection, known)
         if policy.binary_mask:
-            known |= {name: known[name]._replace(in_pieces=True) for name in read.in_pieces(connection)}
-        return Memory(known, read.rejected(connection), recipe, wanted(users), policy)
+            names = image_records.images_in_pieces(connection)
+            known |= {name: known[name]._replace(in_pieces=True) for name in names}
+        return Memory(known, image_records.rejected_images(connection), recipe, wanted(users), policy)
 
     return store.read(remember)
 
 
-def _readable_now(rejection: read.Rejection) -> bool:
+def _readable_now(rejection: image_records.Rejection) -> bool:
     """Whether files that could not be read may be now, of which their times tell nothing."""
     failure, root = rejection.failure, Path(rejection.root)
     if failure.code not in ("io", "changed", "missing_file"):

@@ -20,7 +20,7 @@ from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure as measure_again
 from hpastore.kernels.plugins import load_measures, wanted
 from hpastore.model import MeasurementSettings
-from hpastore.store import arrays, custom_measures, read, write
+from hpastore.store import arrays, custom_measures, image_records, measurement_settings, write
 from hpastore.store.engine import Store
 
 logger = logging.getLogger(__name__)
@@ -111,9 +111,9 @@ def remeasure(
     users = load_measures()
 
     def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
-        recipe = choose_settings(read.current_settings(connection), background_percentile)
+        recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
         write.adopt_settings(connection, recipe)
-        return recipe, read.count_stale(connection, wanted(users).of_histograms)
+        return recipe, measurement_settings.count_stale(connection, wanted(users).of_histograms)
 
     recipe, total = store.write(adopt)
     tally = Tally()
@@ -172,13 +172,15 @@ def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) 
 
 def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what some images lack, those with the next keys, in a writing transaction."""
-    (recipe, recipe_id), measures = read.settings_in_use(connection), wanted(users).of_histograms
+    recipe, recipe_id = measurement_settings.settings_in_use(connection)
+    measures = wanted(users).of_histograms
     most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
-    chosen = read.stale_images(connection, _BATCH, most_cells, measures, after)
+    chosen = measurement_settings.stale_images(connection, _BATCH, most_cells, measures, after)
     if not chosen:
         return Batch(None)
     # One without a histogram too: it would be tried again and again.
-    numbers: dict[int, Any] = {image_id: {} for image_id in read.of_other_recipe(connection, chosen)}
+    other_settings = measurement_settings.images_of_other_settings(connection, chosen)
+    numbers: dict[int, Any] = {image_id: {} for image_id in other_settings}
     asked = _Asked(connection, users, chosen)
     for image_id, histograms in arrays.histograms(connection, chosen):
         if image_id in numbers:
@@ -198,7 +200,7 @@ def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], afte
 
 def warn_of_other_version(connection: Connection) -> None:
     """Say so where images hold measures of another version of hpastore, which only pixels can mend."""
-    if outdated := read.outdated(connection):
+    if outdated := measurement_settings.count_other_version(connection):
         logger.warning(
             "%d images hold measures of another version of hpastore; ingest their roots again", outdated
         )
@@ -210,7 +212,7 @@ def warn_outdated(store: Store, users: Sequence[CustomMeasure]) -> None:
     crops = wanted(users).of_crops
     if crops and (lacking := store.read(lambda connection: custom_measures.count_lacking(connection, crops))):
         names = ", ".join(sorted(name for name, _ in crops))
-        failed = store.read(read.count_failures_of_measures)
+        failed = store.read(image_records.count_measure_failures)
         what = f"'hpastore retry' for the {failed} that a measure failed on, then " if failed else ""
         logger.warning(
             "%d images lack a measure that takes pixels (%s); %singest their roots again",

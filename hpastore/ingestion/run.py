@@ -41,7 +41,7 @@ from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
 from hpastore.runtime.pool import each, workers
 from hpastore.runtime.process import Limits, Lost
-from hpastore.store import custom_measures, read, write
+from hpastore.store import custom_measures, image_records, measurement_settings, roots_and_splits, write
 from hpastore.store.engine import Store
 from hpastore.text import printable
 from hpastore.vocabulary import BINARY_MASKS, NUCLEUS_MATCHES
@@ -115,7 +115,7 @@ def plan(
         if (files := unsure(change, memory.known[change.source.name]))
     }
     if doubts:
-        hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
+        hashes = store.read(lambda connection: image_records.file_hashes(connection, list(doubts)))
         compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
         draft = memory.plan(found, compared)
     warn_of_splits(draft, found, memory.known)
@@ -295,10 +295,10 @@ def forget(store: Store, root: str | Path, *, prune: bool = False) -> int:
     now = datetime.now(UTC)
 
     def end(connection: Connection) -> int:
-        roots = {row["root"] for row in read.image_roots(connection)}
-        rejected = read.rejected(connection)
+        roots = {row["root"] for row in roots_and_splits.images_per_root(connection)}
+        rejected = image_records.rejected_images(connection)
         chosen = find_root(root, roots | {rejection.root for rejection in rejected.values()})
-        names = sorted(read.names_of(connection, chosen, live=not prune))
+        names = sorted(image_records.image_names(connection, chosen, live=not prune))
         run_id = write.begin_run(
             connection, root=chosen, split=None, version=hpastore.__version__, started_at=now
         )
@@ -337,7 +337,7 @@ def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
     names = [names] if isinstance(names, str) else names
 
     def forget(connection: Connection) -> list[str]:
-        there = read.rejected(connection)
+        there = image_records.rejected_images(connection)
         unknown = sorted(set(names or ()) - set(there))
         if unknown:
             raise NotFoundError(f"no rejected image {unknown[0]}; 'hpastore failures' shows those there are")
@@ -373,7 +373,7 @@ def _begin(
 
     def begin(connection: Connection) -> tuple[_Run, Counter[str], int]:
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
-        recipe = choose_settings(read.current_settings(connection), background_percentile)
+        recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
         recipe_id = write.adopt_settings(connection, recipe)
         table = None if found.table is None else str(found.table)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__, "labels": table}
@@ -384,16 +384,16 @@ def _begin(
         write.write_failures(connection, todo.rejected, run_id=run_id, now=now)
         returned = {*todo.returned}
         for source in todo.relabelled:
-            if place := read.stored_place(connection, source.name):
+            if place := image_records.image_record(connection, source.name):
                 write.relabel_image(connection, source, root, None)
                 returned |= {source.name} if place.gone else set()
         write.move_images(connection, [*todo.moved, *todo.returned], root, None)
         write.split_images(connection, todo.resplit, found.split)
-        here = read.names_of(connection, root) if todo.gone or todo.pruned else set()
+        here = image_records.image_names(connection, root) if todo.gone or todo.pruned else set()
         pruned = [name for name in todo.pruned if name in here]
         write.mark_gone(connection, [name for name in todo.gone if name in here], now)
         write.clear_failures(connection, todo.recovered)
-        verdicts = sum(read.count_verdicts(connection, name) for name in pruned)
+        verdicts = sum(image_records.count_verdicts(connection, name) for name in pruned)
         write.delete_images(connection, pruned)
         counts = Counter(relabelled=len(todo.relabelled), returned=len(returned), resplit=len(todo.resplit))
         moved = len(todo.moved) + sum(one.live for one in memory.roots.moved)
@@ -426,7 +426,7 @@ def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
     """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
     policy = memory.policy
     names = [change.source.name for change in todo.doubtful]
-    hashes = store.read(lambda connection: read.file_hashes(connection, names))
+    hashes = store.read(lambda connection: image_records.file_hashes(connection, names))
     tasks = [Task(source, {}, masks=policy.masks()) for source in todo.new]
     tasks += [Task(source, {}, masks=memory.known[source.name].masks) for source in todo.unmeasured]
     for change in todo.changed:
@@ -484,7 +484,7 @@ class _Run:
             write.count_run(connection, self.run_id, written.counts)
             return written
 
-        written = self.store.write(store, lasting=False)  # `finish` lasts, and what came before it
+        written = self.store.write(store, durable=False)  # the commit of `finish` is, with all before it
         if written.failure is not None:
             ledger.reject(written.failure)
         elif not isinstance(result, Failure):
@@ -515,9 +515,9 @@ class _Run:
         if isinstance(result, Failure):
             return self._reject(connection, result, now)
         source = result.source
-        place = read.stored_place(connection, source.name)
+        place = image_records.image_record(connection, source.name)
         returned = Counter(returned=1) if place and place.gone else Counter[str]()
-        hashes = read.file_hashes(connection, [source.name]).get(source.name) if place else {}
+        hashes = image_records.file_hashes(connection, [source.name]).get(source.name) if place else {}
         same = hashes == {file.role: file.sha256 for file in result.files}
         if place and same and (isinstance(result, Touched) or _is_measured_so(place, result)):
             # Touched, unmeasured, or stored by another process since this run began.
@@ -535,7 +535,7 @@ class _Run:
         if place and not same and place.root != self.root and not place.gone:
             # Another process has stored it from elsewhere since this run began.
             return self._reject(connection, conflict(source, place.root), now)
-        dropped = read.count_verdicts(connection, source.name) if place else 0
+        dropped = image_records.count_verdicts(connection, source.name) if place else 0
         columns = {
             "root": self.root,
             "split": self._first_split(place),
@@ -552,13 +552,15 @@ class _Run:
         known = before is not None and is_known(failure, {failure.image_name: before.failure})
         return _Written(Counter(rejected=1, rejected_before=int(known)), failure)
 
-    def _first_split(self, place: read.Place | None) -> str | None:
+    def _first_split(self, place: image_records.ImageRecord | None) -> str | None:
         """The split of an image: its own if it has one, unless another was asked for."""
         if place is None or place.split is None or (self.memory.policy.resplit and self.split is not None):
             return self.split
         return place.split
 
-    def _add_measures(self, connection: Connection, place: read.Place, measured: Measured) -> Counter[str]:
+    def _add_measures(
+        self, connection: Connection, place: image_records.ImageRecord, measured: Measured
+    ) -> Counter[str]:
         """Give an image that is stored as it is the measures of users that it lacks."""
         has = custom_measures.versions(connection, [place.image_id]).get(place.image_id, ())
         taken = measured.cells.custom_versions.items() - has
@@ -577,7 +579,7 @@ class _Run:
         return batch
 
 
-def _is_measured_so(place: read.Place, measured: Measured) -> bool:
+def _is_measured_so(place: image_records.ImageRecord, measured: Measured) -> bool:
     """Whether a stored image was measured as it was now: by the same formulas, its masks read alike."""
     return place.version == VERSION and place.masks == measured.masks
 

@@ -31,7 +31,7 @@ from hpastore.plot.canvas import (
 )
 from hpastore.render.cells import Outline, outlines
 from hpastore.render.channels import Look, Picture, coloured, look, reduced
-from hpastore.store import figures, pixels, read, stored_sets
+from hpastore.store import figures, pixels, roots_and_splits, stored_sets
 from hpastore.store.engine import Store
 from hpastore.vocabulary import REASONS, require_label
 
@@ -140,7 +140,7 @@ def plot_gallery(
     chosen_look = look(channels, gain)
     _check(label, which, rule, n)
     with store.reading() as connection:
-        read.require_split(connection, split)
+        roots_and_splits.require_split(connection, split)
         chosen = figures.clean_set_or_newest(connection, clean, split)
         rules = figures.clean_set_rules(connection, chosen.key) if chosen else []
         wanted = _wanted(chosen, rules, label, which, rule)._replace(split=split)
@@ -151,7 +151,7 @@ def plot_gallery(
         if chosen:
             warn_if_outdated(connection, chosen.key)
         names = sorted({subject.image_name for subject in subjects})
-        files = pixels.files_of(connection, names, chosen_look.channels)
+        files = pixels.channel_files(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
     figure, places = _grid(len(tiles), max((len(tile.caption) for tile in tiles), default=0))
     for tile, result, axes in zip(tiles, drawn, places, strict=True):

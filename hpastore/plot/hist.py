@@ -17,7 +17,7 @@ from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
 from hpastore.store import custom_measures as of_users
-from hpastore.store import figures, read
+from hpastore.store import figures, roots_and_splits
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, require_label
 
@@ -113,7 +113,7 @@ def plot_hist(
         require_label(label)
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
-        read.require_split(connection, split)
+        roots_and_splits.require_split(connection, split)
         chosen = figures.clean_set_or_newest(connection, clean, split)
         rows = figures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
         rules = figures.clean_set_rules(connection, chosen.key) if chosen else None

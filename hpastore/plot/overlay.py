@@ -93,7 +93,7 @@ def plot_overlay(
         require_label(label)
     with store.reading() as connection:
         width, height, labels, places = figures.image_cells(connection, image)
-        files = pixels.files_of(connection, [image], chosen_look.channels)
+        files = pixels.channel_files(connection, [image], chosen_look.channels)
         chosen = figures.clean_set_or_newest(connection, clean)
         verdicts = figures.image_verdicts(connection, image, chosen.key) if chosen else []
         if chosen:

@@ -1,4 +1,4 @@
-"""Stored masks and histograms as they are decoded; see `hpastore.store.decoding`."""
+"""Check and decode stored masks and histograms; see `hpastore.store.decoding`."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from hpastore.kernels.histogram import LEVELS, inflate, unpack
 from hpastore.reading.limits import MAX_CELLS, MAX_PIXELS
 from hpastore.schema.tables import Image, ImageChannel
 
-_MAX_INFLATED: Final = 4 * LEVELS * (MAX_CELLS + 1)
-"""Bytes of the histogram of an image of most cells."""
+_MAX_HISTOGRAM_BYTES: Final = 4 * LEVELS * (MAX_CELLS + 1)
+"""Bytes of the histogram of an image with the largest allowed number of cells."""
 
 
 def check_masks(counts: Sequence[str], pixels: Sequence[int], where: Callable[[int], str]) -> None:
-    """Check the masks of cells before anybody decodes them.
+    """Check the masks of cells before they are decoded.
 
     Parameters
     ----------
     counts : K strings
         Compressed COCO counts.
     pixels : K numbers
-        Of the image of each.
+        Pixels of each cell's image.
     where : callable
-        Names the row of one, by its place.
+        Names the row of a cell by its index.
 
     Raises
     ------
     DamagedError
-        If the runs of one do not fill its image, or have no pixel of a cell.
+        If a mask does not have the size of its image, or has no pixel.
     """
-    place = rle.first_damaged(counts, [size if size <= MAX_PIXELS else 0 for size in pixels])
-    if place is not None:
-        raise DamagedError(where(place), "its mask does not fill its image, or holds no pixel")
+    allowed = [size if size <= MAX_PIXELS else 0 for size in pixels]
+    index = rle.first_damaged(counts, allowed)
+    if index is not None:
+        raise DamagedError(where(index), "its mask does not have the size of its image, or is empty")
 
 
-def in_box(counts: str, height: int, width: int, box: Sequence[int]) -> bool:
-    """Whether a mask of an image has a box: x, y, width, height."""
-    return [int(side[0]) for side in rle.extents([counts], height, width)[1:]] == list(box)
+def has_box(counts: str, height: int, width: int, box: Sequence[int]) -> bool:
+    """Whether the bounding box of a mask is `box`: x, y, width, height."""
+    _, *sides = rle.extents([counts], height, width)
+    return [int(side[0]) for side in sides] == list(box)
 
 
 def histograms(
@@ -55,7 +57,7 @@ def histograms(
     Raises
     ------
     DamagedError
-        If one cannot be inflated, or does not count the image's pixels and a pixel or more of each cell.
+        If one is damaged, see `unpack_histogram`.
     """
     columns = (Image.name, Image.width, Image.height, Image.cell_count)
     statement = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.histogram, *columns)
@@ -68,20 +70,20 @@ def histograms(
 def _histogram(row: Any) -> npt.NDArray[np.int64]:
     where = f"image {row.name}"
     try:
-        counts = counted(row.histogram, row.cell_count, row.width * row.height)
+        counts = unpack_histogram(row.histogram, row.cell_count, row.width * row.height)
     except ValueError as error:
         raise DamagedError(where, f"its histogram of {row.channel} is damaged: {error}") from error
     return counts
 
 
-def counted(packed: bytes, cells: int, pixels: int) -> npt.NDArray[np.int64]:
-    """Unpack the joint histogram of an image.
+def unpack_histogram(packed: bytes, cells: int, pixels: int) -> npt.NDArray[np.int64]:
+    """Unpack the joint histogram of an image and check its sums.
 
     Parameters
     ----------
     packed : bytes
     cells, pixels : int
-        Of the image.
+        Numbers of cells and pixels of the image.
 
     Returns
     -------
@@ -90,26 +92,32 @@ def counted(packed: bytes, cells: int, pixels: int) -> npt.NDArray[np.int64]:
     Raises
     ------
     ValueError
-        If it is none of such an image.
+        If it cannot be unpacked, its sum is not the number of pixels, or a cell has no pixel.
     """
     if not 0 <= cells <= MAX_CELLS:
-        raise ValueError(f"no image has {cells} cells")
+        raise ValueError(f"an image cannot have {cells} cells")
     counts = unpack(packed, cells + 1)
-    of_rows = counts.sum(axis=1)
-    if of_rows.sum() != pixels or (of_rows[1:] == 0).any():
-        raise ValueError(f"it does not count the {pixels} pixels of its image, or none of a cell")
+    row_sums = counts.sum(axis=1)
+    if row_sums.sum() != pixels or (row_sums[1:] == 0).any():
+        raise ValueError(f"its sum is not the {pixels} pixels of its image, or a cell has no pixel")
     return counts
 
 
-def inflated(packed: bytes, where: str) -> bytes:
-    """Inflate a histogram of which nobody knows how many cells it counts.
+def inflate_histogram(packed: bytes, where: str) -> bytes:
+    """Decompress a histogram of an unknown number of cells.
+
+    Parameters
+    ----------
+    packed : bytes
+    where : str
+        The row that holds it.
 
     Raises
     ------
     DamagedError
-        If it cannot be, or gives more than any image has.
+        If it cannot be decompressed, or is larger than that of any image.
     """
     try:
-        return inflate(packed, _MAX_INFLATED)
+        return inflate(packed, _MAX_HISTOGRAM_BYTES)
     except ValueError as error:
         raise DamagedError(where, f"its histogram is damaged: {error}") from error

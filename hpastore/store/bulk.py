@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Cell, CellChannel, CleanSetCell, CleanSetThreshold, Image, ImageLabel
 from hpastore.store.integrity import checksums
-from hpastore.store.read import Row
+from hpastore.store.statements import Row
 
 
 def insert_rows(

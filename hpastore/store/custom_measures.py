@@ -17,7 +17,8 @@ from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measu
 from hpastore.schema.views import LIVE
 from hpastore.store.bulk import as_rows, change, insert_rows, plain, seal_rows
 from hpastore.store.integrity import checksums
-from hpastore.store.read import Row, lacking, rows
+from hpastore.store.measurement_settings import lacks_measure
+from hpastore.store.statements import Row, rows
 
 _Floats = npt.NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def cells(connection: Connection, images: Sequence[int]) -> dict[int, list[tuple
 
 def count_lacking(connection: Connection, measures: Versions) -> int:
     """Count the images that lack one of these measures, and that can be read again."""
-    statement = select(func.count(Image.id)).where(LIVE, lacking(measures))
+    statement = select(func.count(Image.id)).where(LIVE, lacks_measure(measures))
     return int(connection.execute(statement).scalar_one())
 
 

@@ -1,9 +1,9 @@
-"""Stored texts as they are decoded; one that cannot be is an error that names its row.
+"""Decode stored texts; a damaged one is an error that names its row.
 
-Context: a store may come from somebody else, and a disk may change a byte.  Decision: names, labels and
-paths pass through here wherever something is made of them, masks and histograms through
-`hpastore.store.arrays`, and moments through `hpastore.schema.types.Instant`.  Consequence: who computes
-with them, or writes them to a file, may rely on them.
+Context: a store may come from another lab, and a disk may change a byte.  Decision: names, labels
+and paths are checked here before they are used, masks and histograms in `hpastore.store.arrays`,
+and dates in `hpastore.schema.types.Instant`.  Consequence: the code that computes with them, or
+writes them to a file, need not check them again.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
 
 _FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-"""Moments that Python has in every time zone."""
+"""The range of moments that Python can express in every time zone."""
 
 _LABELS: Final = re.compile(r"\d{1,2}(\|\d{1,2})*", re.ASCII)
 
 
 def image_name(name: str, where: str = "") -> str:
-    """Check the name of an image before a path or a file's content is made of it.
+    """Check the name of an image before it is used in a path or written to a file.
 
     Parameters
     ----------
@@ -47,14 +47,12 @@ def image_name(name: str, where: str = "") -> str:
     """
     if not NAME_PATTERN.fullmatch(name):
         where = where or f"image {printable(name)}"
-        raise DamagedError(
-            where, f"its name may hold a path or odd characters, no image is called so ({NAME_RULE})"
-        )
+        raise DamagedError(where, f"its name is not allowed ({NAME_RULE})")
     return name
 
 
 def label_ids(image: str, labels: str) -> tuple[int, ...]:
-    """Take ``image.labels`` apart.
+    """Parse the text of ``image.labels``, such as ``0|16``.
 
     Parameters
     ----------
@@ -65,7 +63,7 @@ def label_ids(image: str, labels: str) -> tuple[int, ...]:
     Raises
     ------
     DamagedError
-        If it does not list labels.
+        If the text is not a list of labels.
     """
     ids = tuple(map(int, labels.split("|"))) if _LABELS.fullmatch(labels) else ()
     if (labels and not ids) or any(label >= len(LABEL_NAMES) for label in ids):
@@ -88,7 +86,7 @@ def label_name(label: int, where: str) -> str:
         If no label has this id.
     """
     if not 0 <= label < len(LABEL_NAMES):
-        raise DamagedError(where, f"its label {label} is no id from 0 to {len(LABEL_NAMES) - 1}")
+        raise DamagedError(where, f"its label {label} is not an id from 0 to {len(LABEL_NAMES) - 1}")
     return LABEL_NAMES[label]
 
 
@@ -104,10 +102,10 @@ def file_path(image: str, root: str, uri: str) -> Path:
     Raises
     ------
     DamagedError
-        If it holds a zero byte, which no path can.
+        If it contains a zero byte, which no path can.
     """
     if "\0" in root or "\0" in uri:
-        raise DamagedError(f"image {image}", f"its path {printable(f'{root}/{uri}')!r} holds a zero byte")
+        raise DamagedError(f"image {image}", f"its path {printable(f'{root}/{uri}')!r} contains a zero byte")
     return Path(root, uri)
 
 
@@ -129,9 +127,9 @@ def _damaged_moments(connection: Connection, table: Any) -> Iterator[DamagedErro
 
 
 def _unread(connection: Connection, column: Any) -> ColumnElement[Any]:
-    """A moment as text, as the database has it.
+    """Select a date as the database's text.
 
-    PostgreSQL has no moment that is none, but some that Python has not: those alone are given.
+    PostgreSQL holds valid dates only, but some outside Python's range: only of those it gives text.
     """
     if connection.dialect.name == "sqlite":
         return type_coerce(column, Text())

@@ -23,7 +23,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
 from hpastore.store import arrays, decoding, pixels
-from hpastore.store.read import stream
+from hpastore.store.statements import stream
 from hpastore.vocabulary import LABEL_NAMES
 
 _RLE: Final = 8

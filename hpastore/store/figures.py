@@ -27,7 +27,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.types import REAL
 from hpastore.schema.views import CHANNEL_NAMES, LIVE, SHAPE_NAMES, label_threshold, shape_value
 from hpastore.store import arrays
-from hpastore.store.read import parts, rows
+from hpastore.store.statements import batches, rows
 from hpastore.store.stored_sets import find_clean_set
 
 Values = Mapping[tuple[str, str | None], float | None]
@@ -246,7 +246,7 @@ def subjects(connection: Connection, wanted: Wanted, names: Sequence[str]) -> li
     statement = _of(wanted, *_subject(wanted)).order_by(*_natural(wanted))
     return [
         Subject(*row)
-        for part in parts(sorted(names))
+        for part in batches(sorted(names))
         for row in connection.execute(statement.where(Image.name.in_(part)))
     ]
 
@@ -281,7 +281,7 @@ def _check_places(found: Sequence[Any]) -> None:
     counts = [row.rle for row in found]
     arrays.check_masks(counts, [row.image_width * row.image_height for row in found], where)
     for place, row in enumerate(found):
-        if not arrays.in_box(row.rle, row.image_height, row.image_width, row[2:6]):
+        if not arrays.has_box(row.rle, row.image_height, row.image_width, row[2:6]):
             raise DamagedError(where(place), "its box is not that of its mask")
 
 

@@ -42,12 +42,12 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.verdict import verdicts
 from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES, clean_cell, rule_holds
-from hpastore.store import decoding, export_rows, read, stored_sets
+from hpastore.store import decoding, export_rows, label_thresholds, statements, stored_sets
 from hpastore.store.bulk import analyze, change, seal_rows
 from hpastore.store.integrity import checksums
 from hpastore.vocabulary import LABEL_NAMES
 
-Row = Mapping[str, Any] | read.Row
+Row = Mapping[str, Any] | statements.Row
 
 _SIDES = ("lower", "upper")
 
@@ -175,7 +175,7 @@ def _one_each(rules: Sequence[Row]) -> Iterable[Row]:
 
 def _ranks(rule: Row, split: str | None) -> AnySelect:
     """Place of the value of every cell of a single-label image, of any split or of one, for one rule."""
-    values = read.label_values(rule["measure"], rule["channel"], split).subquery("single")
+    values = label_thresholds.label_values(rule["measure"], rule["channel"], split).subquery("single")
     of_label = and_(
         CleanRule.clean_set_id == rule["clean_set_id"],
         CleanRule.position == rule["position"],
@@ -275,7 +275,7 @@ def labels_judged(connection: Connection, set_id: int, names: Iterable[str]) -> 
     of_cells = select(Image.name, verdict.label_id).join_from(verdict, Cell).join(Image)
     of_former = select(former.image_name, former.label_id).where(former.clean_set_id == set_id)
     found: dict[str, set[int]] = {}
-    for part in read.parts(sorted(names)):
+    for part in statements.batches(sorted(names)):
         for statement in (
             of_cells.where(verdict.clean_set_id == set_id, Image.name.in_(part)),
             of_former.where(former.image_name.in_(part)),
@@ -285,13 +285,13 @@ def labels_judged(connection: Connection, set_id: int, names: Iterable[str]) -> 
     return found
 
 
-def image_facts(connection: Connection, names: Iterable[str]) -> dict[str, read.Row]:
+def image_facts(connection: Connection, names: Iterable[str]) -> dict[str, statements.Row]:
     """Read when images came, were relabelled and left, and their splits, by name."""
     columns = (Image.name, Image.ingested_at, Image.relabelled_at, Image.gone_at, Image.split)
     return {
         row["name"]: row
-        for part in read.parts(sorted(names))
-        for row in read.rows(connection, select(*columns).where(Image.name.in_(part)))
+        for part in statements.batches(sorted(names))
+        for row in statements.rows(connection, select(*columns).where(Image.name.in_(part)))
     }
 
 
@@ -325,7 +325,7 @@ class CellFacts:
 def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | None:
     """Read one cell; None if the store has none of this name."""
     statement = select(Cell.__table__, Image.labels).join(Image)
-    found = read.rows(connection, statement.where(Image.name == name, Cell.mask_id == mask_id))
+    found = statements.rows(connection, statement.where(Image.name == name, Cell.mask_id == mask_id))
     if not found:
         return None
     cell = found[0]
@@ -333,7 +333,7 @@ def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | N
         (measure, None): _number(cell[measure]) for measure in SHAPE_NAMES
     }
     of_cell = select(CellChannel.__table__).where(CellChannel.cell_id == cell["id"])
-    for row in read.rows(connection, of_cell):
+    for row in statements.rows(connection, of_cell):
         measures |= {(measure, row["channel"]): _number(row[measure]) for measure in CHANNEL_NAMES}
     own = select(Measure.name, CellMeasure.channel, CellMeasure.value).join(CellMeasure)
     for measure, channel, value in connection.execute(own.where(CellMeasure.cell_id == cell["id"])):
@@ -350,7 +350,7 @@ def cell_facts(connection: Connection, name: str, mask_id: int) -> CellFacts | N
     )
 
 
-def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
+def verdicts_on(connection: Connection, cell_id: int) -> list[statements.Row]:
     """Read all verdicts on a cell by clean set, version and label, with the sets' limits and splits."""
     verdict = CleanSetCell
     statement = (
@@ -362,7 +362,7 @@ def verdicts_on(connection: Connection, cell_id: int) -> list[read.Row]:
         .join(CleanSet, CleanSet.id == verdict.clean_set_id)
         .where(verdict.cell_id == cell_id)
     )
-    return read.rows(connection, statement.order_by(CleanSet.name, CleanSet.version, verdict.label_id))
+    return statements.rows(connection, statement.order_by(CleanSet.name, CleanSet.version, verdict.label_id))
 
 
 def rank(
@@ -377,7 +377,7 @@ def rank(
 
     Only of images of a split, if one is given.
     """
-    single = read.label_values(measure, channel, split).where(ImageLabel.label_id == label)
+    single = label_thresholds.label_values(measure, channel, split).where(ImageLabel.label_id == label)
     values = single.subquery("single")
     below = func.count(case((values.c.value < value, 1)))
     place, n = connection.execute(select(below + 1, func.count(values.c.value))).one()
@@ -399,7 +399,7 @@ def _shares(
     names = {f"share_{i}": share for i, share in enumerate(sorted(shares))}
     return {
         row["label_id"]: (row["n"], {share: row[name] for name, share in names.items()})
-        for row in read.thresholds(connection, *measure, names, split=split)
+        for row in label_thresholds.thresholds(connection, *measure, names, split=split)
     }
 
 

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this program, in one transaction."""
+"""Create, upgrade and check the schema of a database; each change is one transaction."""
 
 from __future__ import annotations
 
@@ -24,41 +24,43 @@ from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
 from hpastore.store import sqlite_file, version
 from hpastore.store.bulk import take_missing_seals
-from hpastore.store.engine import Store, patiently
+from hpastore.store.engine import Store, retry_on_disconnect
+from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
 
-_LOCK: Final = 0x68706173
-"""Key of the advisory lock that one upgrade holds on PostgreSQL: "hpas"."""
+_SCHEMA_LOCK: Final = 0x68706173
+"""Key of the advisory lock that a change of the schema holds on PostgreSQL: "hpas"."""
 
 
 def upgrade(store: Store, revision: str = "head") -> bool:
-    """Create or upgrade the schema; either all of it or nothing.
+    """Create or upgrade the schema: all of it or nothing.
 
-    A SQLite file is copied before an upgrade, beside itself: see `backup_path`.
+    Before an upgrade a SQLite file is copied to `backup_path`.
 
     Parameters
     ----------
-    store
-        Any database.
-    revision
-        Where to stop; migrations' tests need it.
+    store : Store
+        Any database, also an empty one.
+    revision : str
+        The last migration to run; by default all, as only tests of migrations stop earlier.
 
     Returns
     -------
     bool
-        Whether anything had to be done.
+        Whether anything was changed.
 
     Raises
     ------
     SchemaNewError
         If the schema is newer than this program; nothing was touched.
     StoreError
-        If rows would lose the row that they refer to; nothing was changed.
+        If the database holds foreign tables, or rows would refer to rows that do not exist; nothing
+        was changed.
     """
     with store.reading() as connection:
-        _refuse_strangers(store, connection)
-    return patiently(lambda: _upgrade(store, revision))
+        _refuse_foreign_tables(store, connection)
+    return retry_on_disconnect(lambda: _upgrade(store, revision))
 
 
 def _upgrade(store: Store, revision: str) -> bool:
@@ -80,12 +82,12 @@ def _upgrade(store: Store, revision: str) -> bool:
 
 
 def backup_path(store: Store, revision: str) -> Path:
-    """Name the copy that is made of a SQLite file before it is upgraded from a revision."""
+    """Give the path of the copy that is made of a SQLite file before an upgrade from a revision."""
     return Path(f"{store.engine.url.database}.schema-{revision}.backup")
 
 
 def _back_up(store: Store, revision: str) -> None:
-    """Copy the file as it was when the transaction began, whose lock keeps others from writing."""
+    """Copy the file as it was before the upgrade, whose transaction keeps others from writing."""
     path = backup_path(store, revision)
     temporary = Path(f"{path}.tmp")
     temporary.unlink(missing_ok=True)
@@ -94,11 +96,11 @@ def _back_up(store: Store, revision: str) -> None:
     failpoint("schema.copied")
     put_in_place(temporary, path)
     failpoint("schema.backed_up")
-    logger.info("the store as it was is kept in %s", path)
+    logger.info("a copy of the store before the upgrade is in %s", path)
 
 
 def downgrade(store: Store, revision: str) -> None:
-    """Undo migrations down to a revision, or to ``base``; rows of dropped tables are lost."""
+    """Undo migrations down to a revision, or to ``base``; only tests of migrations do so."""
     with _schema_transaction(store) as connection:
         _drop_views(connection)
         command.downgrade(_config(connection), revision)
@@ -106,33 +108,34 @@ def downgrade(store: Store, revision: str) -> None:
 
 
 def check(store: Store) -> list[str]:
-    """Compare the database with the models.
+    """Compare the database's schema with the one of this program.
 
     Returns
     -------
     list of str
-        What differs, one sentence each; empty if nothing does.
+        A sentence for each difference.
     """
     version.require_current(store)
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         try:
             differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
-        except (ArgumentError, InvalidRequestError) as error:  # a key that refers to no column, and the like
-            differences = [f"the tables make no sense: {error}"]
-        return differences + _drifted_views(connection) + _foreign_actions(connection)
+        except (ArgumentError, InvalidRequestError) as error:  # such as a key that refers to no column
+            differences = [f"the tables are inconsistent: {error}"]
+        return differences + _drifted_views(connection) + _foreign_triggers(connection)
 
 
-def _foreign_actions(connection: Connection) -> list[str]:
-    """Name the triggers and rules of a database, which may change rows unseen; this program makes none."""
+def _foreign_triggers(connection: Connection) -> list[str]:
+    """Report triggers and rules, which may change rows unnoticed; hpastore creates none."""
     if connection.dialect.name == "sqlite":
-        found, on = connection.execute(text(_SQLITE_TRIGGERS)).all(), ""
+        found = connection.execute(text(_SQLITE_TRIGGERS)).all()
+        on_table = ""
     else:
-        found = [row for sql in _POSTGRESQL_ACTIONS for row in connection.execute(text(sql))]
-        on = ' ON "{table}"'
+        found = [row for sql in _POSTGRESQL_TRIGGERS_AND_RULES for row in connection.execute(text(sql))]
+        on_table = ' ON "{table}"'
     return [
-        f"the {kind} {name} on {table} is not of this program, and may change rows; "
-        f'remove it: DROP {kind.upper()} "{name}"{on.format(table=table)}'
+        f"hpastore did not create the {kind} {name} on {table}, which may change rows; "
+        f'remove it: DROP {kind.upper()} "{name}"{on_table.format(table=table)}'
         for kind, name, table in found
     ]
 
@@ -141,7 +144,7 @@ _SQLITE_TRIGGERS: Final = (
     "SELECT 'trigger', name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
 )
 
-_POSTGRESQL_ACTIONS: Final = (
+_POSTGRESQL_TRIGGERS_AND_RULES: Final = (
     """SELECT 'trigger', tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
        WHERE relnamespace = CAST(current_schema() AS regnamespace) AND NOT tgisinternal
        ORDER BY relname, tgname""",
@@ -149,16 +152,17 @@ _POSTGRESQL_ACTIONS: Final = (
        WHERE relnamespace = CAST(current_schema() AS regnamespace) AND rulename <> '_RETURN'
        ORDER BY relname, rulename""",
 )
-"""The rule _RETURN is what makes a view one."""
+"""Every view has a rule _RETURN, which is its definition."""
 
 
 def _drifted_views(connection: Connection) -> list[str]:
+    """Report views that are missing, or differ from those of this program."""
     expected = views(connection.dialect.name)
     return [drift for view in expected if (drift := _view_drift(connection, view))]
 
 
 def _view_drift(connection: Connection, view: CreateView) -> str | None:
-    """Say how a view differs from what this program would make, by making it once more for a moment."""
+    """Compare a view with a temporary one that is created from our definition."""
     name = view.table.name
     if not inspect(connection).has_table(name):
         return f"the view {name} is missing"
@@ -166,13 +170,13 @@ def _view_drift(connection: Connection, view: CreateView) -> str | None:
     connection.execute(expected)
     same = _definition(connection, name) == _definition(connection, expected.table.name)
     connection.execute(DropView(expected.table))
-    return (
-        None if same else f"the view {name} is not what this program makes; 'hpastore db upgrade' remakes it"
-    )
+    if same:
+        return None
+    return f"the view {name} differs from hpastore's definition; 'hpastore db upgrade' restores it"
 
 
 def _definition(connection: Connection, view: str) -> str:
-    """A view's SELECT, as the database has it."""
+    """Read a view's SELECT as the database stores it."""
     if connection.dialect.name == "postgresql":
         return str(connection.scalar(text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}))
     masters = "SELECT name, sql FROM sqlite_master UNION ALL SELECT name, sql FROM sqlite_temp_master"
@@ -191,11 +195,12 @@ def _config(connection: Connection | None = None) -> Config:
 def _schema_transaction(store: Store) -> Iterator[Connection]:
     """Give a connection whose transaction may change tables; one process at a time.
 
-    SQLite copies a table to alter it, and dropping the old copy would delete all children by ON
-    DELETE CASCADE.  Foreign keys can only be switched off outside a transaction.
+    To alter a table on SQLite it is copied, and dropping the old one would delete all rows that
+    refer to it (ON DELETE CASCADE).  So foreign keys are switched off, which is only possible
+    outside a transaction.
     """
     store.require_writable()
-    with store.named_errors(), store.engine.connect() as connection:
+    with store.translated_errors(), store.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         if store.is_sqlite:
@@ -205,7 +210,7 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
             with connection.execution_options(hpastore_writes=True).begin():
                 event.listen(connection, "before_cursor_execute", lambda *_: failpoint("schema.statement"))
                 if not store.is_sqlite:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
                 yield connection
                 failpoint("schema.commit")
         finally:
@@ -213,25 +218,30 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
                 driver.execute("PRAGMA foreign_keys = ON")
 
 
-def _refuse_strangers(store: Store, connection: Connection) -> None:
-    """Refuse a database of somebody else's: a SQLite file with any table, or tables of our names."""
+def _refuse_foreign_tables(store: Store, connection: Connection) -> None:
+    """Refuse a SQLite file of another program, or tables in PostgreSQL that have our names."""
     if version.stored(connection) is not None:
         return
     names = set(inspect(connection).get_table_names()) - {"alembic_version"}
     if not store.is_sqlite:
         names &= {table.name for table in Base.metadata.sorted_tables}
     if names:
-        what = ", ".join(sorted(names)[:3])
-        raise StoreError(store.url, f"holds other tables ({what}); name another database with --db")
+        examples = ", ".join(sorted(names)[:3])
+        reason = f"holds foreign tables ({examples}); name another database with --db"
+        raise StoreError(store.url, reason)
 
 
 def _refuse_orphans(store: Store, connection: Connection) -> None:
+    """Refuse a change after which rows refer to rows that do not exist."""
     if not store.is_sqlite:
-        return  # PostgreSQL checked every foreign key as it went
+        return  # PostgreSQL has checked every foreign key already
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
     if orphans:
+        number = count_text(len(orphans), "row")
         raise StoreError(
-            store.url, f"{len(orphans)} rows of {orphans[0][0]} would refer to nothing; nothing was changed"
+            store.url,
+            f"{number}, the first in table {orphans[0][0]}, would refer to rows that do not exist; "
+            "nothing was changed",
         )
 
 
@@ -248,5 +258,6 @@ def _create_views(connection: Connection) -> None:
 
 
 def _sentence(difference: object) -> str:
+    """Write a difference that Alembic found as one line."""
     parts = difference if isinstance(difference, tuple) else difference[0]  # type: ignore[index]  # Alembic: tuple, or a list of one
     return " ".join(str(part) for part in parts)

@@ -1,4 +1,4 @@
-"""The door of a store."""
+"""Open a store by its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpastore.errors import SchemaMissingError
 from hpastore.store import version
 from hpastore.store.engine import Store, connect
 
-DEFAULT: Final = "hpastore.db"
+DEFAULT_URL: Final = "hpastore.db"
 
 
 def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
@@ -22,7 +22,7 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
         A SQLite file's path, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``; by default
         ``$HPASTORE_DB``, else ``hpastore.db`` in the working folder.
     create : bool
-        Whether the file and the tables are made where there are none.
+        Whether the file and the tables are created if they do not exist.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
     SchemaMissingError
         If there is no such store, and `create` is false.
     SchemaOldError, SchemaNewError
-        If its schema is of another version of hpastore; nothing was touched.
+        If its schema is of another version of hpastore; nothing was changed.
     UnavailableError
         If the database cannot be reached.
     UsageError
@@ -57,5 +57,5 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
 
 
 def default_url() -> str:
-    """Name the store that is meant when none is named."""
-    return os.environ.get("HPASTORE_DB") or DEFAULT
+    """Give the name of the store that is used if none is given."""
+    return os.environ.get("HPASTORE_DB") or DEFAULT_URL

@@ -19,7 +19,7 @@ from hpastore.schema.tables import (
     ImageLabel,
 )
 from hpastore.schema.views import IN_SPLIT, LIVE
-from hpastore.store import read
+from hpastore.store import measurement_settings
 
 _OVERRIDDEN: Final = ("override_keep", "override_drop")
 
@@ -157,5 +157,5 @@ def _remeasured(connection: Connection, set_id: int) -> bool:
     asks = exists().where(CleanRule.clean_set_id == CleanSet.id, CleanRule.measure == "fraction")
     percentile = select(CleanSet.background_percentile).where(CleanSet.id == set_id, asks)
     before = connection.execute(percentile).scalar_one_or_none()
-    recipe = read.current_settings(connection)
+    recipe = measurement_settings.current_settings(connection)
     return before is not None and recipe is not None and before != recipe.background_percentile

@@ -1,4 +1,8 @@
-"""What people decided about cells: kept by the cell's mask, so that it outlives the cell's row."""
+"""Overrides: people's decisions about cells.
+
+An override keeps the mask of its cell.  When the cell's image is replaced, the override is
+detached, and attached to the new cell whose mask is nearly the same, if there is one.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +17,27 @@ from hpastore.errors import NotFoundError
 from hpastore.kernels.rle import overlaps
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellOverride, Image
-from hpastore.store import read
+from hpastore.store import statements
 from hpastore.store.arrays import check_masks
 from hpastore.store.integrity import checksums
-from hpastore.store.read import parts
+from hpastore.store.statements import batches
 
 logger = logging.getLogger(__name__)
 
 SAME_CELL: Final = 0.7
-"""Intersection over union from which on two masks are of one cell; above a half, a cell has one such."""
+"""Least intersection over union of masks of one cell; above a half, at most one reaches it."""
 
-
-_SAID: Final = 5
-"""So many unknown cells are named."""
+_MAX_NAMED: Final = 5
+"""Number of unknown cells that a message names."""
 
 
 class Decision(NamedTuple):
-    """An override to be written."""
+    """A decision about a cell, to be stored as an override."""
 
     image_name: str
     mask_id: int
     label_id: int | None
-    """None is every label."""
+    """None stands for all labels."""
     keep: bool
     score: float | None
     author: str | None
@@ -49,7 +52,7 @@ _DELETE: Final = delete(CellOverride).where(
 def write_overrides(
     connection: Connection, decisions: Sequence[Decision], now: Any, skip_unknown: bool = False
 ) -> int:
-    """Record decisions, each in place of what was decided before about its cell and label.
+    """Store decisions; each replaces the one on the same cell and label.
 
     Parameters
     ----------
@@ -57,28 +60,29 @@ def write_overrides(
         In a writing transaction.
     decisions
     now
-        When they were made.
+        The time of the decisions.
     skip_unknown
-        Whether those about cells that the store has not are left out, with a warning.
+        Whether decisions about cells that the store does not have are left out, with a warning.
 
     Returns
     -------
     int
-        Number of rows written: of two decisions on one cell and label, the last counts.
+        Number of overrides written: of several decisions on one cell and label, the last counts.
 
     Raises
     ------
     NotFoundError
-        If the store has not all of these cells; nothing is written.
+        If the store does not have one of the cells; nothing is written.
     """
     cells = _cells(connection, {d.image_name for d in decisions})
     unknown = dict.fromkeys(d[:2] for d in decisions if d[:2] not in cells)
     if unknown:
-        some = ", ".join(f"{name}:{mask_id}" for name, mask_id in islice(unknown, _SAID))
-        others = f" and {len(unknown) - _SAID:,} more" if len(unknown) > _SAID else ""
+        named = ", ".join(f"{name}:{mask_id}" for name, mask_id in islice(unknown, _MAX_NAMED))
+        more = f" and {len(unknown) - _MAX_NAMED:,} more" if len(unknown) > _MAX_NAMED else ""
         if not skip_unknown:
-            raise NotFoundError(f"the store has no cell {some}{others}; nothing was written")
-        logger.warning("the store has no cell %s%s; what was decided about them is left out", some, others)
+            raise NotFoundError(f"the store has no cell {named}{more}; nothing was written")
+        logger.warning("the store has no cell %s%s; decisions about them are left out", named, more)
+
     rows = {}
     for d in decisions:
         cell = cells.get(d[:2])
@@ -87,6 +91,7 @@ def write_overrides(
         columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
         row = {**d._asdict(), **columns, "cell_id": cell.id}
         rows[cell.id, d.label_id] = {**row, "checksum": checksums.of_row(CellOverride, row)}
+
     if rows:
         connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])
         connection.execute(insert(CellOverride), list(rows.values()))
@@ -100,60 +105,62 @@ def delete_overrides(
     label_id: int | None = None,
     *,
     every: bool = True,
-    lost: bool = False,
+    detached: bool = False,
 ) -> int:
-    """Forget what was decided about cells; about lost ones if nothing was about one that is there.
+    """Delete overrides of cells; a detached one only if no override of its name is attached.
 
     Parameters
     ----------
     connection
         In a writing transaction.
     cells
-        Image's name and mask id.
+        Name of the image and mask id of each cell.
     label_id, every
-        What was decided for this label, or for every label if None; all that was if `every`.
-    lost
-        Only what was decided about cells that are lost.
+        Overrides of all labels if `every`; else of this label, or those that hold for all labels if
+        None.
+    detached
+        Only detached overrides.
 
     Returns
     -------
     int
-        Number of rows deleted.
+        Number of overrides deleted.
     """
+    is_attached = CellOverride.cell_id.is_not(None)
     deleted = 0
     for image_name, mask_id in cells:
         of_cell = [CellOverride.image_name == image_name, CellOverride.mask_id == mask_id]
         if not every:
             of_cell.append(CellOverride.label_id.is_not_distinct_from(label_id))
-        attached = CellOverride.cell_id.is_not(None)
-        of_name = 0 if lost else connection.execute(delete(CellOverride).where(*of_cell, attached)).rowcount
-        deleted += of_name or connection.execute(delete(CellOverride).where(*of_cell, ~attached)).rowcount
+
+        deleted_attached = 0
+        if not detached:
+            statement = delete(CellOverride).where(*of_cell, is_attached)
+            deleted_attached = connection.execute(statement).rowcount
+        if deleted_attached:
+            deleted += deleted_attached
+        else:
+            deleted += connection.execute(delete(CellOverride).where(*of_cell, ~is_attached)).rowcount
     return deleted
 
 
-def overrides(connection: Connection) -> list[read.Row]:
-    """Read all overrides by image, mask id and label; ``attached`` is whether the store has the cell."""
+def overrides(connection: Connection) -> list[statements.Row]:
+    """Read all overrides by image, mask id and label; ``attached``: the store has the cell."""
     o = CellOverride
     columns = (o.image_name, o.mask_id, o.label_id, o.keep, o.score, o.author, o.comment, o.created_at)
     statement = select(*columns, o.cell_id.is_not(None).label("attached"))
     order = (o.image_name, o.mask_id, func.coalesce(o.label_id, -1), o.id)
-    return read.rows(connection, statement.order_by(*order))
+    return statements.rows(connection, statement.order_by(*order))
 
 
-def count_lost(connection: Connection) -> int:
-    """Count the overrides without a cell."""
-    statement = select(func.count()).select_from(CellOverride).where(CellOverride.cell_id.is_(None))
-    return int(connection.execute(statement).scalar_one())
-
-
-def say_lost(connection: Connection, names: Sequence[str]) -> None:
-    """Say which images, that are about to be deleted, have overrides."""
-    for part in parts(names):
+def warn_before_deleting(connection: Connection, names: Sequence[str]) -> None:
+    """Warn of overrides that are detached when these images are deleted."""
+    for part in batches(names):
         statement = select(CellOverride.image_name, func.count()).where(
             CellOverride.cell_id.is_not(None), CellOverride.image_name.in_(part)
         )
         for name, n in connection.execute(statement.group_by(CellOverride.image_name)):
-            _say(name, n)
+            _warn_detached(name, n)
 
 
 _DETACHED: Final = (
@@ -164,59 +171,58 @@ _DETACHED: Final = (
     .where(CellOverride.image_name == bindparam("name"), CellOverride.cell_id.is_(None))
     .order_by(CellOverride.created_at.desc(), CellOverride.id.desc())
 )
-"""The newest first: of two that would fit one cell and label, it is the one that counts."""
+"""The newest first: of several that fit one cell and label, it counts."""
 
 
-def attach_again(connection: Connection, name: str, image_id: int) -> dict[int, Mapping[str, Any]]:
-    """Find the cells of an image, whose rows are new, that were decided about.
+def match_detached(connection: Connection, name: str, image_id: int) -> dict[int, Mapping[str, Any]]:
+    """Match the detached overrides of an image with its new cells.
 
     Returns
     -------
     dict of dict
-        What to change in each override that fits a cell by `SAME_CELL`, by its key.  The others stay,
-        without a cell, and a warning counts them.
+        By the key of each override that matches a cell by `SAME_CELL`: the values to change in it.
+        The others stay detached, and a warning counts them.
     """
-    lost = connection.execute(_DETACHED, {"name": name}).all()
-    if not lost:
+    detached = connection.execute(_DETACHED, {"name": name}).all()
+    if not detached:
         return {}
+
     size = connection.execute(select(Image.height, Image.width).where(Image.id == image_id)).one()
     columns = (Cell.id, Cell.mask_id, Cell.rle)
     cells = connection.execute(select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)).all()
-    of_size = [override for override in lost if (override.height, override.width) == tuple(size)]
-    for what, masks in (("override of", of_size), ("cell", cells)):
-        _check_masks(f"{what} {name}", size.height * size.width, masks)
-    shares = overlaps([o.rle for o in of_size], [c.rle for c in cells])
-    found: dict[int, Mapping[str, Any]] = {}
+    same_size = [o for o in detached if (o.height, o.width) == (size.height, size.width)]
+    _check_masks(f"override of {name}", size.height * size.width, same_size)
+    _check_masks(f"cell {name}", size.height * size.width, cells)
+    overlap = overlaps([o.rle for o in same_size], [c.rle for c in cells])
+
+    matches: dict[int, Mapping[str, Any]] = {}
     taken = set()
-    for override, row in zip(of_size, shares, strict=True):
+    for override, row in zip(same_size, overlap, strict=True):
         best = int(row.argmax()) if len(row) else 0
         if len(row) and row[best] >= SAME_CELL and (best, override.label_id) not in taken:
             taken.add((best, override.label_id))
-            found[override.id] = {"cell_id": cells[best].id, "mask_id": cells[best].mask_id}
-    if len(found) < len(lost):
-        _say(name, len(lost) - len(found))
-    return found
+            matches[override.id] = {"cell_id": cells[best].id, "mask_id": cells[best].mask_id}
+    if len(matches) < len(detached):
+        _warn_detached(name, len(detached) - len(matches))
+    return matches
 
 
-def _check_masks(what: str, pixels: int, masks: Sequence[Any]) -> None:
-    counts = [mask.rle for mask in masks]
-    check_masks(counts, [pixels] * len(masks), lambda place: f"{what}:{masks[place].mask_id}")
+def _check_masks(what: str, pixels: int, rows: Sequence[Any]) -> None:
+    counts = [row.rle for row in rows]
+    check_masks(counts, [pixels] * len(rows), lambda index: f"{what}:{rows[index].mask_id}")
 
 
-def _say(name: str, n: int) -> None:
-    logger.warning(
-        "%s: %d override%s no cell any more; 'hpastore clean overrides --lost' lists them",
-        name,
-        n,
-        " has" if n == 1 else "s have",
-    )
+def _warn_detached(name: str, n: int) -> None:
+    shown = "1 override is" if n == 1 else f"{n:,} overrides are"
+    logger.warning("%s: %s no longer attached to a cell; see 'hpastore clean overrides --lost'", name, shown)
 
 
 def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:
+    """Read the cells of images, by image name and mask id."""
     columns = (Image.name, Cell.mask_id, Cell.id, Cell.rle, Image.width, Image.height)
     statement = select(*columns).join(Image, Image.id == Cell.image_id)
     return {
         (row.name, row.mask_id): row
-        for part in parts(sorted(names))
+        for part in batches(sorted(names))
         for row in connection.execute(statement.where(Image.name.in_(part)))
     }

@@ -1,4 +1,4 @@
-"""The pixels of stored images, which are read again from the files that were ingested."""
+"""Read the pixels of stored images again, from the files that were ingested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpastore.store import decoding
 
 
 class StoredFile(NamedTuple):
-    """One channel of a stored image, and what was read of it."""
+    """The file of one channel of a stored image, as it was ingested."""
 
     image: str
     role: str
@@ -37,10 +37,10 @@ COLUMNS: tuple[Any, ...] = (
 """What `stored_files` reads of ``image`` and ``image_file``."""
 
 
-def files_of(
+def channel_files(
     connection: Connection, names: Sequence[str], channels: Sequence[str]
 ) -> dict[str, list[StoredFile]]:
-    """Read where channels of some images are, by the image's name."""
+    """Read the files of some images' channels, by the image's name."""
     statement = select(*COLUMNS).outerjoin(ImageFile, ImageFile.image_id == Image.id)
     return stored_files(connection, statement.where(Image.name.in_(names)), channels)
 
@@ -48,13 +48,13 @@ def files_of(
 def stored_files(
     connection: Connection, statement: AnySelect, channels: Sequence[str]
 ) -> dict[str, list[StoredFile]]:
-    """Read where channels of images are.
+    """Read the files of images' channels.
 
     Parameters
     ----------
     connection
     statement
-        Selects `COLUMNS`; of an image without any file, its own.
+        Selects `COLUMNS`, with a row for an image without any file too.
     channels
 
     Returns
@@ -65,7 +65,7 @@ def stored_files(
     Raises
     ------
     DamagedError
-        If a channel of an image is not recorded, or its path is none.
+        If the file of a channel is not recorded, or its path is damaged.
     """
     found: dict[str, list[StoredFile]] = {}
     for row in connection.execute(statement.order_by(ImageFile.role)):
@@ -75,25 +75,24 @@ def stored_files(
             files.append(StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width))
     for name, files in found.items():
         if missing := set(channels) - {file.role for file in files}:
-            raise DamagedError(f"image {name}", f"no file of its channel {min(missing)} is recorded")
+            raise DamagedError(f"image {name}", f"the file of its channel {min(missing)} is not recorded")
     return found
 
 
 def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Read channels, (H, W) uint8 each, if they are what was ingested.
+    """Read channels, (H, W) uint8 each, if the files are those that were ingested.
 
     Raises
     ------
     RejectedError
-        If a file is gone, cannot be read, holds other bytes, or is of another size than the image.
+        If a file is missing, cannot be read, has changed, or has another size than the image.
 
-    Notes
-    -----
-    A store may come from somebody else, and its paths may lead anywhere: that is how people lay out data
-    on several disks.  It need not be restricted, for what lies there is decoded only if its bytes have the
-    hash that is stored: then who wrote the store knew them.  Of another file nothing is shown.
+    Notes ----- A store may come from another lab, and its paths may lead anywhere: data are spread
+    over several disks.  Paths need not be restricted, since a file is decoded only if its bytes
+    have the stored hash, so that the author of the store knew them.  Nothing of any other file is
+    shown.
     """
-    from hpastore.reading import decode_gray, to_uint8  # here: to know where files are needs no OpenCV
+    from hpastore.reading import decode_gray, to_uint8  # here, since stored_files needs no OpenCV
 
     channels = {}
     for file in files:
@@ -103,7 +102,7 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
             raise RejectedError("changed", file.path, reason)
         pixels = to_uint8(decode_gray(data, file.path))
         if pixels.shape != (file.height, file.width):
-            reason = f"is not of the size that is stored, {file.width} x {file.height}; see 'hpastore doctor'"
+            reason = f"does not have the stored size {file.width} x {file.height}; run 'hpastore doctor'"
             raise RejectedError("shape_mismatch", file.path, reason)
         channels[file.role] = pixels
     return channels

@@ -1,6 +1,6 @@
-"""Files that no output may replace: the store's own, and the inputs of its images.
+"""Refuse outputs that would replace the store, or the inputs of its images.
 
-Paths are compared as the file system compares them, whatever links or spellings lead there.
+Two paths are the same if they lead to the same file, by whatever links or spelling.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from hpastore.schema.tables import Failure, FailureFile, Image, ImageFile, Inges
 from hpastore.store.engine import Store
 
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a file that is open, or was not closed."""
+"""Endings of the files that SQLite keeps beside a store that is open, or was not closed."""
 
-_TABLES: Final = (".csv", ".tsv", ".txt", ".gz")
-"""What the name of a label table ends in."""
+_TABLE_ENDINGS: Final = (".csv", ".tsv", ".txt", ".gz")
+"""Endings of the names of label tables."""
 
 
 def refuse_store_files(store: Store, path: Path) -> None:
@@ -40,15 +40,14 @@ def refuse_store_files(store: Store, path: Path) -> None:
     """
     if not store.is_sqlite:
         return
-    for own in _store_files(store):
-        if _same(own, path) or (
-            _same(own.parent, path.parent) and own.name.casefold() == path.name.casefold()
-        ):
+    for file in _store_files(store):
+        same_name = file.name.casefold() == path.name.casefold()
+        if _same(file, path) or (same_name and _same(file.parent, path.parent)):
             raise ExportError(path, "is the store itself, or a part of it; choose another name")
 
 
 def refuse_special_file(path: Path) -> None:
-    """Refuse to replace what is no regular file: a device, a FIFO, a socket, or a link to an open file.
+    """Refuse to replace a device, a FIFO, a socket, or a link to an open file.
 
     Parameters
     ----------
@@ -58,19 +57,19 @@ def refuse_special_file(path: Path) -> None:
     Raises
     ------
     ExportError
-        If it is one, such as ``/dev/null``, or ``/dev/stdout`` wherever that leads.
+        If it is one of these, such as ``/dev/null``, or ``/dev/stdout`` wherever that leads.
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise ExportError(path, "is not a regular file; choose another name")
-    if path.is_symlink() and path.readlink().is_relative_to("/proc"):  # /dev/stdout belongs to the machine
+    if path.is_symlink() and path.readlink().is_relative_to("/proc"):  # /dev/stdout is part of the system
         raise ExportError(path, "is a link to an open file; choose another name")
 
 
 def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> None:
     """Refuse to replace an input.
 
-    The label table is not stored, nor is a file that no run has taken yet: therefore a table in a root,
-    and any file in a folder of inputs, is only replaced if hpastore has exported it.
+    The store does not know files that no run has read yet.  So a table in a root, and any file in a
+    folder of inputs, is replaced only if it is an export of hpastore.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> 
     path : Path
         A file that is to be replaced.
     exported : callable
-        Tells whether it is an export of ours; asked only where that matters.
+        Tells whether the file is an export of hpastore; called only if that matters.
 
     Raises
     ------
@@ -88,17 +87,17 @@ def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> 
     if not path.exists():
         return
     with store.reading() as connection:
-        if image := _image_of(connection, path):
+        if image := _image_with_input(connection, path):
             raise ExportError(path, f"is an input of image {image}; choose another name")
         for folder in _input_folders(connection):
             if _same(folder, path.parent) and not exported():
-                raise ExportError(path, "is among the inputs of stored images; choose another name")
-        if any(_same(Path(table), path) for table in _tables(connection)):
+                raise ExportError(path, "is among the inputs of stored images; choose another folder")
+        if any(_same(Path(table), path) for table in _label_tables(connection)):
             raise ExportError(path, "is the label table of stored images; choose another name")
-        if path.name.lower().endswith(_TABLES):
+        if path.name.lower().endswith(_TABLE_ENDINGS):
             for root in _roots(connection):
                 if _same(root, path.parent) and not exported():
-                    reason = f"may be the label table of {root}; choose another name, or delete it yourself"
+                    reason = f"may be the label table of {root}; choose another name, or delete it first"
                     raise ExportError(path, reason)
 
 
@@ -116,7 +115,7 @@ def refuse_folder(store: Store, path: Path) -> None:
     ExportError
         If it holds the store or inputs of stored images.
     """
-    if store.is_sqlite and any(_within(own, path) for own in _store_files(store)):
+    if store.is_sqlite and any(_within(file, path) for file in _store_files(store)):
         raise ExportError(path, "holds the store itself; choose another name")
     with store.reading() as connection:
         for folder in (*_roots(connection), *_input_folders(connection)):
@@ -125,17 +124,18 @@ def refuse_folder(store: Store, path: Path) -> None:
 
 
 def _store_files(store: Store) -> list[Path]:
-    """Name a SQLite store's file and what lies beside it, also where a link leads to it."""
+    """List a SQLite store's file and the files beside it, and those of a link's target."""
     given = Path(str(store.engine.url.database))
     files = dict.fromkeys((given, Path(os.path.realpath(given))))
     return [Path(f"{file}{ending}") for file in files for ending in ("", *SIDE_FILES)]
 
 
-def _image_of(connection: Connection, path: Path) -> str | None:
-    """Name the image that a file is an input of.
+def _image_with_input(connection: Connection, path: Path) -> str | None:
+    """Give the name of the image that has a file as an input.
 
-    An input has the size that is stored, or its stored name: no other is looked at, for there may be a
-    million.  One that has changed since, under a hard link of another name, is not lost by replacing that.
+    Only inputs of the same size or name are compared with the file, since there may be a million
+    inputs.  This misses an input that has changed, and is reached by a hard link of another name;
+    to replace the link does not delete the input.
     """
     files = _input_files()
     named = func.lower(files.c.uri).endswith(path.name.lower(), autoescape=True)
@@ -145,14 +145,14 @@ def _image_of(connection: Connection, path: Path) -> str | None:
     return next((str(name) for name, root, uri in found if _same(Path(root, uri), path)), None)
 
 
-def _tables(connection: Connection) -> list[str]:
-    """Name the label tables that were ever read."""
+def _label_tables(connection: Connection) -> list[str]:
+    """List the label tables of all runs."""
     labels = IngestRun.labels
     return list(connection.scalars(select(labels).where(labels.is_not(None)).distinct()))
 
 
 def _input_files() -> Subquery:
-    """Select the files of stored and of rejected images: ``name, root, role, uri, size``."""
+    """Select the files of stored and rejected images: ``name, root, role, uri, size``."""
     stored = select(Image.name, Image.root, ImageFile.role, ImageFile.uri, ImageFile.size)
     stored = stored.join(ImageFile, ImageFile.image_id == Image.id)
     tried = FailureFile
@@ -162,7 +162,7 @@ def _input_files() -> Subquery:
 
 
 def _roots(connection: Connection) -> Iterator[Path]:
-    """Name the folders that were ingested, also where all images were rejected."""
+    """List the roots of all images and runs."""
     found = {
         root
         for column in (Image.root, IngestRun.root)
@@ -172,7 +172,7 @@ def _roots(connection: Connection) -> Iterator[Path]:
 
 
 def _input_folders(connection: Connection) -> Iterator[Path]:
-    """Name the folders of inputs: a root has one for each role, or several if it was ingested in parts."""
+    """List the folders of inputs: one for each root and role, or two if ingested in parts."""
     files = _input_files()
     statement = select(files.c.root, func.min(files.c.uri), func.max(files.c.uri))
     statement = statement.group_by(files.c.root, files.c.role)
@@ -182,15 +182,15 @@ def _input_folders(connection: Connection) -> Iterator[Path]:
 
 def _within(inner: Path, outer: Path) -> bool:
     """Whether a path is a folder, or lies in it."""
-    if "\0" in str(inner):  # of a damaged store; there is no such file
+    if "\0" in str(inner):  # of a damaged store; no file has such a path
         return False
     real = Path(os.path.realpath(inner))
     return any(_same(folder, outer) for folder in (real, *real.parents))
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file that is there."""
+    """Whether two paths lead to the same existing file."""
     try:
         return one.samefile(other)
-    except (OSError, ValueError):  # ValueError: a zero byte, of a damaged store
+    except (OSError, ValueError):  # ValueError: a zero byte in a damaged store
         return False

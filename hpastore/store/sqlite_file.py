@@ -1,4 +1,4 @@
-"""A SQLite store as a file, copied while others write to it."""
+"""Copy the file of a SQLite store while others write to it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,37 @@ from typing import Final
 from sqlalchemy import Connection
 
 _PAGES: Final = 1000
-"""Pages that are copied between two looks at signals: some milliseconds."""
-
+"""Pages that are copied at a time, some milliseconds, before Python handles signals."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pages copied, and of all."""
+"""Called with the number of pages copied so far, and of all pages."""
 
 
 def copy(connection: Connection, target: Path, progress: Progress | None = None) -> None:
-    """Copy the file of a reading connection, as it is at this moment.
+    """Copy the state of the file that a connection reads.
 
-    Without a transaction SQLite would begin again whenever somebody has written, and under constant
-    writing never end.
+    Outside a transaction SQLite would start again after each write of others, and might never end.
 
     Parameters
     ----------
     connection
         In a transaction of `hpastore.store.engine.Store.reading` of a SQLite store.
     target : Path
-        An empty file, or one that is not there.
+        An empty file, or a path where no file is.
     progress : callable, optional
         Called with (pages copied, pages).
     """
 
-    def tell(status: int, left: int, pages: int) -> None:  # Python hears signals when it is called
+    def report(status: int, left: int, pages: int) -> None:  # needed without progress too, for signals
         del status
         if progress:
             progress(pages - left, pages)
 
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    driver.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it is one moment
+    driver.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the first read fixes the state
     with closing(sqlite3.connect(target)) as copied:
-        copied.execute("PRAGMA synchronous = OFF")  # nobody needs a part of it, see put_in_place
-        driver.backup(copied, pages=_PAGES, progress=tell)
+        copied.execute("PRAGMA synchronous = OFF")  # put_in_place syncs the complete file
+        driver.backup(copied, pages=_PAGES, progress=report)
     mode = Path(str(connection.engine.url.database)).stat().st_mode
-    target.chmod(stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)  # who may only read gets a copy to work on
+    target.chmod(stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)  # also of a read-only store

@@ -6,16 +6,31 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import Connection, func, select
+
 from hpastore.model import MeasurementSettings
 from hpastore.reading.places import exists, quoted
-from hpastore.store import read, version
+from hpastore.schema.percentile import AnySelect
+from hpastore.schema.tables import CleanSet, Failure, Image, IngestRun, StoredSettings
+from hpastore.schema.views import LIVE
+from hpastore.store import version
 from hpastore.store.engine import Store
-from hpastore.text import printable
+from hpastore.store.measurement_settings import current_settings
+from hpastore.store.roots_and_splits import images_per_root
+from hpastore.store.statements import rows
+from hpastore.text import count_text, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+RUN_COLUMNS: Final = (
+    *("id", "started_at", "finished_at", "root", "split", "new", "changed", "relabelled", "remeasured"),
+    *("gone", "returned", "moved", "resplit", "rejected", "cells", "version"),
+)
+
+FAILURE_COLUMNS: Final = ("image_name", "uri", "code", "message", "first_seen", "last_seen", "run_id")
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,12 @@ class Status:
     schema
         Revision of its tables.
     images, unlabelled, gone, stale, cells, clean_sets, failures, runs
-        Numbers of rows; `unlabelled` images have no label, `gone` ones have left their inputs and
-        are not among `images`, the numbers of `stale` ones are of another recipe.
+        Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled`
+        images have no label, and `stale` ones were measured with other settings than `recipe`.
     recipe
         What new images are measured with; None in a store without images.
     roots
-        Per root and split: root, split, images.
+        A dict for each root and split: ``root, split, images``.
     missing_roots
         Live images of each root that does not exist on this machine, by its path.
     """
@@ -57,54 +72,95 @@ class Status:
 def status(store: Store) -> Status:
     """Count what a store holds."""
     with store.reading() as connection:
-        counts = read.counts(connection)
-        recipe = read.current_settings(connection)
-        roots = [dict(row) for row in read.roots(connection)]
-    missing = missing_roots(store)
-    head = version.head()
-    return Status(store=store.url, schema=head, recipe=recipe, roots=roots, missing_roots=missing, **counts)
+        numbers = counts(connection)
+        recipe = current_settings(connection)
+        roots = _images_per_root_and_split(connection)
+    return Status(
+        store=store.url,
+        schema=version.head(),
+        recipe=recipe,
+        roots=roots,
+        missing_roots=missing_roots(store),
+        **numbers,
+    )
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count images, cells, clean sets, failures and runs, named as in `Status`."""
+    live = select(func.count()).select_from(Image).where(LIVE)
+    current = select(StoredSettings.id).where(StoredSettings.current)
+    statements: dict[str, AnySelect] = {
+        "images": live,
+        "unlabelled": live.where(Image.label_count == 0),
+        "gone": select(func.count()).select_from(Image).where(~LIVE),
+        "stale": select(func.count()).select_from(Image).where(Image.recipe_id.not_in(current)),
+        "cells": select(func.coalesce(func.sum(Image.cell_count), 0)).where(LIVE),
+        "clean_sets": select(func.count()).select_from(CleanSet),
+        "failures": select(func.count()).select_from(Failure),
+        "runs": select(func.count()).select_from(IngestRun),
+    }
+    columns = [statement.scalar_subquery().label(name) for name, statement in statements.items()]
+    row = connection.execute(select(*columns)).mappings().one()
+    return {name: int(count) for name, count in row.items()}
+
+
+def _images_per_root_and_split(connection: Connection) -> list[dict[str, Any]]:
+    """Count the live images of each root and split."""
+    statement = select(Image.root, Image.split, func.count().label("images")).where(LIVE)
+    statement = statement.group_by(Image.root, Image.split).order_by(Image.root, Image.split)
+    return [dict(row) for row in rows(connection, statement)]
 
 
 def missing_roots(store: Store) -> dict[str, int]:
     """Count the live images of each root that does not exist on this machine, by its path."""
     with store.reading() as connection:
-        live = {row["root"]: row["live"] for row in read.image_roots(connection) if row["live"]}
+        live = {row["root"]: row["live"] for row in images_per_root(connection) if row["live"]}
     return {root: count for root, count in live.items() if not exists(root)}
 
 
-def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
-    """Say that live images are of a root that does not exist on this machine, and what to do."""
-    here = f" ({met} or more of them were found here)" if met else ""
+def warn_of_missing_root(root: str, live: int, found: int = 0) -> None:
+    """Warn that a root does not exist on this machine, and say what to do.
+
+    Parameters
+    ----------
+    root : str
+        Its path.
+    live : int
+        Number of its live images.
+    found : int
+        How many of them this run has found in another root, at least.
+    """
+    here = f" (at least {found:,} of them were found in this run)" if found else ""
     logger.warning(
-        "%d images%s are in the root %s, which does not exist on this machine.  If its disk is not mounted, "
-        "mount it; if the root has moved, ingest it at its new place with --moved-from %s; only if it is "
-        "gone for good, hpastore forget %s marks its images as gone",
-        *(live, here, printable(root, None), quoted(root), quoted(root)),
+        "the root %s, with %s%s, does not exist on this machine.  "
+        "If its disk is not mounted, mount it.  "
+        "If the root has moved, ingest it at its new place with --moved-from %s.  "
+        "If it was deleted for good, hpastore forget %s marks its images as gone",
+        printable(root, None),
+        count_text(live, "image"),
+        here,
+        quoted(root),
+        quoted(root),
     )
 
 
-RUN_COLUMNS: Final = (
-    *("id", "started_at", "finished_at", "root", "split", "new", "changed", "relabelled", "remeasured"),
-    *("gone", "returned", "moved", "resplit", "rejected", "cells", "version"),
-)
-
-
 def runs(store: Store) -> pd.DataFrame:
-    """List the runs of ingest that had work to do, the newest first: what came and went in each.
+    """List the runs of ingest that changed something, the newest first.
 
     Returns
     -------
     DataFrame
-        ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed, relabelled,
-        remeasured, gone, returned, moved, resplit, rejected``, ``cells`` stored, and hpastore's ``version``.
-        ``finished_at`` is missing while a run goes on, or if it was killed.
+        ``id, started_at, finished_at, root, split``, the numbers of images ``new, changed,
+        relabelled, remeasured, gone, returned, moved, resplit, rejected``, ``cells`` stored, and
+        hpastore's ``version``.  ``finished_at`` is missing while a run goes on, or if it was
+        killed.
     """
     import pandas as pd
 
+    columns = [IngestRun.added if name == "new" else getattr(IngestRun, name) for name in RUN_COLUMNS]
     with store.reading() as connection:
-        rows = read.runs(connection)
-    named = [{**row, "new": row["added"]} for row in rows]
-    return pd.DataFrame([tuple(row[name] for name in RUN_COLUMNS) for row in named], columns=RUN_COLUMNS)
+        found = connection.execute(select(*columns).order_by(IngestRun.id.desc())).all()
+    return pd.DataFrame([tuple(row) for row in found], columns=RUN_COLUMNS)
 
 
 def failures(store: Store) -> pd.DataFrame:
@@ -117,7 +173,7 @@ def failures(store: Store) -> pd.DataFrame:
     """
     import pandas as pd
 
+    columns = [getattr(Failure, name) for name in FAILURE_COLUMNS]
     with store.reading() as connection:
-        rows = read.failures(connection)
-    columns = ["image_name", "uri", "code", "message", "first_seen", "last_seen", "run_id"]
-    return pd.DataFrame([tuple(row.values()) for row in rows], columns=columns)
+        found = connection.execute(select(*columns).order_by(Failure.image_name)).all()
+    return pd.DataFrame([tuple(row) for row in found], columns=FAILURE_COLUMNS)

@@ -19,7 +19,7 @@ from hpastore.schema.tables import (
     Label,
 )
 from hpastore.store import decoding
-from hpastore.store.read import Row, rows
+from hpastore.store.statements import Row, rows
 from hpastore.vocabulary import REASONS
 
 

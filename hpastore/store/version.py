@@ -1,7 +1,8 @@
-"""Which schema a store has, and which one this program works with; each command asks.
+"""The schema that a store has, and the one that this program needs.
 
-Alembic knows too, but takes longer to load than most commands to run.  Migrations are in one line, and
-their files' names begin with their numbers, which a test holds.
+Every command compares them.  Alembic could, but takes longer to load than most commands to run.
+Migrations form one line, and the names of their files begin with their revisions; a test holds
+this.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError
 from hpastore.store.engine import Store
 
 _TABLE: Final = "alembic_version"
-"""Where Alembic keeps it."""
+"""Alembic's table, which holds the revision."""
 
 
 def head() -> str:
-    """Revision of the schema that this program works with."""
-    return _known()[-1]
+    """Give the revision that this program needs."""
+    return _known_revisions()[-1]
 
 
 def current(store: Store) -> str | None:
-    """Revision of the store's schema; None for a database without hpastore's tables."""
-    with store.reading() as connection:  # who cannot be reached at first is not waited for
+    """Read the revision of a store's schema; None for a database without hpastore's tables."""
+    with store.reading() as connection:  # without retries: a wrong host is reported at once
         return stored(connection)
 
 
 def stored(connection: Connection) -> str | None:
-    """Read the revision of a database's schema; None where there is none."""
+    """Read the revision of a database's schema; None if it has none."""
     if not inspect(connection).has_table(_TABLE):
         return None
     found = connection.exec_driver_sql(f"SELECT version_num FROM {_TABLE}").scalar()  # noqa: S608 our own name
@@ -54,24 +55,24 @@ def require_current(store: Store) -> None:
 
 
 def refuse_newer(store: Store, revision: str | None) -> None:
-    """Refuse a schema that this program does not know.
+    """Refuse a revision that this program does not know.
 
     Raises
     ------
     SchemaNewError
     """
-    if revision is not None and revision not in _known():
+    if revision is not None and revision not in _known_revisions():
         reason = f"was written by a newer hpastore (schema {revision}); upgrade hpastore to use it"
         raise SchemaNewError(store.url, reason)
 
 
 def scripts() -> Path:
-    """Folder of the migrations: inside the package when installed, beside it in a checkout."""
+    """Give the folder of the migrations: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def _known() -> list[str]:
-    """All revisions, oldest first."""
+def _known_revisions() -> list[str]:
+    """List all revisions, the oldest first."""
     return sorted(path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py"))

@@ -57,7 +57,7 @@ from hpastore.schema.tables import Failure as FailureRow
 from hpastore.store import custom_measures, overrides
 from hpastore.store.bulk import analyze, as_rows, change, insert_rows, plain, plain_real, seal_rows
 from hpastore.store.integrity import checksums
-from hpastore.store.read import parts
+from hpastore.store.statements import batches
 from hpastore.vocabulary import CHANNELS
 
 _Floats = npt.NDArray[np.float64]
@@ -245,7 +245,7 @@ def move_images(connection: Connection, names: Sequence[str], root: str, split: 
     values: dict[str, Any] = {"root": root, "gone_at": None}
     if split is not None:
         values["split"] = split
-    for part in parts(names):
+    for part in batches(names):
         change(connection, Image, Image.name.in_(part), values)
         failpoint("images.moved")
 
@@ -263,22 +263,22 @@ def move_root(connection: Connection, before: str, root: str, run_id: int) -> No
 
 def split_images(connection: Connection, names: Sequence[str], split: str | None) -> None:
     """Give stored images a split."""
-    for part in parts(names):
+    for part in batches(names):
         change(connection, Image, Image.name.in_(part), {"split": split})
         failpoint("images.split")
 
 
 def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> None:
     """Record that stored images have left their inputs."""
-    for part in parts(names):
+    for part in batches(names):
         change(connection, Image, Image.name.in_(part), {"gone_at": now})
         failpoint("images.gone")
 
 
 def delete_images(connection: Connection, names: Sequence[str]) -> None:
     """Delete images with all their rows; what was decided about their cells stays."""
-    overrides.say_lost(connection, names)
-    for part in parts(names):
+    overrides.warn_before_deleting(connection, names)
+    for part in batches(names):
         _delete(connection, part)
         failpoint("images.pruned")
 
@@ -375,12 +375,12 @@ def write_failures(
         },
     )
     connection.execute(statement, rows)
-    for part in parts([failure.image_name for failure in failures]):
+    for part in batches([failure.image_name for failure in failures]):
         connection.execute(delete(FailureFile).where(FailureFile.image_name.in_(part)))
     files = [{"image_name": f.image_name, **file._asdict()} for f in failures for file in f.files]
     if files:
         connection.execute(insert(FailureFile), files)
-    for part in parts([failure.image_name for failure in failures]):
+    for part in batches([failure.image_name for failure in failures]):
         seal_rows(connection, FailureRow, FailureRow.image_name.in_(part))
     failpoint("failures.written")
 
@@ -512,7 +512,7 @@ def _former(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]
 
 def _attach_overrides(connection: Connection, name: str, image_id: int) -> None:
     """Give what was decided about cells of an image's former mask to the cells that are still the same."""
-    for key, values in overrides.attach_again(connection, name, image_id).items():
+    for key, values in overrides.match_detached(connection, name, image_id).items():
         change(connection, CellOverride, CellOverride.id == key, values)
     failpoint("image.overrides")
 

@@ -22,7 +22,7 @@ from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure
 from hpastore.model import Cells, Decoded, Measured, MeasurementSettings, Source
-from hpastore.store import read, write
+from hpastore.store import measurement_settings, status, write
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS
 
@@ -81,7 +81,7 @@ def vary(images: list[Measured], numbers: Iterator[int]) -> Iterator[Measured]:
 
 def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
     """Write images until the store has so many cells."""
-    stored = store.read(read.counts)["cells"]
+    stored = store.read(status.counts)["cells"]
     if stored >= cells:
         return
     now = datetime.now(UTC)
@@ -99,7 +99,7 @@ def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
 
 def given(connection: Connection) -> dict[str, Any]:
     """What a run gives to its images, by the store's own recipe."""
-    recipe = read.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
+    recipe = measurement_settings.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
     recipe_id = write.adopt_settings(connection, recipe)
     return {"root": "/data", "split": "train", "recipe_id": recipe_id, "ingested_at": datetime.now(UTC)}
 

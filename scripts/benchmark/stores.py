@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 import hpastore
 from hpastore.model import Measured
-from hpastore.store import read, write
+from hpastore.store import status, write
 from hpastore.store.engine import Store
 from scripts.benchmark import filling
 from scripts.benchmark.figure import Figure, Skip, digits, in_turns, seconds, worst, written
@@ -41,7 +41,7 @@ def remeasure(world: World) -> Figure:
     cases, images = {}, 0
     for database in DATABASES:
         store = world.large(database, cells).store
-        images = store.read(read.counts)["images"]
+        images = store.read(status.counts)["images"]
         cases[database] = seconds(partial(hpastore.remeasure, store, 0.98)) * REAL_SHAPED / images
     return Figure(worst(cases), _scaled(images, REAL_SHAPED), written(cases, "s"))
 

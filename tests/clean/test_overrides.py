@@ -117,7 +117,7 @@ def test_cells_that_the_store_has_not_are_named_or_left_out(
         override_cells(store, decided)
     assert list_overrides(store).empty
     assert override_cells(store, decided, skip_unknown=True) == 1
-    assert caplog.messages == [f"{some}what was decided about them is left out"]
+    assert caplog.messages == [f"{some}decisions about them are left out"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def replace_and_look(store: Store, mask: Mask, caplog: pytest.LogCaptureFixture)
     assert all(found[str(old)]["keep"] == bool(old % 2) for old in ids)
     n = len(lost)
     assert caplog.messages == [
-        f"a: {n} overrides have no cell any more; 'hpastore clean overrides --lost' lists them"
+        f"a: {n} overrides are no longer attached to a cell; see 'hpastore clean overrides --lost'"
     ]
     create_clean_set(store, "x", WIDE)
     verdict = {True: "override_keep", False: "override_drop"}
@@ -240,7 +240,7 @@ def test_overrides_of_another_size_or_a_pruned_image_wait_for_their_cells(
     with caplog.at_level(logging.WARNING, logger="hpastore"), store.writing() as connection:
         write.delete_images(connection, ["a"])
     assert caplog.messages == [
-        "a: 1 override has no cell any more; 'hpastore clean overrides --lost' lists them"
+        "a: 1 override is no longer attached to a cell; see 'hpastore clean overrides --lost'"
     ]
     assert attached(store) == {"a:1": False}
     put(store, drawn(mask))

@@ -292,9 +292,9 @@ def test_a_store_that_is_not_there_is_not_made(
         (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),
         (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
         (["sql", "SELECT 1", "--format", "xml"], "no format 'xml'"),
-        (["sql", "SELECT 1", "--timeout", "0"], "timeout takes seconds above 0"),
-        (["sql", "SELECT 1", "--timeout", "nan"], "timeout takes seconds above 0"),
-        (["sql", "SELECT 1", "--timeout", "inf"], "timeout takes seconds above 0"),
+        (["sql", "SELECT 1", "--timeout", "0"], "timeout must be a finite number of seconds above 0"),
+        (["sql", "SELECT 1", "--timeout", "nan"], "timeout must be a finite number of seconds above 0"),
+        (["sql", "SELECT 1", "--timeout", "inf"], "timeout must be a finite number of seconds above 0"),
         (["sql", "SELECT 1", "--max-rows", "0"], "max rows and max bytes a number of 1 or more"),
     ],
 )

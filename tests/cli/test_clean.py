@@ -448,7 +448,7 @@ def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root
     assert "; only images of split train were judged\n" in run("clean", "show", "mine").err
     assert "mine@1 of split train, Nucleoplasm: " in run("explain", f"{name_of(0)}:1").out
     assert run("export", "coco", "a.json", "--clean", "mine", "--split", "train").code == 0
-    refused = "hpastore: no split 'val'; there are train\n"
+    refused = "hpastore: no split 'val' (choose from train)\n"
     for command in (
         ("thresholds",),
         ("clean", "create", "mine"),

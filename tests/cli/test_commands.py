@@ -566,7 +566,7 @@ def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, r
     write_table(other, {"z": "4"})
     run("ingest", other, "-j", 1)
     root.rename(root.with_name("away"))
-    warning = f"warning: 5 images are in the root {root}, which does not exist on this machine"
+    warning = f"warning: the root {root}, with 5 images, does not exist on this machine"
     for command in (("status",), ("plan", other), ("doctor",)):
         warned = run(*command)
         assert warning in warned.err, command

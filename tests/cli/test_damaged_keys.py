@@ -14,7 +14,7 @@ from tests.world import dataset, name_of
 
 Damage = Callable[[str], None]
 
-NO_LABEL: Final = "is no id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
+NO_LABEL: Final = "is not an id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_an_image_of_no_label_is_not_exported(judged: Run, damage: Damage, kind:
 @pytest.mark.parametrize("command", ["plan", "ingest"])
 def test_an_image_without_its_recipe_is_an_error(judged: Run, damage: Damage, command: str) -> None:
     damage("UPDATE recipe SET id = 7")
-    assert f"image {name_of(0)}: its recipe 1 is not there" in said(judged, command, "data")
+    assert f"image {name_of(0)}: its recipe 1 is missing" in said(judged, command, "data")
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest"])

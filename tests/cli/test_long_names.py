@@ -44,7 +44,7 @@ def test_a_store_whose_name_is_too_long_is_one_line(filled: Run, command: list[s
     done = filled(*command, db=form.format(LONG))
     assert done.code == 1
     assert done.err == (
-        f"hpastore: {LONG}: cannot be looked at (File name too long); name another store with --db\n"
+        f"hpastore: {LONG}: cannot be accessed (File name too long); name another store with --db\n"
     )
 
 

@@ -22,7 +22,7 @@ from hpastore.errors import HpastoreError
 from hpastore.ingestion.discover import Layout
 from hpastore.runtime import failpoints
 from hpastore.store.engine import connect
-from hpastore.store.read import counts
+from hpastore.store.status import counts
 from tests.conftest import Server
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 
 import hpastore
 from hpastore.errors import UnavailableError
-from hpastore.store import engine
+from hpastore.store import timeouts
 from hpastore.store.engine import Store, connect
 from tests.conftest import Figure, MakeStore, Server, Trials, start_server
 from tests.crash.harness import dump
@@ -102,7 +102,7 @@ def test_an_error_of_the_work_is_not_tried_again(store: Store) -> None:
 def test_a_server_that_stays_away_is_named_and_not_waited_for_for_ever(
     store: Store, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(timeouts, "RECONNECT_TIMEOUT_S", 0.3)
     name = str(store.engine.url.database)
     with store.reading():
         pass

@@ -233,5 +233,5 @@ def test_read_only_media_can_be_asked_and_not_written(disk: Disk, tmp_path: Path
         done = disk.hpastore("--db", path, *command)
         assert (done.code, done.out) == (5, ""), done.err
         (line,) = done.err.splitlines()
-        assert "may only be read, since its disk is mounted read-only" in line
+        assert "is on a disk that is mounted read-only" in line
     assert disk.hpastore("--db", path, "dump", "--canonical").out == expected

@@ -160,7 +160,7 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
         ("half", "train"): {"one", "none"},
     }
     for clean, split, message in (
-        (None, "test", "no split 'test'; there are train, val"),
+        (None, "test", r"no split 'test' \(choose from train, val\)"),
         ("half", "val", "half@1 is limited to split 'train' and has no cell of 'val'"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -14,7 +14,7 @@ from hpastore.ingestion.remeasure import BACKGROUND_PERCENTILE, remeasure
 from hpastore.ingestion.run import ingest, plan
 from hpastore.store.engine import Store
 from hpastore.store.integrity.dump import dump
-from hpastore.store.read import stale_images
+from hpastore.store.measurement_settings import stale_images
 from tests.conftest import MakeStore
 from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, measured, put, scalar, write_image
 

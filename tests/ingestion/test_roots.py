@@ -186,7 +186,7 @@ def test_fewer_than_four_fifths_are_no_move_until_somebody_says_so(
     assert [failure.code for failure in todo.rejected] == ["conflict"]
     assert f"--moved-from {root}" in todo.rejected[0].message
     assert (
-        f"10 images (7 or more of them were found here) are in the root {root}, which does not exist"
+        f"the root {root}, with 10 images (at least 7 of them were found in this run), does not exist"
         in caplog.text
     )
     summary = take(store, moved, moved_from=[root])
@@ -380,7 +380,7 @@ def test_live_images_of_a_root_that_is_not_there_are_said_and_can_be_forgotten(
     shutil.rmtree(root)
     assert hpastore.status(store).missing_roots == {str(root): 3}
     plan(store, other)
-    assert f"3 images are in the root {root}, which does not exist on this machine" in caplog.text
+    assert f"the root {root}, with 3 images, does not exist on this machine" in caplog.text
     assert f"hpastore forget {root} marks its images as gone" in caplog.text
     assert forget(store, root) == 3
     assert live(store) == ["z"]

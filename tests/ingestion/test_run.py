@@ -544,14 +544,14 @@ def test_what_a_run_did_is_recorded_as_it_goes(
 def test_what_a_summary_says_is_stored_outlives_a_power_cut(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A lasting commit takes all earlier ones to the disk with it.
-    lasting: list[bool] = []
+    # A durable commit takes all earlier ones to the disk with it.
+    durable: list[bool] = []
 
     def noted(self: Store, work: Callable[..., object], **options: bool) -> object:
-        lasting.append(options.get("lasting", True))
+        durable.append(options.get("durable", True))
         return written(self, work, **options)
 
     written = Store.write
     monkeypatch.setattr(Store, "write", noted)
     ingest(store, dataset(tmp_path, 3), executor="serial")
-    assert (lasting.count(False), lasting[-1]) == (3, True)
+    assert (durable.count(False), durable[-1]) == (3, True)

@@ -96,7 +96,7 @@ def test_only_cells_of_a_split_are_shown(filled: Store, root: Path) -> None:
     assert figure.texts[0].get_text().startswith("mine@1, all, split val: 3 of 3 cells")
     hpastore.create_clean_set(filled, "train", RECIPE, split="train")
     assert hpastore.plot_gallery(filled, split="val").texts[0].get_text().startswith("mine@1")
-    with pytest.raises(UsageError, match="no split 'test'; there are train, val"):
+    with pytest.raises(UsageError, match=r"no split 'test' \(choose from train, val\)"):
         hpastore.plot_gallery(filled, split="test")
 
 

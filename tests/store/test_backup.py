@@ -150,7 +150,7 @@ def nowhere(store: Store, folder: Path) -> Path:
 REFUSED: dict[Callable[[Store, Path], Path], str] = {
     other_file: "exists; choose another name, or replace it with --force",
     a_folder: "is a folder",
-    nowhere: "cannot be made: there is no folder",
+    nowhere: "cannot be created: there is no folder",
 }
 
 
@@ -198,7 +198,9 @@ def test_a_file_that_is_in_use_is_not_replaced(store: Store, folder: Path, end: 
     before = path.read_bytes()
     (folder / f"copy.db{end}").write_bytes(b"frames")
     put(store, drawn("a"))
-    with pytest.raises(ExportError, match=f"is in use, or was not closed: there is copy.db{end}"):
+    with pytest.raises(
+        ExportError, match=f"is in use, or was not closed properly, since copy.db{end} exists"
+    ):
         backup(store, path, force=True)
     assert path.read_bytes() == before
 
@@ -222,7 +224,10 @@ def test_a_damaged_store_does_not_take_the_place_of_a_good_copy(filled: Store, f
     with path_of(filled).open("r+b") as damaged:
         damaged.seek((page - 1) * 4096)
         damaged.write(b"\xff" * 4096)
-    with connect(path_of(filled)) as store, pytest.raises(StoreError, match="is damaged, and so is its copy"):
+    with (
+        connect(path_of(filled)) as store,
+        pytest.raises(StoreError, match=r"is damaged \(Page .*\), so that no backup was made"),
+    ):
         backup(store, path, force=True)
     assert path.read_bytes() == before
     assert names(folder) == {"copy.db"}

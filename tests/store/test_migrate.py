@@ -209,7 +209,7 @@ def test_the_file_of_a_newer_schema_is_left_as_it_is(url: str) -> None:
         ("DROP TABLE failure_file", "failure"),
         (
             "DROP VIEW image_summary; CREATE VIEW image_summary AS SELECT id AS image_id FROM image",
-            "the view image_summary is not what this program makes",
+            "the view image_summary differs from hpastore's definition",
         ),
     ],
 )
@@ -228,22 +228,22 @@ def test_what_differs_from_the_models_is_said(store: Store, statement: str, said
 ACTIONS = {
     "sqlite": {
         "CREATE TRIGGER t AFTER INSERT ON clean_set BEGIN DELETE FROM cell_override; END": (
-            "the trigger t on clean_set is not of this program, and may change rows; "
+            "hpastore did not create the trigger t on clean_set, which may change rows; "
             'remove it: DROP TRIGGER "t"'
         ),
         "CREATE TRIGGER u INSTEAD OF DELETE ON clean_cell BEGIN DELETE FROM cell; END": (
-            "the trigger u on clean_cell is not of this program, and may change rows; "
+            "hpastore did not create the trigger u on clean_cell, which may change rows; "
             'remove it: DROP TRIGGER "u"'
         ),
     },
     "postgresql": {
         """CREATE TRIGGER t BEFORE UPDATE ON clean_set FOR EACH ROW
            EXECUTE FUNCTION suppress_redundant_updates_trigger()""": (
-            "the trigger t on clean_set is not of this program, and may change rows; "
+            "hpastore did not create the trigger t on clean_set, which may change rows; "
             'remove it: DROP TRIGGER "t" ON "clean_set"'
         ),
         "CREATE RULE r AS ON INSERT TO clean_set DO ALSO DELETE FROM cell_override": (
-            "the rule r on clean_set is not of this program, and may change rows; "
+            "hpastore did not create the rule r on clean_set, which may change rows; "
             'remove it: DROP RULE "r" ON "clean_set"'
         ),
     },
@@ -327,7 +327,10 @@ def test_rows_that_would_refer_to_nothing_stop_a_migration(
 ) -> None:
     before = dump(filled)
     write_next(tmp_path, monkeypatch, "op.execute(\"DELETE FROM image WHERE name = 'a'\")")
-    with pytest.raises(StoreError, match=r"\d+ rows of \w+ would refer to nothing; nothing was changed"):
+    with pytest.raises(
+        StoreError,
+        match=r"\d+ rows, the first in table \w+, would refer to rows that do not exist; nothing was changed",
+    ):
         migrate.upgrade(filled)
     assert dump(filled) == before
     assert version.current(filled) == HEAD
@@ -355,7 +358,7 @@ def test_a_database_of_somebody_elses_is_refused_untouched(empty_url: str, tmp_p
         connection.execute(text("CREATE TABLE label (id INTEGER)"))
     file = tmp_path / "empty.db"
     before = file.read_bytes() if file.exists() else b""
-    with connect(empty_url) as store, pytest.raises(StoreError, match=r"holds other tables \(label\)"):
+    with connect(empty_url) as store, pytest.raises(StoreError, match=r"holds foreign tables \(label\)"):
         migrate.upgrade(store)
     assert before == (file.read_bytes() if file.exists() else b"")
 
@@ -363,5 +366,5 @@ def test_a_database_of_somebody_elses_is_refused_untouched(empty_url: str, tmp_p
 def test_the_names_of_migrations_say_what_alembic_finds_in_them() -> None:
     scripts = ScriptDirectory.from_config(migrate._config())
     in_order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
-    assert version._known() == in_order
+    assert version._known_revisions() == in_order
     assert scripts.get_heads() == [version.head()]

@@ -84,7 +84,7 @@ def test_it_is_read_and_nothing_is_made_beside_it(reader: Store, path: Path) -> 
 
 @pytest.mark.parametrize("how", ["close", "checkpoint", "leave"])
 def test_a_commit_during_a_read_is_an_error_and_never_a_mixture(reader: Store, path: Path, how: str) -> None:
-    changed = pytest.raises(UnavailableError, match="somebody wrote it while it was being read")
+    changed = pytest.raises(UnavailableError, match="another process changed it while it was being read")
     with changed as caught, reader.reading() as connection:
         assert first_value(connection) == 0
         others_write(path, how)
@@ -99,7 +99,7 @@ def test_a_commit_that_was_brought_into_the_file_is_seen_by_the_log_that_cannot_
 ) -> None:
     """Without the lock the writer would delete the log, and only the file's time would show it."""
     times = path.stat()
-    with pytest.raises(UnavailableError, match="somebody wrote it"), reader.reading() as connection:
+    with pytest.raises(UnavailableError, match="another process changed it"), reader.reading() as connection:
         assert first_value(connection) == 0
         others_write(path)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -107,7 +107,7 @@ def test_a_commit_that_was_brought_into_the_file_is_seen_by_the_log_that_cannot_
 
 
 def test_what_half_a_page_leads_to_is_the_same_error(reader: Store, path: Path) -> None:
-    with pytest.raises(UnavailableError, match="somebody wrote it") as caught, reader.reading():
+    with pytest.raises(UnavailableError, match="another process changed it") as caught, reader.reading():
         others_write(path)
         raise StoreError(str(path), "is damaged")
     assert isinstance(caught.value.__cause__, StoreError)
@@ -119,7 +119,7 @@ def test_an_error_of_a_reader_stays_what_it_is(reader: Store) -> None:
 
 
 def test_a_file_that_is_replaced_meanwhile_is_an_error(reader: Store, path: Path) -> None:
-    with pytest.raises(UnavailableError, match="somebody wrote it"), reader.reading() as connection:
+    with pytest.raises(UnavailableError, match="another process changed it"), reader.reading() as connection:
         assert first_value(connection) == 0
         path.with_name("copy").write_bytes(path.read_bytes())
         path.with_name("copy").replace(path)
@@ -171,10 +171,10 @@ def test_commits_without_an_index_of_their_log_are_not_left_out(reader: Store, p
     others_write(path, "leave")
     Path(f"{path}-shm").unlink()
     assert not readonly.is_immutable(path)
-    hint = readonly.obstacle(path)
+    hint = readonly.why_not_readable(path)
     assert hint is not None
-    assert f"cannot read the commits in {path}-wal" in hint
-    assert "to run 'hpastore status' on it" in hint
+    assert f"the newest changes are in {path}-wal, which this user cannot read" in hint
+    assert "to run 'hpastore status' on the store" in hint
     with reader.reading() as connection:  # who tests may write, so that SQLite finds the commits
         assert values(connection) == {1}
 
@@ -183,18 +183,18 @@ def test_a_file_that_cannot_be_locked_is_not_trusted(
     reader: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readonly, "_SET_LOCK", None)
-    with pytest.raises(UnavailableError, match="copy the file while nobody writes it"), reader.reading():
+    with pytest.raises(UnavailableError, match="copy it while nobody writes to it"), reader.reading():
         pytest.fail("read without a lock")
 
 
 def test_a_file_that_somebody_holds_alone_is_waited_for(
     reader: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readonly, "_LOCK_S", 0.1)
+    monkeypatch.setattr(readonly, "_LOCK_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as owner:
         owner.execute("PRAGMA locking_mode = EXCLUSIVE")
         owner.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="another process holds it alone"), reader.reading():
+        with pytest.raises(UnavailableError, match="another process has locked it"), reader.reading():
             pytest.fail("two at once")
 
 
@@ -212,12 +212,12 @@ def test_who_may_not_write_is_told_whom_to_ask(
 ) -> None:
     path = tmp_path / "cells.db"
     path.write_bytes(sqlite_template.read_bytes())
-    monkeypatch.setattr(readonly, "_may", lambda _, mode: mode != os.W_OK)
+    monkeypatch.setattr(readonly, "_has_access", lambda _, mode: mode != os.W_OK)
     monkeypatch.setattr(readonly, "_owner", lambda _: "kim")
     with connect(path) as store, pytest.raises(UnavailableError) as caught:
         WRITERS[what](store)
     message = str(caught.value)
-    assert f"who cannot write {path}; ask its owner kim" in message
+    assert f"this user cannot write {path}; ask its owner kim for access" in message
     assert f"hpastore --db {path} db backup COPY" in message
 
 
@@ -226,9 +226,11 @@ def test_a_file_beside_the_store_that_is_in_the_way_is_named(
 ) -> None:
     others_write(path, "leave")
     monkeypatch.setattr(readonly, "_owner", lambda _: "root")
-    for mode, say in ((os.R_OK, readonly.obstacle), (os.W_OK, readonly.refusal)):
+    for mode, say in ((os.R_OK, readonly.why_not_readable), (os.W_OK, readonly.why_not_writable)):
         monkeypatch.setattr(
-            readonly, "_may", lambda file, asked, mode=mode: asked != mode or not str(file).endswith("-shm")
+            readonly,
+            "_has_access",
+            lambda file, asked, mode=mode: asked != mode or not str(file).endswith("-shm"),
         )
         message = say(path)
         assert message is not None

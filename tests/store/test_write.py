@@ -19,7 +19,15 @@ from hpastore.kernels.image import measure
 from hpastore.model import Cells, Failure, Known, Measured, MeasurementSettings, Source
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.schema.types import Flag
-from hpastore.store import custom_measures, read, stored_sets, write
+from hpastore.store import (
+    custom_measures,
+    image_records,
+    measurement_settings,
+    statements,
+    status,
+    stored_sets,
+    write,
+)
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.vocabulary import CHANNELS
@@ -108,8 +116,10 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
-        source, recipe = measured("a", (0, 16)).source, MeasurementSettings(0.99, VERSION)
-        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files, recipe)}
+        known = image_records.known_images(connection)
+    settings = MeasurementSettings(0.99, VERSION)
+    files = measured("a", (0, 16)).source.files
+    assert known == {"a": Known("/data", "train", (0, 16), files, settings)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 
@@ -332,9 +342,8 @@ def fail(
 
 
 def failure(store: Store) -> dict[str, Any]:
-    with store.reading() as connection:
-        (row,) = read.failures(connection)
-    return dict(row)
+    (row,) = status.failures(store).to_dict("records")
+    return {str(name): value for name, value in row.items()}
 
 
 def test_the_same_fault_keeps_when_it_was_first_seen(store: Store) -> None:
@@ -383,13 +392,13 @@ def test_no_failures_write_nothing(store: Store) -> None:
 
 def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
     with store.writing() as connection:
-        assert read.current_settings(connection) is None
+        assert measurement_settings.current_settings(connection) is None
         first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
         second = write.adopt_settings(connection, MeasurementSettings(0.5, VERSION))
-        assert read.current_settings(connection) == MeasurementSettings(0.5, VERSION)
+        assert measurement_settings.current_settings(connection) == MeasurementSettings(0.5, VERSION)
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
-        assert read.current_settings(connection) == MeasurementSettings(0.99, VERSION)
+        assert measurement_settings.current_settings(connection) == MeasurementSettings(0.99, VERSION)
     assert first != second
     assert scalar(store, "SELECT count(*) FROM recipe") == 2
 
@@ -401,7 +410,7 @@ def test_counts_and_roots(store: Store) -> None:
     put(store, measured("a"), measured("b", ()))
     put(store, measured("c", n=0), root="/other")
     with store.reading() as connection:
-        assert read.counts(connection) == {
+        assert status.counts(connection) == {
             "images": 3,
             "cells": 6,
             "clean_sets": 0,
@@ -411,18 +420,17 @@ def test_counts_and_roots(store: Store) -> None:
             "gone": 0,
             "stale": 0,
         }
-        assert [dict(row) for row in read.roots(connection)] == [
-            {"root": "/data", "split": "train", "images": 2},
-            {"root": "/other", "split": "train", "images": 1},
-        ]
+    assert status.status(store).roots == [
+        {"root": "/data", "split": "train", "images": 2},
+        {"root": "/other", "split": "train", "images": 1},
+    ]
 
 
 def test_a_stream_gives_all_rows(store: Store) -> None:
     put(store, measured("a", n=7))
     with store.reading() as connection:
-        found = [
-            row[0] for row in read.stream(connection, select(Cell.mask_id).order_by(Cell.mask_id), size=2)
-        ]
+        statement = select(Cell.mask_id).order_by(Cell.mask_id)
+        found = [row[0] for row in statements.stream(connection, statement, size=2)]
     assert found == [1, 2, 3, 4, 5, 6, 7]
 
 

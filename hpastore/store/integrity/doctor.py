@@ -385,7 +385,7 @@ def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, 
 def _counts_of(packed: Any, pixels: int, areas: Sequence[int]) -> bool:
     """Whether a histogram's rows count the background's pixels and each cell's."""
     try:
-        counts = arrays.counted(packed, len(areas), pixels).sum(axis=1).tolist()
+        counts = arrays.unpack_histogram(packed, len(areas), pixels).sum(axis=1).tolist()
     except (ValueError, TypeError):
         return False
     return bool(counts == [pixels - sum(areas), *areas])

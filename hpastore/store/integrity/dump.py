@@ -35,7 +35,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.views import VIEWS
 from hpastore.store import arrays
 from hpastore.store.engine import Store
-from hpastore.store.read import stream
+from hpastore.store.statements import stream
 
 
 def dump(store: Store) -> Generator[str]:
@@ -79,7 +79,9 @@ def _text(value: Any, row: Any) -> str:
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, bytes | memoryview):
-        counts = arrays.inflated(bytes(value), f"image {row.image}")  # packed, it depends on zlib's version
+        counts = arrays.inflate_histogram(
+            bytes(value), f"image {row.image}"
+        )  # packed, it depends on zlib's version
         return hashlib.sha256(counts).hexdigest()
     return str(int(value))
 

@@ -1,14 +1,13 @@
-"""What a query may do on PostgreSQL, where a READ ONLY transaction may still call anything.
+"""What a query may do on PostgreSQL, where even a READ ONLY transaction may call any function.
 
-It runs as the role that may read all tables and nothing else, where the session may take that: a
-superuser's rights are not for a query.
+A query runs as the role ``pg_read_all_data`` if the database's user may take that role: so a query
+of a superuser has no superuser's rights.
 
-The server knows best which of its functions do more than compute: those that are VOLATILE set
-parameters, take locks, read files, run programs, wait and notify.  Extensions and users add their own.
+Functions with side effects are refused by name.  The server knows them: the VOLATILE ones set
+parameters, take locks, read files, run programs, wait or notify.  Extensions and users add more.
 
-Names are looked for in the whole text, in its strings and comments too.  What is code there is for the
-server to say: a reader of SQL that differs from it in one quote would miss a name, this one can only
-find too many.
+Names are searched in the whole text of a query, in strings and comments too.  A parser of ours that
+differed from the server's in one quote would miss a name; this search can only find too many.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ _HARMLESS: Final = (
     *("timeofday", "uuidv4", "uuidv7"),
     *("pg_database_size", "pg_indexes_size", "pg_relation_size", "pg_table_size", "pg_total_relation_size"),
 )
-"""Built-in functions that are VOLATILE and change nothing."""
+"""Built-in functions that are VOLATILE but have no side effects."""
 
 _WORD: Final = re.compile(r'([^\W\d]\w*+)("?\s*+(?:\(|--|/\*))?')
-"""A word, and the parenthesis after it, or a comment that one may follow.  Nothing is tried twice."""
+"""A word, and a parenthesis after it, or a comment before one.  Never backtracks."""
 
 _ESCAPED: Final = re.compile(r'U&"', re.I)
-"""Begins an identifier in which letters may be written as their numbers."""
+"""Begins an identifier in which letters may be escaped by their code points."""
 
-_LONGEST: Final = 63
-"""Bytes of an identifier, which PostgreSQL cuts."""
+_MAX_IDENTIFIER_BYTES: Final = 63
+"""PostgreSQL cuts longer identifiers."""
 
 _FUNCTIONS: Final = text("""
 SELECT min(proname) FROM pg_catalog.pg_proc
@@ -52,42 +51,47 @@ WHERE NOT CAST('internal' AS regtype) = ANY (proargtypes)
         AND position(replace(proname, '"', '""') IN CAST(:sql AS text)) > 0
     ) AND (provolatile <> 'i' OR EXISTS (
       SELECT FROM pg_catalog.pg_aggregate JOIN pg_catalog.pg_proc AS step
-        ON step.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn)
+        ON step.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn,
+        aggmfinalfn)
       WHERE aggfnoid = pg_proc.oid AND step.provolatile <> 'i'))
     END
 """)
-"""Those of the server itself wherever they are named, ``table_to_xml`` and its like too, which read what
-a string names.  Of others all that are not IMMUTABLE, since some run SQL: where they are called, where
-``row.name`` would call them, and where their name is no plain word.  An aggregate is what it is made of."""
+"""The first function that a query may not name.
 
-_SECRETS: Final = text("""
+Of the server's own functions: the VOLATILE ones, and ``table_to_xml`` and its like, which read the
+table that a string names; wherever they are named.  Of all other functions: those that are not
+IMMUTABLE, since some run SQL; where they are called, where ``row.name`` would call them, and where
+their name is not a plain word.  An
+aggregate is judged by the functions that it consists of."""
+
+_PROTECTED_CATALOGUES: Final = text("""
 SELECT min(relname) FROM pg_catalog.pg_class
 WHERE relname = ANY (:words)
   AND relnamespace IN (CAST('pg_catalog' AS regnamespace), CAST('pg_toast' AS regnamespace))
   AND NOT EXISTS (
     SELECT FROM pg_catalog.aclexplode(relacl) WHERE grantee = 0 AND privilege_type = 'SELECT')
 """)
-"""Passwords, large objects and the like: what the server keeps from PUBLIC."""
+"""The first catalogue in a query that PUBLIC may not read, such as that of passwords."""
 
 _RIGHTS: Final = text("""
 SELECT rolsuper, current_setting('temp_file_limit') = '-1' AS unlimited,
-  coalesce(pg_has_role(CAST(to_regrole('pg_read_all_data') AS oid), :way), false) AS reads_all,
+  coalesce(pg_has_role(CAST(to_regrole('pg_read_all_data') AS oid), :right), false) AS reads_all,
   (SELECT string_agg(rolname, ', ') FROM pg_catalog.pg_roles
     WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
-    AND pg_has_role(oid, 'MEMBER')) AS reaches,
+    AND pg_has_role(oid, 'MEMBER')) AS file_roles,
   (SELECT quote_ident(nspname) FROM pg_catalog.pg_class
     JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
     WHERE pg_class.oid = to_regclass('cell_stats')) AS home
 FROM pg_catalog.pg_roles WHERE rolname = current_user
 """)
-"""What the database's user may do, and the schema that holds our tables."""
+"""The rights of the database's user, and the schema of hpastore's tables."""
 
-_MOST_MS: Final = 2**31 - 1
-"""Milliseconds that PostgreSQL counts."""
+_MAX_TIMEOUT_MS: Final = 2**31 - 1
+"""The longest timeout that PostgreSQL can set."""
 
 
-def require_harmless(connection: Connection, sql: str) -> None:
-    """Refuse a query that names what can do more than read, or reads what is none of its business.
+def refuse_side_effects(connection: Connection, sql: str) -> None:
+    """Refuse a query that names a function with side effects, or a protected catalogue.
 
     Parameters
     ----------
@@ -102,55 +106,61 @@ def require_harmless(connection: Connection, sql: str) -> None:
         With the name.
     """
     if _ESCAPED.search(sql):
-        raise QueryError('U&"..." hides what it names; write the name itself')
-    named = _WORD.findall(sql)
-    words = _spellings(word for word, _ in named)
-    found = {
+        raise QueryError('the query escapes a name as U&"..."; write the name itself')
+    found = _WORD.findall(sql)
+    words = _spellings(word for word, _ in found)
+    parameters = {
         "words": words,
-        "calls": _spellings(word for word, call in named if call),
+        "calls": _spellings(word for word, call in found if call),
         "harmless": list(_HARMLESS),
         "sql": f"{sql}\n{sql.lower()}",
     }
-    function = connection.execute(_FUNCTIONS, found).scalar_one()
+    function = connection.execute(_FUNCTIONS, parameters).scalar_one()
     if function is not None:
         raise QueryError(f"the query names the function {function}, which can do more than read")
-    secret = connection.execute(_SECRETS, {"words": words}).scalar_one()
-    if secret is not None:
-        raise QueryError(f"the query names {secret}, which PostgreSQL shows to few")
+    catalogue = connection.execute(_PROTECTED_CATALOGUES, {"words": words}).scalar_one()
+    if catalogue is not None:
+        raise QueryError(f"the query names {catalogue}, which PostgreSQL does not show to everyone")
 
 
-def least(connection: Connection, version: int, timeout: float) -> list[bytes]:
-    """Say with what statements a query's transaction begins: few rights, and limits.
+def restricted_transaction(connection: Connection, version: int, timeout: float) -> list[bytes]:
+    """Give the statements that begin a query's transaction with few rights and with limits.
 
     Parameters
     ----------
     connection
         To PostgreSQL, as the same user.
     version
-        The server's, such as 180004.
+        Of the server, such as 180004.
     timeout
         Seconds.
+
+    Returns
+    -------
+    list of bytes
+        Statements to run in this order before the query.
 
     Raises
     ------
     QueryError
-        If the user may do too much and cannot do without.
+        If the user has access to the server's files, and cannot give it up by another role.
     """
-    way = "SET" if version >= 160_000 else "MEMBER"
-    rights = connection.execute(_RIGHTS, {"way": way}).one()
-    if rights.reaches and not rights.reads_all:
+    right = "SET" if version >= 160_000 else "MEMBER"
+    rights = connection.execute(_RIGHTS, {"right": right}).one()
+    if rights.file_roles and not rights.reads_all:
         raise QueryError(
-            f"the database's user reaches the server's files ({rights.reaches}); use one who only reads"
+            f"the database's user has access to the server's files ({rights.file_roles}); "
+            "connect as a user who can only read"
         )
-    milliseconds = math.ceil(min(timeout * 1000, _MOST_MS))  # 0 would be none
+    milliseconds = math.ceil(min(timeout * 1000, _MAX_TIMEOUT_MS))  # not 0, which is no timeout
     settings: dict[str, str | int] = {
         "extra_float_digits": 3,
         "work_mem": "'64MB'",
-        "idle_in_transaction_session_timeout": min(milliseconds + 10_000, _MOST_MS),
+        "idle_in_transaction_session_timeout": min(milliseconds + 10_000, _MAX_TIMEOUT_MS),
         "lock_timeout": milliseconds,
     }
     if version >= 140_000:
-        settings["client_connection_check_interval"] = 1000  # so that a killed client ends its query
+        settings["client_connection_check_interval"] = 1000  # the query of a killed client ends
     if rights.home:
         settings["search_path"] = f"{rights.home}, pg_temp"
     if rights.rolsuper and rights.unlimited:
@@ -165,6 +175,6 @@ def least(connection: Connection, version: int, timeout: float) -> list[bytes]:
 
 
 def _spellings(words: Iterable[str]) -> list[str]:
-    """All that PostgreSQL could take words for: as they are, in small letters, and cut."""
+    """Give each word as PostgreSQL may read it: as it is, in lower case, and cut."""
     written = {spelling for word in words for spelling in (word, word.lower())}
-    return sorted({word.encode()[:_LONGEST].decode(errors="ignore") for word in written})
+    return sorted({word.encode()[:_MAX_IDENTIFIER_BYTES].decode(errors="ignore") for word in written})

@@ -23,7 +23,7 @@ from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.tables import Base, Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import LABEL_THRESHOLD, verdict
-from hpastore.store import arrays, custom_measures, migrate, read, write
+from hpastore.store import arrays, custom_measures, measurement_settings, migrate, write
 from hpastore.store import judging as clean_sets
 from hpastore.store.bulk import take_missing_seals
 from hpastore.store.engine import Store, connect
@@ -273,7 +273,7 @@ class World:
             del self.images[name]
 
     def remeasure(self) -> None:
-        _, recipe_id = read.settings_in_use(self.connection)
+        _, recipe_id = measurement_settings.settings_in_use(self.connection)
         named = select(Image.id).where(Image.name.in_(self.some()))
         again(self.connection, recipe_id, list(self.connection.execute(named).scalars()), self.rng.random())
 
@@ -429,7 +429,7 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         for name in names:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
-        _, recipe_id = read.settings_in_use(connection)
+        _, recipe_id = measurement_settings.settings_in_use(connection)
         again(connection, recipe_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
         for run_id in (1, 2):
             write.count_run(connection, run_id, {"new": 1})

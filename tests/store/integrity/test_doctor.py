@@ -298,10 +298,10 @@ def test_an_index_that_lost_a_row_is_found_by_a_deep_look(filled: Store) -> None
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        (b"REFERENCES label (id)", b"REFERENCES label (if)", "schema: the tables make no sense"),
-        (b"CREATE VIEW clean_cell", b"CREATE VIEW clean_c\xe9ll", "is damaged; restore a copy"),
-        (b"CREATE VIEW clean_cell", b"CREATE WIEW clean_cell", "is damaged; restore a copy"),
-        (b"CREATE TABLE cell (", b"CREATE T\xd3BLE cell (", "is damaged; restore a copy"),
+        (b"REFERENCES label (id)", b"REFERENCES label (if)", "schema: the tables are inconsistent"),
+        (b"CREATE VIEW clean_cell", b"CREATE VIEW clean_c\xe9ll", "is damaged; restore a backup"),
+        (b"CREATE VIEW clean_cell", b"CREATE WIEW clean_cell", "is damaged; restore a backup"),
+        (b"CREATE TABLE cell (", b"CREATE T\xd3BLE cell (", "is damaged; restore a backup"),
     ],
 )
 def test_a_damaged_schema_is_said_in_a_sentence(

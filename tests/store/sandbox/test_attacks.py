@@ -1,4 +1,4 @@
-"""``sql`` is a cage: whatever a query wants, it reads, within its time and memory, and leaves nothing."""
+"""``sql`` is a sandbox: a query can only read, within its time and memory, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hpastore.store.sandbox import query as query_module
 from hpastore.store.sandbox.query import query
 from tests.conftest import DATABASES, Figure, Server, Trials
 from tests.store.sandbox import attacks
-from tests.store.sandbox.test_query import spy
+from tests.store.sandbox.test_query import requests_to_workers
 from tests.world import has_comments, measured, put
 
 ENDLESS = f"{attacks.ENDLESS} SELECT count(*) FROM n"
@@ -223,7 +223,7 @@ def test_an_attack_is_refused_or_bounded_and_leaves_nothing(
 def test_the_table_of_attacks_is_long(figure: Figure) -> None:
     counts = {database: len(set(table)) for database, table in TABLE.items()}
     assert min(counts.values()) > 110
-    figure(f"sql cage: attacks {counts}: 0 writes, 0 files, all refused or bounded")
+    figure(f"sql sandbox: attacks {counts}: 0 writes, 0 files, all refused or bounded")
 
 
 @pytest.mark.soak
@@ -247,7 +247,7 @@ def test_pieces_of_attacks_put_together_leave_nothing(
             ]
         outcome(attacked.store, "".join(parts))
         assert attacked.state() == before[world], parts
-    figure(f"sql cage: {number} splices of attacks on {world.removesuffix('_world')}: nothing left")
+    figure(f"sql sandbox: {number} splices of attacks on {world.removesuffix('_world')}: nothing left")
 
 
 # Each wall alone
@@ -258,7 +258,7 @@ def test_sqlites_child_alone_lets_nothing_be_changed(
     sqlite_world: World, sql: str, before: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before.setdefault("sqlite_world", sqlite_world.state())
-    monkeypatch.setattr(query_module, "_require_readable", lambda _: None)
+    monkeypatch.setattr(query_module, "_require_reading_statement", lambda _: None)
     came = outcome(sqlite_world.store, sql)
     assert came == "refused" or sql == "PRAGMA table_info(label)"
     assert sqlite_world.state() == before["sqlite_world"]
@@ -312,8 +312,8 @@ def test_postgresqls_transaction_alone_lets_nothing_be_changed(
     attacked: World = request.getfixturevalue(world)
     if world not in before:
         before[world] = attacked.state()
-    monkeypatch.setattr(query_module, "_require_readable", lambda _: None)
-    monkeypatch.setattr(query_module, "require_harmless", lambda *_: None)
+    monkeypatch.setattr(query_module, "_require_reading_statement", lambda _: None)
+    monkeypatch.setattr(query_module, "refuse_side_effects", lambda *_: None)
     outcome(attacked.store, sql)
     assert attacked.state() == before[world]
 
@@ -327,7 +327,9 @@ NAMED = [
 @pytest.mark.parametrize("sql", NAMED, ids=range(len(NAMED)))
 @pytest.mark.parametrize("world", ["postgresql_world", "reader_world"])
 def test_postgresql_names_what_it_refuses(world: str, sql: str, request: pytest.FixtureRequest) -> None:
-    with pytest.raises(QueryError, match=r"which can do more than read|which PostgreSQL shows to few"):
+    with pytest.raises(
+        QueryError, match=r"which can do more than read|which PostgreSQL does not show to everyone"
+    ):
         query(request.getfixturevalue(world).store, sql)
 
 
@@ -335,7 +337,7 @@ def test_postgresql_names_what_it_refuses(world: str, sql: str, request: pytest.
     "sql", ['SELECT U&"\\0070g_sleep"(10)', 'SELECT 1 AS u&"d\\0061ta"', "SELECT 'U&\"'"]
 )
 def test_escapes_in_names_are_refused(postgresql_world: World, sql: str) -> None:
-    with pytest.raises(QueryError, match="hides what it names"):
+    with pytest.raises(QueryError, match="the query escapes a name"):
         query(postgresql_world.store, sql)
 
 
@@ -373,9 +375,9 @@ print(json.dumps(said))
 def test_sqlites_connection_is_walled_before_its_authorizer(
     sqlite_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = spy(monkeypatch)
+    requests = requests_to_workers(monkeypatch)
     query(sqlite_world.store, "SELECT 1")
-    command = [sys.executable, "-c", WALLS, str(Path(worker.__file__).parent), asked[0]["uri"]]
+    command = [sys.executable, "-c", WALLS, str(Path(worker.__file__).parent), requests[0]["uri"]]
     assert json.loads(subprocess.run(command, capture_output=True, check=True).stdout) == {
         "trusted_schema": 0,
         "query_only": 1,
@@ -396,7 +398,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def children(parent: int) -> list[Path]:
-    """What runs in a cage of a process."""
+    """The sandbox workers of a process."""
     command = [worker.__file__, str(parent)]
     return [
         entry
@@ -516,14 +518,14 @@ def test_memory_is_bounded(url: str, database: str, figure: Figure) -> None:
     assert all("memory" in said or "bytes" in said for said in came)
     assert childs < GIB
     assert own < 1.2 * GIB
-    figure(f"sql cage: memory bombs on {database}: parent {own >> 10} MiB, child {childs >> 10} MiB")
+    figure(f"sql sandbox: memory bombs on {database}: parent {own >> 10} MiB, child {childs >> 10} MiB")
 
 
 def test_a_child_may_make_no_file_and_no_core(tmp_path: Path) -> None:
     program = f"""
 import sys; sys.path.insert(0, {str(Path(worker.__file__).parent)!r})
 import worker, pathlib, resource
-worker._confine(3.5)
+worker._limit_resources(3.5)
 for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_CPU):
     print(resource.getrlimit(limit))
 try:

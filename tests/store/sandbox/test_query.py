@@ -156,7 +156,7 @@ def test_a_reading_query_gives_the_same_on_both_databases(both: tuple[Store, Sto
 
 def test_many_reading_queries_are_tried(figure: Figure) -> None:
     assert len(set(LEGITIMATE)) == len(LEGITIMATE) >= 40
-    figure(f"sql cage: {len(LEGITIMATE)} legitimate queries give the same on both databases")
+    figure(f"sql sandbox: {len(LEGITIMATE)} legitimate queries give the same on both databases")
 
 
 @pytest.mark.parametrize("sql", READING)
@@ -166,7 +166,7 @@ def test_a_statement_that_reads_may_have_space_and_comments_before_it(store: Sto
 
 @pytest.mark.parametrize("sql", OTHERS, ids=range(len(OTHERS)))
 def test_a_first_word_within_a_comment_is_none(store: Store, sql: str) -> None:
-    with pytest.raises(QueryError, match="a query begins with SELECT, WITH"):
+    with pytest.raises(QueryError, match="a query must begin with one of SELECT, WITH"):
         query(store, sql)
 
 
@@ -198,7 +198,7 @@ def test_a_query_that_is_not_utf_8_is_refused(store: Store) -> None:
 
 @pytest.mark.parametrize("limit", [{"timeout": 0}, {"timeout": math.inf}, {"max_rows": 0}, {"max_bytes": 0}])
 def test_a_limit_that_makes_no_sense_is_refused(store: Store, limit: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="timeout takes seconds above 0"):
+    with pytest.raises(UsageError, match="timeout must be a finite number of seconds above 0"):
         query(store, "SELECT 1", **limit)
 
 
@@ -242,7 +242,7 @@ def test_postgresqls_values_are_those_of_its_driver(store: Store, url: str) -> N
 @has_comments
 def test_a_value_that_python_has_not_is_named(store: Store) -> None:
     for value in ("date '20000-01-01'", "jsonb '1e5000'", "json '" + "[" * 5000 + "]" * 5000 + "'"):
-        with pytest.raises(QueryError, match=r"a value is none of Python's .*; CAST it AS text"):
+        with pytest.raises(QueryError, match=r"a value cannot be converted to Python .*; CAST it AS text"):
             query(store, f"SELECT {value}")
         assert query(store, f"SELECT CAST({value} AS text)").rows
 
@@ -275,7 +275,7 @@ def test_one_row_that_is_too_large_is_refused(store: Store) -> None:
     value = f"replace('{'x' * 1000}', 'x', '{'y' * 1000}')"
     large = f"SELECT {', '.join([value] * 9)}"
     assert len(query(store, large).rows[0][8]) == 1_000_000
-    with pytest.raises(QueryError, match="one row needs more than 5,000,000 bytes; ask for fewer columns"):
+    with pytest.raises(QueryError, match="one row needs more than 5,000,000 bytes; select fewer columns"):
         query(store, large, max_bytes=5_000_000)
 
 
@@ -288,7 +288,9 @@ def test_rows_before_a_large_one_are_kept(store: Store) -> None:
 def test_a_value_that_is_too_large_is_refused(store: Store) -> None:
     value = f"replace(replace('{'x' * 110}', 'x', '{'y' * 10}'), 'y', '{{}}')"
     assert len(query(store, f"SELECT {value.format('z' * 9000)}").rows[0][0]) == 9_900_000
-    with pytest.raises(QueryError, match="a value is larger than 10,000,000 bytes; ask for a part of it"):
+    with pytest.raises(
+        QueryError, match="a value is larger than 10,000,000 bytes; select a part, as with substr"
+    ):
         query(store, f"SELECT {value.format('z' * 9100)}")
 
 
@@ -326,21 +328,21 @@ def test_a_file_on_read_only_media_is_read(store: Store, monkeypatch: pytest.Mon
     put(store, measured("a"))
     store.close()
     monkeypatch.setattr(readonly, "is_immutable", lambda _: True)
-    asked = spy(monkeypatch)
+    requests = requests_to_workers(monkeypatch)
     assert query(store, "SELECT name FROM image").rows == [("a",)]
-    assert asked[0]["uri"].endswith("?mode=ro&immutable=1")
+    assert requests[0]["uri"].endswith("?mode=ro&immutable=1")
 
 
-def spy(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
-    """What children are asked."""
-    seen = []
+def requests_to_workers(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
+    """A list to which each request to a worker is added."""
+    requests = []
 
-    def answering(asked: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
-        seen.append(asked)
-        return process.answering(asked, environment)
+    def running_query(request: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
+        requests.append(request)
+        return process.running_query(request, environment)
 
-    monkeypatch.setattr(query_module, "answering", answering)
-    return seen
+    monkeypatch.setattr(query_module, "running_query", running_query)
+    return requests
 
 
 @is_a_file
@@ -351,7 +353,7 @@ def test_a_damaged_file_is_no_fault_of_the_query(store: Store) -> None:
     content = bytearray(path.read_bytes())
     content[4096 * 3 :] = b"\xff" * (len(content) - 4096 * 3)
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="is damaged; restore a copy"):
+    with pytest.raises(StoreError, match="is damaged; restore a backup"):
         query(store, "SELECT * FROM cell_channel, image, cell ORDER BY 1, 2, 3")
 
 
@@ -401,7 +403,7 @@ def test_a_child_that_never_begins_is_not_waited_for(
     broken = tmp_path / "broken.py"
     broken.write_text("import time; time.sleep(600)")
     monkeypatch.setattr(worker, "__file__", str(broken))
-    monkeypatch.setattr(process, "_START_S", 0.2)
+    monkeypatch.setattr(process, "_START_TIMEOUT_S", 0.2)
     with pytest.raises(UnavailableError, match="no answer in time"):
         query(store, "SELECT 1")
 
@@ -419,7 +421,7 @@ def test_a_superuser_asks_with_few_rights(store: Store) -> None:
 
 @has_comments
 def test_one_who_reaches_the_servers_files_is_refused(store: Store, url: str) -> None:
-    reaches = pytest.raises(QueryError, match=r"reaches the server's files \(pg_read_server_files\)")
+    reaches = pytest.raises(QueryError, match=r"has access to the server's files \(pg_read_server_files\)")
     with connect(_made(store, url, "GRANT pg_read_server_files TO")) as dangerous, reaches:
         query(dangerous, "SELECT 1")
 
@@ -486,7 +488,7 @@ def test_no_name_of_ours_is_one_that_is_refused(store: Store) -> None:
 def test_a_lock_of_another_is_said(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("LOCK TABLE label IN ACCESS EXCLUSIVE MODE"))
-        with pytest.raises(QueryError, match=r"another holds a lock|took longer than 0\.3 s"):
+        with pytest.raises(QueryError, match=r"another session has locked a table|took longer than 0\.3 s"):
             query(store, "SELECT * FROM label", timeout=0.3)
 
 
