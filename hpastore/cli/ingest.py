@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from hpastore.cli.table import print_table
 if TYPE_CHECKING:
     from hpastore.clean.drift import Drift
     from hpastore.ingestion.summary import Summary
+    from hpastore.runtime.executor import ExecutorName
 
 STOPPED = 1
 REJECTED = 3
@@ -158,7 +159,13 @@ def ingest(
         show.progress("ingesting") as progress,
     ):
         summary = run(
-            store, layout, jobs=jobs, executor=executor, stop=stop.is_set, progress=progress, **options
+            store,
+            layout,
+            jobs=jobs,
+            executor=cast("ExecutorName", executor),  # checked above
+            stop=stop.is_set,
+            progress=progress,
+            **options,
         )
         drifted = [] if stop.is_set() or not summary.other_cells else hpastore.drift(store)
     _show_summary(summary)

@@ -17,8 +17,9 @@ from hpastore.export.manifest import NAME, Written, document, listed_files
 from hpastore.export.output import whole_folder
 from hpastore.export.selection import Choice, annotated_images, look_up
 from hpastore.render.channels import rgb
+from hpastore.runtime.executor import worker_count
 from hpastore.runtime.opencv import cv2
-from hpastore.runtime.pool import in_order, workers
+from hpastore.runtime.pool import map_in_order
 from hpastore.store import export_rows, measurement_settings
 from hpastore.store.engine import Store
 from hpastore.store.pixels import StoredFile, read_pixels
@@ -100,7 +101,7 @@ def export_images(
     tasks = [_Task(str(file_name(name, "composite", image_format)), tuple(files[name])) for name in names]
     with whole_folder(out, force=force, listed=listed_files, store=store) as temporary:
         write = partial(_write, folder=temporary, channel_order=channel_order)
-        for done, problem in enumerate(in_order(write, tasks, min(workers(jobs), len(tasks))), 1):
+        for done, problem in enumerate(map_in_order(write, tasks, min(worker_count(jobs), len(tasks))), 1):
             if problem:
                 raise ExportError(*problem)
             if progress:

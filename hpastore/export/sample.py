@@ -16,8 +16,9 @@ import numpy.typing as npt
 from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.output import whole_folder
+from hpastore.runtime.executor import worker_count
 from hpastore.runtime.opencv import cv2
-from hpastore.runtime.pool import in_order, workers
+from hpastore.runtime.pool import map_in_order
 from hpastore.store.engine import Store
 from hpastore.synthetic.fields import Field, draw_field
 from hpastore.text import printable
@@ -99,7 +100,7 @@ def make_sample(
             (temporary / name).mkdir()
         draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits, prefix=prefix)
         labels, truth = [], []
-        for done, (label, faults) in enumerate(in_order(draw, range(n), min(workers(jobs), n)), 1):
+        for done, (label, faults) in enumerate(map_in_order(draw, range(n), min(worker_count(jobs), n)), 1):
             labels.append(label)
             truth += faults
             if progress:

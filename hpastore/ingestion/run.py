@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from sqlalchemy import Connection
 
@@ -37,10 +37,10 @@ from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.plugins import load_measures
 from hpastore.model import Change, Failure, FileStamp, Found, Measured, Plan, Touched
 from hpastore.reading.places import find_root
+from hpastore.runtime.executor import ExecutorName, Limits, TaskFailure, worker_count
 from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
-from hpastore.runtime.pool import each, workers
-from hpastore.runtime.process import Limits, Lost
+from hpastore.runtime.pool import make_executor
 from hpastore.store import custom_measures, image_records, measurement_settings, roots_and_splits, write
 from hpastore.store.engine import Store
 from hpastore.text import printable
@@ -48,7 +48,7 @@ from hpastore.vocabulary import BINARY_MASKS, NUCLEUS_MATCHES
 
 logger = logging.getLogger(__name__)
 
-EXECUTORS: Final = ("process", "serial")
+EXECUTORS: Final[tuple[ExecutorName, ...]] = get_args(ExecutorName)
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
@@ -127,7 +127,7 @@ def ingest(
     layout: Layout | Path | str,
     *,
     jobs: int | None = None,
-    executor: str = "process",
+    executor: ExecutorName = "process",
     background_percentile: float | None = None,
     prune: bool = False,
     resplit: bool = False,
@@ -149,7 +149,7 @@ def ingest(
         A path is a root in the usual layout.
     jobs : int, optional
         Worker processes; by default one per core.
-    executor : str
+    executor : "process" or "serial"
         ``process``, or ``serial``: everything in this process.
     background_percentile : float, optional
         Share 0..1; by default the store's own, 0.99 in a new store.  Another than the store's makes
@@ -166,7 +166,7 @@ def ingest(
     limits : Limits, optional
         Memory and time of a worker.
     stop : callable, optional
-        Asked again and again; once it says true, the run finishes what is in flight and returns.
+        Called again and again; once it returns true, the run finishes what is in flight and returns.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -221,10 +221,11 @@ def ingest(
         counts += begun
         work = _tasks(store, todo, memory, str(found.root))
         measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
-        results = each(measure, work, min(processes, len(work)), limits=limits or Limits(), stop=stop)
+        results = make_executor(executor, min(processes, len(work)), limits).map(measure, work, stop=stop)
         for done, (task, result) in enumerate(results, 1):
             failpoint("image.result")
-            counts += run.write(_failed(task, result) if isinstance(result, Lost) else result, ledger, notes)
+            measured = _failure(task, result) if isinstance(result, TaskFailure) else result
+            counts += run.write(measured, ledger, notes)
             if progress:
                 progress(done, len(work))
         tally = run.remeasure(stop)
@@ -247,7 +248,7 @@ def check_arguments(
     jobs: int | None = None,
     background_percentile: float | None = None,
 ) -> int:
-    """Look at the arguments of `ingest`, and choose the number of worker processes; 0 is this one.
+    """Look at the arguments of `ingest`, and choose the number of worker processes.
 
     Raises
     ------
@@ -266,8 +267,7 @@ def check_arguments(
             raise UsageError(f"invalid {option} {value!r} (choose from {', '.join(choices)})")
     if background_percentile is not None:
         require_share(background_percentile, "background percentile")
-    processes = workers(jobs)
-    return processes if executor == "process" else 0
+    return worker_count(jobs)
 
 
 def forget(store: Store, root: str | Path, *, prune: bool = False) -> int:
@@ -444,11 +444,11 @@ def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
     return sorted(tasks, key=lambda task: task.source.name)
 
 
-def _failed(task: Task, lost: Lost) -> Failure:
-    """A failure of an image that no worker could finish."""
+def _failure(task: Task, failure: TaskFailure) -> Failure:
+    """Make the failure of an image from that of its task."""
     source = task.source
-    message = f"{source.name}: {lost.reason}"
-    return Failure(source.name, source.files[0].uri, lost.code, message, source.files)
+    message = f"{source.name}: {failure.reason}"
+    return Failure(source.name, source.files[0].uri, failure.code, message, source.files)
 
 
 class _Written(NamedTuple):

@@ -73,7 +73,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        message = f"{source.name}: needs more memory than a worker may have; use fewer with -j"
+        message = f"{source.name}: needs more memory than a worker may have; use fewer workers with -j"
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
     height, width = decoded.channels[CHANNELS[0]].shape
     return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, masks, notes)

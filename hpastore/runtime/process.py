@@ -1,4 +1,8 @@
-"""One worker process: this side of its pipe, and what it does at its other end."""
+"""One worker process: the handle that the pool has of it, and what runs inside it.
+
+They exchange pickled messages through a pipe.  To the worker go inputs; from it come pairs of a kind and a
+value: ``ready``, ``start_error``, ``result`` or ``error``.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,10 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
-from hpastore.errors import HpastoreError, InstallationError, WorkerError
+from hpastore.errors import HpastoreError, WorkerError
+from hpastore.runtime.executor import Limits, TaskFailure, summarize_error, task_failure
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -33,162 +38,129 @@ _PR_SET_PDEATHSIG: Final = 1
 START_S: Final = 120
 """How long a worker may take to start."""
 
+_EXIT_S: Final = 10
+"""How long a worker that has closed its pipe may take to exit."""
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a terminal or a batch system sends to all processes at once; only the first one answers."""
+"""What a terminal or a batch system sends to all processes at once; only the main process handles them."""
+
+_Message = tuple[Literal["ready", "start_error", "result", "error"], Any]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one input may cost a worker.
+@dataclass(eq=False)
+class QueuedTask(Generic[_In, _Out]):
+    """One input, and its result once it is done."""
+
+    item: _In
+    result: _Out | TaskFailure = field(init=False)
+    done: bool = False
+    crash_count: int = 0
+    """How many workers have died while they worked on it."""
+
+    def finish(self, result: _Out | TaskFailure) -> None:
+        """Set the result."""
+        self.result = result
+        self.done = True
+
+
+class Worker(Generic[_In, _Out]):
+    """The handle of one worker process.
 
     Parameters
     ----------
-    memory
-        Bytes of address space beyond those of an idle worker; None is unlimited.  Only Linux says how
-        much a process has, so that elsewhere there is no limit.
-    seconds
-        Wall time.
-    """
-
-    memory: int | None = 4 * 2**30
-    seconds: float = 300
-
-
-class Lost(NamedTuple):
-    """An input that no worker could finish."""
-
-    code: str
-    """``worker_crash``, ``timeout``, ``memory`` or ``error``."""
-    reason: str
-    error: Exception | None = None
-    """What the function raised, if that is why."""
-
-
-def lost_to(error: Exception) -> Lost:
-    """Say that a function failed on an input as nobody expected; an error that is not the input's is raised.
+    function
+        What it applies to each input.
+    limits : Limits
 
     Raises
     ------
-    HpastoreError
-        The error itself if it is one of ours: it was raised on purpose, and not because of one input.
-    InstallationError
-        If a library cannot be loaded, which no input can.
+    WorkerError
+        If the process cannot be started.
     """
-    if isinstance(error, HpastoreError):
-        raise error
-    if isinstance(error, ImportError):
-        raise InstallationError(f"a library cannot be loaded: {error}; install hpastore again") from error
-    if isinstance(error, MemoryError):
-        return Lost("memory", "needs more memory than a worker may have; use fewer with -j", error)
-    reason = (
-        f"hpastore failed with {_one_line(error)}; please report this, then 'hpastore retry' tries it again"
-    )
-    return Lost("error", reason, error)
 
+    def __init__(self, function: Callable[[_In], _Out], limits: Limits) -> None:
+        self.queue: deque[QueuedTask[_In, _Out]] = deque()
+        """The task in progress, and those after it."""
+        self.ready = False
+        """Whether it has started."""
+        self._limits = limits
+        self._busy_since = time.monotonic()
+        """When it began to start, or to work on the task in progress."""
 
-def _one_line(error: Exception) -> str:
-    """An error's type and the first line of its text."""
-    text = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@dataclass(eq=False)
-class Job(Generic[_In, _Out]):
-    """One input on its way."""
-
-    item: _In
-    result: _Out | Lost = field(init=False)
-    done: bool = False
-    deaths: int = 0
-
-    def finish(self, result: _Out | Lost) -> None:
-        """Give its result."""
-        self.result, self.done = result, True
-
-
-@dataclass(eq=False)
-class Worker(Generic[_In, _Out]):
-    """One process, and this side of its pipe."""
-
-    function: Callable[[_In], _Out]
-    limits: Limits
-    jobs: deque[Job[_In, _Out]] = field(default_factory=deque)
-    ready: bool = False
-    since: float = field(default_factory=time.monotonic)
-    """When it last had something to say, or was given something to do after a pause."""
-
-    def __post_init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # OpenCV does not survive a fork
-        self.pipe, theirs = spawn.Pipe()
-        arguments = (theirs, pickle.dumps(self.function), self.limits.memory, os.getpid())
-        self.process = spawn.Process(target=_serve, args=arguments, daemon=True)
+        self.pipe, worker_end = spawn.Pipe()
+        arguments = (worker_end, pickle.dumps(function), limits.memory, os.getpid())
+        self.process = spawn.Process(target=_run_worker, args=arguments, daemon=True)
         try:
-            with _signals_held(), _main_module_hidden():
+            with _signals_blocked(), _main_module_hidden():
                 self.process.start()
         except OSError as error:
             raise WorkerError(
-                f"a worker process cannot be started ({error.strerror}); try fewer with -j"
+                f"a worker process cannot be started ({error.strerror}); try fewer workers with -j"
             ) from error
         finally:
-            theirs.close()
+            # If this process kept it open, it would wait for ever for the rest of a message of a dead worker.
+            worker_end.close()
 
-    def take(self, job: Job[_In, _Out]) -> None:
-        """Be given something to do."""
-        if self.ready and not self.jobs:
-            self.since = time.monotonic()
-        self.jobs.append(job)
-        with suppress(OSError):  # where it has died, which `hear` finds
-            self.pipe.send(job.item)
+    def submit(self, task: QueuedTask[_In, _Out]) -> None:
+        """Add a task to its queue."""
+        if self.ready and not self.queue:
+            self._busy_since = time.monotonic()
+        self.queue.append(task)
+        with suppress(OSError):  # if it has died, `receive_results` finds out
+            self.pipe.send(task.item)
 
-    def hear(self) -> bool:
-        """Take what it has said, and tell whether it lives; a result may come from one that died since."""
-        alive = self.process.is_alive()  # before the pipe is emptied
-        while (answer := self._receive()) is not None:
-            self._answer(*answer)
+    def receive_results(self) -> bool:
+        """Take the messages that have come, and return whether the process is alive."""
+        alive = self.process.is_alive()  # first, because one that dies now may have sent a result before
+        while (message := self._receive()) is not None:
+            self._handle(message)
         return alive and not self.pipe.closed
 
-    def is_late(self, seconds: float) -> bool:
-        """Whether it takes longer than it may, for an input or to start."""
-        limit = seconds if self.ready else START_S
-        return bool(self.jobs) and time.monotonic() - self.since > limit
+    def is_overdue(self) -> bool:
+        """Whether it takes longer than its limit, for a task or to start."""
+        limit = self._limits.seconds if self.ready else START_S
+        return bool(self.queue) and time.monotonic() - self._busy_since > limit
 
     def kill(self) -> None:
-        """End it; it has nothing to clean up."""
+        """End the process, which has nothing to clean up."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
 
-    def cause(self) -> str:
-        """What it died of."""
+    def exit_reason(self) -> str:
+        """Describe how the process ended."""
         code = self.process.exitcode
         if code is None or code >= 0:
             return f"with exit code {code}"
         name = signal.Signals(-code).name
-        return f"killed by {name}" + (", often for want of memory" if name == "SIGKILL" else "")
+        return f"killed by {name}" + (", often because memory ran out" if name == "SIGKILL" else "")
 
-    def _receive(self) -> tuple[str, Any] | None:
-        """What it has said, if anything; its end closes the pipe."""
+    def _receive(self) -> _Message | None:
+        """Take one message if one has come; close the pipe at its end, even in the middle of a message."""
         try:
             return None if self.pipe.closed or not self.pipe.poll() else self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join(1)  # so that it has the exit code of its own
+            self.process.join(_EXIT_S)  # so that the exit code is its own, and not that of `kill`
             self.pipe.close()
             return None
 
-    def _answer(self, what: str, value: Any) -> None:
-        self.since = time.monotonic()
-        if what == "ready":
+    def _handle(self, message: _Message) -> None:
+        self._busy_since = time.monotonic()
+        kind, value = message
+        if kind == "ready":
             self.ready = True
-        elif what == "unable":
+        elif kind == "start_error":
             raise value
-        elif self.jobs:  # else it was dropped
-            self.jobs.popleft().finish(lost_to(value) if what == "error" else value)
+        elif self.queue:  # otherwise the task was dropped after a stop request
+            task = self.queue.popleft()
+            task.finish(task_failure(task.item, value) if kind == "error" else value)
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Start processes that the signals of a terminal do not reach; the mask outlives exec."""
-    resource_tracker.ensure_running()  # whose start would take the mask away
+def _signals_blocked() -> Iterator[None]:
+    """Start processes that ignore the signals of a terminal from their first moment; exec keeps the mask."""
+    resource_tracker.ensure_running()  # first, because its start would reset the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -198,9 +170,9 @@ def _signals_held() -> Iterator[None]:
 
 @contextmanager
 def _main_module_hidden() -> Iterator[None]:
-    """Start processes that do not run the caller's script once more, as multiprocessing has them do.
+    """Start processes that do not run the caller's script again, as multiprocessing makes them do.
 
-    A worker needs nothing of it, and a script without ``if __name__ == "__main__":`` would begin again.
+    Workers do not need it, and a script without ``if __name__ == "__main__":`` would start more workers.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -210,77 +182,84 @@ def _main_module_hidden() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _serve(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
+def _run_worker(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
     try:
         function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301 our parent's; its imports may fail
         _prepare(parent, memory)
     except Exception as error:
-        pipe.send(("unable", _unable(error)))
+        pipe.send(("start_error", _start_error(error)))
         return
+
     pipe.send(("ready", None))
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):
+        while True:
             item = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer: tuple[str, Any] = "result", function(item)
-        except Exception as error:
-            answer = "error", _portable(error)
-        try:
-            pipe.send(answer)
-        except BrokenPipeError:
-            return
+            pipe.send(_apply(function, item))
 
 
-def _unable(error: Exception) -> HpastoreError:
-    """Say in one line why a worker cannot start."""
+def _apply(function: Callable[[Any], Any], item: Any) -> _Message:
+    try:
+        return "result", function(item)
+    except Exception as error:
+        return "error", _picklable(error)
+
+
+def _start_error(error: Exception) -> HpastoreError:
+    """Explain in one line why a worker cannot start."""
     if isinstance(error, HpastoreError):
         return error
-    return WorkerError(f"a worker process cannot start: {_one_line(error)}; install hpastore again")
+    return WorkerError(f"a worker process cannot start: {summarize_error(error)}; install hpastore again")
 
 
-def _portable(error: Exception) -> Exception:
-    """An error as it can be made again in the parent, with where it happened."""
+def _picklable(error: Exception) -> Exception:
+    """Make an error that can be sent to the parent, with a note of where it happened."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own
     except Exception:
-        portable: Exception = RuntimeError(_one_line(error))
+        sent: Exception = RuntimeError(summarize_error(error))
     else:
-        portable = error
-    portable.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
-    return portable
+        sent = error
+    sent.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
+    return sent
 
 
 def _prepare(parent: int, memory: int | None) -> None:
-    """Prepare a worker: it dies with its parent, has one thread, a limit, and no chatter of libpng."""
-    from hpastore.runtime.opencv import cv2  # here, where it is answered that it cannot be loaded
+    """Prepare this process to be a worker."""
+    from hpastore.runtime.opencv import cv2  # here, so that a failure is reported to the parent
 
-    _die_with(parent)
+    _die_with_parent(parent)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    statm = Path("/proc/self/statm")
-    if memory is not None and statm.exists():
-        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + memory
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libpng prints warnings
+    if memory is not None:
+        _limit_memory(memory)
 
 
-def _die_with(parent: int) -> None:
-    """End this process when its parent is gone, however that ended."""
+def _die_with_parent(parent: int) -> None:
+    """End this process when its parent ends, even if the parent is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:  # no such call on macOS
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it went before we asked
+    else:  # macOS has no such call
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before the call
         os._exit(1)
 
 
-def _watch(parent: int) -> None:
+def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+def _limit_memory(extra: int) -> None:
+    """Limit the address space to what is in use now and some bytes more, where the system tells its size."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return
+    pages = int(statm.read_text().split()[0])
+    limit = pages * resource.getpagesize() + extra
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from hpastore.runtime.pool import workers
+from hpastore.runtime.executor import worker_count
 from scripts.benchmark import cleaning, show
 from scripts.benchmark.figure import Figure, Row, Skip, digits
 from scripts.benchmark.table import ROWS
@@ -31,7 +31,7 @@ def main(given: Sequence[str] | None = None) -> int:
             results = measure(chosen, world)
             if arguments.check:
                 results = [_again(row, figure, world) for row, figure in results]
-    run = show.Run.now(workers(None), quick=arguments.quick)
+    run = show.Run.now(worker_count(None), quick=arguments.quick)
     print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
     if arguments.write_readme:
         _README.write_text(show.placed(_README.read_text(), show.table(run, results)))

@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hpastore.runtime.pool import in_order, workers
+from hpastore.runtime.executor import worker_count
+from hpastore.runtime.pool import map_in_order
 from hpastore.synthetic.fields import draw_field
 from hpastore.vocabulary import CHANNELS
 
@@ -33,7 +34,7 @@ def draw(root: Path, n: int, *, size: int, cells: int, nuclei: bool = False) -> 
     for folder in ("train", "hpa_cell_mask", *(["hpa_nuclei_mask"] if nuclei else [])):
         (root / folder).mkdir(parents=True)
     one = partial(_draw, root=root, size=size, cells=cells, nuclei=nuclei)
-    names = list(in_order(one, range(n), min(workers(None), n)))
+    names = list(map_in_order(one, range(n), min(worker_count(None), n)))
     table(root, names)
     return root
 

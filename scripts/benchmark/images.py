@@ -13,7 +13,8 @@ from typing import Final
 import cv2
 
 import hpastore
-from hpastore.runtime.pool import in_order, workers
+from hpastore.runtime.executor import worker_count
+from hpastore.runtime.pool import map_in_order
 from scripts.benchmark import drawing, notebook
 from scripts.benchmark.figure import Figure, Skip, digits, seconds, worst, written
 from scripts.benchmark.world import World
@@ -63,7 +64,7 @@ def two_workers(world: World) -> Figure:
     The clock starts when the first eighth of the images is stored: by then all workers have started.
     Where not even decoding gains from a second process, others have that core, and there is no figure.
     """
-    if workers(None) < 2:
+    if worker_count(None) < 2:
         raise Skip("needs two cores")
     images = world.choose(40, 104)
     root = world.drawn(2, size=2048, cells=20)
@@ -138,7 +139,7 @@ def _store_all(root: Path, path: Path, jobs: int) -> list[float]:
 
 def _do_all(work: Callable[[str], object], root: Path, jobs: int) -> list[float]:
     """Do something with all images in as many processes, and give the moments at which each was done."""
-    return [time.perf_counter() for _ in in_order(work, drawing.names(root), jobs)]
+    return [time.perf_counter() for _ in map_in_order(work, drawing.names(root), jobs)]
 
 
 def _rate(moments: list[float], jobs: int) -> float:

@@ -117,7 +117,7 @@ def test_workers_are_killed_and_only_the_poison_is_rejected(
 def test_an_image_that_hangs_is_rejected_and_the_others_are_stored(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpastore.runtime.process import Limits
+    from hpastore.runtime.executor import Limits
 
     root = dataset(tmp_path / "data", 5)
     monkeypatch.setenv("HPASTORE_FAILPOINT", f"measure.{name_of(2)}:1:hang")
