@@ -1,4 +1,4 @@
-"""What the README says that a clean set is, in plain Python over rows of ``cell_stats``."""
+"""What docs/recipes.md says that a clean set is, in plain Python over rows of ``cell_stats``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Oracle:
         return found
 
     def first_step(self, cell: Row, label: int) -> tuple[int, str | None]:
-        """Go through the README's table of reasons, then the rules: how far the cell comes, and why."""
+        """Go through the reasons of docs/recipes.md, then the rules: how far the cell comes, and why."""
         rules = self.rules(label)
         first = next((rule for rule in rules if rule.has_percentile), None)
         if first is not None and not is_asked(first, cell):

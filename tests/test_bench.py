@@ -148,11 +148,25 @@ def test_the_document_holds_what_the_table_shows() -> None:
     ]
 
 
-def test_the_table_takes_the_place_of_the_one_in_the_readme() -> None:
+def test_the_table_takes_the_place_of_the_one_in_its_page() -> None:
     text = f"before\n{show.BEGIN}\nold\n{show.END}\nafter\n"
     once = show.placed(text, "| new |")
     assert once == f"before\n{show.BEGIN}\n\n| new |\n\n{show.END}\nafter\n"
     assert show.placed(once, "| new |") == once
+
+
+def test_the_page_of_the_benchmark_is_written_again_with_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(command.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "ROWS", [row()])
+    assert command.main(["--write-docs"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Benchmarks\n")
+    assert text.count("| a ÷ b | 1.00 ") == 1
+    assert "the notebook's way ÷ ours, one core each" not in text
 
 
 def test_the_notebooks_way_gives_the_fractions_that_we_store_for_comparison(tmp_path: Path) -> None:

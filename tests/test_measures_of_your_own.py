@@ -1,13 +1,15 @@
-"""The worked example of the README installs and runs."""
+"""The worked example of the page on custom measures installs and runs."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +17,40 @@ import cv2
 import numpy as np
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "custom-measures.md").read_text(encoding="utf-8")
+PROGRAM = Path(sysconfig.get_path("scripts")) / "hpastore"
 PIP = ("install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
 
 
-def block(language: str) -> str:
-    """The only block of code of a language in the README's chapter."""
-    chapter = README.split("\n## Measures of your own\n")[1].split("\n## ")[0]
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", chapter, re.MULTILINE | re.DOTALL)
+def block(language: str, file: str = "") -> str:
+    """The only block of code of a language, or of these the one that is saved to a file."""
+    before = f"`{re.escape(file)}`[^\n]*:\n\n" if file else "^"
+    (found,) = re.findall(rf"{before}```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return str(found)
+
+
+def commands() -> list[str]:
+    """What the page shows to be typed, in its order."""
+    return re.findall(r"^hpastore .*$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the example is installed into."""
     source, target = tmp_path_factory.mktemp("my-measures"), tmp_path_factory.mktemp("site")
-    (source / "pyproject.toml").write_text(block("toml"))
+    (source / "pyproject.toml").write_text(block("toml", "pyproject.toml"))
     (source / "my_measures.py").write_text(block("py"))
     run(sys.executable, "-m", "pip", *PIP, "--target", target, source, cwd=source)
     return target
 
 
-def run(*command: object, cwd: Path, site: Path | None = None) -> str:
+def run(*command: object, cwd: Path, site: Path | None = None, codes: Collection[int] = (0,)) -> str:
     environment = os.environ | ({"PYTHONPATH": str(site)} if site else {})
     environment.pop("HPASTORE_DB", None)
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in codes, done.stdout + done.stderr
     return done.stdout
 
 
@@ -53,10 +61,9 @@ def test_the_worked_example_is_found_once_it_is_installed(site: Path, tmp_path: 
 
 
 def test_the_worked_example_is_taken_of_each_cell_and_answers_in_sql(site: Path, tmp_path: Path) -> None:
-    program = Path(sysconfig.get_path("scripts")) / "hpastore"
-    run(program, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)
-    run(program, "ingest", "data", "-j", 1, "--executor", "process", cwd=tmp_path, site=site)
-    found = json.loads(run(program, "sql", block("sql"), "--format", "json", cwd=tmp_path))
+    run(PROGRAM, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)
+    run(PROGRAM, "ingest", "data", "-j", 1, "--executor", "process", cwd=tmp_path, site=site)
+    found = json.loads(run(PROGRAM, "sql", block("sql"), "--format", "json", cwd=tmp_path))
     assert found == expected(tmp_path / "data")
     assert len(found) > 10
 
@@ -80,3 +87,16 @@ def expected(root: Path) -> list[dict[str, Any]]:
             rows.append({**row, "measure": "offset", "channel": "", "value": offset})
             rows.append({**row, "measure": "p99", "channel": "green", "value": p99})
     return rows
+
+
+def test_the_commands_of_the_page_run_in_their_order(site: Path, tmp_path: Path) -> None:
+    run(PROGRAM, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)
+    run(PROGRAM, "ingest", "data", "-j", 1, cwd=tmp_path)
+    (tmp_path / "bright.toml").write_text(block("toml", "bright.toml"))
+    shown = commands()
+    assert len(shown) == 6
+    for command in shown:
+        codes = {0, 4} if command.startswith("hpastore plan") else {0}
+        run(PROGRAM, *shlex.split(command)[1:], cwd=tmp_path, site=site, codes=codes)
+    assert json.loads(run(PROGRAM, "--json", "plan", "data", cwd=tmp_path, site=site))["unmeasured"] == []
+    assert (tmp_path / "p99.png").is_file()

@@ -23,7 +23,7 @@ DRIFTED: Final = 4
 
 app = typer.Typer(no_args_is_help=True, help="Make clean sets, and look at them.")
 
-Measure = Annotated[str, typer.Option(help="A measure, see the README's table.", metavar="M")]
+Measure = Annotated[str, typer.Option(help="A measure; 'hpastore measures' lists them.", metavar="M")]
 Channel = Annotated[str, typer.Option(help="red, green, blue or yellow.", metavar="C")]
 Lower = Annotated[float, typer.Option(help="Lower percentile, a share 0..1.", metavar="P")]
 Upper = Annotated[float, typer.Option(help="Upper percentile, a share 0..1.", metavar="P")]

@@ -38,7 +38,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 def hist(
     out: Out,
     measure: Annotated[
-        str, typer.Option(help="A measure, see the README's table.", metavar="M")
+        str, typer.Option(help="A measure; 'hpastore measures' lists them.", metavar="M")
     ] = "fraction",
     channel: Annotated[str, typer.Option(help="red, green, blue or yellow.", metavar="C")] = "green",
     label: Label = None,

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from hpastore.runtime.executor import worker_count
 from scripts.benchmark import cleaning, show
@@ -16,7 +17,8 @@ from scripts.benchmark.figure import Figure, Row, Skip, digits
 from scripts.benchmark.table import ROWS
 from scripts.benchmark.world import World
 
-_README = Path(__file__).parents[2] / "README.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+"""Where the table is written to."""
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -33,8 +35,9 @@ def main(given: Sequence[str] | None = None) -> int:
                 results = [_again(row, figure, world) for row, figure in results]
     run = show.Run.now(worker_count(None), quick=arguments.quick)
     print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
-    if arguments.write_readme:
-        _README.write_text(show.placed(_README.read_text(), show.table(run, results)))
+    if arguments.write_docs:
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(show.placed(page, show.table(run, results)), encoding="utf-8")
     bad = [row.name for row, figure in results if row.fails(figure)]
     if arguments.check and bad:
         world.say(f"failed, or worse than it must be by more than a third: {', '.join(bad)}")
@@ -103,5 +106,5 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="instead: which planted faults the shipped recipes find, and what they lose",
     )
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     return parser.parse_args(given)

@@ -1,4 +1,4 @@
-"""The table as text for a terminal and README, and as a JSON document."""
+"""The table as text for a terminal and docs/benchmarks.md, and as a JSON document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Results = Sequence[tuple[Row, Figure]]
 
 BEGIN: Final = "<!-- the table of scripts/bench begins -->"
 END: Final = "<!-- and ends -->"
-"""Between these lines of README the table stands."""
+"""Between these lines of the page the table stands."""
 
 _HEAD: Final = ("what", "measured", "must", "aim", "", "on")
 
@@ -74,7 +74,7 @@ def placed(text: str, table: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UsageError(f"README.md has no lines {BEGIN!r} and {END!r} to put the table between")
+        raise UsageError(f"docs/benchmarks.md lacks the lines {BEGIN!r} and {END!r} around the table")
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 

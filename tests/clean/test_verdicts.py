@@ -1,4 +1,4 @@
-"""Verdicts by random recipes over random cells, against what the README says in plain Python."""
+"""Verdicts by random recipes over random cells, against what docs/recipes.md says in plain Python."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
         judged += len(expected)
         reasons |= {verdict.reason for verdict in expected.values()}
     assert reasons >= {None, "override_keep", "no_background", "no_value", "dark", "below_lower", "kept_best"}
-    figure(f"verdicts as the README says: {n} recipes, {judged:,} verdicts, none differs")
+    figure(f"verdicts as docs/recipes.md says: {n} recipes, {judged:,} verdicts, none differs")
 
 
 def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:

@@ -14,7 +14,7 @@ from hpastore.cli.app import main
 from tests.cli.conftest import Run
 from tests.world import dataset
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 
 CASES = {
     "no root": (["plan", "nowhere"], 1, "input", "nowhere"),
@@ -76,13 +76,13 @@ def test_an_unexpected_error_is_a_document_too(
     assert json.loads(capsys.readouterr().out) == document
 
 
-def test_every_category_has_a_line_in_the_readme() -> None:
+def test_every_category_has_a_line_in_the_page_of_commands() -> None:
     classes = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)]
     never_raised = {errors.HpastoreError, errors.FileError}
     for cls in set(classes) - never_raised:
         assert issubclass(cls, errors.HpastoreError)
-        assert f"| `{cls.category}` |" in README, cls
-    assert "| `internal` |" in README
+        assert f"| `{cls.category}` |" in PAGE, cls
+    assert "| `internal` |" in PAGE
 
 
 def test_quiet_says_errors_and_nothing_else(run: Run, tmp_path: Path) -> None:
