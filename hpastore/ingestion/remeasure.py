@@ -172,13 +172,13 @@ def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) 
 
 def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what some images lack, those with the next keys, in a writing transaction."""
-    (recipe, recipe_id), measures = read.settings_in_use(connection), wanted(users).of_histograms
+    (recipe, settings_id), measures = read.settings_in_use(connection), wanted(users).of_histograms
     most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
     chosen = read.stale_images(connection, _BATCH, most_cells, measures, after)
     if not chosen:
         return Batch(None)
     # One without a histogram too: it would be tried again and again.
-    numbers: dict[int, Any] = {image_id: {} for image_id in read.of_other_recipe(connection, chosen)}
+    numbers: dict[int, Any] = {image_id: {} for image_id in read.of_other_settings(connection, chosen)}
     asked = _Asked(connection, users, chosen)
     for image_id, histograms in arrays.histograms(connection, chosen):
         if image_id in numbers:
@@ -186,7 +186,7 @@ def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], afte
             numbers[image_id] = {name: measure_again(h, share) for name, h in histograms.items()}
         asked.ask(image_id, histograms)
     if numbers:
-        write.remeasure_images(connection, recipe_id, numbers)
+        write.remeasure_images(connection, settings_id, numbers)
     for user, images in asked.values.items():
         custom_measures.add_measures(connection, [asked.users[user]], images)
     given = {user: len(images) for user, images in asked.values.items() if images}

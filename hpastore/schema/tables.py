@@ -74,11 +74,11 @@ class Label(Base):
 class StoredSettings(Base):
     """What numbers were computed with; one row is the store's current one."""
 
-    __tablename__ = "recipe"
+    __tablename__ = "measurement_settings"
     __table_args__ = _table(
         UniqueConstraint("background_percentile", "version"),
         Index(
-            "uq_recipe_current",
+            "uq_measurement_settings_current",
             "current",
             unique=True,
             sqlite_where=text("current"),
@@ -162,8 +162,8 @@ class Image(Base):
     label_count: Mapped[int] = mapped_column(comment="Number of distinct labels")
     cell_count: Mapped[int] = mapped_column(comment="Number of cells")
     ingested_at: Mapped[datetime] = mapped_column(comment="When its cells were stored [UTC]")
-    recipe_id: Mapped[int] = mapped_column(
-        BIGINT, ForeignKey("recipe.id"), comment="What its numbers were computed with"
+    settings_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey("measurement_settings.id"), comment="What its numbers were computed with"
     )
     gone_at: Mapped[datetime | None] = mapped_column(
         comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]"
@@ -228,7 +228,7 @@ class ImageChannel(Base):
     image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
     background_level: Mapped[float | None] = mapped_column(
-        comment="The recipe's percentile of the pixels outside every cell; NULL without such a pixel "
+        comment="Background percentile of the pixels outside every cell; NULL without such a pixel "
         "[grey level 0..255]"
     )
     histogram: Mapped[bytes] = mapped_column(
@@ -363,7 +363,7 @@ class CleanSet(Base):
         comment="What of an image that would lose all cells of a label: report, or keep its best cell",
     )
     background_percentile: Mapped[float | None] = mapped_column(
-        comment="Of the store's recipe when it was made; NULL if not known [share 0..1]"
+        comment="Of the measurement settings when it was made; NULL if not known [share 0..1]"
     )
     split: Mapped[str | None] = mapped_column(
         comment="Only cells of images of this split were judged, and made the thresholds; NULL is all"

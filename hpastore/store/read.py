@@ -65,7 +65,7 @@ def rows(connection: Connection, statement: AnySelect) -> list[Row]:
 
 
 def current_settings(connection: Connection) -> MeasurementSettings | None:
-    """Read the store's recipe; None in a store without images."""
+    """Read the store's measurement settings; None in a store without images."""
     statement = select(StoredSettings.background_percentile, StoredSettings.version).where(
         StoredSettings.current
     )
@@ -74,7 +74,7 @@ def current_settings(connection: Connection) -> MeasurementSettings | None:
 
 
 def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
-    """Read the store's recipe and its key; there is one as soon as there is a run."""
+    """Read the store's measurement settings and their key; there are some as soon as there is a run."""
     columns = (StoredSettings.background_percentile, StoredSettings.version, StoredSettings.id)
     percentile, version, key = connection.execute(select(*columns).where(StoredSettings.current)).one()
     return MeasurementSettings(percentile, version), key
@@ -83,7 +83,7 @@ def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
 def known_images(connection: Connection) -> dict[str, Known]:
     """Read what the store remembers of every image's files and labels, by name."""
     stamps = _stamps(connection, ImageFile.image_id, ImageFile)
-    recipes = {
+    settings = {
         key: MeasurementSettings(percentile, version)
         for key, percentile, version in connection.execute(
             select(StoredSettings.id, StoredSettings.background_percentile, StoredSettings.version)
@@ -91,11 +91,13 @@ def known_images(connection: Connection) -> dict[str, Known]:
     }
     known = {}
     for row in connection.execute(_KNOWN):
-        image_id, name, root, split, labels, recipe_id, gone_at, binary, nuclei = row
+        image_id, name, root, split, labels, settings_id, gone_at, binary, nuclei = row
         if image_id not in stamps:
             raise DamagedError(f"image {printable(name)}", "none of its files is recorded")
-        if recipe_id not in recipes:
-            raise DamagedError(f"image {printable(name)}", f"its recipe {recipe_id} is not there")
+        if settings_id not in settings:
+            raise DamagedError(
+                f"image {printable(name)}", f"its measurement settings {settings_id} are not there"
+            )
         files = stamps[image_id]
         if "\0" in root:
             decoding.file_path(name, root, "")
@@ -108,7 +110,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
             split,
             decoding.label_ids(name, labels),
             files,
-            recipes[recipe_id],
+            settings[settings_id],
             gone_at is not None,
             masks=masks,
         )
@@ -116,7 +118,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
 
 
 _KNOWN: Final = select(
-    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at),
+    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.settings_id, Image.gone_at),
     *(Image.binary_mask, Image.match_nuclei),
 )
 
@@ -187,7 +189,7 @@ class Place(NamedTuple):
     image_id: int
     root: str
     split: str | None
-    recipe_id: int
+    settings_id: int
     version: int
     gone: bool
     masks: MaskOptions
@@ -198,16 +200,16 @@ def stored_place(connection: Connection, name: str) -> Place | None:
     row = connection.execute(_PLACE, {"name": name}).one_or_none()
     if row is None:
         return None
-    image_id, root, split, recipe_id, version, gone_at, *masks = row
-    return Place(image_id, root, split, recipe_id, version, gone_at is not None, _masks(*masks))
+    image_id, root, split, settings_id, version, gone_at, *masks = row
+    return Place(image_id, root, split, settings_id, version, gone_at is not None, _masks(*masks))
 
 
 _PLACE: Final = (
     select(
-        *(Image.id, Image.root, Image.split, Image.recipe_id, StoredSettings.version),
+        *(Image.id, Image.root, Image.split, Image.settings_id, StoredSettings.version),
         *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
     )
-    .join(StoredSettings, StoredSettings.id == Image.recipe_id)
+    .join(StoredSettings, StoredSettings.id == Image.settings_id)
     .where(Image.name == bindparam("name"))
 )
 
@@ -219,7 +221,7 @@ def stale_images(
     measures: Iterable[tuple[str, int]] = (),
     after: int = 0,
 ) -> list[int]:
-    """Read keys of images whose numbers are not of the current recipe but of its version, or lack a measure.
+    """Read keys of images with numbers of other settings of the current version, or that lack a measure.
 
     So many that they have `most_cells` in sum, and at least one; those with the next keys.
     """
@@ -238,8 +240,8 @@ def count_stale(connection: Connection, measures: Iterable[tuple[str, int]] = ()
     return int(connection.execute(select(func.count(Image.id)).where(_stale_or(measures))).scalar_one())
 
 
-def of_other_recipe(connection: Connection, images: Sequence[int]) -> list[int]:
-    """Read which of some images have numbers that are not of the current recipe but of its version."""
+def of_other_settings(connection: Connection, images: Sequence[int]) -> list[int]:
+    """Read which of some images have numbers that are not of the current settings but of their version."""
     chosen = select(Image.id).where(Image.id.in_(images), _stale_or(()))
     return list(connection.execute(chosen).scalars())
 
@@ -247,7 +249,7 @@ def of_other_recipe(connection: Connection, images: Sequence[int]) -> list[int]:
 def _stale_or(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
     used, now = aliased(StoredSettings), aliased(StoredSettings)
     others = select(used.id).join(now, now.current & (now.version == used.version) & (now.id != used.id))
-    return or_(Image.recipe_id.in_(others), lacking(measures))
+    return or_(Image.settings_id.in_(others), lacking(measures))
 
 
 def lacking(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
@@ -265,7 +267,7 @@ def lacking(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
 def outdated(connection: Connection) -> int:
     """Count the images whose numbers are of another version of the measures, and that can be read again."""
     used, now = aliased(StoredSettings), aliased(StoredSettings)
-    statement = select(func.count(Image.id)).join(used, used.id == Image.recipe_id).where(LIVE)
+    statement = select(func.count(Image.id)).join(used, used.id == Image.settings_id).where(LIVE)
     return int(
         connection.execute(statement.join(now, now.current & (now.version != used.version))).scalar_one()
     )
@@ -363,7 +365,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def _stale() -> AnySelect:
     current = select(StoredSettings.id).where(StoredSettings.current)
-    return select(func.count()).select_from(Image).where(Image.recipe_id.not_in(current))
+    return select(func.count()).select_from(Image).where(Image.settings_id.not_in(current))
 
 
 def roots(connection: Connection) -> list[Row]:

@@ -30,8 +30,8 @@ class Status:
         Revision of its tables.
     images, unlabelled, gone, stale, cells, clean_sets, failures, runs
         Numbers of rows; `unlabelled` images have no label, `gone` ones have left their inputs and
-        are not among `images`, the numbers of `stale` ones are of another recipe.
-    recipe
+        are not among `images`, the numbers of `stale` ones are of other measurement settings.
+    measurement_settings
         What new images are measured with; None in a store without images.
     roots
         Per root and split: root, split, images.
@@ -49,7 +49,7 @@ class Status:
     clean_sets: int
     failures: int
     runs: int
-    recipe: MeasurementSettings | None
+    measurement_settings: MeasurementSettings | None
     roots: list[dict[str, Any]]
     missing_roots: dict[str, int]
 
@@ -58,11 +58,18 @@ def status(store: Store) -> Status:
     """Count what a store holds."""
     with store.reading() as connection:
         counts = read.counts(connection)
-        recipe = read.current_settings(connection)
+        settings = read.current_settings(connection)
         roots = [dict(row) for row in read.roots(connection)]
     missing = missing_roots(store)
     head = version.head()
-    return Status(store=store.url, schema=head, recipe=recipe, roots=roots, missing_roots=missing, **counts)
+    return Status(
+        store=store.url,
+        schema=head,
+        measurement_settings=settings,
+        roots=roots,
+        missing_roots=missing,
+        **counts,
+    )
 
 
 def missing_roots(store: Store) -> dict[str, int]:

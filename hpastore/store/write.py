@@ -137,7 +137,7 @@ def write_image(
         In a writing transaction.
     measured : Measured
     columns
-        What the run gives to ``image``: root, split, recipe_id, ingested_at.
+        What the run gives to ``image``: root, split, settings_id, ingested_at.
     users
         What is known of the measures that users added; of others nothing is written.
 
@@ -284,7 +284,7 @@ def delete_images(connection: Connection, names: Sequence[str]) -> None:
 
 
 def remeasure_images(
-    connection: Connection, recipe_id: int, images: Mapping[int, Mapping[str, tuple[float, _Floats]]]
+    connection: Connection, settings_id: int, images: Mapping[int, Mapping[str, tuple[float, _Floats]]]
 ) -> None:
     """Replace what depends on the recipe.
 
@@ -292,7 +292,7 @@ def remeasure_images(
     ----------
     connection
         In a writing transaction.
-    recipe_id : int
+    settings_id : int
     images
         By an image's key and the channel: its background level and the (K,) fractions of its cells, in
         ascending mask id.
@@ -301,7 +301,7 @@ def remeasure_images(
     _check_cells(connection, before, images)
     now = {key: _now(before[key], channels) for key, channels in images.items()}
     contents = {key: _of_fractions(now[key]) - _of_fractions(before[key]) for key in images}
-    change(connection, Image, Image.id.in_(images), {"recipe_id": recipe_id}, contents=contents)
+    change(connection, Image, Image.id.in_(images), {"settings_id": settings_id}, contents=contents)
     of_image = and_(ImageChannel.image_id == bindparam("image"), ImageChannel.channel == bindparam("of"))
     levels = [
         {"image": key, "of": name, "level": channel.background_level}

@@ -108,8 +108,10 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
-        source, recipe = measured("a", (0, 16)).source, MeasurementSettings(0.99, VERSION)
-        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files, recipe)}
+        source, settings = measured("a", (0, 16)).source, MeasurementSettings(0.99, VERSION)
+        assert read.known_images(connection) == {
+            "a": Known("/data", "train", (0, 16), source.files, settings)
+        }
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 
@@ -277,7 +279,7 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
     with store.writing() as connection:
         columns = {
             "root": "/",
-            "recipe_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
+            "settings_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
         }
         write.write_image(connection, image, {**columns, "ingested_at": NOW}, known)
     assert images(store) == [("a", "offset", 1)]
@@ -381,7 +383,7 @@ def test_no_failures_write_nothing(store: Store) -> None:
 # Recipes
 
 
-def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
+def test_a_store_has_one_row_of_settings_at_a_time(store: Store) -> None:
     with store.writing() as connection:
         assert read.current_settings(connection) is None
         first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
@@ -391,7 +393,7 @@ def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
         assert read.current_settings(connection) == MeasurementSettings(0.99, VERSION)
     assert first != second
-    assert scalar(store, "SELECT count(*) FROM recipe") == 2
+    assert scalar(store, "SELECT count(*) FROM measurement_settings") == 2
 
 
 # Reading

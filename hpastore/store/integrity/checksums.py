@@ -94,7 +94,7 @@ _FAMILIES: Final[Mapping[Table, Mapping[Table, Any]]] = {
 """Tables with the column ``checksum``, and what it covers besides, by the columns that refer to the row."""
 
 ROW_NAMES: Final[Mapping[Table, str]] = {
-    StoredSettings: "recipe {id}",
+    StoredSettings: "measurement settings {id}",
     IngestRun: "run {id}",
     Failure: "failure of {image_name}",
     CleanSet: "clean set {name}@{version}",
@@ -160,7 +160,7 @@ def of_contents(cells: Columns, channels: Mapping[str, Channel]) -> int:
 
 
 def of_fractions(channel: str, background_level: float | None, measures: Columns) -> int:
-    """Number of what a recipe changes in one channel of an image: ``fraction`` by ``mask_id``."""
+    """Number of what measurement settings change in one channel of an image: ``fraction`` by ``mask_id``."""
     columns = {name: measures.get(name, ()) for name in ("mask_id", "fraction")}
     return _of_columns("fraction", [channel, background_level], columns)
 
@@ -202,7 +202,7 @@ def columns(table: Table) -> tuple[Any, ...]:
 
 
 def fractions(connection: Connection, images: Sequence[int]) -> dict[int, dict[str, Channel]]:
-    """Read what a recipe changes in the channels of images, with the keys of the cells."""
+    """Read what measurement settings change in the channels of images, with the keys of the cells."""
     levels = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.background_level)
     levels = levels.where(ImageChannel.image_id.in_(images))
     of_cells = select(

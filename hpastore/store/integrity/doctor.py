@@ -121,7 +121,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         lambda _: _schema(store),
         _orphans,
         _labels,
-        _recipes,
+        _settings,
         _counts,
         _files,
         _overrides,
@@ -262,13 +262,13 @@ def _labels(connection: Connection) -> Iterator[Finding]:
             yield Finding(f"image {name}", what, _AGAIN)
 
 
-def _recipes(connection: Connection) -> Iterator[Finding]:
+def _settings(connection: Connection) -> Iterator[Finding]:
     current = connection.execute(
         select(func.count()).select_from(StoredSettings).where(StoredSettings.current)
     ).scalar_one()
     images = connection.execute(select(func.count()).select_from(Image)).scalar_one()
     if current > 1 or (images and not current):
-        yield Finding("recipe", f"{current} recipes are the store's current one", _RESTORE)
+        yield Finding("measurement_settings", f"{current} rows are marked as current, not 1", _RESTORE)
 
 
 def _counts(connection: Connection) -> Iterator[Finding]:

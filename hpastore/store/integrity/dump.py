@@ -42,8 +42,8 @@ def dump(store: Store) -> Generator[str]:
     r"""Give everything that two stores of the same inputs have in common, as lines of text.
 
     Surrogate keys, runs, moments, modification times, roots, checksums and messages are left out;
-    so is a recipe that no image uses.  Whole numbers are decimal, real ones C99 hexadecimal, text is
-    JSON, a histogram is the SHA-256 of its counts, NULL is ``\N``; tabs separate them.
+    so are measurement settings that no image uses.  Whole numbers are decimal, real ones C99 hexadecimal,
+    text is JSON, a histogram is the SHA-256 of its counts, NULL is ``\N``; tabs separate them.
 
     Parameters
     ----------

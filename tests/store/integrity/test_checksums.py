@@ -136,8 +136,8 @@ def numbers(connection: Connection, images: Sequence[int], share: float) -> dict
     }
 
 
-def again(connection: Connection, recipe_id: int, images: Sequence[int], share: float) -> None:
-    write.remeasure_images(connection, recipe_id, numbers(connection, images, share))
+def again(connection: Connection, settings_id: int, images: Sequence[int], share: float) -> None:
+    write.remeasure_images(connection, settings_id, numbers(connection, images, share))
 
 
 def broken(connection: Connection) -> list[str]:
@@ -175,7 +175,7 @@ class World:
     def __init__(self, connection: Connection, rng: random.Random) -> None:
         self.connection, self.rng = connection, rng
         self.images: dict[str, Measured] = {}
-        self.recipe_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
+        self.settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
         self.run_id = begin_run(connection)
 
     def steps(self) -> dict[str, Callable[[], object]]:
@@ -221,8 +221,8 @@ class World:
         return self.rng.choice([None, "train", "test"])
 
     def adopt(self) -> None:
-        recipe = MeasurementSettings(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
-        self.recipe_id = write.adopt_settings(self.connection, recipe)
+        settings = MeasurementSettings(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
+        self.settings_id = write.adopt_settings(self.connection, settings)
 
     def begin(self) -> None:
         self.run_id = begin_run(self.connection)
@@ -236,7 +236,7 @@ class World:
         n, seed = self.rng.choice([-1, 0, 1, 2, 3, 5]), self.rng.randint(0, 99)
         image = drawn(name, self.labels(), n=n, seed=seed, nuclei=self.rng.random() < 0.5)
         columns = {"root": "/dätä", "split": self.split(), "ingested_at": self.now()}
-        write.write_image(self.connection, image, {"recipe_id": self.recipe_id, **columns})
+        write.write_image(self.connection, image, {"settings_id": self.settings_id, **columns})
         self.images[name] = image
 
     def relabel(self) -> None:
@@ -273,9 +273,9 @@ class World:
             del self.images[name]
 
     def remeasure(self) -> None:
-        _, recipe_id = read.settings_in_use(self.connection)
+        _, settings_id = read.settings_in_use(self.connection)
         named = select(Image.id).where(Image.name.in_(self.some()))
-        again(self.connection, recipe_id, list(self.connection.execute(named).scalars()), self.rng.random())
+        again(self.connection, settings_id, list(self.connection.execute(named).scalars()), self.rng.random())
 
     def fail(self) -> None:
         failures = [failure(name, self.rng.choice(["png", "io"]), 3) for name in self.failed()]
@@ -413,10 +413,10 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         connection.execute(text("UPDATE image_file SET size = size + 1 WHERE role = 'red'"))
         connection.execute(text("UPDATE image SET bit_depth = 16"))
         connection.execute(text("UPDATE ingest_run SET cells = cells + 1"))
-        connection.execute(text("UPDATE recipe SET background_percentile = 0.25 WHERE current"))
+        connection.execute(text("UPDATE measurement_settings SET background_percentile = 0.25 WHERE current"))
         connection.execute(text("UPDATE failure_file SET mtime_ns = 0 WHERE role = 'red'"))
         before = broken(connection)
-        damaged = ("recipe", "run", "failure of bad", "image")
+        damaged = ("measurement settings", "run", "failure of bad", "image")
         assert {name.rsplit(" ", 1)[0] for name in before} >= {"image a", "failure of bad", "run 1"}
         assert all(name.startswith(damaged) for name in before)
     with store.writing() as connection:
@@ -429,8 +429,8 @@ def test_a_seal_is_not_taken_of_what_was_damaged_before(store: Store) -> None:
         for name in names:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
-        _, recipe_id = read.settings_in_use(connection)
-        again(connection, recipe_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
+        _, settings_id = read.settings_in_use(connection)
+        again(connection, settings_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
         for run_id in (1, 2):
             write.count_run(connection, run_id, {"new": 1})
             write.finish_run(connection, run_id, NOW)
@@ -446,7 +446,7 @@ def test_a_seal_that_was_never_taken_stays_so_until_it_is(store: Store) -> None:
         connection.execute(text("UPDATE clean_set SET verdicts = NULL"))
     with store.writing() as connection:
         write.move_images(connection, ["a"], "/moved", None)
-        write.write_image(connection, drawn("b"), {"root": "/", "recipe_id": 2, "ingested_at": NOW})
+        write.write_image(connection, drawn("b"), {"root": "/", "settings_id": 2, "ingested_at": NOW})
     lost = [(name, column) for name, column, number in stored(store) if number is None]
     assert lost == [
         *(("clean set mine@1", "verdicts"), ("clean set mine@2", "verdicts")),
@@ -502,7 +502,7 @@ def test_a_column_without_a_value_does_not_matter() -> None:
 
 def test_numbers_of_seals_never_change() -> None:
     """A store must be found whole by every version to come."""
-    row = {"name": "a", "width": 3, "root": "/ä", "recipe_id": 1, "ingested_at": NOW, "split": None}
+    row = {"name": "a", "width": 3, "root": "/ä", "settings_id": 1, "ingested_at": NOW, "split": None}
     assert checksums.of_row(Image, row) == 8_017_465_777_761_010_257
     measures: dict[str, list[Any]] = {"mask_id": [1, 3], "intensity_max": [200, 255], "entropy": [0.1, 2.0]}
     channels = {
@@ -592,7 +592,7 @@ def statements(store: Store, n: int) -> list[tuple[str, Any]]:
     with store.writing() as connection:
         run_id = begin_run(connection)
         event.listen(connection, "before_cursor_execute", note)
-        columns = {"root": "/data", "recipe_id": 1, "ingested_at": NOW}
+        columns = {"root": "/data", "settings_id": 1, "ingested_at": NOW}
         write.write_image(connection, drawn("a", seed=1), columns)
         write.count_run(connection, run_id, {"new": 1})
         write.mark_gone(connection, ["a"], NOW)

@@ -90,7 +90,11 @@ WRONG = {
     "label": ("DELETE FROM image_label WHERE label_id = 16", "image a", "and image_label has [0]"),
     "classes": ("UPDATE label SET name = 'Nucleus' WHERE id = 0", "label", "its rows are not the 19 classes"),
     "file": ("DELETE FROM image_file WHERE role = 'cell_mask'", "image a", "no cell_mask file is recorded"),
-    "recipe": ("UPDATE recipe SET current = (1 = 0)", "recipe", "0 recipes are the store's current one"),
+    "settings": (
+        "UPDATE measurement_settings SET current = (1 = 0)",
+        "measurement_settings",
+        "0 rows are marked as current, not 1",
+    ),
     "orphan": ("DELETE FROM cell WHERE id = 5", "cell_channel", "4 rows refer to a row of cell that is not"),
     "verdicts": ("DELETE FROM clean_set", "clean_set_cell", "rows refer to a row of clean_set that is not"),
     "override": (
@@ -238,7 +242,11 @@ def set_value(store: Store, table: Table, column: Any, row: dict[str, Any], valu
 
 @has_strict_tables  # whose flags are integers
 def test_a_flag_that_is_neither_is_found(filled: Store) -> None:
-    for table, column in (("clean_set", "frozen"), ("recipe", "current"), ("cell", "touches_border")):
+    for table, column in (
+        ("clean_set", "frozen"),
+        ("measurement_settings", "current"),
+        ("cell", "touches_border"),
+    ):
         flag = rows(filled, f"SELECT {column} AS flag FROM {table} WHERE id = 2")[0]["flag"]
         change(filled, f"UPDATE {table} SET {column} = 3 WHERE id = 2")
         with filled.reading() as connection:
