@@ -49,7 +49,7 @@ TIMES = (
     *("ingested_at", "relabelled_at", "started_at", "finished_at", "first_seen", "last_seen"),
     *("created_at", "checksum"),
 )
-"""Columns that differ from run to run; a row's seal holds its times."""
+"""Columns that differ from run to run; a row's checksum covers its times."""
 
 
 # Images in memory

@@ -1414,7 +1414,7 @@ measure = "fraction"
 channel = "green"
 lower_percentile = 0.001
 upper_percentile = 0.999
-', false, 36995, 8350860350241156213, 1, 'report', NULL, NULL);
+', false, 36995, 5625206314158501473, 1, 'report', NULL, NULL);
 INSERT INTO clean_set VALUES (2, 'wide', 1, '2026-11-23 02:34:18.728885+00', 'all', 64, 'scope = "all"
 min_green = 64
 [[rule]]
@@ -1422,7 +1422,7 @@ measure = "intensity_mean"
 channel = "green"
 lower_percentile = 0.1
 upper_percentile = 0.9
-', false, 50760, 6078952262590128376, 1, 'report', NULL, NULL);
+', false, 50760, 2389195233920908234, 1, 'report', NULL, NULL);
 INSERT INTO clean_set_cell VALUES (1, 1, 0, false, 'below_lower');
 INSERT INTO clean_set_cell VALUES (1, 2, 0, false, 'above_upper');
 INSERT INTO clean_set_cell VALUES (1, 3, 0, true, NULL);

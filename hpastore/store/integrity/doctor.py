@@ -16,21 +16,18 @@ from sqlalchemy import Connection, exists, func, select, text
 from hpastore.errors import DamagedError, StoreError, UnavailableError
 from hpastore.kernels import rle
 from hpastore.reading import MAX_PIXELS
+from hpastore.schema.row_info import covered_tables
 from hpastore.schema.tables import (
     Base,
     Cell,
     CellChannel,
     CellOverride,
-    CleanSet,
-    Failure,
     FailureFile,
     Image,
     ImageChannel,
     ImageFile,
     ImageLabel,
-    IngestRun,
     Label,
-    Measure,
     StoredSettings,
 )
 from hpastore.store import arrays, decoding, migrate
@@ -57,18 +54,13 @@ _AGAIN: Final = (
     "ingest again"
 )
 
-_UNSEALED: Final[Mapping[tuple[checksums.Table, str], tuple[str, str]]] = {
-    (StoredSettings, "checksum"): ("its row is", _RESTORE),
-    (IngestRun, "checksum"): ("its row is", _RESTORE),
-    (Failure, "checksum"): ("its row or its files are", "'hpastore retry' and ingest again"),
-    (CleanSet, "checksum"): ("its row, rules or thresholds are", f"make it anew, or {_RESTORE}"),
-    (CellOverride, "checksum"): ("its row is", "decide again, or " + _RESTORE),
-    (Measure, "checksum"): ("its row is", _RESTORE),
-    (CleanSet, "verdicts"): ("its verdicts are", f"make it anew, or {_RESTORE}"),
-    (Image, "checksum"): ("its row, files or labels are", _AGAIN),
-    (Image, "contents"): ("its cells, their measures or its histograms are", _AGAIN),
+_HINTS: Final[Mapping[str, str]] = {
+    "measurement_settings": _RESTORE,
+    "clean_set": f"make it anew, or {_RESTORE}",
+    "cell_override": f"decide again, or {_RESTORE}",
+    "image": _AGAIN,
 }
-"""What a seal covers, and what to do where it is broken."""
+"""What to do where a checksum does not match, by the table that has it."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         _names,
         _moments,
         partial(_pictures, deep=deep),
-        *([_seals] if deep else []),
+        *([_checksums] if deep else []),
     ]
     return [finding for check in checks for finding in _look(store, check)]
 
@@ -287,7 +279,7 @@ def _counts(connection: Connection) -> Iterator[Finding]:
         yield Finding(f"cell {name}:{mask_id}", f"it has {count} channels of {len(CHANNELS)}", _AGAIN)
 
 
-def _number(table: checksums.Table, where: Any) -> Any:
+def _number(table: checksums.Model, where: Any) -> Any:
     return select(func.count()).select_from(table).where(where).scalar_subquery()
 
 
@@ -344,8 +336,10 @@ def _moments(connection: Connection) -> Iterator[Finding]:
 def _pictures(connection: Connection, *, deep: bool) -> Iterator[Finding]:
     """Masks against the columns that tell of them, and histograms against masks."""
     for first, last in checksums.pages(connection):
-        cells = checksums.cells(connection, first, last)
         within = Image.id.between(first, last)
+        cells = {
+            key: of_image[()] for key, of_image in checksums.stored_blocks(connection, Cell, within).items()
+        }
         sizes = select(Image.id, Image.name, Image.height, Image.width).where(within).order_by(Image.id)
         for key, name, height, width in connection.execute(sizes).all():
             yield from _masks(name, cells.get(key, {}), height, width)
@@ -391,9 +385,12 @@ def _counts_of(packed: Any, pixels: int, areas: Sequence[int]) -> bool:
     return bool(counts == [pixels - sum(areas), *areas])
 
 
-def _seals(connection: Connection) -> Iterator[Finding]:
-    for taken in checksums.seals(connection):
-        if taken.stored != taken.now:
-            what, hint = _UNSEALED[taken.table, taken.column]
-            lost = "its checksum was never taken" if taken.stored is None else f"{what} not as written"
-            yield Finding(taken.name, lost, hint)
+def _checksums(connection: Connection) -> Iterator[Finding]:
+    for found in checksums.compare_all(connection):
+        hint = _HINTS[found.table.name]
+        if found.stored is None:
+            yield Finding(found.name, "its checksum was never computed", hint)
+        elif found.stored != found.computed:
+            covered = [table.name for table in covered_tables(found.table)]
+            where = f"its row, or its rows of {', '.join(covered)}" if covered else "its row"
+            yield Finding(found.name, f"a stored value has changed: {where}", hint)

@@ -22,7 +22,7 @@ from hpastore.store.engine import Store, connect
 from hpastore.store.integrity import doctor as module
 from hpastore.store.integrity.doctor import Finding, doctor, file_system
 from tests.conftest import Figure, Trials
-from tests.store.integrity.test_checksums import broken, drawn, everything, unchecked
+from tests.store.integrity.test_checksums import ACCOUNTS, broken, drawn, everything, unchecked
 from tests.world import dataset, dump, has_collations, has_strict_tables, is_a_file, put, rows, write_table
 
 
@@ -143,7 +143,7 @@ def test_other_values_are_found_by_a_deep_look(filled: Store, fault: str) -> Non
     findings = doctor(filled, deep=True)
     if fault in ("histogram", "other"):
         assert "the histogram of red does not count the pixels of its masks" in findings[0].what
-    assert findings[-1].what.endswith(" not as written")
+    assert findings[-1].what.startswith("a stored value has changed: its row, or its rows of ")
 
 
 def test_a_schema_that_drifted_is_found(filled: Store) -> None:
@@ -178,12 +178,12 @@ def other_values(value: Any, column: Any) -> list[Any]:
 KEYS = {"cell_override.id"}
 """Keys that nothing refers to: which they are says nothing."""
 
-UNSEALED = {"label"}
+COMPARED = {"label"}
 """Its rows are known beforehand, and compared with what they must be."""
 
 CHECKED = {
     *("image.bit_depth", "image_file.role", "image_channel.channel", "cell_channel.channel"),
-    *("failure_file.role", "clean_set.scope", "measure.kind"),
+    "clean_set.scope",
 }
 """Columns in which PostgreSQL refuses each of the changes below; SQLite is told not to look."""
 
@@ -196,6 +196,8 @@ def test_a_deep_look_finds_another_value_in_every_column(
     outcomes = Counter[str]()
     of_column: dict[str, set[str]] = {}
     for table in Base.metadata.sorted_tables:
+        if table.name in ACCOUNTS - COMPARED:
+            continue
         for column in (c for c in table.c if f"{table.name}.{c.name}" not in KEYS):
             for row in chosen_rows(filled, table)[: trials(1, 2)]:
                 for value in other_values(row[column.name], column):
@@ -228,9 +230,9 @@ def try_change(store: Store, table: Table, column: Any, row: dict[str, Any], val
         return "refused"
     findings = doctor(store, deep=True)
     with store.reading() as connection:
-        unsealed = table.name in UNSEALED or column.name == "cell_id" or broken(connection)
+        certain = table.name in COMPARED or column.name == "cell_id" or broken(connection)
     set_value(store, table, column, {**row, column.name: value}, row[column.name])
-    return "found" if findings and unsealed else "missed"
+    return "found" if findings and certain else "missed"
 
 
 def set_value(store: Store, table: Table, column: Any, row: dict[str, Any], value: Any) -> None:
@@ -258,7 +260,7 @@ def test_a_flag_that_is_neither_is_found(filled: Store) -> None:
 def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Store) -> None:
     change(filled, "UPDATE cell SET image_id = 4 WHERE id = 5")
     with filled.reading() as connection:
-        assert broken(connection) == ["image a contents", "image none contents"]
+        assert broken(connection) == ["image a", "image none"]
     change(filled, "UPDATE cell SET image_id = 2 WHERE id = 5")
     change(filled, "UPDATE image_file SET image_id = 5 WHERE image_id = 2 AND role = 'nucleus_mask'")
     assert doctor(filled, deep=True) == []
