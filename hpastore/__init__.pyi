@@ -45,8 +45,9 @@ from .plot.hist import plot_hist
 from .plot.overlay import plot_overlay
 from .store.backup import backup
 from .store.engine import Store
-from .store.integrity.doctor import Finding, doctor
+from .store.integrity.doctor import doctor
 from .store.integrity.dump import dump
+from .store.integrity.finding import Finding
 from .store.migrate import upgrade
 from .store.open import open_store
 from .store.sandbox.query import query

@@ -49,7 +49,7 @@ TIMES = (
     *("ingested_at", "relabelled_at", "started_at", "finished_at", "first_seen", "last_seen"),
     *("created_at", "checksum"),
 )
-"""Columns that differ from run to run; a row's seal holds its times."""
+"""Columns that differ from run to run; a row's checksum covers its times."""
 
 
 # Images in memory
@@ -127,8 +127,8 @@ def put(
 ) -> None:
     """Write images as ingest does, in one transaction; what users measure too, see `users_of`."""
     with store.writing() as connection:
-        recipe_id = write.adopt_settings(connection, MeasurementSettings(background_percentile, VERSION))
-        columns = {"root": root, "split": "train", "recipe_id": recipe_id, "ingested_at": now}
+        settings_id = write.adopt_settings(connection, MeasurementSettings(background_percentile, VERSION))
+        columns = {"root": root, "split": "train", "settings_id": settings_id, "ingested_at": now}
         for image in images:
             write.write_image(connection, image, columns, users_of(image.cells))
 

@@ -314,9 +314,10 @@ def status() -> None:
         show.document(asdict(found))
         return
     pairs = asdict(found)
-    roots, recipe = pairs.pop("roots"), pairs.pop("recipe")
+    roots = pairs.pop("roots")
+    settings = pairs.pop("measurement_settings")
     del pairs["missing_roots"]
-    pairs["background_percentile"] = recipe and recipe["background_percentile"]
+    pairs["background_percentile"] = settings and settings["background_percentile"]
     show.lines(pairs)
     if roots:
         print_table(["root", "split", "images"], [tuple(row.values()) for row in roots])

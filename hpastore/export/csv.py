@@ -71,14 +71,14 @@ def export_csv(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = measurement_settings.current_settings(connection)
+            settings = measurement_settings.current_settings(connection)
             with (
                 closing(judging.verdict_rows(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,
             ):
                 counts = _write(file, rows, layout)
         refuse_empty(out, chosen, counts["annotations"])
-        beside.write_bytes(document("csv", options, chosen, recipe, counts, {out.name: temporary}))
+        beside.write_bytes(document("csv", options, chosen, settings, counts, {out.name: temporary}))
     return Written(out, manifest_path(out), **counts, files=1)
 
 

@@ -89,7 +89,7 @@ def export_images(
     check_way("composite", image_format)
     with store.reading() as connection:
         chosen = look_up(connection, choice)
-        recipe = measurement_settings.current_settings(connection)
+        settings = measurement_settings.current_settings(connection)
         files = export_rows.channel_files(connection, chosen.selection, _CHANNELS)
         names, annotations, cells = [], 0, 0
         for image in annotated_images(connection, chosen):
@@ -109,7 +109,7 @@ def export_images(
         counts = {"images": len(names), "cells": cells, "annotations": annotations}
         options = {"image_format": image_format, "channel_order": channel_order}
         written = {task.file_name: temporary / task.file_name for task in tasks}
-        (temporary / NAME).write_bytes(document("images", options, chosen, recipe, counts, written))
+        (temporary / NAME).write_bytes(document("images", options, chosen, settings, counts, written))
     return Written(out, out / NAME, **counts, files=len(tasks))
 
 

@@ -52,7 +52,7 @@ def document(
     form: str,
     options: Mapping[str, Any],
     chosen: Chosen,
-    recipe: MeasurementSettings | None,
+    settings: MeasurementSettings | None,
     counts: Mapping[str, int],
     files: Mapping[str, Path],
 ) -> bytes:
@@ -65,7 +65,7 @@ def document(
     options : mapping
         What it was asked for besides the choice.
     chosen : Chosen
-    recipe : MeasurementSettings, optional
+    settings : MeasurementSettings, optional
         What the store's numbers were computed with.
     counts : mapping
         Images, cells, annotations.
@@ -81,7 +81,7 @@ def document(
         "hpastore": hpastore.__version__,
         "format": form,
         "clean_set": chosen.clean_set,
-        "recipe": recipe and asdict(recipe),
+        "measurement_settings": settings and asdict(settings),
         "options": {**_choice(chosen), **options},
         "counts": dict(counts),
         "files": {name: _fingerprint(path) for name, path in sorted(files.items())},

@@ -53,10 +53,10 @@ def export_file(
     with whole_export(out, force=force, store=store) as (temporary, beside):
         with store.reading() as connection:
             chosen = look_up(connection, choice)
-            recipe = measurement_settings.current_settings(connection)
+            settings = measurement_settings.current_settings(connection)
             with closing(annotated_images(connection, chosen)) as images, gc_paused():
                 counts = write(temporary, images, chosen.clean_set)
         refuse_empty(out, chosen, counts["annotations"])
         counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
-        beside.write_bytes(document(form, options, chosen, recipe, counts, {out.name: temporary}))
+        beside.write_bytes(document(form, options, chosen, settings, counts, {out.name: temporary}))
     return Written(out, manifest_path(out), **counts, files=1)

@@ -172,7 +172,7 @@ def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) 
 
 def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what some images lack, those with the next keys, in a writing transaction."""
-    recipe, recipe_id = measurement_settings.settings_in_use(connection)
+    recipe, settings_id = measurement_settings.settings_in_use(connection)
     measures = wanted(users).of_histograms
     most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
     chosen = measurement_settings.stale_images(connection, _BATCH, most_cells, measures, after)
@@ -188,7 +188,7 @@ def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], afte
             numbers[image_id] = {name: measure_again(h, share) for name, h in histograms.items()}
         asked.ask(image_id, histograms)
     if numbers:
-        write.remeasure_images(connection, recipe_id, numbers)
+        write.remeasure_images(connection, settings_id, numbers)
     for user, images in asked.values.items():
         custom_measures.add_measures(connection, [asked.users[user]], images)
     given = {user: len(images) for user, images in asked.values.items() if images}

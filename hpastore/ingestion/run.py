@@ -374,7 +374,7 @@ def _begin(
     def begin(connection: Connection) -> tuple[_Run, Counter[str], int]:
         # Looked at again: another process may have changed the recipe meanwhile, and taken images.
         recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
-        recipe_id = write.adopt_settings(connection, recipe)
+        settings_id = write.adopt_settings(connection, recipe)
         table = None if found.table is None else str(found.table)
         columns = {"root": root, "split": found.split, "version": hpastore.__version__, "labels": table}
         run_id = write.begin_run(connection, started_at=now, **columns)
@@ -399,7 +399,7 @@ def _begin(
         moved = len(todo.moved) + sum(one.live for one in memory.roots.moved)
         others = Counter(rejected=len(todo.rejected), gone=len({*todo.gone, *todo.pruned}), moved=moved)
         write.count_run(connection, run_id, counts + others)
-        run = _Run(store, run_id, recipe_id, recipe.background_percentile, root, found.split, users, memory)
+        run = _Run(store, run_id, settings_id, recipe.background_percentile, root, found.split, users, memory)
         return run, counts, verdicts
 
     run, counts, verdicts = store.write(begin)
@@ -468,7 +468,7 @@ class _Run:
 
     store: Store
     run_id: int
-    recipe_id: int
+    settings_id: int
     background_percentile: float
     root: str
     split: str | None
@@ -539,7 +539,7 @@ class _Run:
         columns = {
             "root": self.root,
             "split": self._first_split(place),
-            "recipe_id": self.recipe_id,
+            "settings_id": self.settings_id,
             "ingested_at": now,
         }
         cells = write.write_image(connection, result, columns, self.users)
@@ -571,7 +571,7 @@ class _Run:
         values = {key: of for key, of in measured.cells.custom.items() if key[0] in names}
         custom_measures.add_measures(connection, lacking, {place.image_id: values})
         # One of another recipe is counted when that is mended.
-        return Counter(images_decoded=1, remeasured=int(place.recipe_id == self.recipe_id))
+        return Counter(images_decoded=1, remeasured=int(place.settings_id == self.settings_id))
 
     def _remeasure(self, connection: Connection, after: int) -> Batch:
         batch = remeasure_batch(connection, self.users, after)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.schema.row_info import RowInfo
 from hpastore.schema.types import BIGINT, BLOB, REAL, TEXT, Flag, Instant, Key
 from hpastore.vocabulary import CHANNELS, MAX_MASK_ID, ROLES
+
+NOTHING_DECLARED: Final = RowInfo()
+
+NOT_DUMPED: Final = {"dump": False}
+NOT_COVERED: Final = {"checksum": False}
+FOLLOWS_SETTINGS: Final = {"follows_settings": True}
+IGNORED: Final = {**NOT_DUMPED, **NOT_COVERED}
+"""What a column may declare, see `hpastore.schema.row_info`."""
 
 _COMMENTS = {m.name: m.comment for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)}
 
@@ -36,36 +45,46 @@ class Base(DeclarativeBase):
     }
 
 
-def _table(*constraints: Any, comment: str, clustered: bool = False) -> tuple[Any, ...]:
+def _table(
+    *constraints: Any, comment: str, clustered: bool = False, rows: RowInfo = NOTHING_DECLARED
+) -> tuple[Any, ...]:
     """Options of a table; a clustered one holds small rows in the order of their key."""
-    return (*constraints, {"sqlite_strict": True, "sqlite_with_rowid": not clustered, "comment": comment})
+    options = {"sqlite_strict": True, "sqlite_with_rowid": not clustered}
+    return (*constraints, {**options, "comment": comment, "info": {"rows": rows}})
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(map(repr, values))})", name=column)
 
 
-def _child(target: str, comment: str, *, primary_key: bool = False) -> Any:
-    """Refer to a row; go when it goes."""
+def _child(target: str, comment: str, *, primary_key: bool = False, info: Any = None) -> Any:
+    """Refer to a row; be deleted with it."""
     reference = ForeignKey(target, ondelete="CASCADE")
-    return mapped_column(BIGINT, reference, primary_key=primary_key, comment=comment)
+    return mapped_column(BIGINT, reference, primary_key=primary_key, comment=comment, info=info)
 
 
-def _measure(name: str) -> Any:
-    return mapped_column(comment=_COMMENTS[name])
+def _measure(name: str, info: Any = None) -> Any:
+    return mapped_column(comment=_COMMENTS[name], info=info)
 
 
-def _checksum(what: str) -> Any:
-    return mapped_column(
-        BIGINT, comment=f"Checksum of {what}, see store/integrity/checksums.py; NULL if it was never taken"
-    )
+def _checksum() -> Any:
+    comment = "Checksum of this row and of those that belong to it; NULL if it was never computed"
+    return mapped_column(BIGINT, comment=comment, info=IGNORED)
+
+
+def _key() -> Any:
+    """Name a surrogate key that is not known before the row is written, so that no checksum covers it."""
+    comment = "Key, counted up by the database"
+    return mapped_column(BIGINT, primary_key=True, comment=comment, info=IGNORED)
 
 
 class Label(Base):
     """A location class; the 19 rows come with the schema."""
 
     __tablename__ = "label"
-    __table_args__ = _table(comment="Location classes of the Human Protein Atlas")
+    __table_args__ = _table(
+        comment="Location classes of the Human Protein Atlas", rows=RowInfo(natural_key=("id",))
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="0..18")
     name: Mapped[str] = mapped_column(unique=True, comment="Name of the class")
@@ -74,11 +93,11 @@ class Label(Base):
 class StoredSettings(Base):
     """What numbers were computed with; one row is the store's current one."""
 
-    __tablename__ = "recipe"
+    __tablename__ = "measurement_settings"
     __table_args__ = _table(
         UniqueConstraint("background_percentile", "version"),
         Index(
-            "uq_recipe_current",
+            "uq_measurement_settings_current",
             "current",
             unique=True,
             sqlite_where=text("current"),
@@ -86,6 +105,9 @@ class StoredSettings(Base):
         ),
         CheckConstraint("background_percentile BETWEEN 0 AND 1", name="background_percentile"),
         comment="What the numbers were computed with",
+        rows=RowInfo(
+            natural_key=("background_percentile", "version"), dumped=False, name="measurement settings {id}"
+        ),
     )
 
     id: Mapped[Key]
@@ -96,14 +118,14 @@ class StoredSettings(Base):
     current: Mapped[bool] = mapped_column(
         comment="Whether new images are measured with it; numbers of others are stale"
     )
-    checksum: Mapped[int | None] = _checksum("this row")
+    checksum: Mapped[int | None] = _checksum()
 
 
 class IngestRun(Base):
     """One run of ``ingest`` that had work to do."""
 
     __tablename__ = "ingest_run"
-    __table_args__ = _table(comment="Runs of ingest that had work to do")
+    __table_args__ = _table(comment="Runs of ingest that had work to do", rows=RowInfo(name="run {id}"))
 
     id: Mapped[Key]
     root: Mapped[str] = mapped_column(comment="Folder that was ingested")
@@ -136,7 +158,6 @@ class IngestRun(Base):
     resplit: Mapped[int] = mapped_column(
         server_default=text("0"), comment="Images that were given a split: their first one, or another"
     )
-    checksum: Mapped[int | None] = _checksum("this row")
 
 
 class Image(Base):
@@ -147,12 +168,15 @@ class Image(Base):
         CheckConstraint("width > 0 AND height > 0", name="size"),
         CheckConstraint("bit_depth IN (8, 16)", name="bit_depth"),
         comment="One row per field of cells",
+        rows=RowInfo(natural_key=("name",), name="image {name}"),
     )
 
-    id: Mapped[Key]
-    name: Mapped[str] = mapped_column(unique=True, comment="The image's ID, unique in the store")
+    id: Mapped[int] = _key()
+    name: Mapped[str] = mapped_column(
+        unique=True, comment="The image's ID, unique in the store", info={"dump_as_reference": "image"}
+    )
     split: Mapped[str | None] = mapped_column(comment="Such as train; given to ingest")
-    root: Mapped[str] = mapped_column(comment="Folder that the files' uris are relative to")
+    root: Mapped[str] = mapped_column(comment="Folder that the files' uris are relative to", info=NOT_DUMPED)
     width: Mapped[int] = mapped_column(comment="Columns [px]")
     height: Mapped[int] = mapped_column(comment="Rows [px]")
     bit_depth: Mapped[int] = mapped_column(comment="Of the files; levels are stored as 0..255 [bit]")
@@ -161,28 +185,28 @@ class Image(Base):
     )
     label_count: Mapped[int] = mapped_column(comment="Number of distinct labels")
     cell_count: Mapped[int] = mapped_column(comment="Number of cells")
-    ingested_at: Mapped[datetime] = mapped_column(comment="When its cells were stored [UTC]")
-    recipe_id: Mapped[int] = mapped_column(
-        BIGINT, ForeignKey("recipe.id"), comment="What its numbers were computed with"
-    )
+    ingested_at: Mapped[datetime] = mapped_column(comment="When its cells were stored [UTC]", info=NOT_DUMPED)
     gone_at: Mapped[datetime | None] = mapped_column(
-        comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]"
+        comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]",
+        info={"dump": "presence", "dump_as": "gone"},
+    )
+    settings_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey("measurement_settings.id"), comment="What its numbers were computed with"
     )
     relabelled_at: Mapped[datetime | None] = mapped_column(
-        comment="When its labels last changed; NULL if they never did [UTC]"
+        comment="When its labels last changed; NULL if they never did [UTC]", info=NOT_DUMPED
     )
     binary_mask: Mapped[str | None] = mapped_column(
         comment="components: a mask of one value was split into its connected components; "
-        "NULL: taken as it is"
+        "NULL: taken as it is",
+        info=NOT_DUMPED,
     )
     match_nuclei: Mapped[str | None] = mapped_column(
         comment="overlap: each nucleus was given to the cell that holds most of it; "
-        "NULL: to the cell of its id"
+        "NULL: to the cell of its id",
+        info=NOT_DUMPED,
     )
-    contents: Mapped[int | None] = _checksum("its rows of image_channel, cell, cell_channel and cell_measure")
-    checksum: Mapped[int | None] = _checksum(
-        "this row and its rows of image_file, image_label and image_measure"
-    )
+    checksum: Mapped[int | None] = _checksum()
 
 
 class ImageFile(Base):
@@ -190,16 +214,21 @@ class ImageFile(Base):
 
     __tablename__ = "image_file"
     __table_args__ = _table(
-        _one_of("role", ROLES), comment="Files that an image was read from", clustered=True
+        _one_of("role", ROLES),
+        comment="Files that an image was read from",
+        clustered=True,
+        rows=RowInfo(natural_key=("image_id", "role"), covered_by="image"),
     )
 
-    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True, info=NOT_COVERED)
     role: Mapped[str] = mapped_column(
         primary_key=True, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
     )
     uri: Mapped[str] = mapped_column(comment="Path relative to the image's root, with forward slashes")
     size: Mapped[int] = mapped_column(BIGINT, comment="Size [byte]")
-    mtime_ns: Mapped[int] = mapped_column(BIGINT, comment="Modification time [ns since 1970]")
+    mtime_ns: Mapped[int] = mapped_column(
+        BIGINT, comment="Modification time [ns since 1970]", info=NOT_DUMPED
+    )
     sha256: Mapped[str] = mapped_column(comment="SHA-256 of the bytes that were decoded, hexadecimal")
 
 
@@ -211,9 +240,10 @@ class ImageLabel(Base):
         Index(None, "label_id"),
         comment="Labels of images; a label is a claim about the image, not about each cell",
         clustered=True,
+        rows=RowInfo(natural_key=("image_id", "label_id"), covered_by="image"),
     )
 
-    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True, info=NOT_COVERED)
     label_id: Mapped[int] = mapped_column(
         ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
     )
@@ -223,13 +253,20 @@ class ImageChannel(Base):
     """One channel of an image."""
 
     __tablename__ = "image_channel"
-    __table_args__ = _table(_one_of("channel", CHANNELS), comment="Channels of images")
+    __table_args__ = _table(
+        _one_of("channel", CHANNELS),
+        comment="Channels of images",
+        rows=RowInfo(
+            natural_key=("image_id", "channel"), covered_by="image", hashed="columns", grouped_by=("channel",)
+        ),
+    )
 
-    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True, info=NOT_COVERED)
     channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
     background_level: Mapped[float | None] = mapped_column(
-        comment="The recipe's percentile of the pixels outside every cell; NULL without such a pixel "
-        "[grey level 0..255]"
+        comment="Background percentile of the pixels outside every cell; NULL without such a pixel "
+        "[grey level 0..255]",
+        info=FOLLOWS_SETTINGS,
     )
     histogram: Mapped[bytes] = mapped_column(
         comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 "
@@ -246,10 +283,11 @@ class Cell(Base):
         CheckConstraint(f"mask_id BETWEEN 1 AND {MAX_MASK_ID}", name="mask_id"),
         CheckConstraint("area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="shape"),
         comment="Cells; one is named NAME:ID by its image and its mask id",
+        rows=RowInfo(natural_key=("image_id", "mask_id"), covered_by="image", hashed="columns"),
     )
 
-    id: Mapped[Key]
-    image_id: Mapped[int] = _child("image.id", "The image")
+    id: Mapped[int] = _key()
+    image_id: Mapped[int] = _child("image.id", "The image", info=NOT_COVERED)
     mask_id: Mapped[int] = mapped_column(BIGINT, comment="The cell's value in the mask")
     x: Mapped[int] = _measure("x")
     y: Mapped[int] = _measure("y")
@@ -272,9 +310,12 @@ class CellChannel(Base):
         _one_of("channel", CHANNELS),
         comment="Measures of cells in a channel, on levels 0..255",
         clustered=True,
+        rows=RowInfo(
+            natural_key=("cell_id", "channel"), covered_by="image", hashed="columns", grouped_by=("channel",)
+        ),
     )
 
-    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True)
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)
     channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
     intensity_min: Mapped[int] = _measure("intensity_min")
     intensity_max: Mapped[int] = _measure("intensity_max")
@@ -284,7 +325,7 @@ class CellChannel(Base):
     saturated: Mapped[float] = _measure("saturated")
     entropy: Mapped[float] = _measure("entropy")
     brenner: Mapped[float | None] = _measure("brenner")
-    fraction: Mapped[float | None] = _measure("fraction")
+    fraction: Mapped[float | None] = _measure("fraction", info=FOLLOWS_SETTINGS)
     fraction_notebook: Mapped[float | None] = _measure("fraction_notebook")
     correlation: Mapped[float | None] = _measure("correlation")
     intensity_nucleus: Mapped[float | None] = _measure("intensity_nucleus")
@@ -296,18 +337,22 @@ class Failure(Base):
     """Why an image was not taken, the last time it was tried."""
 
     __tablename__ = "failure"
-    __table_args__ = _table(comment="Images that were rejected; a row goes when its image is stored")
+    __table_args__ = _table(
+        comment="Rejected images; the row is deleted when the image is stored",
+        rows=RowInfo(natural_key=("image_name",), name="failure of {image_name}"),
+    )
 
     image_name: Mapped[str] = mapped_column(primary_key=True, comment="The image's ID")
     uri: Mapped[str] = mapped_column(comment="The file at fault, relative to the root")
     code: Mapped[str] = mapped_column(comment="What kind of fault")
-    message: Mapped[str] = mapped_column(comment="What happened and what to do")
-    first_seen: Mapped[datetime] = mapped_column(comment="When this fault was first met [UTC]")
-    last_seen: Mapped[datetime] = mapped_column(comment="When it was last met [UTC]")
-    run_id: Mapped[int] = mapped_column(
-        BIGINT, ForeignKey("ingest_run.id"), comment="The run that last met it"
+    message: Mapped[str] = mapped_column(comment="What happened and what to do", info=NOT_DUMPED)
+    first_seen: Mapped[datetime] = mapped_column(
+        comment="When this fault was first met [UTC]", info=NOT_DUMPED
     )
-    checksum: Mapped[int | None] = _checksum("this row and its rows of failure_file")
+    last_seen: Mapped[datetime] = mapped_column(comment="When it was last met [UTC]", info=NOT_DUMPED)
+    run_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey("ingest_run.id"), comment="The run that last met it", info=NOT_DUMPED
+    )
 
 
 class FailureFile(Base):
@@ -318,6 +363,7 @@ class FailureFile(Base):
         _one_of("role", ROLES),
         comment="Files of rejected images; while they stay as they are, they are not tried again",
         clustered=True,
+        rows=RowInfo(natural_key=("image_name", "role")),
     )
 
     image_name: Mapped[str] = mapped_column(
@@ -328,7 +374,9 @@ class FailureFile(Base):
     )
     uri: Mapped[str] = mapped_column(comment="Path relative to the root, with forward slashes")
     size: Mapped[int] = mapped_column(BIGINT, comment="Size; -1 if it could not be looked at [byte]")
-    mtime_ns: Mapped[int] = mapped_column(BIGINT, comment="Modification time [ns since 1970]")
+    mtime_ns: Mapped[int] = mapped_column(
+        BIGINT, comment="Modification time [ns since 1970]", info=NOT_DUMPED
+    )
 
 
 class CleanSet(Base):
@@ -339,14 +387,18 @@ class CleanSet(Base):
         UniqueConstraint("name", "version"),
         _one_of("scope", ("single", "all")),
         comment="Clean sets: which cells to train on, by which rules",
+        rows=RowInfo(natural_key=("name", "version"), name="clean set {name}@{version}"),
     )
 
     id: Mapped[Key]
-    name: Mapped[str] = mapped_column(comment="Name; unique with the version")
+    name: Mapped[str] = mapped_column(comment="Name; unique with the version", info={"dump_as": "clean_set"})
     version: Mapped[int] = mapped_column(comment="1, 2, ... of this name")
-    created_at: Mapped[datetime] = mapped_column(comment="When it was materialised [UTC]")
+    created_at: Mapped[datetime] = mapped_column(comment="When it was materialised [UTC]", info=NOT_DUMPED)
     scope: Mapped[str] = mapped_column(
         comment="single: cells of images with one label; all: each cell against each label of its image"
+    )
+    split: Mapped[str | None] = mapped_column(
+        comment="Split whose cells were judged and gave the thresholds; NULL is all images"
     )
     min_green: Mapped[int] = mapped_column(
         comment="Cells whose green intensity_max is below are dark, except in images of label 18 only "
@@ -356,63 +408,62 @@ class CleanSet(Base):
     frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")
     min_cells: Mapped[int] = mapped_column(
         server_default=text("1"),
-        comment="Cells of a label below which its percentiles and medians bound nothing",
+        comment="Number of cells that a label must have for its percentiles and medians to set a bound",
     )
     guard: Mapped[str] = mapped_column(
         server_default=text("'report'"),
-        comment="What of an image that would lose all cells of a label: report, or keep its best cell",
+        comment="If an image would lose all cells of a label: report it, or keep its best cell",
     )
     background_percentile: Mapped[float | None] = mapped_column(
-        comment="Of the store's recipe when it was made; NULL if not known [share 0..1]"
+        comment="Of the measurement settings when it was made; NULL if not known [share 0..1]"
     )
-    split: Mapped[str | None] = mapped_column(
-        comment="Only cells of images of this split were judged, and made the thresholds; NULL is all"
-    )
-    verdicts: Mapped[int | None] = _checksum("its rows of clean_set_cell")
-    checksum: Mapped[int | None] = _checksum(
-        "this row and its rows of clean_rule, clean_set_threshold and clean_set_former"
-    )
+    checksum: Mapped[int | None] = _checksum()
 
 
 class CleanRule(Base):
     """One rule of a clean set."""
 
     __tablename__ = "clean_rule"
-    __table_args__ = _table(Index(None, "clean_set_id"), comment="Rules of clean sets")
+    __table_args__ = _table(
+        Index(None, "clean_set_id"),
+        comment="Rules of clean sets",
+        rows=RowInfo(natural_key=("clean_set_id", "position", "label_id"), covered_by="clean_set"),
+    )
 
     id: Mapped[Key]
     clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set")
+    position: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        comment="Its place among the set's rules, 1, 2, ...; the first that fails gives the reason",
+        info={"dump_as": "rule"},
+    )
     label_id: Mapped[int | None] = mapped_column(
         ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
     )
     measure: Mapped[str] = mapped_column(comment="Name of a measure")
     channel: Mapped[str | None] = mapped_column(comment="The measure's channel; NULL for a measure of shape")
-    lower_percentile: Mapped[float | None] = mapped_column(
-        comment="Lower bound as a percentile of the label [share 0..1]"
-    )
-    lower_value: Mapped[float | None] = mapped_column(comment="Lower bound as a value, in the measure's unit")
-    upper_percentile: Mapped[float | None] = mapped_column(
-        comment="Upper bound as a percentile of the label [share 0..1]"
-    )
-    upper_value: Mapped[float | None] = mapped_column(comment="Upper bound as a value, in the measure's unit")
-    position: Mapped[int] = mapped_column(
-        server_default=text("1"),
-        comment="Its place among the set's rules, 1, 2, ...; the first that fails gives the reason",
-    )
     reason: Mapped[str | None] = mapped_column(
         comment="Reason of the cells that it drops; NULL is below_lower or above_upper"
     )
     condition: Mapped[str | None] = mapped_column(
-        comment="Flag that a cell must have for the rule to be asked; NULL is always"
-    )
-    lower_median: Mapped[float | None] = mapped_column(
-        comment="Lower bound as a multiple of the label's median"
-    )
-    upper_median: Mapped[float | None] = mapped_column(
-        comment="Upper bound as a multiple of the label's median"
+        comment="Flag that a cell must have for the rule to apply; NULL: it always applies"
     )
     shown: Mapped[bool] = mapped_column(
         server_default=true(), comment="Whether a cell that no rule drops is shown with the value of this one"
+    )
+    lower_percentile: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a percentile of the label [share 0..1]"
+    )
+    lower_value: Mapped[float | None] = mapped_column(comment="Lower bound as a value, in the measure's unit")
+    lower_median: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a multiple of the label's median"
+    )
+    upper_percentile: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a percentile of the label [share 0..1]"
+    )
+    upper_value: Mapped[float | None] = mapped_column(comment="Upper bound as a value, in the measure's unit")
+    upper_median: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a multiple of the label's median"
     )
 
 
@@ -420,7 +471,10 @@ class CleanSetThreshold(Base):
     """The bounds that a clean set was materialised with."""
 
     __tablename__ = "clean_set_threshold"
-    __table_args__ = _table(comment="Thresholds as they were when the clean set was materialised")
+    __table_args__ = _table(
+        comment="Thresholds as they were when the clean set was materialised",
+        rows=RowInfo(natural_key=("clean_set_id", "rule_id", "label_id"), covered_by="clean_set"),
+    )
 
     clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
     rule_id: Mapped[int] = _child("clean_rule.id", "The rule", primary_key=True)
@@ -440,6 +494,9 @@ class CleanSetCell(Base):
         Index(None, "cell_id"),
         comment="Verdicts as they were when the clean set was materialised",
         clustered=True,
+        rows=RowInfo(
+            natural_key=("clean_set_id", "cell_id", "label_id"), covered_by="clean_set", hashed="database"
+        ),
     )
 
     clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
@@ -454,17 +511,21 @@ class CleanSetCell(Base):
 
 
 class CleanSetFormer(Base):
-    """A verdict on a cell that the store has no more."""
+    """A verdict on a cell that was deleted since."""
 
     __tablename__ = "clean_set_former"
     __table_args__ = _table(
-        comment="Verdicts on cells whose image was replaced or pruned since", clustered=True
+        comment="Verdicts on cells whose image was replaced or deleted since",
+        clustered=True,
+        rows=RowInfo(
+            natural_key=("clean_set_id", "image_name", "mask_id", "label_id"), covered_by="clean_set"
+        ),
     )
 
     clean_set_id: Mapped[int] = _child("clean_set.id", "The clean set", primary_key=True)
     image_name: Mapped[str] = mapped_column(primary_key=True, comment="The image's ID")
     mask_id: Mapped[int] = mapped_column(
-        BIGINT, primary_key=True, comment="The cell's value in the mask of then"
+        BIGINT, primary_key=True, comment="The cell's value in the mask that was judged"
     )
     label_id: Mapped[int] = mapped_column(
         ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
@@ -474,7 +535,7 @@ class CleanSetFormer(Base):
 
 
 class CellOverride(Base):
-    """What somebody decided about a cell, which is known again by its mask."""
+    """What somebody decided about a cell, which is recognised by its mask."""
 
     __tablename__ = "cell_override"
     __table_args__ = _table(
@@ -489,71 +550,91 @@ class CellOverride(Base):
         ),
         CheckConstraint("score BETWEEN 0 AND 1", name="score"),
         comment="What people decided about cells; it beats the rules",
+        rows=RowInfo(
+            natural_key=("image_name", "mask_id", "label_id", "rle"),
+            name="override of {image_name}:{mask_id}",
+        ),
     )
 
-    id: Mapped[Key]
-    cell_id: Mapped[int | None] = mapped_column(
-        BIGINT,
-        ForeignKey("cell.id", ondelete="SET NULL"),
-        comment="The cell; NULL while the store has none like it",
+    id: Mapped[int] = _key()
+    image_name: Mapped[str] = mapped_column(comment="The image's ID")
+    mask_id: Mapped[int] = mapped_column(
+        BIGINT, comment="The cell's value in the mask that it was last found in"
     )
     label_id: Mapped[int | None] = mapped_column(
         ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
+    )
+    rle: Mapped[str] = mapped_column(
+        comment="The cell's mask as it was decided about, a compressed COCO counts string"
     )
     keep: Mapped[bool] = mapped_column(comment="Whether the cell is clean, whatever the rules say")
     score: Mapped[float | None] = mapped_column(comment="How sure its author is, or how good it looks [0..1]")
     author: Mapped[str | None] = mapped_column(comment="Who decided")
     comment: Mapped[str | None] = mapped_column(comment="Why")
-    created_at: Mapped[datetime] = mapped_column(comment="When it was decided [UTC]")
-    image_name: Mapped[str] = mapped_column(comment="The image's ID")
-    mask_id: Mapped[int] = mapped_column(
-        BIGINT, comment="The cell's value in the mask that it was last found in"
+    cell_id: Mapped[int | None] = mapped_column(
+        BIGINT,
+        ForeignKey("cell.id", ondelete="SET NULL"),
+        comment="The cell; NULL while the store has no such cell",
+        info={"dump": "presence", "dump_as": "attached", "checksum": False},
     )
-    width: Mapped[int] = mapped_column(comment="Columns of the image [px]")
-    height: Mapped[int] = mapped_column(comment="Rows of the image [px]")
-    rle: Mapped[str] = mapped_column(
-        comment="The cell's mask as it was decided about, a compressed COCO counts string"
-    )
-    checksum: Mapped[int | None] = _checksum("this row")
+    created_at: Mapped[datetime] = mapped_column(comment="When it was decided [UTC]", info=NOT_DUMPED)
+    width: Mapped[int] = mapped_column(comment="Columns of the image [px]", info=NOT_DUMPED)
+    height: Mapped[int] = mapped_column(comment="Rows of the image [px]", info=NOT_DUMPED)
+    checksum: Mapped[int | None] = _checksum()
 
 
 class Measure(Base):
-    """A measure that a user added."""
+    """A custom measure."""
 
     __tablename__ = "measure"
     __table_args__ = _table(
         _one_of("kind", ("histogram", "crops")),
-        comment="Measures that users added, as they were last computed",
+        comment="Custom measures, as they were last computed",
+        rows=RowInfo(natural_key=("name",)),
     )
 
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(unique=True, comment="Name of the measure")
-    version: Mapped[int] = mapped_column(comment="Version of its formula; an image may have an older one")
+    version: Mapped[int] = mapped_column(
+        comment="Version of its formula; an image may have an older one", info=NOT_DUMPED
+    )
     kind: Mapped[str] = mapped_column(comment="histogram or crops: what it is a function of")
     unit: Mapped[str] = mapped_column(comment="Unit; empty for a number without one")
     comment: Mapped[str] = mapped_column(comment="What it is")
-    checksum: Mapped[int | None] = _checksum("this row")
 
 
 class ImageMeasure(Base):
     """A measure that an image's cells have."""
 
     __tablename__ = "image_measure"
-    __table_args__ = _table(comment="Which images have which of the users' measures", clustered=True)
+    __table_args__ = _table(
+        comment="Which images have which custom measures",
+        clustered=True,
+        rows=RowInfo(natural_key=("image_id", "measure"), covered_by="image"),
+    )
 
-    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True)
+    image_id: Mapped[int] = _child("image.id", "The image", primary_key=True, info=NOT_COVERED)
     measure: Mapped[str] = mapped_column(primary_key=True, comment="The measure that its cells have")
     version: Mapped[int] = mapped_column(comment="Version of the formula that they have it by")
 
 
 class CellMeasure(Base):
-    """One cell's value of a measure that a user added."""
+    """One cell's value of a custom measure."""
 
     __tablename__ = "cell_measure"
-    __table_args__ = _table(comment="Measures that users added, of cells", clustered=True)
+    __table_args__ = _table(
+        comment="Custom measures of cells",
+        clustered=True,
+        rows=RowInfo(
+            natural_key=("cell_id", "measure_id", "channel"),
+            covered_by="image",
+            hashed="columns",
+            grouped_by=("name", "channel"),
+        ),
+    )
 
-    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True)
-    measure_id: Mapped[int] = _child("measure.id", "The measure", primary_key=True)
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)
+    measure_id: Mapped[int] = _child("measure.id", "The measure", primary_key=True, info=NOT_COVERED)
     channel: Mapped[str] = mapped_column(
         primary_key=True, comment="The channel; empty for the cell as a whole"
     )

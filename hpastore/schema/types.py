@@ -85,5 +85,8 @@ def as_moment(value: datetime | str | None) -> datetime | None:
         raise DamagedError("", f"{printable(str(value))!r} is no date and time") from error
 
 
-Key = Annotated[int, mapped_column(BIGINT, primary_key=True, comment="Key, counted up by the database")]
+Key = Annotated[
+    int,
+    mapped_column(BIGINT, primary_key=True, comment="Key, counted up by the database", info={"dump": False}),
+]
 """A surrogate key."""

@@ -1,27 +1,35 @@
-"""How rows are written and changed, and their seals with them."""
+"""How rows are inserted and changed, and their checksums with them."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Table, Update, bindparam, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import Cell, CellChannel, CleanSetCell, CleanSetThreshold, Image, ImageLabel
+from hpastore.schema.row_info import Natural, key_of, row_info, table_of
+from hpastore.schema.tables import (
+    Base,
+    Cell,
+    CellChannel,
+    CleanSetCell,
+    CleanSetThreshold,
+    Image,
+    ImageLabel,
+)
 from hpastore.store.integrity import checksums
-from hpastore.store.statements import Row
+from hpastore.store.integrity.checksums import Comparison, Model
 
 
 def insert_rows(
-    connection: Connection, table: checksums.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, model: Model, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Insert rows of plain values, as the driver takes them.
 
@@ -30,10 +38,10 @@ def insert_rows(
     """
     if not rows:
         return
-    target = f"{table.__tablename__} ({', '.join(columns)})"
+    target = f"{model.__tablename__} ({', '.join(columns)})"
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks})", list(rows))  # noqa: S608 our own names
+        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks})", list(rows))  # noqa: S608 names of columns
         return
     driver: Any = connection.connection.driver_connection
     statement = f"COPY {target} FROM STDIN"
@@ -43,6 +51,16 @@ def insert_rows(
                 copy.write_row(row)
     except connection.dialect.loaded_dbapi.Error as error:
         raise DBAPIError(statement, None, error) from error
+
+
+def insert_children(
+    connection: Connection, model: Model, owner_key: Any, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows that belong to another, all with the same columns."""
+    if rows:
+        names = list(rows[0])
+        values = [(owner_key, *(row[name] for name in names)) for row in rows]
+        insert_rows(connection, model, (_owner_column(model).name, *names), values)
 
 
 def plain(measure: npt.NDArray[np.generic], kind: str) -> list[Any]:
@@ -66,69 +84,76 @@ def as_rows(*columns: Any) -> list[tuple[Any, ...]]:
 
 def change(
     connection: Connection,
-    table: checksums.Table,
+    model: Model,
     where: ColumnElement[bool],
-    changes: Mapping[str, Any] | Callable[[Row], Mapping[str, Any]],
-    **differences: int | Mapping[Any, int],
+    changes: Mapping[str, Any],
+    differences: int | Mapping[Any, int] = 0,
 ) -> None:
-    """Change rows, and their seals by what that makes of them.
+    """Change rows that have a checksum, and the checksum with them.
 
     Parameters
     ----------
     connection
         In a writing transaction.
-    table, where
+    model, where
         Which rows.
     changes
-        Values by column, or what makes them of a row.
+        New values by column.
     differences
-        By seal: what else changes it; of each row by its key, or of all.
+        What the checksum gains by rows that belong to these: by their keys, or the same for all.
     """
-    names = tuple(sorted({"checksum", *differences}))
-    found = connection.execute(_sealed(table, names).where(where))
     changed = []
-    for row in found.mappings().all():
-        values = changes(row) if callable(changes) else changes
-        difference = Counter({n: d if isinstance(d, int) else d[row["key"]] for n, d in differences.items()})
-        difference["checksum"] += checksums.of_row(table, {**row, **values}) - checksums.of_row(table, row)
-        sums = {name: checksums.add(row[name], difference[name]) for name in names}
-        changed.append({"key": row["key"], **values, **sums})
+    for row in connection.execute(_with_checksum(model).where(where)).mappings().all():
+        difference = checksums.row_number(model, {**row, **changes}) - checksums.row_number(model, row)
+        difference += differences if isinstance(differences, int) else differences[row["owner"]]
+        checksum = checksums.add(row["checksum"], difference)
+        changed.append({"owner": row["owner"], **changes, "checksum": checksum})
     if changed:
-        connection.execute(_by_key(table), changed)
+        connection.execute(_update_by_key(model), changed)
 
 
-@cache
-def _sealed(table: checksums.Table, names: Sequence[str]) -> AnySelect:
-    """Select the key of rows, some of their seals, and what these cover."""
-    seals = [table.__table__.c[name] for name in names]
-    return select(checksums.key_of(table).label("key"), *seals, *checksums.columns(table))
-
-
-@cache
-def _by_key(table: checksums.Table) -> Update:
-    return update(table).where(checksums.key_of(table) == bindparam("key"))
-
-
-def seal_rows(connection: Connection, table: checksums.Table, where: ColumnElement[bool]) -> None:
-    """Take the seals of rows that were just written."""
-    _store_seals(connection, table, "checksum", checksums.checksums(connection, table, where))
-
-
-def _store_seals(
-    connection: Connection, table: checksums.Table, column: str, seals: Iterable[checksums.Seal]
+def replace_children(
+    connection: Connection,
+    owner: Model,
+    owner_key: Any,
+    model: Model,
+    rows: Sequence[Mapping[str, Any]],
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
-    values = [{"key": taken.key, column: taken.now} for taken in seals]
-    if values:
-        connection.execute(_by_key(table), values)
+    """Replace all rows of a table that belong to one row, and change that row.
+
+    Parameters
+    ----------
+    connection
+        In a writing transaction.
+    owner, owner_key
+        Table with checksums, and which of its rows.
+    model, rows
+        Table and its new rows, without the column that refers to the owner.
+    changes
+        New values of the owner's row.
+    """
+    belongs = _owner_column(model) == owner_key
+    before = checksums.stored_rows_number(connection, model, belongs)
+    difference = checksums.rows_number(model, rows) - before
+    change(connection, owner, key_of(table_of(owner)) == owner_key, changes or {}, difference)
+    connection.execute(delete(model).where(belongs))
+    insert_children(connection, model, owner_key, rows)
 
 
-def take_missing_seals(connection: Connection) -> None:
-    """Take the seals that were never taken: those of rows that an older version wrote."""
+def store_checksums(connection: Connection, model: Model, where: ColumnElement[bool]) -> None:
+    """Compute the checksums of rows that were just written, and store them."""
+    table = table_of(model)
+    _store(connection, table, checksums.compare(connection, table, where))
+
+
+def store_missing_checksums(connection: Connection) -> None:
+    """Compute the checksums that were never computed: of rows that an older version wrote."""
     if not checksums.any_missing(connection):
         return
-    missing = (taken for taken in checksums.seals(connection) if taken.stored is None)
-    for (table, column), found in groupby(missing, lambda taken: (taken.table, taken.column)):
-        _store_seals(connection, table, column, found)
+    missing = (found for found in checksums.compare_all(connection) if found.stored is None)
+    for table, of_table in groupby(missing, lambda found: found.table):
+        _store(connection, table, of_table)
 
 
 def analyze(connection: Connection) -> None:
@@ -139,3 +164,29 @@ def analyze(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         tables = (Image, ImageLabel, Cell, CellChannel, CleanSetThreshold, CleanSetCell)
         connection.exec_driver_sql(f"ANALYZE {', '.join(table.__tablename__ for table in tables)}")
+
+
+def _store(connection: Connection, table: Table, found: Iterable[Comparison]) -> None:
+    values = [{"owner": one.key, "checksum": one.computed} for one in found]
+    if values:
+        statement = update(table).where(key_of(table) == bindparam("owner"))
+        connection.execute(statement.values(checksum=bindparam("checksum")), values)
+
+
+@cache
+def _with_checksum(model: Model) -> AnySelect:
+    """Select the key of rows, their checksum, and what it covers of the row."""
+    table = table_of(model)
+    return select(key_of(table).label("owner"), table.c.checksum, *checksums.raw_columns(model))
+
+
+@cache
+def _update_by_key(model: Model) -> Update:
+    return update(model).where(key_of(table_of(model)) == bindparam("owner"))
+
+
+@cache
+def _owner_column(model: Model) -> ColumnElement[Any]:
+    """Give the column that refers to the row whose checksum covers a row of this table."""
+    table = table_of(model)
+    return Natural(table).join_to(Base.metadata.tables[str(row_info(table).covered_by)])

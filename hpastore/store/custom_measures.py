@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from hpastore.kernels.custom import CustomMeasure, Values
 from hpastore.model import Cells, Known
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
 from hpastore.schema.views import LIVE
-from hpastore.store.bulk import as_rows, change, insert_rows, plain, seal_rows
+from hpastore.store.bulk import as_rows, change, insert_rows, plain
 from hpastore.store.integrity import checksums
 from hpastore.store.measurement_settings import lacks_measure
 from hpastore.store.statements import Row, rows
@@ -86,7 +86,7 @@ def counts(connection: Connection) -> dict[tuple[str, int], int]:
 
 def measures(connection: Connection) -> list[Row]:
     """Read the measures that users added as they were last written, by name."""
-    columns = [column for column in Measure.__table__.c if column.name not in ("id", "checksum")]
+    columns = [column for column in Measure.__table__.c if column.name != "id"]
     return rows(connection, select(*columns).order_by(Measure.name))
 
 
@@ -107,11 +107,12 @@ def add_measures(
     chosen, names = list(images), [user.name for user in users]
     stored = cells(connection, chosen)
     now = {key: _of_values(values, users) for key, values in images.items()}
-    contents, checksum = _delete(connection, names, chosen)
+    differences = _delete(connection, names, chosen)
     for key, one in now.items():
-        contents[key] += seal_of_values([mask_id for _, mask_id in stored[key]], one.values)
-        checksum[key] += seal_of_versions(one.versions)
-    change(connection, Image, Image.id.in_(chosen), {}, contents=contents, checksum=checksum)
+        mask_ids = [mask_id for _, mask_id in stored[key]]
+        differences[key] += checksums.rows_number(ImageMeasure, version_rows(one.versions))
+        differences[key] += checksums.blocks_number(CellMeasure, value_blocks(mask_ids, one.values))
+    change(connection, Image, Image.id.in_(chosen), {}, differences)
     write_measures(connection, users, {key: ([i for i, _ in stored[key]], one) for key, one in now.items()})
 
 
@@ -130,35 +131,36 @@ def _plain(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, 
     return {(name, channel or ""): plain(column, "real") for (name, channel), column in values.items()}
 
 
-def seal_of_values(mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]) -> int:
-    """Sum of the numbers of an image's rows of ``cell_measure``; none without a cell."""
-    columns = {key: {"mask_id": mask_ids, "value": column} for key, column in values.items()}
-    return checksums.of_own(columns) if mask_ids else 0
+def value_blocks(
+    mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]
+) -> checksums.Blocks:
+    """Give an image's rows of ``cell_measure`` as columns, by measure and channel; none without a cell."""
+    return {key: {"mask_id": mask_ids, "value": column} for key, column in values.items() if mask_ids}
 
 
-def seal_of_versions(versions: Mapping[str, int]) -> int:
-    """Sum of the numbers of an image's rows of ``image_measure``."""
-    return sum(checksums.of_row(ImageMeasure, {"measure": n, "version": v}) for n, v in versions.items())
+def version_rows(versions: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Give an image's rows of ``image_measure``."""
+    return [{"measure": name, "version": version} for name, version in versions.items()]
 
 
-def _delete(
-    connection: Connection, names: Sequence[str], images: Sequence[int]
-) -> tuple[Counter[int], Counter[int]]:
-    """Delete measures that users added, of images; give what that makes of their contents and checksums."""
-    contents, checksum = Counter[int](), Counter[int]()
-    of_cells = checksums.own_measures(connection, and_(Cell.image_id.in_(images), Measure.name.in_(names)))
-    for key, columns in of_cells.items():
-        contents[key] -= checksums.of_own(columns)
+def _delete(connection: Connection, names: Sequence[str], images: Sequence[int]) -> Counter[int]:
+    """Delete custom measures of images, and give what that changes of their checksums."""
+    differences = Counter[int]()
+    chosen = and_(Cell.image_id.in_(images), Measure.name.in_(names))
+    for key, blocks in checksums.stored_blocks(connection, CellMeasure, chosen).items():
+        differences[key] -= checksums.blocks_number(CellMeasure, blocks)
+
     of_images = and_(ImageMeasure.image_id.in_(images), ImageMeasure.measure.in_(names))
-    statement = select(ImageMeasure.image_id.label("key"), *checksums.columns(ImageMeasure)).where(of_images)
-    for row in connection.execute(statement).mappings():
-        checksum[row["key"]] -= checksums.of_row(ImageMeasure, row)
+    columns = (ImageMeasure.image_id.label("owner"), *checksums.raw_columns(ImageMeasure))
+    for row in connection.execute(select(*columns).where(of_images)).mappings():
+        differences[row["owner"]] -= checksums.row_number(ImageMeasure, row)
+
     connection.execute(delete(ImageMeasure).where(of_images))
     cells = CellMeasure.cell_id.in_(select(Cell.id).where(Cell.image_id.in_(images)))
     named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name.in_(names)))
     connection.execute(delete(CellMeasure).where(cells, named))
     failpoint("image.measures_deleted")
-    return contents, checksum
+    return differences
 
 
 def write_measures(
@@ -191,8 +193,7 @@ def _adopt_measures(connection: Connection, users: Iterable[CustomMeasure]) -> d
         if row is None:
             statement = insert(Measure).values(name=user.name, **now).returning(Measure.id)
             keys[user.name] = int(connection.execute(statement).scalar_one())
-            seal_rows(connection, Measure, Measure.id == keys[user.name])
         elif {name: row[name] for name in now} != now:
-            change(connection, Measure, Measure.id == row["id"], now)
+            connection.execute(update(Measure).where(Measure.id == row["id"]).values(now))
     failpoint("image.measure")
     return keys

@@ -15,12 +15,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Text, case, cast, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, or_, select, type_coerce
 
 from hpastore.errors import DamagedError
-from hpastore.schema.tables import CellOverride, CleanSet, Failure, Image, IngestRun
+from hpastore.schema.row_info import row_info
+from hpastore.schema.tables import Base
 from hpastore.schema.types import Instant, as_moment
-from hpastore.store.integrity.checksums import ROW_NAMES
 from hpastore.text import printable
 from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
 
@@ -111,19 +111,22 @@ def file_path(image: str, root: str, uri: str) -> Path:
 
 def damaged_moments(connection: Connection) -> Iterator[DamagedError]:
     """Look for stored moments that are none, in all tables."""
-    tables = (Image, IngestRun, Failure, CleanSet, CellOverride)
+    tables = Base.metadata.tables.values()
     return chain.from_iterable(_damaged_moments(connection, table) for table in tables)
 
 
-def _damaged_moments(connection: Connection, table: Any) -> Iterator[DamagedError]:
-    named = [table.__table__.c[name] for name in re.findall(r"\{(\w+)\}", ROW_NAMES[table])]
-    columns = [column for column in table.__table__.c if isinstance(column.type, Instant)]
+def _damaged_moments(connection: Connection, table: Table) -> Iterator[DamagedError]:
+    columns = [column for column in table.c if isinstance(column.type, Instant)]
+    if not columns:
+        return
+    name = row_info(table).name
+    named = [table.c[column] for column in re.findall(r"\{(\w+)\}", name)]
     unread = [_unread(connection, column).label(column.name) for column in columns]
     for row in connection.execute(select(*named, *unread)).mappings():
         for column in columns:
             if _is_damaged(row[column.name]):
                 what = f"its {column.name} {printable(str(row[column.name]))!r} is no date and time"
-                yield DamagedError(ROW_NAMES[table].format(**row), what)
+                yield DamagedError(name.format(**row), what)
 
 
 def _unread(connection: Connection, column: Any) -> ColumnElement[Any]:

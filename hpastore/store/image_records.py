@@ -43,7 +43,9 @@ def known_images(connection: Connection) -> dict[str, Known]:
         if image_id not in stamps:
             raise DamagedError(f"image {printable(name)}", "none of its files is recorded")
         if settings_id not in settings:
-            raise DamagedError(f"image {printable(name)}", f"its recipe {settings_id} is missing")
+            raise DamagedError(
+                f"image {printable(name)}", f"its measurement settings {settings_id} are missing"
+            )
         files = stamps[image_id]
         _check_paths(name, root, files)
         # Made only where they differ from the defaults, which nearly all images have.
@@ -61,7 +63,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
 
 
 _KNOWN: Final = select(
-    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.recipe_id, Image.gone_at),
+    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.settings_id, Image.gone_at),
     *(Image.binary_mask, Image.match_nuclei),
 )
 
@@ -94,7 +96,7 @@ class ImageRecord(NamedTuple):
     image_id: int
     root: str
     split: str | None
-    recipe_id: int
+    settings_id: int
     version: int
     gone: bool
     masks: MaskOptions
@@ -105,16 +107,16 @@ def image_record(connection: Connection, name: str) -> ImageRecord | None:
     row = connection.execute(_RECORD, {"name": name}).one_or_none()
     if row is None:
         return None
-    image_id, root, split, recipe_id, version, gone_at, *masks = row
-    return ImageRecord(image_id, root, split, recipe_id, version, gone_at is not None, _masks(*masks))
+    image_id, root, split, settings_id, version, gone_at, *masks = row
+    return ImageRecord(image_id, root, split, settings_id, version, gone_at is not None, _masks(*masks))
 
 
 _RECORD: Final = (
     select(
-        *(Image.id, Image.root, Image.split, Image.recipe_id, StoredSettings.version),
+        *(Image.id, Image.root, Image.split, Image.settings_id, StoredSettings.version),
         *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
     )
-    .join(StoredSettings, StoredSettings.id == Image.recipe_id)
+    .join(StoredSettings, StoredSettings.id == Image.settings_id)
     .where(Image.name == bindparam("name"))
 )
 

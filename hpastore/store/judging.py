@@ -20,7 +20,6 @@ from sqlalchemy import (
     or_,
     select,
     union_all,
-    update,
 )
 from sqlalchemy.orm import aliased
 
@@ -43,8 +42,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.verdict import verdicts
 from hpastore.schema.views import CHANNEL_NAMES, SHAPE_NAMES, clean_cell, rule_holds
 from hpastore.store import decoding, export_rows, label_thresholds, statements, stored_sets
-from hpastore.store.bulk import analyze, change, seal_rows
-from hpastore.store.integrity import checksums
+from hpastore.store.bulk import analyze, change, store_checksums
 from hpastore.vocabulary import LABEL_NAMES
 
 Row = Mapping[str, Any] | statements.Row
@@ -100,9 +98,7 @@ def write_clean_set(
     connection.execute(insert(CleanSetCell).from_select(columns, values))
     failpoint("clean_set.cells")
     analyze(connection)
-    seal_rows(connection, CleanSet, CleanSet.id == set_id)
-    total = checksums.verdicts(connection, CleanSetCell.clean_set_id == set_id).get(set_id, 0)
-    connection.execute(update(CleanSet).where(CleanSet.id == set_id).values(verdicts=total))
+    store_checksums(connection, CleanSet, CleanSet.id == set_id)
     return int(set_id), int(version)
 
 

@@ -79,7 +79,7 @@ def count_other_version(connection: Connection) -> int:
     current = aliased(StoredSettings)
     statement = (
         select(func.count(Image.id))
-        .join(used, used.id == Image.recipe_id)
+        .join(used, used.id == Image.settings_id)
         .where(LIVE)
         .join(current, and_(current.current, current.version != used.version))
     )
@@ -101,4 +101,4 @@ def _is_stale(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
     current = aliased(StoredSettings)
     same_version = and_(current.current, current.version == used.version, current.id != used.id)
     other_settings = select(used.id).join(current, same_version)
-    return or_(Image.recipe_id.in_(other_settings), lacks_measure(measures))
+    return or_(Image.settings_id.in_(other_settings), lacks_measure(measures))

@@ -23,7 +23,7 @@ from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
 from hpastore.store import sqlite_file, version
-from hpastore.store.bulk import take_missing_seals
+from hpastore.store.bulk import store_missing_checksums
 from hpastore.store.engine import Store, retry_on_disconnect
 from hpastore.text import count_text
 
@@ -77,7 +77,7 @@ def _upgrade(store: Store, revision: str) -> bool:
             _create_views(connection)
         _refuse_orphans(store, connection)
         if before is not None and version.stored(connection) == version.head():
-            take_missing_seals(connection)
+            store_missing_checksums(connection)
     return True
 
 

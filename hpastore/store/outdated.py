@@ -157,5 +157,5 @@ def _remeasured(connection: Connection, set_id: int) -> bool:
     asks = exists().where(CleanRule.clean_set_id == CleanSet.id, CleanRule.measure == "fraction")
     percentile = select(CleanSet.background_percentile).where(CleanSet.id == set_id, asks)
     before = connection.execute(percentile).scalar_one_or_none()
-    recipe = measurement_settings.current_settings(connection)
-    return before is not None and recipe is not None and before != recipe.background_percentile
+    settings = measurement_settings.current_settings(connection)
+    return before is not None and settings is not None and before != settings.background_percentile

@@ -90,7 +90,7 @@ def write_overrides(
             continue
         columns = {"width": cell.width, "height": cell.height, "rle": cell.rle, "created_at": now}
         row = {**d._asdict(), **columns, "cell_id": cell.id}
-        rows[cell.id, d.label_id] = {**row, "checksum": checksums.of_row(CellOverride, row)}
+        rows[cell.id, d.label_id] = {**row, "checksum": checksums.row_number(CellOverride, row)}
 
     if rows:
         connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])

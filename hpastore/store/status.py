@@ -45,8 +45,8 @@ class Status:
         Revision of its tables.
     images, unlabelled, gone, stale, cells, clean_sets, failures, runs
         Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled`
-        images have no label, and `stale` ones were measured with other settings than `recipe`.
-    recipe
+        images have no label, and `stale` ones were measured with other settings than `measurement_settings`.
+    measurement_settings
         What new images are measured with; None in a store without images.
     roots
         A dict for each root and split: ``root, split, images``.
@@ -64,7 +64,7 @@ class Status:
     clean_sets: int
     failures: int
     runs: int
-    recipe: MeasurementSettings | None
+    measurement_settings: MeasurementSettings | None
     roots: list[dict[str, Any]]
     missing_roots: dict[str, int]
 
@@ -73,12 +73,12 @@ def status(store: Store) -> Status:
     """Count what a store holds."""
     with store.reading() as connection:
         numbers = counts(connection)
-        recipe = current_settings(connection)
+        settings = current_settings(connection)
         roots = _images_per_root_and_split(connection)
     return Status(
         store=store.url,
         schema=version.head(),
-        recipe=recipe,
+        measurement_settings=settings,
         roots=roots,
         missing_roots=missing_roots(store),
         **numbers,
@@ -93,7 +93,7 @@ def counts(connection: Connection) -> dict[str, int]:
         "images": live,
         "unlabelled": live.where(Image.label_count == 0),
         "gone": select(func.count()).select_from(Image).where(~LIVE),
-        "stale": select(func.count()).select_from(Image).where(Image.recipe_id.not_in(current)),
+        "stale": select(func.count()).select_from(Image).where(Image.settings_id.not_in(current)),
         "cells": select(func.coalesce(func.sum(Image.cell_count), 0)).where(LIVE),
         "clean_sets": select(func.count()).select_from(CleanSet),
         "failures": select(func.count()).select_from(Failure),

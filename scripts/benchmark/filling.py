@@ -98,10 +98,10 @@ def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
 
 
 def given(connection: Connection) -> dict[str, Any]:
-    """What a run gives to its images, by the store's own recipe."""
-    recipe = measurement_settings.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
-    recipe_id = write.adopt_settings(connection, recipe)
-    return {"root": "/data", "split": "train", "recipe_id": recipe_id, "ingested_at": datetime.now(UTC)}
+    """What a run gives to its images, by the store's own settings."""
+    settings = measurement_settings.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
+    settings_id = write.adopt_settings(connection, settings)
+    return {"root": "/data", "split": "train", "settings_id": settings_id, "ingested_at": datetime.now(UTC)}
 
 
 def _shaken(cells: Cells, rng: np.random.Generator) -> Cells:

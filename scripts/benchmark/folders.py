@@ -63,8 +63,13 @@ def _store_as_found(store: Store, tiny: Path, root: Path) -> None:
         measured[source.name] = result
     found = discover(Layout(root)).sources
     with store.writing() as connection:
-        recipe_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
-        columns = {"root": str(root), "split": None, "recipe_id": recipe_id, "ingested_at": datetime.now(UTC)}
+        settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
+        columns = {
+            "root": str(root),
+            "split": None,
+            "settings_id": settings_id,
+            "ingested_at": datetime.now(UTC),
+        }
         for image in _renamed(found, measured):
             write.write_image(connection, image, columns)
 

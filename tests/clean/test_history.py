@@ -85,13 +85,13 @@ def membership(store: Store, name: str) -> dict[tuple[str, int], bool]:
 
 def the_store_is_remeasured(store: Store, share: float) -> None:
     with store.writing() as connection:
-        recipe_id = write.adopt_settings(connection, MeasurementSettings(share, VERSION))
+        settings_id = write.adopt_settings(connection, MeasurementSettings(share, VERSION))
         ids = list(connection.execute(select(Image.id)).scalars())
         numbers = {
             key: {channel: remeasure(counts, share) for channel, counts in found.items()}
             for key, found in arrays.histograms(connection, ids)
         }
-        write.remeasure_images(connection, recipe_id, numbers)
+        write.remeasure_images(connection, settings_id, numbers)
 
 
 class History:

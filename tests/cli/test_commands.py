@@ -225,7 +225,7 @@ def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
     status = run("--json", "status").json
     assert (status["images"], status["cells"], status["failures"]) == (5, 12, 0)
-    assert status["recipe"] == {"background_percentile": 0.99, "version": VERSION}
+    assert status["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
     assert status["roots"] == [{"root": str(root), "split": None, "images": 5}]
     text = run("status").out
     assert "cells" in text

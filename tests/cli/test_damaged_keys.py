@@ -83,9 +83,9 @@ def test_an_image_of_no_label_is_not_exported(judged: Run, damage: Damage, kind:
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest"])
-def test_an_image_without_its_recipe_is_an_error(judged: Run, damage: Damage, command: str) -> None:
-    damage("UPDATE recipe SET id = 7")
-    assert f"image {name_of(0)}: its recipe 1 is missing" in said(judged, command, "data")
+def test_an_image_without_its_settings_is_an_error(judged: Run, damage: Damage, command: str) -> None:
+    damage("UPDATE measurement_settings SET id = 7")
+    assert f"image {name_of(0)}: its measurement settings 1 are missing" in said(judged, command, "data")
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest"])

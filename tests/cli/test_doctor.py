@@ -32,11 +32,12 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
     done = run("doctor", "--deep")
     assert done.code == 4
     first, second, third, fourth = done.out.splitlines()
-    assert first.startswith("clean set mine@1: its verdicts are not as written; make it anew")
-    assert third.startswith("clean set rules@1: its verdicts")
-    assert fourth.startswith(
-        "image a: its cells, their measures or its histograms are not as written; restore"
-    )
+    assert first.startswith("clean set mine@1: its stored values do not match its checksum (clean_set, ")
+    assert "clean_set_cell" in first
+    assert first.endswith("; create it again, or restore a backup")
+    assert third.startswith("clean set rules@1: ")
+    assert fourth.startswith("image a: its stored values do not match its checksum (image, image_file, ")
+    assert "cell_channel" in fourth
     done = run("doctor", "--deep", "--json")
     assert done.code == 4
     assert [sorted(finding) for finding in done.json] == [["hint", "what", "where"]] * 4

@@ -110,7 +110,7 @@ SCENARIOS = {
     "ingest": Scenario(
         ("ingest", "{}", *SERIAL, "--prune", "--strict"), a_changed_root, ends=3, leaves=whole_images
     ),
-    "recipe": Scenario(
+    "settings": Scenario(
         ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"), three_images, leaves=whole_images
     ),
     "measures": Scenario(

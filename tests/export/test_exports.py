@@ -126,7 +126,7 @@ def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(filled: S
     assert manifest["hpastore"] == hpastore.__version__
     assert manifest["format"] == "coco"
     assert manifest["clean_set"] == "mine@1"
-    assert manifest["recipe"] == {"background_percentile": 0.99, "version": VERSION}
+    assert manifest["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
     assert manifest["options"]["labels"] == [0, 16]
     document = json.loads(out.read_text())
     assert manifest["counts"] == {

@@ -599,10 +599,10 @@ def test_another_percentile_makes_all_numbers_stale_and_reads_no_pixel(
     assert (todo.stale, todo.unchanged, todo.work) == ((A, B, C, "z"), 3, 4)
     assert take(ours, root, background_percentile=0.5) == Summary(remeasured=4, unchanged=3)
     assert plan(ours, root).work == 0
-    assert rows(ours, "SELECT background_percentile FROM recipe WHERE current") == [
+    assert rows(ours, "SELECT background_percentile FROM measurement_settings WHERE current") == [
         {"background_percentile": 0.5}
     ]
-    without = (*TIMES, "recipe_id", "id")
+    without = (*TIMES, "settings_id", "id")
     found, expected = dump(ours, without=without), dump(fresh, without=without)
     for table in ("image", "image_channel", "cell", "cell_channel", *(v.table.name for v in VIEWS)):
         assert found[table] == expected[table], table
@@ -688,9 +688,10 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     caplog.clear()
     assert take(store, root) == Summary(changed=3, cells=6, images_decoded=3)
     assert caplog.messages[0].startswith("2 judged images changed; clean sets keep their 4 verdicts on the")
-    assert rows(store, "SELECT DISTINCT version, root FROM image JOIN recipe ON recipe.id = recipe_id") == [
-        {"version": VERSION + 1, "root": str(root)}
-    ]
+    assert rows(
+        store,
+        "SELECT DISTINCT version, root FROM image JOIN measurement_settings AS s ON s.id = settings_id",
+    ) == [{"version": VERSION + 1, "root": str(root)}]
     assert plan(store, root).work == 0
     assert failures(store) == []
 

@@ -90,7 +90,7 @@ def race(url: str, root: Path, n: int) -> None:
         assert scalar(store, "SELECT count(*) FROM alembic_version") == 1
         assert scalar(store, "SELECT count(*) FROM image") == 3
         assert scalar(store, "SELECT sum(added) FROM ingest_run") == 3
-        assert scalar(store, "SELECT count(*) FROM recipe") == 1
+        assert scalar(store, "SELECT count(*) FROM measurement_settings") == 1
 
 
 @is_a_file
@@ -121,7 +121,7 @@ def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(empty_url: str,
     with hpastore.open_store(empty_url) as store:
         assert hpastore.ingest(store, root, executor="serial").new == 0
         assert hpastore.status(store).stale == 0
-        assert len(rows(store, "SELECT DISTINCT recipe_id FROM image")) == 1
+        assert len(rows(store, "SELECT DISTINCT settings_id FROM image")) == 1
         assert scalar(store, "SELECT count(*) FROM image") == 8
 
 

@@ -233,7 +233,8 @@ def stale_unless_replaced(
     **_: Any,
 ) -> set[str]:
     """Images whose numbers are not of the recipe that is asked for, or that lack one of histograms."""
-    other = "SELECT name FROM image JOIN recipe ON recipe.id = recipe_id WHERE background_percentile <> :q"
+    other = """SELECT name FROM image JOIN measurement_settings AS s ON s.id = settings_id
+               WHERE background_percentile <> :q"""
     found = rows(store, other, q=background_percentile) if background_percentile else []
     every = {row["name"] for row in rows(store, "SELECT name FROM image")}
     lacking = {name for user in users if user.of_histogram for name in every - having(store, user)}
@@ -259,7 +260,7 @@ def follows(store: Store, world: World, rejected: set[str]) -> None:
         if row["name"] in here - rejected:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
             assert (path.stat().st_size, path.stat().st_mtime_ns) == (row["size"], row["mtime_ns"])
-    mixed = "SELECT count(DISTINCT recipe_id) FROM image"
+    mixed = "SELECT count(DISTINCT settings_id) FROM image"
     assert scalar(store, mixed) <= 1
 
 

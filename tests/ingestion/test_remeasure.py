@@ -18,7 +18,7 @@ from hpastore.store.measurement_settings import stale_images
 from tests.conftest import MakeStore
 from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, measured, put, scalar, write_image
 
-STALE = "SELECT count(*) FROM image WHERE recipe_id <> (SELECT id FROM recipe WHERE current)"
+STALE = "SELECT count(*) FROM image WHERE settings_id <> (SELECT id FROM measurement_settings WHERE current)"
 
 
 def filled(store: Store, root: Path, background_percentile: float | None = None) -> list[str]:
@@ -76,7 +76,7 @@ def test_what_a_stopped_run_has_left_is_done_by_the_next(
 def test_the_percentile_is_that_of_the_next_ingest(store: Store, tmp_path: Path) -> None:
     assert remeasure(store, 0.75).remeasured == 0
     filled(store, tmp_path)
-    assert scalar(store, "SELECT background_percentile FROM recipe WHERE current") == 0.75
+    assert scalar(store, "SELECT background_percentile FROM measurement_settings WHERE current") == 0.75
 
 
 def test_a_store_without_images_has_nothing_to_remeasure(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_a_root_moves_with_the_images_that_left_it_and_those_that_changed(
 ) -> None:
     root, moved = dataset(tmp_path / "data", 10), tmp_path / "moved"
     take(store, root)
-    before = dict(scalar_rows(store))
+    before = moments_of_storing(store)
     if through == "rename":
         root.rename(moved)
     else:
@@ -143,15 +143,14 @@ def test_a_root_moves_with_the_images_that_left_it_and_those_that_changed(
     assert summary.moves == (Move(str(root), 10),)
     assert f"{root} has moved to {moved}, with its 10 images" in caplog.messages
     assert (roots(store), len(live(store))) == ([str(moved)], 9)
-    after = dict(scalar_rows(store))
+    after = moments_of_storing(store)
     assert {name for name in after if after[name] != before[name]} == {name_of(2)}
     assert plan(store, moved).work == 0
     assert counts(take(store, moved)) == {"unchanged": 9}
 
 
-def scalar_rows(store: Store) -> list[tuple[str, int]]:
-    found = rows(store, "SELECT name, contents FROM image")
-    return [(row["name"], row["contents"]) for row in found]
+def moments_of_storing(store: Store) -> dict[str, object]:
+    return {row["name"]: row["ingested_at"] for row in rows(store, "SELECT name, ingested_at FROM image")}
 
 
 def test_images_that_were_gone_and_rejected_ones_move_with_their_root(store: Store, tmp_path: Path) -> None:

@@ -340,7 +340,9 @@ def test_a_stores_background_percentile_is_kept(store: Store, tmp_path: Path) ->
     take(store, Layout(root, limit=1), background_percentile=0.5)
     take(store, Layout(root, limit=2))
     take(store, root, background_percentile=0.5)
-    assert rows(store, "SELECT background_percentile FROM recipe") == [{"background_percentile": 0.5}]
+    assert rows(store, "SELECT background_percentile FROM measurement_settings") == [
+        {"background_percentile": 0.5}
+    ]
     mask = draw_mask(2)
     level = np.quantile(draw_channels(2, mask)["green"][mask == 0], 0.5)
     join = "SELECT background_level FROM image_channel JOIN image ON id = image_id"

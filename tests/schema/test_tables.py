@@ -121,13 +121,13 @@ def test_mask_ids_and_file_sizes_have_64_bits(store: Store) -> None:
         "UPDATE cell SET image_id = 99",
         "UPDATE image SET bit_depth = 12",
         "UPDATE image SET width = 0",
-        "UPDATE image SET recipe_id = 99",
+        "UPDATE image SET settings_id = 99",
         "UPDATE image_label SET label_id = 19",
         "UPDATE image_file SET role = 'purple'",
         "UPDATE cell_channel SET channel = 'purple'",
         "UPDATE image SET name = 'b'",
-        "INSERT INTO recipe SELECT id + 1, 0.5, version, current FROM recipe",
-        "UPDATE recipe SET background_percentile = 98",
+        "INSERT INTO measurement_settings SELECT id + 1, 0.5, version, current FROM measurement_settings",
+        "UPDATE measurement_settings SET background_percentile = 98",
     ],
 )
 def test_facts_are_constraints(store: Store, statement: str) -> None:
@@ -136,13 +136,15 @@ def test_facts_are_constraints(store: Store, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def test_one_recipe_is_current_and_others_may_be_many(store: Store) -> None:
+def test_one_row_of_settings_is_current_and_others_may_be_many(store: Store) -> None:
     old = [{"background_percentile": share, "version": 1, "current": False} for share in (0.1, 0.2)]
     with store.writing() as connection:
         connection.execute(
             insert(StoredSettings), [*old, {"background_percentile": 0.3, "version": 1, "current": True}]
         )
-        found = connection.execute(text("SELECT count(*) FROM recipe WHERE NOT current")).scalar_one()
+        found = connection.execute(
+            text("SELECT count(*) FROM measurement_settings WHERE NOT current")
+        ).scalar_one()
     assert found == 2
 
 

@@ -203,9 +203,9 @@ def test_doctor_goes_on_and_lists_all_that_is_damaged(filled: Store, database: s
     damage(filled, "UPDATE image SET labels = 'x|y' WHERE name = 'image-01'")
     damage(filled, "UPDATE image SET name = '../a' WHERE name = 'image-01'")
     found = {(finding.where, finding.what) for finding in hpastore.doctor(filled, deep=True)}
-    assert (f"cell {A}:3", "its mask is none") in found
-    assert (f"image {A}", "the histogram of red does not count the pixels of its masks") in found
-    assert (f"override of {A}:1", "its mask is none") in found
+    assert (f"cell {A}:3", "its mask cannot be decoded") in found
+    assert (f"image {A}", "the histogram of red does not match the masks") in found
+    assert (f"override of {A}:1", "its mask cannot be decoded") in found
     assert ("run 1", f"its started_at '{value}' is no date and time") in found
     assert any(where == "image ../a" and "labels 'x|y'" in what for where, what in found)
     assert any(where == "image ../a" and "its name is not allowed" in what for where, what in found)

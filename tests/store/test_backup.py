@@ -33,7 +33,7 @@ from tests.world import NOW
 with connect(sys.argv[1]) as store:
     for i in itertools.count():
         with store.writing() as connection:
-            columns = {"root": "/data", "recipe_id": 1, "ingested_at": NOW}
+            columns = {"root": "/data", "settings_id": 1, "ingested_at": NOW}
             write.write_image(connection, drawn(f"w{i % 500}", (i % 18,), n=i % 5, seed=i % 7), columns)
             write.count_run(connection, 1, {"new": 1})
         print(i, flush=True)

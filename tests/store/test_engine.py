@@ -83,12 +83,15 @@ def test_a_second_writer_waits_for_the_first(url: str, store: Store) -> None:
         thread.join(0.2)
         assert thread.is_alive()
         connection.execute(
-            text("INSERT INTO recipe (background_percentile, version, current) VALUES (0.5, 1, true)")
+            text(
+                "INSERT INTO measurement_settings (background_percentile, version, current)"
+                " VALUES (0.5, 1, true)"
+            )
         )
         connection.execute(
             text(
                 "INSERT INTO image (name, root, width, height, bit_depth, labels, label_count, cell_count, "
-                "ingested_at, recipe_id) VALUES ('a', '/', 1, 1, 8, '', 0, 0, '', 1)"
+                "ingested_at, settings_id) VALUES ('a', '/', 1, 1, 8, '', 0, 0, '', 1)"
             )
         )
     thread.join(10)

@@ -287,7 +287,7 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
     with store.writing() as connection:
         columns = {
             "root": "/",
-            "recipe_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
+            "settings_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
         }
         write.write_image(connection, image, {**columns, "ingested_at": NOW}, known)
     assert images(store) == [("a", "offset", 1)]
@@ -390,7 +390,7 @@ def test_no_failures_write_nothing(store: Store) -> None:
 # Recipes
 
 
-def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
+def test_a_store_has_one_row_of_settings_at_a_time(store: Store) -> None:
     with store.writing() as connection:
         assert measurement_settings.current_settings(connection) is None
         first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
@@ -400,7 +400,7 @@ def test_a_store_has_one_recipe_at_a_time(store: Store) -> None:
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
         assert measurement_settings.current_settings(connection) == MeasurementSettings(0.99, VERSION)
     assert first != second
-    assert scalar(store, "SELECT count(*) FROM recipe") == 2
+    assert scalar(store, "SELECT count(*) FROM measurement_settings") == 2
 
 
 # Reading

@@ -19,10 +19,13 @@ from hpastore.schema.tables import Base
 from hpastore.schema.types import Flag, Instant
 from hpastore.store import migrate
 from hpastore.store.engine import Store, connect
+from hpastore.store.integrity import database_checks, row_checks
 from hpastore.store.integrity import doctor as module
-from hpastore.store.integrity.doctor import Finding, doctor, file_system
+from hpastore.store.integrity.database_checks import file_system
+from hpastore.store.integrity.doctor import doctor
+from hpastore.store.integrity.finding import Finding
 from tests.conftest import Figure, Trials
-from tests.store.integrity.test_checksums import broken, drawn, everything, unchecked
+from tests.store.integrity.test_checksums import ACCOUNTS, broken, drawn, everything, unchecked
 from tests.world import dataset, dump, has_collations, has_strict_tables, is_a_file, put, rows, write_table
 
 
@@ -63,42 +66,54 @@ def test_a_doctor_changes_nothing(filled: Store) -> None:
 
 WRONG = {
     "area": ("UPDATE cell SET area = area + 1 WHERE id = 4", "cell a:1", "its area, x, y, width, height are"),
-    "box": ("UPDATE cell SET x = 0, width = width + 6 WHERE id = 5", "cell a:3", "by its mask (44, 6, 2, 4"),
-    "runs": ("UPDATE cell SET rle = rle || '1' WHERE id = 5", "cell a:3", "its mask is none"),
-    "text": ("UPDATE cell SET rle = 'ä' WHERE id = 5", "cell a:3", "its mask is none"),
+    "box": (
+        "UPDATE cell SET x = 0, width = width + 6 WHERE id = 5",
+        "cell a:3",
+        "but its mask gives (44, 6, 2, 4",
+    ),
+    "runs": ("UPDATE cell SET rle = rle || '1' WHERE id = 5", "cell a:3", "its mask cannot be decoded"),
+    "text": ("UPDATE cell SET rle = 'ä' WHERE id = 5", "cell a:3", "its mask cannot be decoded"),
     "cells": (
         "UPDATE image SET cell_count = 4 WHERE id = 2",
         "image a",
-        "it has 3 cells, and its row says 4",
+        "it has 3 cells, but its cell_count is 4",
     ),
     "cell": (
         "DELETE FROM cell_channel WHERE cell_id = 5 AND channel = 'red'",
         "cell a:3",
-        "it has 3 channels of 4",
+        "it has 3 of 4 channels",
     ),
     "channel": (
         "DELETE FROM image_channel WHERE channel = 'red' AND image_id = 2",
         "image a",
-        "it has 3 channels of 4",
+        "it has 3 of 4 channels",
     ),
     "labels": (
         "UPDATE image SET labels = '0|17' WHERE id = 2",
         "image a",
-        "its row says labels '0|17' and 2 of them, and image_label has [0, 16]",
+        "its labels are '0|17' and label_count is 2, but image_label has [0, 16]",
     ),
-    "label_count": ("UPDATE image SET label_count = 3 WHERE id = 2", "image a", "and 3 of them"),
-    "label": ("DELETE FROM image_label WHERE label_id = 16", "image a", "and image_label has [0]"),
+    "label_count": ("UPDATE image SET label_count = 3 WHERE id = 2", "image a", "label_count is 3, but"),
+    "label": ("DELETE FROM image_label WHERE label_id = 16", "image a", "but image_label has [0]"),
     "classes": ("UPDATE label SET name = 'Nucleus' WHERE id = 0", "label", "its rows are not the 19 classes"),
     "file": ("DELETE FROM image_file WHERE role = 'cell_mask'", "image a", "no cell_mask file is recorded"),
-    "recipe": ("UPDATE recipe SET current = (1 = 0)", "recipe", "0 recipes are the store's current one"),
-    "orphan": ("DELETE FROM cell WHERE id = 5", "cell_channel", "4 rows refer to a row of cell that is not"),
-    "verdicts": ("DELETE FROM clean_set", "clean_set_cell", "rows refer to a row of clean_set that is not"),
+    "settings": (
+        "UPDATE measurement_settings SET current = (1 = 0)",
+        "measurement_settings",
+        "0 rows are marked as current, not 1",
+    ),
+    "orphan": (
+        "DELETE FROM cell WHERE id = 5",
+        "cell_channel",
+        "4 rows refer to a row of cell that does not",
+    ),
+    "verdicts": ("DELETE FROM clean_set", "clean_set_cell", "rows refer to a row of clean_set that does not"),
     "override": (
         "UPDATE cell_override SET cell_id = (SELECT max(id) FROM cell) WHERE mask_id = 3",
         "override of a:3",
-        "it is attached to replaced:7",
+        "it is attached to another cell, replaced:7",
     ),
-    "run": ("DELETE FROM ingest_run", "failure", "2 rows refer to a row of ingest_run that is not there"),
+    "run": ("DELETE FROM ingest_run", "failure", "2 rows refer to a row of ingest_run that does not exist"),
 }
 """What is done to a store, and what is said of it: where, and what."""
 
@@ -138,8 +153,8 @@ def test_other_values_are_found_by_a_deep_look(filled: Store, fault: str) -> Non
     assert doctor(filled) == []
     findings = doctor(filled, deep=True)
     if fault in ("histogram", "other"):
-        assert "the histogram of red does not count the pixels of its masks" in findings[0].what
-    assert findings[-1].what.endswith(" not as written")
+        assert "the histogram of red does not match the masks" in findings[0].what
+    assert findings[-1].what.startswith("its stored values do not match its checksum (")
 
 
 def test_a_schema_that_drifted_is_found(filled: Store) -> None:
@@ -174,12 +189,12 @@ def other_values(value: Any, column: Any) -> list[Any]:
 KEYS = {"cell_override.id"}
 """Keys that nothing refers to: which they are says nothing."""
 
-UNSEALED = {"label"}
+COMPARED = {"label"}
 """Its rows are known beforehand, and compared with what they must be."""
 
 CHECKED = {
     *("image.bit_depth", "image_file.role", "image_channel.channel", "cell_channel.channel"),
-    *("failure_file.role", "clean_set.scope", "measure.kind"),
+    "clean_set.scope",
 }
 """Columns in which PostgreSQL refuses each of the changes below; SQLite is told not to look."""
 
@@ -192,6 +207,8 @@ def test_a_deep_look_finds_another_value_in_every_column(
     outcomes = Counter[str]()
     of_column: dict[str, set[str]] = {}
     for table in Base.metadata.sorted_tables:
+        if table.name in ACCOUNTS - COMPARED:
+            continue
         for column in (c for c in table.c if f"{table.name}.{c.name}" not in KEYS):
             for row in chosen_rows(filled, table)[: trials(1, 2)]:
                 for value in other_values(row[column.name], column):
@@ -224,9 +241,9 @@ def try_change(store: Store, table: Table, column: Any, row: dict[str, Any], val
         return "refused"
     findings = doctor(store, deep=True)
     with store.reading() as connection:
-        unsealed = table.name in UNSEALED or column.name == "cell_id" or broken(connection)
+        certain = table.name in COMPARED or column.name == "cell_id" or broken(connection)
     set_value(store, table, column, {**row, column.name: value}, row[column.name])
-    return "found" if findings and unsealed else "missed"
+    return "found" if findings and certain else "missed"
 
 
 def set_value(store: Store, table: Table, column: Any, row: dict[str, Any], value: Any) -> None:
@@ -238,7 +255,11 @@ def set_value(store: Store, table: Table, column: Any, row: dict[str, Any], valu
 
 @has_strict_tables  # whose flags are integers
 def test_a_flag_that_is_neither_is_found(filled: Store) -> None:
-    for table, column in (("clean_set", "frozen"), ("recipe", "current"), ("cell", "touches_border")):
+    for table, column in (
+        ("clean_set", "frozen"),
+        ("measurement_settings", "current"),
+        ("cell", "touches_border"),
+    ):
         flag = rows(filled, f"SELECT {column} AS flag FROM {table} WHERE id = 2")[0]["flag"]
         change(filled, f"UPDATE {table} SET {column} = 3 WHERE id = 2")
         with filled.reading() as connection:
@@ -250,7 +271,7 @@ def test_a_flag_that_is_neither_is_found(filled: Store) -> None:
 def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Store) -> None:
     change(filled, "UPDATE cell SET image_id = 4 WHERE id = 5")
     with filled.reading() as connection:
-        assert broken(connection) == ["image a contents", "image none contents"]
+        assert broken(connection) == ["image a", "image none"]
     change(filled, "UPDATE cell SET image_id = 2 WHERE id = 5")
     change(filled, "UPDATE image_file SET image_id = 5 WHERE image_id = 2 AND role = 'nucleus_mask'")
     assert doctor(filled, deep=True) == []
@@ -263,7 +284,7 @@ def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Stor
 def test_of_a_damaged_file_only_that_is_said(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_labels", lambda connection: [Finding("image a", "who knows", "")])
+    monkeypatch.setattr(row_checks, "labels", lambda connection: [Finding("image a", "who knows", "")])
     filled.close()
     whole = path_of(filled).read_bytes()
     page = int.from_bytes(whole[16:18])
@@ -323,11 +344,11 @@ def test_a_damaged_schema_is_said_in_a_sentence(
 @is_a_file
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # of what it reads in a damaged schema
 @pytest.mark.soak
-def test_a_flipped_bit_is_found_or_changes_no_row(
+def test_a_flipped_bit_is_found_or_changes_no_row_that_a_result_depends_on(
     filled: Store, tmp_path: Path, figure: Figure, trials: Trials
 ) -> None:
     put(filled, *(drawn(f"image-{i}", (i % 18,), n=i % 6, seed=i) for i in range(60)))  # few unused bytes
-    rows_before = dump(filled, views=False)
+    rows_before = covered_rows(filled)
     filled.close()
     whole = path_of(filled).read_bytes()
     rng, outcomes = random.Random(8), Counter[str]()
@@ -345,12 +366,17 @@ def test_a_flipped_bit_is_found_or_changes_no_row(
     assert "missed" not in outcomes
 
 
+def covered_rows(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    found = dump(store, views=False)
+    return {table: found[table] for table in found if table not in ACCOUNTS}
+
+
 def outcome_of(path: Path, rows_before: dict[str, list[tuple[Any, ...]]]) -> str:
     try:
         with hpastore.open_store(path) as store:
             if doctor(store, deep=True):
                 return "found"
-            return "same rows" if dump(store, views=False) == rows_before else "missed"
+            return "same rows" if covered_rows(store) == rows_before else "missed"
     except HpastoreError:
         return "refused"
 
@@ -366,7 +392,10 @@ def test_an_image_is_made_whole_as_the_hint_says(url: str, tmp_path: Path) -> No
         change(store, "UPDATE cell SET pieces = 9 WHERE image_id = 2")
         (finding,) = doctor(store, deep=True)
         assert finding.where == "image image-01"
-        assert "take the image out of the table, 'hpastore ingest ROOT --prune', put it back" in finding.hint
+        assert (
+            "remove the image from the label table, run 'hpastore ingest ROOT --prune', put it back"
+            in finding.hint
+        )
         table = (root / "train.csv").read_text()
         write_table(root, {"image-00": "0", "image-02": "0|16"})
         hpastore.ingest(store, root, executor="serial", prune=True)
@@ -419,14 +448,14 @@ def test_no_mount_is_no_kind() -> None:
 def test_a_network_file_system_is_said(
     store: Store, kind: str, remote: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "file_system", lambda path, mounts: kind)
+    monkeypatch.setattr(database_checks, "file_system", lambda path, mounts: kind)
     said = [f"on a network file system ({kind})" in finding.what for finding in doctor(store)]
     assert said == [True] * remote
 
 
 @is_a_file
 def test_a_long_log_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_LOG", 200_000)
+    monkeypatch.setattr(database_checks, "MAX_LOG_BYTES", 200_000)
     with store.reading() as connection:
         connection.execute(text("SELECT count(*) FROM image"))  # keeps the log from being folded in
         put(store, drawn("a"), drawn("b"))
@@ -466,8 +495,8 @@ SERVER = {
         'ALTER TABLE failure ALTER COLUMN uri TYPE text COLLATE "default"',
         Finding(
             "uri of failure",
-            "text is not sorted by its bytes, as it is in the other databases",
-            "give the column the collation C; 'hpastore db upgrade' makes views anew that are in the way",
+            "text is not sorted by its bytes, as in other stores",
+            "set the column's collation to C; 'hpastore db upgrade' recreates the views that are in the way",
         ),
     ),
 }
@@ -485,7 +514,7 @@ def test_what_postgresql_knows_to_be_wrong_is_said(store: Store, fault: str) -> 
 
 @has_collations
 def test_an_old_postgresql_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OLDEST_POSTGRESQL", 999)
+    monkeypatch.setattr(database_checks, "MIN_POSTGRESQL", 999)
     (finding,) = doctor(store)
     assert finding.what.endswith(" is older than 999")
 
@@ -506,6 +535,6 @@ def test_a_database_out_of_reach_is_no_finding(store: Store, monkeypatch: pytest
     def unavailable(connection: Connection) -> list[Finding]:
         raise UnavailableError("url", "gone")
 
-    monkeypatch.setattr(module, "_labels", unavailable)
+    monkeypatch.setattr(row_checks, "labels", unavailable)
     with pytest.raises(UnavailableError):
         doctor(store)

@@ -1,0 +1,206 @@
+"""Rows that contradict each other, and values that cannot be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, select
+
+from hpastore.errors import DamagedError
+from hpastore.kernels import rle
+from hpastore.reading import MAX_PIXELS
+from hpastore.schema.tables import (
+    Base,
+    Cell,
+    CellChannel,
+    CellOverride,
+    FailureFile,
+    Image,
+    ImageChannel,
+    ImageFile,
+    ImageLabel,
+    Label,
+    StoredSettings,
+)
+from hpastore.store import arrays, decoding
+from hpastore.store.integrity import checksums
+from hpastore.store.integrity.finding import REPLACE_IMAGE, RESTORE, Finding, damage_finding
+from hpastore.text import count_text
+from hpastore.vocabulary import CELL_MASK, CHANNELS, LABEL_NAMES
+
+
+def orphans(connection: Connection) -> Iterator[Finding]:
+    """Rows that refer to nothing."""
+    for table in Base.metadata.sorted_tables:
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            orphaned = key.parent.is_not(None) & ~exists().where(key.column == key.parent)
+            statement = select(func.count()).select_from(table).where(orphaned)
+            if count := connection.execute(statement).scalar_one():
+                rows = count_text(count, "row refers", "rows refer")
+                what = f"{rows} to a row of {key.column.table.name} that does not exist"
+                yield Finding(table.name, what, RESTORE)
+
+
+def labels(connection: Connection) -> Iterator[Finding]:
+    """The 19 classes, and the labels of images, which are stored twice."""
+    classes = connection.execute(select(Label.id, Label.name).order_by(Label.id))
+    if [tuple(row) for row in classes] != list(enumerate(LABEL_NAMES)):
+        yield Finding("label", "its rows are not the 19 classes", RESTORE)
+    rows = select(ImageLabel.image_id, ImageLabel.label_id).order_by(*ImageLabel.__table__.c)
+    by_image = groupby(connection.execute(rows), lambda row: row[0])
+    labels = {key: [label for _, label in found] for key, found in by_image}
+    images = select(Image.id, Image.name, Image.labels, Image.label_count).order_by(Image.name)
+    for key, name, joined, count in connection.execute(images):
+        mine = labels.get(key, [])
+        if joined != "|".join(map(str, mine)) or count != len(mine):
+            what = f"its labels are {joined!r} and label_count is {count}, but image_label has {mine}"
+            yield Finding(f"image {name}", what, REPLACE_IMAGE)
+
+
+def current_settings(connection: Connection) -> Iterator[Finding]:
+    """Measurement settings, of which one row is the current one as soon as there are images."""
+    current = connection.execute(
+        select(func.count()).select_from(StoredSettings).where(StoredSettings.current)
+    ).scalar_one()
+    images = connection.execute(select(func.count()).select_from(Image)).scalar_one()
+    if current > 1 or (images and not current):
+        yield Finding(
+            "measurement_settings",
+            f"{count_text(current, 'row is', 'rows are')} marked as current, not 1",
+            RESTORE,
+        )
+
+
+def counts(connection: Connection) -> Iterator[Finding]:
+    """Numbers of rows."""
+    cells = _number(Cell, Cell.image_id == Image.id)
+    statement = select(Image.name, Image.cell_count, cells).where(Image.cell_count != cells)
+    for name, cell_count, count in connection.execute(statement.order_by(Image.name)):
+        yield Finding(
+            f"image {name}",
+            f"it has {count_text(count, 'cell')}, but its cell_count is {cell_count}",
+            REPLACE_IMAGE,
+        )
+    channels = _number(ImageChannel, ImageChannel.image_id == Image.id)
+    statement = select(Image.name, channels).where(channels != len(CHANNELS)).order_by(Image.name)
+    for name, count in connection.execute(statement):
+        yield Finding(f"image {name}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE)
+    levels = _number(CellChannel, CellChannel.cell_id == Cell.id)
+    statement = select(Image.name, Cell.mask_id, levels).join(Cell).where(levels != len(CHANNELS))
+    for name, mask_id, count in connection.execute(statement.order_by(Image.name, Cell.mask_id)):
+        yield Finding(f"cell {name}:{mask_id}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE)
+
+
+def _number(table: checksums.Model, where: Any) -> Any:
+    return select(func.count()).select_from(table).where(where).scalar_subquery()
+
+
+def files(connection: Connection) -> Iterator[Finding]:
+    """Files that an image cannot have been read without."""
+    for role in (*CHANNELS, CELL_MASK):
+        named = exists().where(ImageFile.image_id == Image.id, ImageFile.role == role)
+        for name in connection.execute(select(Image.name).where(~named).order_by(Image.name)).scalars():
+            yield Finding(f"image {name}", f"no {role} file is recorded", REPLACE_IMAGE)
+
+
+def overrides(connection: Connection) -> Iterator[Finding]:
+    """What was decided about cells, against the cells that it is attached to."""
+    o = CellOverride
+    same = (o.image_name == Image.name) & (o.mask_id == Cell.mask_id)
+    columns = (o.image_name, o.mask_id, Image.name, Cell.mask_id)
+    statement = select(*columns).join(Cell, Cell.id == o.cell_id).join(Image).where(~same)
+    for name, mask_id, other, other_id in connection.execute(statement.order_by(o.id)):
+        what = f"it is attached to another cell, {other}:{other_id}"
+        yield Finding(f"override of {name}:{mask_id}", what, f"delete it and decide again, or {RESTORE}")
+
+
+def override_masks(connection: Connection) -> Iterator[Finding]:
+    """The masks that cells are known again by."""
+    o = CellOverride
+    statement = select(o.image_name, o.mask_id, o.height, o.width, o.rle).order_by(o.id)
+    for name, mask_id, height, width, counts in connection.execute(statement):
+        if _extents([counts], height, width) == [None]:
+            yield Finding(
+                f"override of {name}:{mask_id}",
+                "its mask cannot be decoded",
+                f"delete it and decide again, or {RESTORE}",
+            )
+
+
+def names(connection: Connection) -> Iterator[Finding]:
+    """Texts that paths are made of."""
+    images = connection.execute(select(Image.name, Image.root).order_by(Image.name)).all()
+    overrides = connection.execute(select(CellOverride.image_name, CellOverride.mask_id).distinct())
+    checks: list[Callable[[], object]] = [partial(decoding.image_name, name) for name, _ in images]
+    checks += [partial(decoding.image_name, name, f"override of {name}:{i}") for name, i in overrides]
+    checks += [partial(decoding.file_path, name, root, "") for name, root in images]
+    uris = select(Image.name, ImageFile.uri).join(ImageFile, ImageFile.image_id == Image.id)
+    checks += [partial(decoding.file_path, name, "", uri) for name, uri in connection.execute(uris)]
+    tried = select(FailureFile.image_name, FailureFile.uri)
+    checks += [partial(decoding.file_path, name, "", uri) for name, uri in connection.execute(tried)]
+    for check in checks:
+        try:
+            check()
+        except DamagedError as error:
+            yield damage_finding(error)
+
+
+def moments(connection: Connection) -> Iterator[Finding]:
+    """Dates and times that cannot be read."""
+    yield from map(damage_finding, decoding.damaged_moments(connection))
+
+
+def masks_and_histograms(connection: Connection, *, deep: bool) -> Iterator[Finding]:
+    """Masks against the columns that tell of them, and histograms against masks."""
+    for first, last in checksums.pages(connection):
+        within = Image.id.between(first, last)
+        cells = {
+            key: of_image[()] for key, of_image in checksums.stored_blocks(connection, Cell, within).items()
+        }
+        sizes = select(Image.id, Image.name, Image.height, Image.width).where(within).order_by(Image.id)
+        for key, name, height, width in connection.execute(sizes).all():
+            yield from _masks(name, cells.get(key, {}), height, width)
+        if not deep:
+            continue
+        columns = (ImageChannel.channel, ImageChannel.histogram)
+        histograms = select(Image.id, Image.name, Image.height, Image.width, *columns)
+        found: Any = connection.execute(histograms.join(ImageChannel).where(within))
+        for key, name, height, width, channel, packed in found:
+            if not _counts_of(packed, height * width, cells.get(key, {}).get("area", ())):
+                what = f"the histogram of {channel} does not match the masks"
+                yield Finding(f"image {name}", what, REPLACE_IMAGE)
+
+
+def _masks(name: str, cells: checksums.Columns, height: int, width: int) -> Iterator[Finding]:
+    stored = list(zip(*(cells.get(column, ()) for column in rle.Extents._fields), strict=True))
+    measured = _extents(cells.get("rle", ()), height, width)
+    for mask_id, columns, found in zip(cells.get("mask_id", ()), stored, measured, strict=True):
+        if columns != found:
+            names = ", ".join(rle.Extents._fields)
+            what = f"its {names} are {columns}, but its mask gives {found}"
+            what = what if found else "its mask cannot be decoded"
+            yield Finding(f"cell {name}:{mask_id}", what, REPLACE_IMAGE)
+
+
+def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, ...] | None]:
+    """Area and box of each mask; None for one that is no mask, which is looked for if there is any."""
+    if height * width > MAX_PIXELS:
+        return [None] * len(counts)
+    try:
+        return list(zip(*(column.tolist() for column in rle.extents(counts, height, width)), strict=True))
+    except (ValueError, TypeError):
+        if len(counts) == 1:
+            return [None]
+        return [found for one in counts for found in _extents([one], height, width)]
+
+
+def _counts_of(packed: Any, pixels: int, areas: Sequence[int]) -> bool:
+    """Whether a histogram's rows count the background's pixels and each cell's."""
+    try:
+        counts = arrays.unpack_histogram(packed, len(areas), pixels).sum(axis=1).tolist()
+    except (ValueError, TypeError):
+        return False
+    return bool(counts == [pixels - sum(areas), *areas])
