@@ -184,9 +184,10 @@ def _main_module_hidden() -> Iterator[None]:
 
 def _run_worker(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
+    _die_with_parent(parent)  # first, since the imports below take a second or, on a busy machine, many
     try:
         function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301 our parent's; its imports may fail
-        _prepare(parent, memory)
+        _prepare(memory)
     except Exception as error:
         pipe.send(("start_error", _start_error(error)))
         return
@@ -224,11 +225,10 @@ def _picklable(error: Exception) -> Exception:
     return sent
 
 
-def _prepare(parent: int, memory: int | None) -> None:
+def _prepare(memory: int | None) -> None:
     """Prepare this process to be a worker."""
     from hpastore.runtime.opencv import cv2  # here, so that a failure is reported to the parent
 
-    _die_with_parent(parent)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
