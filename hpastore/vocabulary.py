@@ -1,11 +1,12 @@
-"""The words of the trade: channels, labels, names of images, and the codes and reasons that are stored."""
+"""The words of the field: channels, labels, image names, stored codes and reasons, and users' choices."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from hpastore.errors import UsageError
+from hpastore.text import printable
 
 CHANNELS: Final = ("red", "green", "blue", "yellow")
 """Microtubules, the protein of interest, nucleus, endoplasmic reticulum."""
@@ -116,12 +117,71 @@ ORPHANS: Final = {
 """What inputs can be that belong to no image; they are counted, not rejected."""
 
 
-def require_label(label: int) -> None:
-    """Refuse an id that is no label's.
+Channel = Literal["red", "green", "blue", "yellow"]
+"""One of `CHANNELS`."""
+
+Scope = Literal["single", "all"]
+"""Whether only images with one label are judged, or each cell against each label of its image."""
+
+Guard = Literal["report", "keep"]
+"""What happens where an image would lose all its cells for a label."""
+
+Multilabel = Literal["expand", "skip", "multihot"]
+"""What becomes of a cell with several labels in an export."""
+
+ChannelFiles = Literal["composite", "list"]
+"""Whether annotations name one file per image, or its four channel files."""
+
+ImageFormat = Literal["png", "jpg"]
+"""The format of composites."""
+
+ChannelOrder = Literal["rgb", "bgr"]
+"""The order of colours in composites."""
+
+CsvLayout = Literal["clean_cell", "notebook"]
+"""The columns of an exported CSV."""
+
+Which = Literal["all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by"]
+"""Which cells a gallery shows."""
+
+_IDS: Final = {name.casefold(): label for label, name in enumerate(LABEL_NAMES)}
+
+
+def find_label(label: int | str) -> int:
+    """Return the id of a label that is given by its id or its name.
+
+    Parameters
+    ----------
+    label : int or str
+        An id from 0 to 18, also as text, or a full name in any case.
 
     Raises
     ------
     UsageError
+        If there is no such label, with the names that are similar.
+
+    Examples
+    --------
+    >>> find_label(16), find_label("16"), find_label("cytosol")
+    (16, 16, 16)
     """
-    if not 0 <= label < len(LABEL_NAMES):
-        raise UsageError(f"no label {label}; ids go from 0 to {len(LABEL_NAMES) - 1}")
+    text = str(label).strip()
+    if text.casefold() in _IDS:
+        return _IDS[text.casefold()]
+    if _LABEL_ID.fullmatch(text) and int(text) < len(LABEL_NAMES):
+        return int(text)
+    raise UsageError(_unknown_label(text))
+
+
+_LABEL_ID: Final = re.compile(r"[0-9]{1,2}")
+
+
+def _unknown_label(text: str) -> str:
+    from difflib import get_close_matches  # loaded only for the message
+
+    shown = printable(text) if text.isdecimal() else repr(printable(text))
+    similar = get_close_matches(text.casefold(), _IDS, cutoff=0.5)
+    names = " or ".join(LABEL_NAMES[_IDS[name]] for name in similar)
+    hint = f"did you mean {names}?" if similar else f"ids go from 0 to {len(LABEL_NAMES) - 1};"
+    how = "list all labels with: hpastore sql 'SELECT id, name FROM label'"
+    return f"no label {shown}; {hint} {how}"

@@ -9,16 +9,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hpastore
 from hpastore.arguments import expanded
 from hpastore.errors import ExportError, RejectedError
-from hpastore.export.selection import Chosen
+from hpastore.export.selection import ResolvedOptions
 from hpastore.model import MeasurementSettings
 from hpastore.reading import read_file
 
 NAME = "manifest.json"
+
+
+class Counts(NamedTuple):
+    """What an export holds; a cell with several labels has an annotation for each."""
+
+    images: int = 0
+    cells: int = 0
+    annotations: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,41 +57,39 @@ def manifest_path(path: Path) -> Path:
 
 
 def document(
-    form: str,
-    options: Mapping[str, Any],
-    chosen: Chosen,
-    recipe: MeasurementSettings | None,
-    counts: Mapping[str, int],
+    format_name: str,
+    format_options: Mapping[str, Any],
+    resolved: ResolvedOptions,
+    settings: MeasurementSettings | None,
+    counts: Counts,
     files: Mapping[str, Path],
 ) -> bytes:
     """Compose a manifest.
 
     Parameters
     ----------
-    form : str
-        The export's format.
-    options : mapping
-        What it was asked for besides the choice.
-    chosen : Chosen
-    recipe : MeasurementSettings, optional
+    format_name : str
+    format_options : mapping
+        The options of this format alone.
+    resolved : ResolvedOptions
+    settings : MeasurementSettings, optional
         What the store's numbers were computed with.
-    counts : mapping
-        Images, cells, annotations.
+    counts : Counts
     files : mapping of name to Path
-        Names as in the output, and where the files are now.
+        By their names in the output, where the files are while they are written.
 
     Returns
     -------
     bytes
-        JSON; the same for the same store and options: it holds no clock and no path.
+        JSON; the same for the same store and options, since it holds no time and no path.
     """
     content = {
         "hpastore": hpastore.__version__,
-        "format": form,
-        "clean_set": chosen.clean_set,
-        "recipe": recipe and asdict(recipe),
-        "options": {**_choice(chosen), **options},
-        "counts": dict(counts),
+        "format": format_name,
+        "clean_set": resolved.clean_set,
+        "measurement_settings": settings and asdict(settings),
+        "options": {**_shared_options(resolved), **format_options},
+        "counts": counts._asdict(),
         "files": {name: _fingerprint(path) for name, path in sorted(files.items())},
     }
     return (json.dumps(content, indent=2) + "\n").encode()
@@ -201,13 +207,13 @@ def _refuse_unlisted(folder: Path, files: Iterable[str]) -> None:
         raise ExportError(folder / unlisted[0], "is not in the manifest; it was put there after the export")
 
 
-def _choice(chosen: Chosen) -> dict[str, Any]:
-    choice = chosen.choice
+def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:
+    options = resolved.options
     return {
-        "split": chosen.selection.split,
-        "labels": list(chosen.selection.labels),
-        "multilabel": choice.multilabel,
-        "drop_empty": choice.drop_empty,
+        "split": resolved.selection.split,
+        "labels": list(resolved.selection.labels),
+        "multilabel": options.multilabel,
+        "drop_empty": options.drop_empty,
     }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,12 +13,12 @@ import numpy as np
 from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.files import file_name
-from hpastore.export.manifest import Written
-from hpastore.export.pipeline import export_file
-from hpastore.export.selection import Choice
+from hpastore.export.manifest import Counts, Written
+from hpastore.export.pipeline import ImageCounter, export_file
+from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES
+from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
 
 ENDINGS: Final = (".pkl", ".pickle")
 
@@ -32,10 +31,10 @@ _BUFFER: Final = 2**20
 def export_mmdet(
     store: Store,
     out: Path | str,
-    choice: Choice | None = None,
+    options: ExportOptions | None = None,
     *,
-    channels: str = "composite",
-    image_format: str = "png",
+    channels: ChannelFiles = "composite",
+    image_format: ImageFormat = "png",
     force: bool = False,
 ) -> Written:
     """Write annotations for MMDetection 2.x's ``CustomDataset``.
@@ -49,7 +48,7 @@ def export_mmdet(
     store : Store
     out : Path
         A ``.pkl`` or ``.pickle`` file, as its loader demands.
-    choice : Choice, optional
+    options : ExportOptions, optional
         By default all cells.
     channels : str
         ``composite`` names one file per image, ``list`` its four channel files, as
@@ -70,26 +69,24 @@ def export_mmdet(
     UsageError, NotFoundError
         If an argument makes no sense, or there is no such clean set.
     """
-    out, choice = expanded(out), choice or Choice()
+    out = expanded(out)
+    options = options or ExportOptions()
     if out.suffix not in ENDINGS:
         raise UsageError(f"{out}: MMDetection reads only .pkl and .pickle; name the file so")
-    options = {"channels": channels, "image_format": image_format}
-    multihot = choice.multilabel == "multihot"
+    format_options = {"channels": channels, "image_format": image_format}
+    multihot = options.multilabel == "multihot"
 
-    def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:  # noqa: ARG001 the format has no place for it
-        def records() -> Iterator[dict[str, Any]]:
-            for image in images:
-                counts["images"] += 1
-                counts["annotations"] += len(image.annotations)
-                counts["cells"] += len({annotation.mask_id for annotation in image.annotations})
-                yield _record(image, file_name(image.name, channels, image_format), multihot=multihot)
-
-        counts: Counter[str] = Counter()
+    def write(path: Path, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
+        counter = ImageCounter()
+        records = (
+            _record(image, file_name(image.name, channels, image_format), multihot=multihot)
+            for image in counter.count(images)
+        )
         with path.open("wb", _BUFFER) as file:
-            _dump_list(file, records())
-        return counts
+            _dump_list(file, records)
+        return counter.counts
 
-    return export_file(store, out, "mmdet", choice, options, write, force=force)
+    return export_file(store, out, "mmdet", options, format_options, write, force=force)
 
 
 def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:

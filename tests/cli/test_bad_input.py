@@ -279,7 +279,7 @@ def test_a_store_that_is_not_there_is_not_made(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["thresholds", "--lower", "98"], "lower takes a share from 0 to 1, not 98; for 98 % say 0.98"),
+        (["thresholds", "--lower", "98"], "lower takes a share from 0 to 1, not 98; 98 % is 0.98"),
         (["thresholds", "--lower", "0.9", "--upper", "0.1"], "lower 0.9 is above upper 0.1"),
         (["thresholds", "--measure", "size"], "no measure 'size'; there are"),
         (["thresholds", "--channel", "pink"], "no channel 'pink' for fraction; there are red, green"),
@@ -287,11 +287,11 @@ def test_a_store_that_is_not_there_is_not_made(
         (["clean", "create", "a b"], "'a b' cannot be a clean set's name"),
         (["clean", "create", "a", "--scope", "some"], "no scope 'some'"),
         (["clean", "create", "a", "--min-green", "300"], "min green takes a grey level"),
-        (["ingest", "data", "--background-percentile", "99"], "for 99 % say 0.99"),
-        (["plan", "data", "--background-percentile", "99"], "for 99 % say 0.99"),
+        (["ingest", "data", "--background-percentile", "99"], "99 % is 0.99"),
+        (["plan", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),
         (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
-        (["sql", "SELECT 1", "--format", "xml"], "no format 'xml'"),
+        (["sql", "SELECT 1", "--format", "xml"], "invalid --format 'xml' (choose from table, csv, json)"),
         (["sql", "SELECT 1", "--timeout", "0"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "nan"], "timeout takes seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "inf"], "timeout takes seconds above 0"),

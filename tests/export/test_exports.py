@@ -13,7 +13,7 @@ import pytest
 import hpastore
 from hpastore.errors import ExportError, NotFoundError, UsageError
 from hpastore.export.output import whole_file, whole_folder
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.kernels.definitions import VERSION
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
@@ -65,7 +65,7 @@ def test_the_same_choice_gives_the_same_bytes_on_both_databases_and_again(
         fill(store, root)
         for turn in ("first", "second"):
             out = tmp_path / database / turn / name
-            export(store, out, Choice(clean=clean))
+            export(store, out, ExportOptions(clean=clean))
             written.append((out.read_bytes(), (out.parent / f"{name}.manifest.json").read_bytes()))
     assert len(set(written)) == 1
     assert len(written) == 4
@@ -89,11 +89,11 @@ def test_an_export_without_a_cell_is_refused_unless_allowed(
     filled: Store, tmp_path: Path, name: str, export: Export
 ) -> None:
     out = tmp_path / name
-    with pytest.raises(ExportError, match="no cell of this choice; --allow-empty"):
-        export(filled, out, Choice(labels=(11,)))
+    with pytest.raises(ExportError, match=r"no cell that matches the options; .* --allow-empty"):
+        export(filled, out, ExportOptions(labels=(11,)))
     assert list(tmp_path.glob("*mine*")) == []
     assert list(tmp_path.glob(".*")) == []
-    assert export(filled, out, Choice(labels=(11,), allow_empty=True)).annotations == 0
+    assert export(filled, out, ExportOptions(labels=(11,), allow_empty=True)).annotations == 0
 
 
 @every_file
@@ -101,32 +101,32 @@ def test_a_clean_set_that_is_not_there_is_named(
     filled: Store, tmp_path: Path, name: str, export: Export
 ) -> None:
     with pytest.raises(NotFoundError, match="no clean set other; 'hpastore clean list'"):
-        export(filled, tmp_path / name, Choice(clean="other"))
+        export(filled, tmp_path / name, ExportOptions(clean="other"))
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("options", "said"),
     [
-        (Choice(labels=(19,)), "no label 19"),
-        (Choice(multilabel="some"), "no way 'some'"),
-        (Choice(clean="mine@x"), "a version is a number"),
+        (ExportOptions(labels=(19,)), "no label 19"),
+        (ExportOptions(multilabel="some"), "invalid multilabel 'some'"),  # type: ignore[arg-type]
+        (ExportOptions(clean="mine@x"), "a version is a number"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(
-    filled: Store, tmp_path: Path, choice: Choice, said: str
+    filled: Store, tmp_path: Path, options: ExportOptions, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        hpastore.export_coco(filled, tmp_path / "mine.json", choice)
+        hpastore.export_coco(filled, tmp_path / "mine.json", options)
 
 
 def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(filled: Store, tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
-    written = hpastore.export_coco(filled, out, Choice(clean="mine", labels=(16, 0)))
+    written = hpastore.export_coco(filled, out, ExportOptions(clean="mine", labels=(16, 0)))
     manifest = json.loads(written.manifest.read_text())
     assert manifest["hpastore"] == hpastore.__version__
     assert manifest["format"] == "coco"
     assert manifest["clean_set"] == "mine@1"
-    assert manifest["recipe"] == {"background_percentile": 0.99, "version": VERSION}
+    assert manifest["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
     assert manifest["options"]["labels"] == [0, 16]
     document = json.loads(out.read_text())
     assert manifest["counts"] == {
