@@ -43,33 +43,30 @@ def create(
     min_green: Annotated[
         int | None,
         typer.Option(
-            help="Cells whose brightest green pixel is darker are dark, hence not clean; "
-            "0 turns this off.  [default: 64]",
-            show_default=False,
+            help="Cells whose brightest green pixel is darker are dark, hence not clean; 0 turns this off.",
+            show_default="64",
         ),
     ] = None,
     scope: Annotated[
         Scope | None,
         typer.Option(
-            help="single: judge images with one label; all: judge each cell against each label of "
-            "its image.  [default: single]",
-            show_default=False,
+            help="single: judge images with one label; all: judge each cell against each label of its image.",
+            show_default="single",
         ),
     ] = None,
     min_cells: Annotated[
         int | None,
         typer.Option(
-            help="Percentiles of a label with fewer cells bound nothing.  [default: 1]",
+            help="Percentiles of a label with fewer cells bound nothing.",
             metavar="N",
-            show_default=False,
+            show_default="1",
         ),
     ] = None,
     guard: Annotated[
         Guard | None,
         typer.Option(
-            help="What to do where an image would lose all its cells: report it, or keep its best "
-            "cell.  [default: report]",
-            show_default=False,
+            help="What to do where an image would lose all its cells: report it, or keep its best cell.",
+            show_default="report",
         ),
     ] = None,
     frozen: Annotated[
@@ -124,7 +121,8 @@ def _recipe(recipe: str, rule: tuple[str, str, float, float]) -> CleanRecipe:
 
 def print_recipe(
     name: Annotated[
-        str | None, typer.Argument(help="A recipe of hpastore; without it, all names are listed.")
+        str | None,
+        typer.Argument(help="A recipe of hpastore; without it, all names are listed.", metavar="NAME"),
     ] = None,
 ) -> None:
     """Print a recipe that comes with hpastore, as a start for your own.
