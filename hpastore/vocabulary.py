@@ -14,7 +14,7 @@ CHANNELS: Final = ("red", "green", "blue", "yellow")
 CELL_MASK: Final = "cell_mask"
 NUCLEUS_MASK: Final = "nucleus_mask"
 ROLES: Final = (*CHANNELS, CELL_MASK, NUCLEUS_MASK)
-"""What a file can be to an image; ``nucleus_mask`` is optional."""
+"""The roles of an image's files; ``nucleus_mask`` is optional."""
 
 LABEL_NAMES: Final = (
     "Nucleoplasm",
@@ -40,10 +40,10 @@ LABEL_NAMES: Final = (
 """The 19 location labels; the index is the label's id."""
 
 NEGATIVE: Final = 18
-"""The label whose cells are meant to be dark."""
+"""The label of cells that are dark by definition."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What an image may be called (``fullmatch``): no path, no control character."""
+"""Valid names of images (``fullmatch``): no paths, no control characters."""
 
 NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
 """`NAME_PATTERN` in words."""
@@ -51,11 +51,11 @@ NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or 
 MAX_MASK_ID: Final = 2**32 - 1
 
 FAILURE_CODES: Final = {
-    "missing_file": "a channel or the cell mask is not there",
+    "missing_file": "a channel or the cell mask is missing",
     "io": "the operating system could not read the file",
-    "changed": "the file changed each time that it was read",
+    "changed": "the file changed each time it was read",
     "too_large": "the file or the image exceeds a limit",
-    "not_png": "the file is not a PNG, whatever its name says",
+    "not_png": "the file is not a PNG, despite its name",
     "png": "the PNG is damaged or cut short",
     "animated": "the PNG is animated",
     "bit_depth": "the PNG has neither 8 nor 16 bits per pixel",
@@ -68,15 +68,15 @@ FAILURE_CODES: Final = {
     "nucleus_ids": "most nuclei lie outside of the cells whose ids they have",
     "shape_mismatch": "the files of one image differ in width and height",
     "depth_mismatch": "the channels of one image differ in bit depth",
-    "memory": "the image needs more memory than there is",
-    "name": "the image's name holds a path or odd characters",
+    "memory": "the image needs more memory than is available",
+    "name": "the image's name contains a path or invalid characters",
     "label": "a label is missing or outside 0..18",
-    "duplicate": "the image has two rows with different labels, or its name equals another but for case",
-    "conflict": "another root has another image of this name",
-    "worker_crash": "worker processes died on the image again and again",
-    "timeout": "the image took longer than a worker may take",
-    "measure": "a measure that a user added fails on a cell",
-    "error": "hpastore failed on the image in a way that nobody expected",
+    "duplicate": "the image has two rows with different labels, or two names differ only in case",
+    "conflict": "another root has a different image of this name",
+    "worker_crash": "the image crashed several worker processes",
+    "timeout": "the image took longer than the time limit",
+    "measure": "a custom measure fails on a cell",
+    "error": "hpastore failed on the image because of a bug",
 }
 """Why an image can be rejected."""
 
@@ -90,7 +90,7 @@ NOTE_CODES: Final = {
     "stray_nuclei": "a few nuclei lie outside of the cells whose ids they have",
     "nuclei_without_cell": "nuclei that were matched by overlap lie in no cell",
 }
-"""What people should know of an image that was stored all the same."""
+"""What users should know about an image that was stored nevertheless."""
 
 BINARY_MASKS: Final = ("keep", "components")
 NUCLEUS_MATCHES: Final = ("id", "overlap")
@@ -106,15 +106,15 @@ REASONS: Final = (
     "above_upper",
     "kept_best",
 )
-"""Why a verdict is as it is; others are names of rules."""
+"""Reasons of verdicts; further reasons are names of rules."""
 
 ORPHANS: Final = {
     "mask_without_image": "a mask without an image",
     "image_without_label": "an image without a row in the table",
     "label_without_image": "a row of the table without a channel or a cell mask",
-    "spare_file": "a second mask of its image, or a link to nothing",
+    "spare_file": "a second mask of its image, or a broken link",
 }
-"""What inputs can be that belong to no image; they are counted, not rejected."""
+"""Kinds of inputs that belong to no image; they are counted, not rejected."""
 
 
 Channel = Literal["red", "green", "blue", "yellow"]

@@ -63,7 +63,7 @@ def export_coco(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
     options = options or ExportOptions()
     if options.multilabel == "multihot":
@@ -84,7 +84,7 @@ def _write(
     channels: ChannelFiles,
     image_format: ImageFormat,
 ) -> Counts:
-    """Write the document line by line; the images, which are few, come last."""
+    """Write the document line by line; the images come last, since memory holds them until then."""
     info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
     file.write(
         f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
@@ -111,8 +111,8 @@ def _write(
 
 
 def _annotation(number: int, image_id: int, image: AnnotatedImage, cell: Annotation) -> str:
-    """One annotation up to its set; a formatted string takes a third of the time of `json.dumps`."""
-    mask_id, labels, x, y, width, height, area, rle, fraction = cell  # quicker than nine attributes
+    """Write an annotation up to its clean set; this takes a third of the time of `json.dumps`."""
+    mask_id, labels, x, y, width, height, area, rle, fraction = cell  # faster than nine attributes
     counts = rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
     share = "null" if fraction is None else repr(fraction)
     return (

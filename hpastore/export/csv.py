@@ -43,7 +43,7 @@ def export_csv(
     store : Store
     out : Path
     options : ExportOptions, optional
-        Names a clean set; without one, all cells are written with their green fraction and no
+        Name a clean set; without one, all cells are written with their green fraction and no
         verdict.
     layout : str
         ``clean_cell``: the columns of that view without the store's internal keys, and the box.
@@ -61,7 +61,7 @@ def export_csv(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
     require_choice(layout, CsvLayout, "layout")
     options = options or ExportOptions()

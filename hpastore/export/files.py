@@ -1,4 +1,4 @@
-"""How annotations name an image's pixels."""
+"""How annotations name the files of an image."""
 
 from __future__ import annotations
 

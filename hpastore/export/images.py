@@ -79,7 +79,7 @@ def export_images(
         If a channel's file is missing or has changed since it was ingested, there is nothing to
         export, or the folder exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
     require_choice(channel_order, ChannelOrder, "channel_order")
     require_choice(image_format, ImageFormat, "image_format")

@@ -1,4 +1,4 @@
-"""What an export holds, beside it, so that it can be checked later."""
+"""The manifest of an export: what it holds, and the hash of every file, to be verified later."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Written:
 
 
 def manifest_path(path: Path) -> Path:
-    """Name an output's manifest: inside a folder, beside a file."""
+    """Return the path of an output's manifest: inside a folder, beside a file."""
     return path / NAME if path.is_dir() else path.with_name(f"{path.name}.{NAME}")
 
 
@@ -104,7 +104,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def listed_files(folder: Path) -> set[str] | None:
-    """Name the files of an exported folder, its manifest among them; None of a folder that is none."""
+    """List the files of an exported folder, with its manifest; None for any other folder."""
     try:
         return {NAME, *_listed(folder / NAME)}
     except ExportError:
@@ -112,12 +112,12 @@ def listed_files(folder: Path) -> set[str] | None:
 
 
 def verify(path: Path) -> int:
-    """Read an export again and compare it with its manifest.
+    """Compare an export with its manifest.
 
     Parameters
     ----------
     path : Path
-        The file or folder that was exported.  Nothing outside of it is read, whatever its manifest says.
+        The file or folder that was exported.  Nothing outside of it is read, even if a manifest names it.
 
     Returns
     -------
@@ -140,54 +140,54 @@ def _verify(path: Path) -> int:
     where = manifest_path(path)
     files = _listed(where)
     if not path.is_dir() and list(files) != [path.name]:
-        raise ExportError(where, f"is the manifest of {', '.join(files)}; give the file its old name")
+        raise ExportError(where, f"is the manifest of {', '.join(files)}; rename the file back")
     folder = path if path.is_dir() else path.parent
     for name, fingerprint in files.items():
         file = folder / name
         if path.is_dir() and not _lies_in(file, folder):
-            raise ExportError(file, "leads out of its folder; export again")
+            raise ExportError(file, "is a link out of its folder; export again")
         if not file.is_file():
-            raise ExportError(file, "is in the manifest, but not there; export again")
+            raise ExportError(file, "is in the manifest, but missing; export again")
         if _fingerprint(file) != fingerprint:
-            raise ExportError(file, "differs from what was exported; export again")
+            raise ExportError(file, "has changed since it was exported; export again")
     if path.is_dir():
         _refuse_unlisted(path, files)
     return len(files)
 
 
 def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
-    """Read the fingerprints of files by name."""
+    """Read the fingerprints of all listed files, by name."""
     with _named_errors(manifest):
         is_there = manifest.exists()
     if not is_there:
-        raise ExportError(manifest, "no manifest; was this written by hpastore export?")
+        raise ExportError(manifest, "does not exist; only exports of hpastore have a manifest")
     try:
         data, _ = read_file(manifest, "manifest", manifest.name)
         content = json.loads(data)
     except RejectedError as error:
         raise ExportError(manifest, error.reason) from error
     except (ValueError, RecursionError) as error:
-        raise ExportError(manifest, f"cannot be read as a manifest ({error})") from error
+        raise ExportError(manifest, f"is not a manifest of hpastore ({error})") from error
     if not (isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in _KEYS.items())):
-        raise ExportError(manifest, "cannot be read as a manifest (it is not one that hpastore wrote)")
+        raise ExportError(manifest, "is not a manifest of hpastore")
     files: dict[str, Any] = content["files"]
     if not files or not all(isinstance(f, dict) and f.keys() == _FINGERPRINT for f in files.values()):
-        raise ExportError(manifest, "cannot be read as a manifest (it lists no files)")
+        raise ExportError(manifest, "is not a manifest of hpastore (it lists no files)")
     for name in files:
         if "\0" in name or PurePath(name).is_absolute() or {"", ".", ".."} & set(name.split("/")):
-            raise ExportError(manifest, f"lists {name!r}, which leads out of its folder; export again")
+            raise ExportError(manifest, f"lists {name!r}, which is not inside its folder; export again")
     return files
 
 
 _KEYS: Final = {"hpastore": str, "format": str, "options": dict, "counts": dict, "files": dict}
-"""What every manifest holds, and of which type."""
+"""Keys of every manifest, and the types of their values."""
 
 _FINGERPRINT: Final = {"sha256", "size"}
 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Name the file that the system refuses to look at, such as one whose name is too long."""
+    """Turn an error of the system, such as that a name is too long, into one that names the file."""
     try:
         yield
     except OSError as error:
@@ -196,15 +196,15 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 def _lies_in(file: Path, folder: Path) -> bool:
-    """Whether a file is in a folder, links followed."""
+    """Tell whether a file is in a folder, after following links."""
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _refuse_unlisted(folder: Path, files: Iterable[str]) -> None:
-    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    unlisted = sorted(there - set(files) - {NAME})
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    unlisted = sorted(found - set(files) - {NAME})
     if unlisted:
-        raise ExportError(folder / unlisted[0], "is not in the manifest; it was put there after the export")
+        raise ExportError(folder / unlisted[0], "is not in the manifest; it was added after the export")
 
 
 def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The middle format of MMDetection 2.x: a pickled list of dictionaries."""
+"""The "middle format" of MMDetection 2.x: a pickled list of dictionaries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
 ENDINGS: Final = (".pkl", ".pickle")
 
 _PROTOCOL: Final = 3
-"""Every Python 3 reads it; for the way of `_dump_list` it must not be newer."""
+"""Every Python 3 reads it, and `_dump_list` does not work with newer ones."""
 
 _BUFFER: Final = 2**20
 
@@ -47,12 +47,12 @@ def export_mmdet(
     ----------
     store : Store
     out : Path
-        A ``.pkl`` or ``.pickle`` file, as its loader demands.
+        A ``.pkl`` or ``.pickle`` file: MMDetection loads no other.
     options : ExportOptions, optional
         By default all cells.
     channels : str
         ``composite`` names one file per image, ``list`` its four channel files, as
-        ``LoadMultiChannelImageFromFiles`` wants them.
+        ``LoadMultiChannelImageFromFiles`` expects them.
     image_format : str
         ``png`` or ``jpg``, of the composite.
     force : bool
@@ -67,7 +67,7 @@ def export_mmdet(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
     out = expanded(out)
     options = options or ExportOptions()
@@ -113,9 +113,9 @@ def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]
 def _dump_list(file: BinaryIO, items: Iterable[Any]) -> None:
     """Pickle a list item by item.
 
-    A pickle of all would hold every object until its end, 900 MB for 500,000 cells.  Up to protocol 3
-    what an item says again is found by numbers that the pickle itself gives, which may begin anew with
-    each item.
+    `pickle.dump` of the whole list would hold every object until its end, 900 MB for 500,000 cells.
+    Up to protocol 3, an object that occurs again is referred to by a number that the pickle itself
+    stores, so that each item may start to count anew.
     """
     file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_LIST)
     for item in items:
@@ -129,7 +129,7 @@ class _Pickler(pickle.Pickler):
     """Write arrays so that NumPy 1 and 2 read them.
 
     NumPy 2 refers to ``numpy._core.multiarray``, which NumPy 1 does not have (numpy#28340).  An
-    empty ``numpy.ndarray`` that takes the array's own state needs no other name.
+    empty ``numpy.ndarray`` with the array's state refers to no other name.
     """
 
     def reducer_override(self, obj: object) -> Any:

@@ -281,7 +281,7 @@ def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) 
     (tmp_path / "a.json").write_text("{}")
     changed = run("verify", "a.json")
     assert (changed.code, changed.out) == (1, "")
-    assert "a.json: differs" in changed.err
+    assert "a.json: has changed since it was exported" in changed.err
 
 
 def _first_line(run: Run, name: str, *options: str) -> str:

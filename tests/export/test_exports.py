@@ -145,10 +145,10 @@ def test_verify_finds_a_flipped_byte_a_lost_file_and_a_stranger(filled: Store, t
     picture = sorted(folder.glob("*.png"))[0]
     good = picture.read_bytes()
     picture.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    with pytest.raises(ExportError, match=f"{picture.name}: differs"):
+    with pytest.raises(ExportError, match=f"{picture.name}: has changed since it was exported"):
         hpastore.verify(folder)
     picture.unlink()
-    with pytest.raises(ExportError, match=f"{picture.name}: is in the manifest, but not there"):
+    with pytest.raises(ExportError, match=f"{picture.name}: is in the manifest, but missing"):
         hpastore.verify(folder)
     picture.write_bytes(good)
     (folder / "more.png").write_bytes(good)
@@ -177,7 +177,7 @@ def test_verify_refuses_a_renamed_pair(filled: Store, tmp_path: Path) -> None:
     written = hpastore.export_coco(filled, out)
     written.manifest.rename(tmp_path / "other.json.manifest.json")
     out.rename(other)
-    with pytest.raises(ExportError, match=r"is the manifest of mine\.json; give the file its old name"):
+    with pytest.raises(ExportError, match=r"is the manifest of mine\.json; rename the file back"):
         hpastore.verify(other)
 
 
@@ -275,7 +275,7 @@ def test_the_working_folder_is_never_replaced(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with (
-        pytest.raises(ExportError, match="is or holds the working folder"),
+        pytest.raises(ExportError, match="contains the current working folder"),
         whole_folder(Path(name), force=True, listed=ours, store=None),
     ):
         pass
