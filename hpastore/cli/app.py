@@ -44,7 +44,7 @@ NO_ROOM_OR_DATABASE: Final = 5
 PARSER_ERROR: Final[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """What Typer raises for an invalid command line: a class of click, or of Typer's private copy of it."""
 
-_INVALID_CHOICE: Final = re.compile(r"(?P<value>'.*') is not one of (?P<choices>'.*')\.")
+_INVALID_CHOICE: Final = re.compile(r"(?P<value>(['\"]).*\2) is not one of (?P<choices>'.*')\.")
 """Typer's message for a word that is not one of an option's choices."""
 
 clean_app = typer.Typer(no_args_is_help=True, help="Make clean sets, and look at them.")
@@ -207,7 +207,7 @@ def _report_parser_error(error: Any) -> int:
 
 def _invalid_choice(error: Any) -> str | None:
     """Word an invalid choice as the library does; None for any other error."""
-    found = _INVALID_CHOICE.fullmatch(getattr(error, "message", None) or "")
+    found = _INVALID_CHOICE.search(getattr(error, "message", None) or "")
     parameter = getattr(error, "param", None)
     if found is None or parameter is None:
         return None
