@@ -1,4 +1,4 @@
-"""The words of the field: channels, labels, image names, stored codes and reasons, and users' choices."""
+"""Channels, labels, names of images, stored codes and reasons, and words that users choose from."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
 
 PARSER_ERROR: Final[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-"""What Typer raises for an invalid command line: a class of click, or of Typer's private copy of it."""
+"""What Typer raises for an invalid command line: a class of click, or of its own copy of click."""
 
 _INVALID_CHOICE: Final = re.compile(r"(?P<value>(['\"]).*\2) is not one of (?P<choices>'.*')\.")
 """Typer's message for a word that is not one of an option's choices."""
@@ -114,7 +114,7 @@ def _shared(
 
     Example: hpastore sample demo/data && hpastore ingest demo/data && hpastore thresholds
 
-    To complete commands, options and clean sets with the tab key, run once: hpastore --install-completion
+    To complete commands and clean sets with the tab key, run: hpastore --install-completion
     """
     settings.db, settings.json, settings.quiet = db, json, quiet
     settings.warnings.clear()
@@ -123,8 +123,9 @@ def _shared(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, and exit with its code.
 
-    0 done; 1 error; 2 invalid usage; 3 done, but some inputs were rejected; 4 there is work to do, or
-    something has drifted; 5 disk full or database unreachable; 130 and 143 after SIGINT and SIGTERM.
+    0 done; 1 error; 2 invalid usage; 3 done, but some inputs were rejected; 4 there is work to do,
+    or something has drifted; 5 disk full or database unreachable; 130 and 143 after SIGINT and
+    SIGTERM.
     """
     _open_closed_streams()
     for number in SIGNALS:
@@ -144,9 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _open_closed_streams() -> None:
     """Open the null device for each standard stream that is closed, as it may be for a daemon.
 
-    Opened in their order, the streams get their usual numbers, 0 to 2.  Otherwise another file would
-    get number 2, and libraries would write their messages into it.  Worker processes inherit the
-    streams.
+    Opened in their order, the streams get their usual numbers, 0 to 2.  Otherwise another file
+    would get number 2, and libraries would write their messages into it.  Worker processes inherit
+    the streams.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

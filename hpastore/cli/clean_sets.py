@@ -31,7 +31,10 @@ _HIDDEN: Final = ("split", "channel", "idle_rules", "forced_drops")
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="A new name, or an existing one, which gets its next version.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A new name, or an existing one, which gets its next version.", metavar="NAME"),
+    ],
     recipe: Annotated[
         str | None,
         typer.Option(help="Rules to judge by: notebook, hpa, or a TOML file.", metavar="NAME|FILE.toml"),
@@ -43,21 +46,21 @@ def create(
     min_green: Annotated[
         int | None,
         typer.Option(
-            help="Cells whose brightest green pixel is darker are dark, hence not clean; 0 turns this off.",
+            help="Cells with no green pixel as bright as this are dark, so not clean; 0 turns this off.",
             show_default="64",
         ),
     ] = None,
     scope: Annotated[
         Scope | None,
         typer.Option(
-            help="single: judge images with one label; all: judge each cell against each label of its image.",
+            help="Judge images with a single label, or each cell against all labels of its image.",
             show_default="single",
         ),
     ] = None,
     min_cells: Annotated[
         int | None,
         typer.Option(
-            help="Percentiles of a label with fewer cells bound nothing.",
+            help="Do not apply percentiles to labels with fewer cells.",
             metavar="N",
             show_default="1",
         ),
@@ -65,7 +68,7 @@ def create(
     guard: Annotated[
         Guard | None,
         typer.Option(
-            help="What to do where an image would lose all its cells: report it, or keep its best cell.",
+            help="Where an image would lose all its cells: report it, or keep its best cell.",
             show_default="report",
         ),
     ] = None,
@@ -75,7 +78,7 @@ def create(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Judge only images of this split, and compute thresholds from them, also in later versions.",
+            help="Judge only images of this split, also in later versions.",
             metavar="NAME",
         ),
     ] = None,

@@ -72,9 +72,9 @@ def backup(
     out: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT")],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy the current state into a SQLite file, which is a store itself; others may work meanwhile.
+    """Copy the store into a SQLite file, which is a store itself; others may work meanwhile.
 
-    For a copy that PostgreSQL's own tools can restore, use: pg_dump --format=custom --file=OUT.dump URL
+    For PostgreSQL's own tools, make a copy with: pg_dump --format=custom --file=OUT.dump URL
 
     Example: hpastore db backup cells-today.db
     """

@@ -20,9 +20,9 @@ def doctor(
 ) -> None:
     """Examine the store, and print a line for each fault; exit code 4 if there are any.
 
-    Runs the database's own checks, and examines the schema, masks with their areas and boxes, counts,
-    labels, image files, and the place of the SQLite file.  --deep also finds values that have changed
-    on the disk.
+    Runs the database's own checks, and examines the schema, masks with their areas and boxes,
+    counts, labels, image files, and the place of the SQLite file.  --deep also finds values that
+    have changed on the disk.
 
     Example: hpastore doctor --deep
     """

@@ -17,7 +17,9 @@ _OUTCOMES: Final = {True: "passes", False: "FAILS", None: "not checked"}
 
 
 def explain(
-    cell: Annotated[str, typer.Argument(help="The cell's image and id, as IMAGE:ID.", metavar="CELL")],
+    cell: Annotated[
+        str, typer.Argument(help="The cell: its image's name and its id, as NAME:ID.", metavar="CELL")
+    ],
 ) -> None:
     """Explain why a cell is clean or not: the result of every rule, in every clean set.
 

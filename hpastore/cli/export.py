@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.completion import complete_clean_sets
 from hpastore.cli.ingest import Jobs
 from hpastore.cli.options import Clean, Force, Labels, Out, Split
 from hpastore.vocabulary import ChannelFiles, ChannelOrder, CsvLayout, ImageFormat, Multilabel
@@ -25,6 +26,15 @@ ExpandOrSkip = Annotated[Literal["expand", "skip"], typer.Option("--multilabel",
 AnyMultilabel = Annotated[
     Multilabel,
     typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}, multihot writes each once with all its labels."),
+]
+VerdictsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--clean",
+        help="The clean set, NAME or NAME@VERSION.  By default all cells, without verdicts.",
+        metavar="NAME",
+        autocompletion=complete_clean_sets,
+    ),
 ]
 DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out images that keep no cell.")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write the export even if it holds no cell.")]
@@ -92,7 +102,7 @@ def mmdet(
 @app.command("csv")
 def csv(
     out: Out,
-    clean: Clean = None,
+    clean: VerdictsOf = None,
     labels: Labels = None,
     split: Split = None,
     multilabel: ExpandOrSkip = "expand",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def override(
     cells: Annotated[
-        list[str], typer.Argument(help="Each cell's image and id, as IMAGE:ID.", metavar="CELL...")
+        list[str],
+        typer.Argument(help="Each cell: its image's name and its id, as NAME:ID.", metavar="CELL..."),
     ],
     keep: Annotated[
         bool | None,

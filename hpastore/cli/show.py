@@ -1,8 +1,8 @@
 """Print values: tables for people, JSON for programs, progress on a terminal.
 
-All output of a command passes through here or `hpastore.cli.table`.  Texts from a database, a file or
-the command line may hold control characters that a terminal would obey, and a store may come from
-somebody else.
+All output of a command passes through here or `hpastore.cli.table`.  Texts from a database, a file
+or the command line may hold control characters that a terminal would obey, and a store may come
+from somebody else.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Settings:
     json: bool = False
     quiet: bool = False
     stopped: int | None = None
-    """The signal that ends the program.  SQLite may notice it first, and raise an error of its own."""
+    """The signal that ends the program; SQLite may raise an error of its own before."""
     warnings: list[str] = field(default_factory=list)
     """The library's warnings."""
 
@@ -106,7 +106,7 @@ def line(text: str = "") -> None:
 
 
 def text(lines: str) -> None:
-    """Print a text of several lines, such as a recipe; control characters are escaped as in TOML."""
+    """Print a text of several lines, such as a recipe, with control characters escaped as in TOML."""
     if not lines.translate(_LAYOUT).isprintable():
         lines = "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in lines)
     print(end=lines)
@@ -127,7 +127,7 @@ def document(value: Any) -> None:
 
 
 def documents(values: Iterable[Any]) -> None:
-    """Print a list as one JSON document, entry by entry, so that memory never holds the whole text."""
+    """Print a list as one JSON document, entry by entry: memory never holds the whole text."""
     print(end="[")
     for place, value in enumerate(values):
         print(", " if place else "", json.dumps(_plain(value), allow_nan=False), sep="", end="")
@@ -222,7 +222,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert a value to a JSON type: NaN and infinities become null, times and bytes become text."""
+    """Convert a value to a JSON type; NaN and infinities become null, times and bytes text."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:

@@ -22,7 +22,7 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 
 
 def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: Store | None = None) -> Path:
-    """Write a figure as PNG, SVG or PDF, by the file's suffix; the same figure gives the same bytes.
+    """Write a figure as PNG, SVG or PDF, by the file's suffix; equal figures give equal bytes.
 
     Parameters
     ----------

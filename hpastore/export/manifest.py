@@ -117,7 +117,8 @@ def verify(path: Path) -> int:
     Parameters
     ----------
     path : Path
-        The file or folder that was exported.  Nothing outside of it is read, even if a manifest names it.
+        The file or folder that was exported.  Nothing outside of it is read, even if a manifest
+        names it.
 
     Returns
     -------
@@ -187,7 +188,7 @@ _FINGERPRINT: Final = {"sha256", "size"}
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the system, such as that a name is too long, into one that names the file."""
+    """Turn the system's errors, such as that a name is too long, into errors that name the file."""
     try:
         yield
     except OSError as error:

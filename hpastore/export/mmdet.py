@@ -40,8 +40,8 @@ def export_mmdet(
     """Write annotations for MMDetection 2.x's ``CustomDataset``.
 
     A list with, for each image, ``filename, width, height`` and ``ann`` = ``bboxes`` (n, 4) float32
-    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed RLEs.
-    NumPy 1 and 2 read it.
+    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed
+    RLEs.  NumPy 1 and 2 read it.
 
     Parameters
     ----------

@@ -107,8 +107,8 @@ def whole_folder(
     force : bool
         Whether an existing folder is replaced, with all its files.
     listed : callable
-        Lists the files that hpastore wrote into a folder, relative to it; None for any other folder.
-        A folder that holds another file is never replaced.
+        Lists the files that hpastore wrote into a folder, relative to it; None for any other
+        folder.  A folder that holds another file is never replaced.
     store : Store, optional
         A folder that holds this store or its inputs is never replaced.
 

@@ -26,8 +26,8 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
     Returns
     -------
     int
-        Number of overrides.  The column ``attached`` is false for those whose cell is not in the store
-        any more.
+        Number of overrides.  The column ``attached`` is false for those whose cell is not in the
+        store any more.
 
     Raises
     ------

@@ -115,8 +115,8 @@ def make_sample(
 def _listed_files(folder: Path) -> set[str] | None:
     """List the files of a sample; None for any other folder.
 
-    A sample has two tables, and images that are numbered from 0 with one prefix.  A real data set does
-    not, so that it is never taken for a sample.
+    A sample has two tables, and images that are numbered from 0 with one prefix.  A real data set
+    does not, so that it is never taken for a sample.
     """
     tables = [_read_table(folder / name, header) for name, header in _TABLES.items()]
     if None in tables or not tables[0]:

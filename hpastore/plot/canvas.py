@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can tell apart.
+# The palette of Okabe and Ito for the colour-blind: https://jfly.uni-koeln.de/color/
 KEPT: Final = "#56B4E9"
 DROPPED: Final = "#D55E00"
 INK: Final = "#333333"
@@ -152,7 +152,7 @@ def shortened(text: str, max_length: int) -> str:
 
 
 def fitted(text: str, width: float, size: float, family: str = "DejaVu Sans") -> str:
-    """Cut a text in its middle until it is no wider than `width` points in a font of `size` points."""
+    """Cut a text in its middle until it is at most `width` points wide, in a font of `size` points."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 

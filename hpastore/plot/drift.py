@@ -67,9 +67,9 @@ def plot_drift(store: Store, name: str, *, label: int | str | None = None) -> Fi
     -------
     matplotlib.figure.Figure
         A row for each label that has cells: the lower and upper bound of the rule that the label is
-        shown with, and the share of cells that is kept.  The last point, hollow, shows the bounds that
-        the rules of the newest version give for the current cells.  A version whose rule is on another
-        measure than that of the newest leaves a gap.
+        shown with, and the share of cells that is kept.  The last point, hollow, shows the bounds
+        that the rules of the newest version give for the current cells.  A version whose rule is on
+        another measure than that of the newest leaves a gap.
 
     Raises
     ------

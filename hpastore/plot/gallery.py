@@ -73,7 +73,7 @@ class _Tile(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """A square of an image around a cell: its pixels, its corner and side in the image, and outlines."""
+    """A square around a cell: its pixels, its corner and side in the image, and the outlines."""
 
     picture: Picture
     corner: tuple[int, int]
@@ -107,10 +107,10 @@ def plot_gallery(
     split : str, optional
         Only cells of images of this split.
     which : str
-        Which cells to choose from at random: ``all``, ``kept`` or ``dropped``; those ``dropped-by`` a
-        rule; those ``below`` or ``above`` the bounds of the rule that their label is shown with.
-        ``near-lower`` and ``near-upper`` show the cells nearest to that bound on both sides of it, from
-        far outside to far inside; for one label this is the order of their values.
+        Which cells to choose from at random: ``all``, ``kept`` or ``dropped``; those ``dropped-by``
+        a rule; those ``below`` or ``above`` the bounds of the rule that their label is shown with.
+        ``near-lower`` and ``near-upper`` show the cells nearest to that bound on both sides of it,
+        from far outside to far inside; for one label this is the order of their values.
     rule : str, optional
         For ``dropped-by``: the reason of the verdicts.
     n : int
@@ -132,8 +132,8 @@ def plot_gallery(
     Raises
     ------
     UsageError
-        If an argument is invalid, there is no such label or split, `which` needs a clean set and there
-        is none, or Matplotlib is not installed.
+        If an argument is invalid, there is no such label or split, `which` needs a clean set and
+        there is none, or Matplotlib is not installed.
     NotFoundError
         If there is no such clean set.
 
@@ -242,7 +242,7 @@ def _count(connection: Connection, wanted: figures.Wanted) -> int:
 def _random(
     connection: Connection, wanted: figures.Wanted, n: int, seed: int
 ) -> tuple[list[figures.Subject], int]:
-    """Choose random cells: numbers of cells first, so that only images with a chosen cell are read."""
+    """Choose random cells by their numbers, and read only images with a chosen cell."""
     counts = figures.count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
     total = ends[-1] if ends else 0
@@ -302,7 +302,8 @@ class _Caption:
     min_green
         The clean set's limit for dark cells.
     by_shown
-        Whether to write the value of the rule that a label is shown with, whatever rule dropped the cell.
+        Whether to write the value of the rule that a label is shown with, whatever rule dropped the
+        cell.
     """
 
     rules: Sequence[figures.RuleOfLabel]
@@ -361,7 +362,7 @@ def _comparison(value: float | None, rule: figures.RuleOfLabel) -> str:
 def _drawn(
     tiles: Sequence[_Tile], files: Mapping[str, list[pixels.StoredFile]], colours: ColourMap
 ) -> list[_Drawn | str]:
-    """Cut the cells out of their images, one image after the other; a text tells why one cannot be."""
+    """Cut the cells out, one image after the other; a text tells why a cell cannot be shown."""
     drawn: dict[int, _Drawn | str] = {}
     for name in sorted({tile.subject.image_name for tile in tiles}):
         in_image = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]

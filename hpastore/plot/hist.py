@@ -49,7 +49,7 @@ _MARGIN: Final = 0.3
 """An axis is longer by up to this share on each side, if that shows all values."""
 
 _MAX_LINEAR: Final = 20
-"""Where the largest shown value is more than this many times the median, the axis is logarithmic."""
+"""An axis is logarithmic if its largest value is more than this many times the median."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def plot_hist(
     clean: str | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw how a measure is distributed over the cells of a label, or of all labels that have cells.
+    """Draw the distribution of a measure over the cells of one label, or of each label that has cells.
 
     Parameters
     ----------
@@ -107,10 +107,11 @@ def plot_hist(
     Returns
     -------
     matplotlib.figure.Figure
-        One panel per label, all with the same x axis and each with its own y axis: the cells that the
-        clean set keeps and those that it drops, the bounds of its rules on this measure, and the number
-        of cells.  A label without cells has a panel only if `label` names it.  In a store without clean
-        sets, the panels show the cells of single-label images and the notebook's percentiles.
+        One panel per label, all with the same x axis and each with its own y axis: the cells that
+        the clean set keeps and those that it drops, the bounds of its rules on this measure, and
+        the number of cells.  A label without cells has a panel only if `label` names it.  In a
+        store without clean sets, the panels show the cells of single-label images and the
+        notebook's percentiles.
 
     Raises
     ------

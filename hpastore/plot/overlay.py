@@ -93,8 +93,8 @@ def plot_overlay(
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each label that the clean set judged the image's cells by, with the number of cells
-        by verdict; a single panel if it judged none of them.
+        A panel for each label that the clean set judged the image's cells by, with the number of
+        cells by verdict; a single panel if it judged none of them.
 
     Raises
     ------
@@ -103,7 +103,8 @@ def plot_overlay(
     RejectedError
         If a file is missing, or has changed since it was ingested.
     UsageError
-        If an argument is invalid, the image does not have this label, or Matplotlib is not installed.
+        If an argument is invalid, the image does not have this label, or Matplotlib is not
+        installed.
     """
     colours = parse_channels(channels, gain)
     label_id = None if label is None else find_label(label)
