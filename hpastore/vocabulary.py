@@ -180,7 +180,9 @@ def _unknown_label(text: str) -> str:
     from difflib import get_close_matches  # loaded only for the message
 
     shown = printable(text) if text.isdecimal() else repr(printable(text))
-    similar = get_close_matches(text.casefold(), _IDS, cutoff=0.5)
+    word = text.casefold()
+    longer = [name for name in _IDS if word and name.startswith(word)]
+    similar = longer or get_close_matches(word, _IDS, cutoff=0.7)
     names = " or ".join(LABEL_NAMES[_IDS[name]] for name in similar)
     hint = f"did you mean {names}?" if similar else f"ids go from 0 to {len(LABEL_NAMES) - 1};"
     how = "list all labels with: hpastore sql 'SELECT id, name FROM label'"

@@ -59,8 +59,12 @@ def test_clean_sets_are_completed_by_their_names(
     assert complete(*words) == ["mine", "more"]
 
 
-def test_the_store_may_be_named_before_the_command(run: Run, complete: Complete, empty_url: str) -> None:
-    assert complete("--db", empty_url, "clean", "show", "m") == []
+def test_the_store_may_be_named_before_the_command(
+    filled: None, complete: Complete, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPASTORE_DB", str(tmp_path / "other.db"))
+    assert complete("clean", "show", "m") == []
+    assert complete("--db", empty_url, "clean", "show", "m") == ["mine", "more"]
 
 
 def test_choices_are_completed(complete: Complete) -> None:
