@@ -169,7 +169,7 @@ def _run(arguments: list[str]) -> int:
     except PARSER_ERROR as error:
         return _report_parser_error(error)
     except UnicodeEncodeError as error:
-        return _report(UsageError(f"not valid UTF-8, which a store cannot hold: {error.object!r}"))
+        return _report(UsageError(f"not UTF-8, which all texts of a store are: {error.object!r}"))
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
