@@ -8,7 +8,7 @@ Every command is a function here::
         hpastore.ingest(store, "/data/hpa")
         print(hpastore.thresholds(store))
         hpastore.create_clean_set(store, "mine")
-        hpastore.export_coco(store, "mine.json", hpastore.Choice(clean="mine"))
+        hpastore.export_coco(store, "mine.json", hpastore.ExportOptions(clean="mine"))
 
 Names are imported when they are first used: a worker process needs no database, and ``--help`` no
 image library.

@@ -33,7 +33,7 @@ from .export.manifest import verify
 from .export.mmdet import export_mmdet
 from .export.overrides import export_overrides
 from .export.sample import make_sample
-from .export.selection import Choice
+from .export.selection import ExportOptions
 from .ingestion.catalogue import measures
 from .ingestion.discover import Layout
 from .ingestion.remeasure import remeasure
@@ -95,7 +95,7 @@ __all__ = [
     "list_overrides",
     "read_overrides",
     "export_overrides",
-    "Choice",
+    "ExportOptions",
     "export_coco",
     "export_mmdet",
     "export_csv",

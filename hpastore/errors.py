@@ -1,30 +1,31 @@
-"""Every error that hpastore raises on purpose, as one tree.
+"""All errors that hpastore raises on purpose, as one tree.
 
 ::
 
     HpastoreError
-    ├── UsageError               an argument that makes no sense
+    ├── UsageError               an argument is invalid
     ├── FileError                something is wrong with one file or folder
-    │   ├── InputError           a root, folder or table that cannot be used: nothing was ingested
-    │   ├── RejectedError        one file of one image that cannot be taken: the others go on
-    │   │   └── MissingFileError    a stored image's file that is not where it was
-    │   └── ExportError          an export that cannot be written, or does not verify
+    │   ├── InputError           a root, folder or table cannot be used: nothing was ingested
+    │   ├── RejectedError        one file of one image cannot be used: other images are ingested
+    │   │   └── MissingFileError    a stored image's file has been moved or deleted
+    │   └── ExportError          an export cannot be written, or differs from its manifest
     │       └── NoRoomError      its disk is full
-    ├── StoreError               the database is not as it must be
-    │   ├── SchemaMissingError   no hpastore tables in it
+    ├── StoreError               the database cannot be used as a store
+    │   ├── SchemaMissingError   it has no tables of hpastore
     │   ├── SchemaOldError       made by an older hpastore
     │   ├── SchemaNewError       made by a newer hpastore
     │   └── UnavailableError     cannot be reached, or its disk is full
-    │       └── DisconnectedError   the connection was lost, or the database asks to try again
-    ├── InstallationError        a library is missing, or is another than hpastore needs
-    ├── DamagedError             a stored value is not what it must be
+    │       └── DisconnectedError   the connection was lost, or the database asks to retry
+    ├── InstallationError        a library is missing, or has the wrong version
+    ├── DamagedError             a stored value is damaged
     ├── WorkerError              a worker process died
-    ├── MeasureError             a measure that a user added cannot be used, or fails on a cell
-    ├── NotFoundError            a name that the store does not hold
+    ├── MeasureError             a custom measure is invalid, or fails on a cell
+    ├── NotFoundError            the store does not contain this name
     └── QueryError               the user's SQL was refused or failed
 
-The root is never raised itself.  Errors carry the data and make the sentence last: what
-happened, to which file, and what to do.  Each class has a word for programs, its `category`.
+The root itself is never raised.  Errors carry data, such as `path`, and compose the message from
+them: what happened, to which file, and what to do.  Each class has a word for programs, its
+`category`.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ class HpastoreError(Exception):
     """Root of the tree; catch it to catch all of hpastore's errors."""
 
     category: ClassVar[str] = "error"
-    """A word for programs, which stays as it is; of a class without its own, that of its parent."""
+    """A stable word for programs; a class without one inherits that of its parent."""
 
 
 class UsageError(HpastoreError):
-    """An argument has a value that makes no sense."""
+    """An argument has an invalid value."""
 
     category: ClassVar[str] = "usage"
 
@@ -75,7 +76,7 @@ class InputError(FileError):
 
 
 class RejectedError(FileError):
-    """One file of one image cannot be taken; the image becomes a ``failure`` row.
+    """One file of one image cannot be used; the image becomes a ``failure`` row.
 
     Parameters
     ----------
@@ -91,12 +92,12 @@ class RejectedError(FileError):
 
     def __init__(self, code: str, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)
-        self.args = (code, path, reason)  # what an error that left a worker process is made of again
+        self.args = (code, path, reason)  # pickled from worker processes by these
         self.code = code
 
 
 class MissingFileError(RejectedError):
-    """A file of a stored image is not where it was when it was ingested.
+    """A file of a stored image is missing: it was moved or deleted after it was ingested.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ class MissingFileError(RejectedError):
     def __init__(self, image: str, path: Path | str) -> None:
         hint = "if its folder has moved, run 'hpastore ingest NEW_PLACE'"
         super().__init__("missing_file", path, f"is not where it was when it was ingested; {hint}")
-        self.args = (image, path)  # as of its parent
+        self.args = (image, path)  # pickled from worker processes by these
         self.image = image
 
     def __str__(self) -> str:
@@ -117,7 +118,7 @@ class MissingFileError(RejectedError):
 
 
 class StoreError(HpastoreError):
-    """The database is not as it must be.
+    """The database cannot be used as a store.
 
     Parameters
     ----------
@@ -157,26 +158,26 @@ class SchemaNewError(StoreError):
 
 
 class UnavailableError(StoreError):
-    """The database cannot be reached, or has no room left."""
+    """The database cannot be reached, or its disk is full."""
 
     category: ClassVar[str] = "unavailable"
 
 
 class DisconnectedError(UnavailableError):
-    """The connection was lost, or the database gave up a transaction that may be tried again."""
+    """The connection was lost, or the database gave up a transaction that can be retried."""
 
     def __str__(self) -> str:
         return f"{self.url}: no connection ({self.reason}); run the same command again"
 
 
 class InstallationError(HpastoreError):
-    """A library that hpastore needs cannot be loaded, or is of the wrong version."""
+    """A library that hpastore needs is missing, or has the wrong version."""
 
     category: ClassVar[str] = "installation"
 
 
 class DamagedError(HpastoreError):
-    """A stored value is damaged, or was never written by hpastore.
+    """A stored value is damaged, or was not written by hpastore.
 
     Parameters
     ----------
@@ -204,12 +205,12 @@ class WorkerError(HpastoreError):
 
 
 class MeasureError(HpastoreError):
-    """A measure that a user added cannot be used, or fails on a cell.
+    """A custom measure is invalid, or fails on a cell.
 
     Parameters
     ----------
     measure : str
-        Its name, or where it was to be found.
+        Its name, or the entry point that should have defined it.
     reason : str
         What is wrong with it, and on which cell.
     """
@@ -226,7 +227,7 @@ class MeasureError(HpastoreError):
 
 
 class NotFoundError(HpastoreError):
-    """A name that the store does not hold."""
+    """The store does not contain this name."""
 
     category: ClassVar[str] = "not_found"
 
@@ -238,7 +239,7 @@ class QueryError(HpastoreError):
 
 
 class ExportError(FileError):
-    """An export cannot be written, or does not agree with its manifest."""
+    """An export cannot be written, or differs from its manifest."""
 
     category: ClassVar[str] = "export"
 

@@ -1,17 +1,25 @@
-"""Foreign texts and counts as messages show them."""
+"""Texts from outside and counts as messages show them."""
 
 from __future__ import annotations
 
 
-def printable(text: str, most: int | None = 128) -> str:
-    """Escape the control characters of a foreign text, and cut it if it is for a message.
+def printable(text: str, max_length: int | None = 128) -> str:
+    """Escape the control characters of a text from outside, and shorten it.
 
-    What was cut ends in an ellipsis, so that it never reads as another name that is allowed.
+    A shortened text ends in an ellipsis, so that it cannot be taken for another, valid name.
+
+    Parameters
+    ----------
+    text : str
+    max_length : int, optional
+        In characters; None keeps the whole text.
     """
-    shown = text if most is None else text[: most + 1]
+    shown = text if max_length is None else text[: max_length + 1]
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
-    return shown if most is None or len(shown) <= most else f"{shown[: most - 1]}…"
+    if max_length is None or len(shown) <= max_length:
+        return shown
+    return f"{shown[: max_length - 1]}…"
 
 
 def count_text(n: int, noun: str, plural: str | None = None) -> str:

@@ -1,11 +1,12 @@
-"""The words of the trade: channels, labels, names of images, and the codes and reasons that are stored."""
+"""Channels, labels, names of images, stored codes and reasons, and words that users choose from."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from hpastore.errors import UsageError
+from hpastore.text import printable
 
 CHANNELS: Final = ("red", "green", "blue", "yellow")
 """Microtubules, the protein of interest, nucleus, endoplasmic reticulum."""
@@ -13,7 +14,7 @@ CHANNELS: Final = ("red", "green", "blue", "yellow")
 CELL_MASK: Final = "cell_mask"
 NUCLEUS_MASK: Final = "nucleus_mask"
 ROLES: Final = (*CHANNELS, CELL_MASK, NUCLEUS_MASK)
-"""What a file can be to an image; ``nucleus_mask`` is optional."""
+"""The roles of an image's files; ``nucleus_mask`` is optional."""
 
 LABEL_NAMES: Final = (
     "Nucleoplasm",
@@ -39,10 +40,10 @@ LABEL_NAMES: Final = (
 """The 19 location labels; the index is the label's id."""
 
 NEGATIVE: Final = 18
-"""The label whose cells are meant to be dark."""
+"""The label of cells that are dark by definition."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What an image may be called (``fullmatch``): no path, no control character."""
+"""Valid names of images (``fullmatch``): no paths, no control characters."""
 
 NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or digit first"
 """`NAME_PATTERN` in words."""
@@ -50,11 +51,11 @@ NAME_RULE: Final = "use 1 to 128 letters, digits, '.', '_' and '-', a letter or 
 MAX_MASK_ID: Final = 2**32 - 1
 
 FAILURE_CODES: Final = {
-    "missing_file": "a channel or the cell mask is not there",
+    "missing_file": "a channel or the cell mask is missing",
     "io": "the operating system could not read the file",
-    "changed": "the file changed each time that it was read",
+    "changed": "the file changed each time it was read",
     "too_large": "the file or the image exceeds a limit",
-    "not_png": "the file is not a PNG, whatever its name says",
+    "not_png": "the file is not a PNG, despite its name",
     "png": "the PNG is damaged or cut short",
     "animated": "the PNG is animated",
     "bit_depth": "the PNG has neither 8 nor 16 bits per pixel",
@@ -67,15 +68,15 @@ FAILURE_CODES: Final = {
     "nucleus_ids": "most nuclei lie outside of the cells whose ids they have",
     "shape_mismatch": "the files of one image differ in width and height",
     "depth_mismatch": "the channels of one image differ in bit depth",
-    "memory": "the image needs more memory than there is",
-    "name": "the image's name holds a path or odd characters",
+    "memory": "the image needs more memory than is available",
+    "name": "the image's name contains a path or invalid characters",
     "label": "a label is missing or outside 0..18",
-    "duplicate": "the image has two rows with different labels, or its name equals another but for case",
-    "conflict": "another root has another image of this name",
-    "worker_crash": "worker processes died on the image again and again",
-    "timeout": "the image took longer than a worker may take",
-    "measure": "a measure that a user added fails on a cell",
-    "error": "hpastore failed on the image in a way that nobody expected",
+    "duplicate": "the image has two rows with different labels, or two names differ only in case",
+    "conflict": "another root has a different image of this name",
+    "worker_crash": "the image crashed several worker processes",
+    "timeout": "the image took longer than the time limit",
+    "measure": "a custom measure fails on a cell",
+    "error": "hpastore failed on the image because of a bug",
 }
 """Why an image can be rejected."""
 
@@ -89,7 +90,7 @@ NOTE_CODES: Final = {
     "stray_nuclei": "a few nuclei lie outside of the cells whose ids they have",
     "nuclei_without_cell": "nuclei that were matched by overlap lie in no cell",
 }
-"""What people should know of an image that was stored all the same."""
+"""What users should know about an image that was stored nevertheless."""
 
 BINARY_MASKS: Final = ("keep", "components")
 NUCLEUS_MATCHES: Final = ("id", "overlap")
@@ -105,23 +106,84 @@ REASONS: Final = (
     "above_upper",
     "kept_best",
 )
-"""Why a verdict is as it is; others are names of rules."""
+"""Reasons of verdicts; further reasons are names of rules."""
 
 ORPHANS: Final = {
     "mask_without_image": "a mask without an image",
     "image_without_label": "an image without a row in the table",
     "label_without_image": "a row of the table without a channel or a cell mask",
-    "spare_file": "a second mask of its image, or a link to nothing",
+    "spare_file": "a second mask of its image, or a broken link",
 }
-"""What inputs can be that belong to no image; they are counted, not rejected."""
+"""Kinds of inputs that belong to no image; they are counted, not rejected."""
 
 
-def require_label(label: int) -> None:
-    """Refuse an id that is no label's.
+Channel = Literal["red", "green", "blue", "yellow"]
+"""One of `CHANNELS`."""
+
+Scope = Literal["single", "all"]
+"""Whether only images with one label are judged, or each cell against each label of its image."""
+
+Guard = Literal["report", "keep"]
+"""What happens where an image would lose all its cells for a label."""
+
+Multilabel = Literal["expand", "skip", "multihot"]
+"""What becomes of a cell with several labels in an export."""
+
+ChannelFiles = Literal["composite", "list"]
+"""Whether annotations name one file per image, or its four channel files."""
+
+ImageFormat = Literal["png", "jpg"]
+"""The format of composites."""
+
+ChannelOrder = Literal["rgb", "bgr"]
+"""The order of colours in composites."""
+
+CsvLayout = Literal["clean_cell", "notebook"]
+"""The columns of an exported CSV."""
+
+Which = Literal["all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by"]
+"""Which cells a gallery shows."""
+
+_IDS: Final = {name.casefold(): label for label, name in enumerate(LABEL_NAMES)}
+
+
+def find_label(label: int | str) -> int:
+    """Return the id of a label that is given by its id or its name.
+
+    Parameters
+    ----------
+    label : int or str
+        An id from 0 to 18, also as text, or a full name in any case.
 
     Raises
     ------
     UsageError
+        If there is no such label, with the names that are similar.
+
+    Examples
+    --------
+    >>> find_label(16), find_label("16"), find_label("cytosol")
+    (16, 16, 16)
     """
-    if not 0 <= label < len(LABEL_NAMES):
-        raise UsageError(f"no label {label}; ids go from 0 to {len(LABEL_NAMES) - 1}")
+    text = str(label).strip()
+    if text.casefold() in _IDS:
+        return _IDS[text.casefold()]
+    if _LABEL_ID.fullmatch(text) and int(text) < len(LABEL_NAMES):
+        return int(text)
+    raise UsageError(_unknown_label(text))
+
+
+_LABEL_ID: Final = re.compile(r"[0-9]{1,2}")
+
+
+def _unknown_label(text: str) -> str:
+    from difflib import get_close_matches  # loaded only for the message
+
+    shown = printable(text) if text.isdecimal() else repr(printable(text))
+    word = text.casefold()
+    longer = [name for name in _IDS if word and name.startswith(word)]
+    similar = longer or get_close_matches(word, _IDS, cutoff=0.7)
+    names = " or ".join(LABEL_NAMES[_IDS[name]] for name in similar)
+    hint = f"did you mean {names}?" if similar else f"ids go from 0 to {len(LABEL_NAMES) - 1};"
+    how = "list all labels with: hpastore sql 'SELECT id, name FROM label'"
+    return f"no label {shown}; {hint} {how}"

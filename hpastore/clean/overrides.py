@@ -23,7 +23,7 @@ from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_tab
 from hpastore.store import overrides
 from hpastore.store.engine import Store
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, MAX_MASK_ID, NAME_PATTERN, require_label
+from hpastore.vocabulary import MAX_MASK_ID, NAME_PATTERN, find_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,9 @@ class Override:
         ``NAME:ID``.
     keep : bool
         Whether the cell is clean, whatever the rules say.
-    label : int, optional
-        Only for this label; for every label if None.  What is said for one label counts before what is
-        said for every label.
+    label : int or str, optional
+        Only for this label, given by id or name; for every label if None.  A decision for one label
+        precedes a decision for every label.
     score : float, optional
         How sure its author is, or how good the cell looks, 0..1.
     author, comment : str, optional
@@ -66,7 +66,7 @@ class Override:
 
     cell: str
     keep: bool
-    label: int | None = None
+    label: int | str | None = None
     score: float | None = None
     author: str | None = None
     comment: str | None = None
@@ -79,13 +79,12 @@ class Override:
         UsageError
             If the cell's name, the label or the score is none.
         """
-        if self.label is not None:
-            require_label(self.label)
+        label = None if self.label is None else find_label(self.label)
         if self.score is not None and not 0 <= self.score <= 1:
             raise UsageError(f"a score goes from 0 to 1, not {self.score:g}")
         name, mask_id = parse_cell(self.cell)
         author, comment = _text(self.author, "author"), _text(self.comment, "comment")
-        return overrides.Decision(name, mask_id, self.label, self.keep, self.score, author, comment)
+        return overrides.Decision(name, mask_id, label, self.keep, self.score, author, comment)
 
 
 def parse_cell(cell: str) -> tuple[str, int]:
@@ -139,7 +138,12 @@ def override_cells(store: Store, decided: Iterable[Override], *, skip_unknown: b
 
 
 def undo_overrides(
-    store: Store, cells: Sequence[str], *, label: int | None = None, every: bool = True, lost: bool = False
+    store: Store,
+    cells: Sequence[str],
+    *,
+    label: int | str | None = None,
+    every: bool = True,
+    lost: bool = False,
 ) -> int:
     """Forget what was decided about cells.
 
@@ -149,7 +153,7 @@ def undo_overrides(
     cells : sequence of str
         ``NAME:ID``.  What was decided about a cell that was called so and is lost is forgotten if nothing
         was about one that is there.
-    label : int, optional
+    label : int or str, optional
         With `every` false, only what was decided for this label, or for every label if None.
     every : bool
     lost : bool
@@ -161,7 +165,8 @@ def undo_overrides(
         Number of overrides deleted.
     """
     named = [parse_cell(cell) for cell in cells]
-    return store.write(lambda c: overrides.delete_overrides(c, named, label, every=every, detached=lost))
+    label_id = None if label is None else find_label(label)
+    return store.write(lambda c: overrides.delete_overrides(c, named, label_id, every=every, detached=lost))
 
 
 def list_overrides(store: Store, *, lost: bool = False) -> pd.DataFrame:
@@ -273,13 +278,9 @@ def _from_row(given: Mapping[str, str], keep: bool) -> Override:
 
 
 def _label(text: str) -> int:
-    """Find a label by its name or its number."""
-    if text in LABEL_NAMES:
-        return LABEL_NAMES.index(text)
+    """Find a label by its name or its id, which a table may write as ``16.0``."""
     number = label_id(text)
-    if number is None:
-        raise UsageError(f"no label {printable(text)!r}; ids go from 0 to {len(LABEL_NAMES) - 1}")
-    return number
+    return find_label(text) if number is None else number
 
 
 def _text(text: str | None, what: str) -> str | None:

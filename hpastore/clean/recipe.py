@@ -16,7 +16,7 @@ from hpastore.errors import InputError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES
+from hpastore.vocabulary import find_label
 
 _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))
@@ -111,7 +111,7 @@ def recipe_toml(recipe: CleanRecipe) -> str:
         lines.append("rule = []")
     for rule in recipe.rules:
         lines += ["", "[[rule]]", *_rule_lines(rule)]
-    for label, rules in sorted(recipe.labels.items()):
+    for label, rules in recipe.rules_by_label().items():
         lines += ["", f"[label.{label}]", *(["rule = []"] if not rules else [])]
         for rule in rules:
             lines += ["", f"[[label.{label}.rule]]", *_rule_lines(rule)]
@@ -134,7 +134,7 @@ def _recipe(said: Mapping[str, Any]) -> dict[str, Any]:
     labels = _typed(said.get("label", {}), dict, "label")
     arguments["labels"] = {}
     for name, own in labels.items():
-        label = _label(name)
+        label = find_label(name)
         if label in arguments["labels"]:
             raise UsageError(f"label {label} has two lists of rules, by its number and by its name")
         _known(f"key of label {name}", _typed(own, dict, f"label {name}"), ("rule",))
@@ -170,17 +170,6 @@ def _bound(said: Any, side: str) -> Bound:
     bound = Bound(**said)
     bound.said()
     return bound
-
-
-def _label(name: str) -> int:
-    """Find a label by its number or its name."""
-    if name.isdecimal() and len(name) <= 2 and int(name) < len(LABEL_NAMES):
-        return int(name)
-    if name in LABEL_NAMES:
-        return LABEL_NAMES.index(name)
-    raise UsageError(
-        f"no label {printable(name)!r}; there are 0 to {len(LABEL_NAMES) - 1}, or {', '.join(LABEL_NAMES)}"
-    )
 
 
 def _known(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:

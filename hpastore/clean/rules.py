@@ -13,7 +13,7 @@ from hpastore.errors import UsageError
 from hpastore.kernels.custom import MAX_VALUE
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, REASONS, require_label
+from hpastore.vocabulary import LABEL_NAMES, REASONS, find_label
 
 SCOPES: Final = ("single", "all")
 GUARDS: Final = ("report", "keep")
@@ -185,8 +185,8 @@ class CleanRecipe:
     scope : str
         ``single`` judges the cells of images with one label; ``all`` judges each cell against each
         label of its image.
-    labels : mapping of int to tuple of Rule
-        Rules of single labels, in place of `rules`.
+    labels : mapping of int or str to tuple of Rule
+        Rules of single labels, given by id or name, in place of `rules`.
     min_cells : int
         Where a label has fewer cells with a value, but any, its percentiles and medians bound nothing.
     guard : str
@@ -199,7 +199,7 @@ class CleanRecipe:
     rules: tuple[Rule, ...] = (Rule(),)
     min_green: int = 64
     scope: str = "single"
-    labels: Mapping[int, tuple[Rule, ...]] = field(default_factory=dict)
+    labels: Mapping[int | str, tuple[Rule, ...]] = field(default_factory=dict)
     min_cells: int = 1
     guard: str = "report"
     text: str | None = field(default=None, compare=False, repr=False)
@@ -225,22 +225,38 @@ class CleanRecipe:
             raise UsageError(f"min green takes a grey level from 0 to {_BRIGHTEST + 1}, not {self.min_green}")
         if not 0 <= self.min_cells <= _MOST_CELLS:
             raise UsageError(f"min cells takes a number from 0 to {_MOST_CELLS}, not {self.min_cells}")
-        for label in self.labels:
-            require_label(label)
+        of_labels = self.rules_by_label()
         count = len(self.rules) + sum(map(len, self.labels.values()))
         if count > MOST_RULES:
             raise UsageError(f"a recipe has up to {MOST_RULES} rules, not {count}")
         rules = _checked_list(self.rules, own)
-        labels = {}
-        for label, of_label in sorted(self.labels.items()):
+        labels: dict[int | str, tuple[Rule, ...]] = {}
+        for label, of_label in of_labels.items():
             labels[label] = _checked_list(of_label, own, f" of label {label}")
         return replace(self, rules=rules, labels=labels)
 
+    def rules_by_label(self) -> dict[int, tuple[Rule, ...]]:
+        """Give the rules of single labels by id, ascending.
+
+        Raises
+        ------
+        UsageError
+            If a label does not exist, or is given twice.
+        """
+        found: dict[int, tuple[Rule, ...]] = {}
+        for label, rules in self.labels.items():
+            label_id = find_label(label)
+            if label_id in found:
+                raise UsageError(f"label {label_id} has two lists of rules, by its id and by its name")
+            found[label_id] = rules
+        return dict(sorted(found.items()))
+
     def lists(self) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
         """Give each list of rules, with the labels that it is for, if any; None is every label."""
-        others = tuple(label for label in range(len(LABEL_NAMES)) if label not in self.labels)
-        yield (others if self.labels else None), self.rules
-        for label, rules in sorted(self.labels.items()):
+        of_labels = self.rules_by_label()
+        others = tuple(label for label in range(len(LABEL_NAMES)) if label not in of_labels)
+        yield (others if of_labels else None), self.rules
+        for label, rules in of_labels.items():
             yield (label,), rules
 
     def rows(self) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from hpastore.store import (
     stored_sets,
 )
 from hpastore.store.engine import Store
-from hpastore.vocabulary import require_label
+from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,7 @@ MUCH: Final = 0.1
 
 
 def thresholds(
-    store: Store, rule: Rule | None = None, *, label: int | None = None, split: str | None = None
+    store: Store, rule: Rule | None = None, *, label: int | str | None = None, split: str | None = None
 ) -> pd.DataFrame:
     """Take two percentiles of a measure for every label.
 
@@ -143,8 +143,8 @@ def thresholds(
     store : Store
     rule : Rule, optional
         Which measure and percentiles; by default the notebook's.
-    label : int, optional
-        Only this label.
+    label : int or str, optional
+        Only this label, given by id or name.
     split : str, optional
         Only cells of images of this split.
 
@@ -164,8 +164,7 @@ def thresholds(
     Equal to ``numpy.quantile(values, q)`` to the last bit, on both databases.
     """
     rule = rule or Rule()
-    if label is not None:
-        require_label(label)
+    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
         rule = rule.checked(label_thresholds.custom_channels(connection))
         shares = {side: number for side, (kind, number) in rule.sides.items() if kind == "percentile"}
@@ -176,7 +175,7 @@ def thresholds(
                 f"thresholds takes two percentiles of a measure; {rule.measure} was given others"
             )
         roots_and_splits.require_split(connection, split)
-        rows = label_thresholds.thresholds(connection, rule.measure, rule.channel, shares, label, split)
+        rows = label_thresholds.thresholds(connection, rule.measure, rule.channel, shares, label_id, split)
         warn_of_gaps(connection, {rule.measure})
     return _frame(rows, ["label_id", "label", "n", "lower", "upper"])
 

@@ -1,4 +1,4 @@
-"""Commands about the database as a whole."""
+"""Commands about the whole database."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import typer
 
 from hpastore.cli import show
 
-app = typer.Typer(no_args_is_help=True, help="Look after the database: its schema, and copies of it.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check and copy the database.")
 
 DRIFTED = 4
 
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Bring the store to this program's schema; makes an empty store where there is none.
+    """Upgrade the store to the schema of this program; without a store, make an empty one.
 
     Example: hpastore db upgrade
     """
     from hpastore.store import migrate, version
 
     with show.connect_anyway(create=True) as store:
-        did = migrate.upgrade(store)
+        upgraded = migrate.upgrade(store)
     if show.settings.json:
-        show.document({"upgraded": did, "schema": version.head()})
+        show.document({"upgraded": upgraded, "schema": version.head()})
     else:
-        show.line(f"{'upgraded to' if did else 'is at'} schema {version.head()}")
+        show.line(f"{'upgraded to' if upgraded else 'is at'} schema {version.head()}")
 
 
 @app.command("current")
 def current() -> None:
-    """Print the revision of the store's schema, and this program's; exit code 4 if they differ.
+    """Print the schema's revision in the store and in this program; exit code 4 if they differ.
 
     Example: hpastore db current
     """
@@ -50,7 +50,7 @@ def current() -> None:
 
 @app.command("check")
 def check() -> None:
-    """Compare the database with what this program expects; exit code 4 if something has drifted.
+    """Compare the database with the schema of this program; exit code 4 if they differ.
 
     Example: hpastore db check
     """
@@ -69,13 +69,12 @@ def check() -> None:
 
 @app.command("backup")
 def backup(
-    out: Annotated[Path, typer.Argument(help="The file to make.", metavar="OUT")],
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    out: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy the store as it is now into a file, while others use it; the copy is a store itself.
+    """Copy the store into a SQLite file, which is a store itself; others may work meanwhile.
 
-    Of a PostgreSQL database this makes a SQLite store with the same rows; what is to go back into
-    PostgreSQL by its own tools is made by: pg_dump --format=custom --file=OUT.dump URL
+    For PostgreSQL's own tools, make a copy with: pg_dump --format=custom --file=OUT.dump URL
 
     Example: hpastore db backup cells-today.db
     """

@@ -1,4 +1,4 @@
-"""Whether anything is wrong with the store."""
+"""The command that examines the store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ WRONG: Final = 4
 
 def doctor(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Compare every stored value with its checksum too.")
+        bool, typer.Option("--deep", help="Also compare every stored value with its checksum.")
     ] = False,
 ) -> None:
-    """Look for what is wrong with the store, a line each; exit code 4 if there is anything.
+    """Examine the store, and print a line for each fault; exit code 4 if there are any.
 
-    The database's own checks, schema, masks against their areas and boxes, counts, labels, files, and
-    where the file is kept; with --deep also histograms, and a byte that a disk has changed.
+    Runs the database's own checks, and examines the schema, masks with their areas and boxes,
+    counts, labels, image files, and the place of the SQLite file.  --deep also finds values that
+    have changed on the disk.
 
     Example: hpastore doctor --deep
     """
@@ -32,7 +33,7 @@ def doctor(
     with show.open_store() as store:
         found = hpastore.doctor(store, deep=deep)
         missing: dict[str, int] = {}
-        with suppress(HpastoreError):  # of a damaged store, whose findings say more
+        with suppress(HpastoreError):  # of a damaged store: the findings tell more
             missing = missing_roots(store)
     for root, live in missing.items():
         warn_of_missing_root(root, live)

@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.completion import complete_clean_sets
 from hpastore.cli.ingest import Jobs
+from hpastore.cli.options import Clean, Force, Labels, Out, Split
+from hpastore.vocabulary import ChannelFiles, ChannelOrder, CsvLayout, ImageFormat, Multilabel
 
 if TYPE_CHECKING:
     from hpastore.export.manifest import Written
-    from hpastore.export.selection import Choice
+    from hpastore.export.selection import ExportOptions
 
 app = typer.Typer(no_args_is_help=True, help="Write training annotations, each with a manifest.")
 
-Out = Annotated[Path, typer.Argument(help="What to write.", metavar="OUT")]
-Clean = Annotated[
-    str | None, typer.Option(help="A clean set, NAME or NAME@VERSION; else all cells.", metavar="NAME")
+_EXPAND_OR_SKIP = (
+    "Cells with several labels: expand repeats each for every label, skip leaves out their images"
+)
+ExpandOrSkip = Annotated[Literal["expand", "skip"], typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}.")]
+AnyMultilabel = Annotated[
+    Multilabel,
+    typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}, multihot writes each once with all its labels."),
 ]
-Label = Annotated[
-    list[int] | None, typer.Option(help="Only this label, 0..18; may be repeated.", metavar="L")
+VerdictsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--clean",
+        help="The clean set, NAME or NAME@VERSION.  By default all cells, without verdicts.",
+        metavar="NAME",
+        autocompletion=complete_clean_sets,
+    ),
 ]
-Split = Annotated[str | None, typer.Option(help="Only images of this split.", metavar="NAME")]
-_CELL = "A cell with several labels:"
-Multilabel = Annotated[str, typer.Option(help=f"{_CELL} expand or skip.", metavar="WAY")]
-MultilabelOrHot = Annotated[str, typer.Option(help=f"{_CELL} expand, skip or multihot.", metavar="WAY")]
-DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out images without a cell left.")]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write an export without a cell.")]
+DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out images that keep no cell.")]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write the export even if it holds no cell.")]
 Channels = Annotated[
-    str, typer.Option(help="composite: one file per image; list: its four channel files.", metavar="WAY")
+    ChannelFiles,
+    typer.Option(help="Name one file per image (composite), or its four channel files (list)."),
 ]
-ImageFormat = Annotated[str, typer.Option(help="png or jpg, of the composite.", metavar="FORMAT")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Format = Annotated[ImageFormat, typer.Option("--image-format", help="The format of composites.")]
 
 
 @app.command("coco")
 def coco(
     out: Out,
     clean: Clean = None,
-    label: Label = None,
+    labels: Labels = None,
     split: Split = None,
-    multilabel: Multilabel = "expand",
+    multilabel: ExpandOrSkip = "expand",
     drop_empty: DropEmpty = False,
     allow_empty: AllowEmpty = False,
     channels: Channels = "composite",
-    image_format: ImageFormat = "png",
+    image_format: Format = "png",
     force: Force = False,
 ) -> None:
     """Write COCO instance annotations with RLE masks.
@@ -56,26 +64,25 @@ def coco(
     """
     import hpastore
 
-    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
+    options = _options(clean, labels, split, multilabel, drop_empty, allow_empty)
     with show.open_store() as store:
-        _say(
-            hpastore.export_coco(
-                store, out, choice, channels=channels, image_format=image_format, force=force
-            )
+        written = hpastore.export_coco(
+            store, out, options, channels=channels, image_format=image_format, force=force
         )
+    _print_written(written)
 
 
 @app.command("mmdet")
 def mmdet(
     out: Out,
     clean: Clean = None,
-    label: Label = None,
+    labels: Labels = None,
     split: Split = None,
-    multilabel: MultilabelOrHot = "expand",
+    multilabel: AnyMultilabel = "expand",
     drop_empty: DropEmpty = False,
     allow_empty: AllowEmpty = False,
     channels: Channels = "composite",
-    image_format: ImageFormat = "png",
+    image_format: Format = "png",
     force: Force = False,
 ) -> None:
     """Write the pickle of MMDetection 2.x's CustomDataset; NumPy 1 and 2 read it.
@@ -84,75 +91,79 @@ def mmdet(
     """
     import hpastore
 
-    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=allow_empty)
+    options = _options(clean, labels, split, multilabel, drop_empty, allow_empty)
     with show.open_store() as store:
-        _say(
-            hpastore.export_mmdet(
-                store, out, choice, channels=channels, image_format=image_format, force=force
-            )
+        written = hpastore.export_mmdet(
+            store, out, options, channels=channels, image_format=image_format, force=force
         )
+    _print_written(written)
 
 
 @app.command("csv")
 def csv(
     out: Out,
-    clean: Clean = None,
-    label: Label = None,
+    clean: VerdictsOf = None,
+    labels: Labels = None,
     split: Split = None,
-    multilabel: Multilabel = "expand",
+    multilabel: ExpandOrSkip = "expand",
     allow_empty: AllowEmpty = False,
-    layout: Annotated[str, typer.Option(help="clean_cell or notebook.")] = "clean_cell",
+    layout: Annotated[
+        CsvLayout, typer.Option(help="The columns: those of the view clean_cell, or the notebook's.")
+    ] = "clean_cell",
     force: Force = False,
 ) -> None:
-    """Write the verdicts of a clean set, clean or not, one row per cell and label.
+    """Write all verdicts of a clean set, clean or not, with a row for each cell and label.
 
     Example: hpastore export csv mine.csv --clean mine --layout notebook
     """
     import hpastore
 
-    choice = _choice(clean, label, split, multilabel, drop_empty=False, allow_empty=allow_empty)
+    options = _options(clean, labels, split, multilabel, allow_empty=allow_empty)
     with show.open_store() as store:
-        _say(hpastore.export_csv(store, out, choice, layout=layout, force=force))
+        written = hpastore.export_csv(store, out, options, layout=layout, force=force)
+    _print_written(written)
 
 
 @app.command("images")
 def images(
     out: Out,
     clean: Clean = None,
-    label: Label = None,
+    labels: Labels = None,
     split: Split = None,
-    multilabel: MultilabelOrHot = "expand",
+    multilabel: AnyMultilabel = "expand",
     drop_empty: DropEmpty = False,
-    image_format: ImageFormat = "png",
+    image_format: Format = "png",
     channel_order: Annotated[
-        str, typer.Option(help="rgb; bgr swaps red and blue, as in the notebook's files.", metavar="ORDER")
+        ChannelOrder, typer.Option(help="bgr swaps red and blue, as in the notebook's files.")
     ] = "rgb",
     jobs: Jobs = None,
     force: Force = False,
 ) -> None:
-    """Write each image that the annotations name as one RGB picture.
+    """Write the images that annotations name, each as one RGB picture.
+
+    The options are those of the annotations.
 
     Example: hpastore export images pictures --clean mine
     """
     import hpastore
 
-    choice = _choice(clean, label, split, multilabel, drop_empty=drop_empty, allow_empty=True)
+    options = _options(clean, labels, split, multilabel, drop_empty)
     with show.open_store() as store, show.progress("writing") as progress:
         written = hpastore.export_images(
             store,
             out,
-            choice,
+            options,
             image_format=image_format,
             channel_order=channel_order,
             jobs=jobs,
             force=force,
             progress=progress,
         )
-    _say(written)
+    _print_written(written)
 
 
 def verify(out: Out) -> None:
-    """Read an export again, and compare it with its manifest.
+    """Compare an export with its manifest, file by file.
 
     Example: hpastore verify mine.json
     """
@@ -167,23 +178,33 @@ def verify(out: Out) -> None:
         show.line(f"{out}: {count_text(files, 'file')} {agree} with the manifest")
 
 
-def _choice(
+def _options(
     clean: str | None,
-    labels: list[int] | None,
+    labels: list[str] | None,
     split: str | None,
-    multilabel: str,
-    *,
-    drop_empty: bool,
-    allow_empty: bool,
-) -> Choice:
+    multilabel: Multilabel,
+    drop_empty: bool = False,
+    allow_empty: bool = False,
+) -> ExportOptions:
     import hpastore
 
-    return hpastore.Choice(clean, tuple(labels or ()), multilabel, drop_empty, allow_empty, split)
+    return hpastore.ExportOptions(
+        clean,
+        tuple(labels or ()),
+        multilabel,
+        drop_empty=drop_empty,
+        allow_empty=allow_empty,
+        split=split,
+    )
 
 
-def _say(written: Written) -> None:
+def _print_written(written: Written) -> None:
+    from hpastore.text import count_text
+
     if show.settings.json:
         show.document(asdict(written))
-    else:
-        what = f"{written.images} images, {written.cells} cells, {written.annotations} annotations"
-        show.line(f"{written.path}: {what}; manifest in {written.manifest}")
+        return
+    images = count_text(written.images, "image")
+    cells = count_text(written.cells, "cell")
+    annotations = count_text(written.annotations, "annotation")
+    show.line(f"{written.path}: {images}, {cells}, {annotations}; manifest in {written.manifest}")

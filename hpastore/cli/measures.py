@@ -6,7 +6,7 @@ from hpastore.cli import show
 
 
 def measures() -> None:
-    """List all measures: those of hpastore, those that packages add, and those that the store has kept.
+    """List all measures: those of hpastore, custom measures of installed packages, and stored ones.
 
     Example: hpastore measures
     """

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.completion import complete_clean_sets
+from hpastore.cli.options import ChannelName, CleanOrNewest, Force, Label, MeasureName, Split
+from hpastore.vocabulary import Which
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,38 +20,30 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures, as .png, .svg or .pdf.")
 
-Out = Annotated[Path, typer.Option(help="The file: .png, .svg or .pdf.", metavar="FILE")]
-Clean = Annotated[
-    str | None,
-    typer.Option(help="A clean set, NAME or NAME@VERSION; else the newest there is.", metavar="NAME"),
-]
-Label = Annotated[int | None, typer.Option(help="Only this label, 0..18.", metavar="L")]
-Split = Annotated[str | None, typer.Option(help="Only cells of images of this split.", metavar="NAME")]
+Out = Annotated[Path, typer.Option(help="The file to write: .png, .svg or .pdf.", metavar="FILE")]
 Channels = Annotated[
     str,
     typer.Option(
-        help="Letters such as rgb or rgby, in colours; or one channel's name, in grey.", metavar="C"
+        help="Letters such as rgb or rgby, shown in colours; or one channel's name, shown in grey.",
+        metavar="C",
     ),
 ]
-Gain = Annotated[float, typer.Option(help="What grey levels are multiplied with.", metavar="FACTOR")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Gain = Annotated[float, typer.Option(help="Factor for grey levels.", metavar="FACTOR")]
 
 
 @app.command("hist")
 def hist(
     out: Out,
-    measure: Annotated[
-        str, typer.Option(help="A measure; 'hpastore measures' lists them.", metavar="M")
-    ] = "fraction",
-    channel: Annotated[str, typer.Option(help="red, green, blue or yellow.", metavar="C")] = "green",
+    measure: MeasureName = "fraction",
+    channel: ChannelName = "green",
     label: Label = None,
-    clean: Clean = None,
+    clean: CleanOrNewest = None,
     split: Split = None,
     force: Force = False,
 ) -> None:
-    """Draw how a measure is distributed, label by label, and what is kept of it.
+    """Draw the distribution of a measure for each label, of cells that are kept and dropped.
 
-    Labels without a cell are left out, unless --label asks for one.
+    Labels without cells are left out, unless --label names one.
 
     Example: hpastore plot hist --measure entropy --out entropy.png
     """
@@ -67,25 +62,28 @@ def hist(
 def gallery(
     out: Out,
     rule: Annotated[
-        str | None, typer.Argument(help="For dropped-by: the reason of the verdicts.", metavar="RULE")
+        str | None,
+        typer.Argument(
+            help="With --which dropped-by: the rule, as in the verdicts' reasons.", metavar="RULE"
+        ),
     ] = None,
-    clean: Clean = None,
+    clean: CleanOrNewest = None,
     label: Label = None,
     split: Split = None,
     which: Annotated[
-        str,
+        Which,
         typer.Option(
-            help="all, kept, dropped, below, above, near-lower, near-upper, or dropped-by RULE.",
-            metavar="WHICH",
+            help="Which cells: below and above are outside a bound of their label, near-lower and "
+            "near-upper the nearest to it on both sides; dropped-by takes a RULE."
         ),
     ] = "all",
-    n: Annotated[int, typer.Option("--n", "-n", help="How many cells.", metavar="N")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the random choice.", metavar="S")] = 0,
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of cells.", metavar="N")] = 24,
+    seed: Annotated[int, typer.Option(help="The same seed chooses the same cells.", metavar="S")] = 0,
     channels: Channels = "rgb",
     gain: Gain = 1.0,
     force: Force = False,
 ) -> None:
-    """Draw cells side by side, outlined, with name, verdict and value.
+    """Draw cells side by side, each with its outline, name, verdict and value.
 
     Example: hpastore plot gallery --which dropped-by below_lower --out dropped.png
     """
@@ -111,15 +109,15 @@ def gallery(
 
 @app.command("overlay")
 def overlay(
-    image: Annotated[str, typer.Argument(help="An image's name.", metavar="IMAGE")],
+    image: Annotated[str, typer.Argument(help="The image's name.", metavar="IMAGE")],
     out: Out,
-    clean: Clean = None,
+    clean: CleanOrNewest = None,
     label: Label = None,
     channels: Channels = "rgb",
     gain: Gain = 1.0,
     force: Force = False,
 ) -> None:
-    """Draw an image with its cells outlined in the colour of their verdicts.
+    """Draw an image, and outline its cells in the colours of their verdicts.
 
     Example: hpastore plot overlay sample-0001 --out overlay.png
     """
@@ -136,12 +134,19 @@ def overlay(
 
 @app.command("drift")
 def drift(
-    name: Annotated[str, typer.Argument(help="A clean set's name, without a version.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The clean set's name, without a version.",
+            metavar="NAME",
+            autocompletion=complete_clean_sets,
+        ),
+    ],
     out: Out,
     label: Label = None,
     force: Force = False,
 ) -> None:
-    """Draw how a clean set's bounds moved from version to version, and where they are now.
+    """Draw how the bounds of a clean set changed from version to version, and their current values.
 
     Example: hpastore plot drift mine --out drift.png
     """

@@ -1,7 +1,8 @@
 """Print values: tables for people, JSON for programs, progress on a terminal.
 
-Whatever a command prints passes through here or `hpastore.cli.table`: what comes from a database, a file
-or the command line may hold characters that a terminal would obey, and a store may be somebody else's.
+All output of a command passes through here or `hpastore.cli.table`.  Texts from a database, a file
+or the command line may hold control characters that a terminal would obey, and a store may come
+from somebody else.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 STOPPED: Final = 128
-"""And the signal's number."""
+"""The exit code after a signal is this, plus the signal's number."""
 
 PATIENCE_S: Final = 4.5
-"""How long a command may take to come to an end, once it was asked to."""
+"""How long a command may take to finish after a signal."""
 
 
 _MAX_MESSAGE: Final = 10_000
-"""Characters of a message."""
+"""Characters in one message."""
 
 
 @dataclass
@@ -48,9 +49,9 @@ class Settings:
     json: bool = False
     quiet: bool = False
     stopped: int | None = None
-    """The signal that ends the program; where SQLite hears it first, all that comes up is an error of its."""
+    """The signal that ends the program; SQLite may raise an error of its own before."""
     warnings: list[str] = field(default_factory=list)
-    """What the library warned of."""
+    """The library's warnings."""
 
 
 settings = Settings()
@@ -64,19 +65,19 @@ def open_store(*, create: bool = False) -> Store:
 
 
 @contextmanager
-def store_if_any(wanted: bool) -> Iterator[Store | None]:
-    """Open the store that ``--db`` names if it is wanted; None where there is no such store."""
+def store_if_any(needed: bool) -> Iterator[Store | None]:
+    """Open the store that ``--db`` names if it is needed; None where there is no such store."""
     from hpastore.errors import SchemaMissingError
 
     with ExitStack() as stack:
         store = None
         with suppress(SchemaMissingError):
-            store = stack.enter_context(open_store()) if wanted else None
+            store = stack.enter_context(open_store()) if needed else None
         yield store
 
 
 def connect_anyway(*, create: bool = False) -> Store:
-    """Connect to the database that ``--db`` names, whatever it holds."""
+    """Connect to the database that ``--db`` names, even if it is not a current store."""
     from hpastore.store.engine import connect
     from hpastore.store.open import default_url
 
@@ -94,20 +95,25 @@ def error(text: str) -> None:
     print(printable(text, _MAX_MESSAGE), file=sys.stderr)
 
 
+def program_error(text: str) -> None:
+    """Print a message on stderr, after the program's name."""
+    error(f"hpastore: {text}")
+
+
 def line(text: str = "") -> None:
     """Print one line on stdout."""
     print(printable(text, None))
 
 
 def text(lines: str) -> None:
-    """Print a text as it is, such as a recipe, but for control characters, written as TOML writes them."""
+    """Print a text of several lines, such as a recipe, with control characters escaped as in TOML."""
     if not lines.translate(_LAYOUT).isprintable():
         lines = "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in lines)
     print(end=lines)
 
 
 _LAYOUT: Final = dict.fromkeys(map(ord, "\n\t"))
-"""What a text is laid out by."""
+"""The control characters that lay out a text."""
 
 
 def _escaped(character: str) -> str:
@@ -121,7 +127,7 @@ def document(value: Any) -> None:
 
 
 def documents(values: Iterable[Any]) -> None:
-    """Print a list as one JSON document, entry by entry, so that no text of all is made."""
+    """Print a list as one JSON document, entry by entry: memory never holds the whole text."""
     print(end="[")
     for place, value in enumerate(values):
         print(", " if place else "", json.dumps(_plain(value), allow_nan=False), sep="", end="")
@@ -129,7 +135,7 @@ def documents(values: Iterable[Any]) -> None:
 
 
 def frame(table: pd.DataFrame) -> None:
-    """Print a table: of text, or a list of objects."""
+    """Print a table: as text, or as a list of JSON objects."""
     columns = list(table.columns)
     plain = table.astype(object)
     rows = list(plain.where(plain.notna(), None).itertuples(index=False, name=None))
@@ -140,12 +146,17 @@ def frame(table: pd.DataFrame) -> None:
 
 
 def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Rows as objects by column."""
+    """Turn rows into objects with the columns as keys."""
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def measure_name(channel: str | None, measure: str | None) -> str:
+    """Name a measure, after its channel if it has one: ``green fraction``, ``area``."""
+    return " ".join(filter(None, (channel, measure)))
+
+
 def lines(pairs: Mapping[str, Any]) -> None:
-    """Print names and values, a line each."""
+    """Print names and values, one pair a line."""
     width = max(map(len, pairs))
     for name, value in pairs.items():
         line(f"{name.replace('_', ' '):{width}}  {as_text(value)}")
@@ -159,13 +170,13 @@ def leave(number: int, how: str) -> NoReturn:
 
 
 class Stop:
-    """Whether a signal asked for the end; after a second one, or `PATIENCE_S`, nothing is waited for."""
+    """Whether a signal has come; a second one, or `PATIENCE_S`, ends the program at once."""
 
     def __init__(self) -> None:
         self.number: int | None = None
 
     def is_set(self) -> bool:
-        """Whether to come to an end."""
+        """Whether the command should finish."""
         return self.number is not None
 
     def exit(self) -> None:
@@ -184,7 +195,7 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Take SIGINT, SIGTERM and SIGHUP as a wish to end soon, for a command that can."""
+    """Let a command finish its current work after SIGINT, SIGTERM or SIGHUP."""
     stop = Stop()
     before = {number: signal.signal(number, stop) for number in (*SIGNALS, signal.SIGALRM)}
     try:
@@ -197,7 +208,7 @@ def stopping() -> Iterator[Stop]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a callback that draws a progress bar on stderr; None where that is no terminal."""
+    """Give a callback that draws a progress bar on stderr; None if stderr is not a terminal."""
     if settings.quiet or not sys.stderr.isatty():
         yield None
         return
@@ -211,7 +222,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: numbers without NaN and infinities, which are null, and no moments or bytes."""
+    """Convert a value to a JSON type; NaN and infinities become null, times and bytes text."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
@@ -226,6 +237,6 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
-    if hasattr(value, "item"):  # one of NumPy's
+    if hasattr(value, "item"):  # a NumPy scalar
         return _plain(value.item())
     return str(value)

@@ -1,4 +1,4 @@
-"""Tables of text, for people."""
+"""Tables as text."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from hpastore.text import printable
 _GAP: Final = "  "
 
 _PIECE: Final = re.compile(r"[^ _]*[ _]|[^ _]+")
-"""What a line is folded into."""
+"""The pieces that a long text is broken between."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows as text; as wide as they are where stdout is no terminal.
+    """Print rows as text, in full width if stdout is not a terminal.
 
-    A terminal that is too narrow gets text folded at spaces and underscores; where that is not enough, each
-    row by itself with a column a line.  Not by rich, which takes a minute for 100,000 rows.
+    On a terminal that is too narrow, texts are broken at spaces and underscores.  Where that is not
+    enough, each row is printed as a block with a column in each line.  (rich takes a minute for
+    100,000 rows.)
     """
-    names, cells = [printable(name, None) for name in columns], [list(map(as_text, row)) for row in rows]
+    names = [printable(name, None) for name in columns]
+    cells = [list(map(as_text, row)) for row in rows]
     right = [all(isinstance(v, int | float) or v is None for v in column) for column in _columns(rows)]
     widths = [max(map(_width, column)) for column in _columns([names, *cells])]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
     if cells and _total(widths) > room:
-        least = [max(map(_longest_piece, column)) for column in _columns([names, *cells])]
-        if _total(least) > room:
+        minima = [max(map(_longest_piece, column)) for column in _columns([names, *cells])]
+        if _total(minima) > room:
             _print_one_by_one(names, cells)
             return
         while _total(widths) > room:
-            spare, place = max((width - least[place], place) for place, width in enumerate(widths))
+            spare, place = max((width - minima[place], place) for place, width in enumerate(widths))
             widths[place] -= (min(spare, _total(widths) - int(room)) + 1) // 2
     for row in [names, ["─" * width for width in widths], *cells]:
         folded = [_fold(text, width) for text, width in zip(row, widths, strict=True)]
@@ -45,7 +47,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def as_text(value: Any) -> str:
-    """Give one value as text, without the control characters that a terminal would obey."""
+    """Write one value as text, with control characters escaped."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -64,7 +66,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that a text takes."""
+    """Count the columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -91,7 +93,7 @@ def _aligned(text: str, width: int, right: bool) -> str:
 
 
 def _print_one_by_one(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows one below the other, a column a line."""
+    """Print each row as a block, with a column in each line."""
     width = max(map(_width, names))
     for number, row in enumerate(rows, 1):
         print(f"── row {number:,} ──")

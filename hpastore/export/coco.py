@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -12,12 +11,12 @@ import hpastore
 from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.files import file_name
-from hpastore.export.manifest import Written
-from hpastore.export.pipeline import export_file
-from hpastore.export.selection import Choice
+from hpastore.export.manifest import Counts, Written
+from hpastore.export.pipeline import ImageCounter, export_file
+from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES
+from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
 
 _CATEGORIES: Final = [
     {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
@@ -29,10 +28,10 @@ _BUFFER: Final = 2**20
 def export_coco(
     store: Store,
     out: Path | str,
-    choice: Choice | None = None,
+    options: ExportOptions | None = None,
     *,
-    channels: str = "composite",
-    image_format: str = "png",
+    channels: ChannelFiles = "composite",
+    image_format: ImageFormat = "png",
     force: bool = False,
 ) -> Written:
     """Write COCO instance annotations with compressed RLE masks.
@@ -46,7 +45,7 @@ def export_coco(
     store : Store
     out : Path
         A ``.json`` file.
-    choice : Choice, optional
+    options : ExportOptions, optional
         By default all cells.
     channels : str
         ``composite`` names one file per image, ``list`` its four channel files.
@@ -64,31 +63,37 @@ def export_coco(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
-    choice = choice or Choice()
-    if choice.multilabel == "multihot":
+    options = options or ExportOptions()
+    if options.multilabel == "multihot":
         raise UsageError("a COCO annotation has one category; use expand or skip, or export mmdet")
-    options = {"channels": channels, "image_format": image_format}
+    format_options = {"channels": channels, "image_format": image_format}
 
-    def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:
+    def write(path: Path, images: Iterable[AnnotatedImage], resolved: ResolvedOptions) -> Counts:
         with path.open("w", _BUFFER, encoding="utf-8", newline="\n") as file:
-            return _write(file, images, clean_set, channels, image_format)
+            return _write(file, images, resolved.clean_set, channels, image_format)
 
-    return export_file(store, expanded(out), "coco", choice, options, write, force=force)
+    return export_file(store, expanded(out), "coco", options, format_options, write, force=force)
 
 
 def _write(
-    file: TextIO, images: Iterable[AnnotatedImage], clean_set: str | None, channels: str, image_format: str
-) -> Counter[str]:
-    """Write the document line by line; the images, which are few, come last."""
+    file: TextIO,
+    images: Iterable[AnnotatedImage],
+    clean_set: str | None,
+    channels: ChannelFiles,
+    image_format: ImageFormat,
+) -> Counts:
+    """Write the document line by line; the images come last, since memory holds them until then."""
     info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
     file.write(
         f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
     )
     tail = f',"set":{_json(clean_set)}}}}}'
-    lines, cells, annotations = [], 0, 0
-    for image_id, image in enumerate(images, 1):
+    lines = []
+    annotations = 0
+    counter = ImageCounter()
+    for image_id, image in enumerate(counter.count(images), start=1):
         line = {
             "id": image_id,
             "file_name": file_name(image.name, channels, image_format),
@@ -97,18 +102,17 @@ def _write(
         }
         lines.append(_json(line))
         if image.annotations:
-            numbered = enumerate(image.annotations, annotations + 1)
+            numbered = enumerate(image.annotations, start=annotations + 1)
             texts = [_annotation(number, image_id, image, cell) + tail for number, cell in numbered]
             file.write((",\n" if annotations else "\n") + ",\n".join(texts))
-        annotations += len(image.annotations)
-        cells += len({annotation.mask_id for annotation in image.annotations})
+            annotations += len(image.annotations)
     file.write('\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n")
-    return Counter(images=len(lines), cells=cells, annotations=annotations)
+    return counter.counts
 
 
 def _annotation(number: int, image_id: int, image: AnnotatedImage, cell: Annotation) -> str:
-    """One annotation up to its set; a formatted string takes a third of the time of `json.dumps`."""
-    mask_id, labels, x, y, width, height, area, rle, fraction = cell  # quicker than nine attributes
+    """Write an annotation up to its clean set; this takes a third of the time of `json.dumps`."""
+    mask_id, labels, x, y, width, height, area, rle, fraction = cell  # faster than nine attributes
     counts = rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
     share = "null" if fraction is None else repr(fraction)
     return (

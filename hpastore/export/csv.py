@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from hpastore.arguments import expanded
-from hpastore.errors import UsageError
-from hpastore.export.manifest import Written, document, manifest_path
-from hpastore.export.output import whole_export
-from hpastore.export.selection import Choice, look_up, refuse_empty
-from hpastore.store import judging, measurement_settings
-from hpastore.store.decoding import image_name
-from hpastore.store.engine import Store
+from sqlalchemy import Connection
 
-LAYOUTS: Final = ("clean_cell", "notebook")
+from hpastore.arguments import expanded, require_choice
+from hpastore.errors import UsageError
+from hpastore.export.manifest import Counts, Written
+from hpastore.export.pipeline import export_file
+from hpastore.export.selection import ExportOptions, ResolvedOptions
+from hpastore.store import judging
+from hpastore.store.decoding import image_name as check_image_name
+from hpastore.store.engine import Store
+from hpastore.vocabulary import CsvLayout
 
 _COLUMNS: Final = (
-    *("clean_set", "version", "image_name", "mask_id", "label_id", "label", "measure", "channel", "value"),
-    *("lower", "upper", "clean", "reason", "rank", "live", "x", "y", "width", "height"),
+    *("clean_set", "version", "image_name", "mask_id", "label_id", "label"),
+    *("measure", "channel", "value", "lower", "upper"),
+    *("clean", "reason", "rank", "live"),
+    *("x", "y", "width", "height"),
 )
 _NOTEBOOK_COLUMNS: Final = ("cell_ID", "bbox", "fraction", "Label", "clean")
 
@@ -30,9 +31,9 @@ _NOTEBOOK_COLUMNS: Final = ("cell_ID", "bbox", "fraction", "Label", "clean")
 def export_csv(
     store: Store,
     out: Path | str,
-    choice: Choice | None = None,
+    options: ExportOptions | None = None,
     *,
-    layout: str = "clean_cell",
+    layout: CsvLayout = "clean_cell",
     force: bool = False,
 ) -> Written:
     """Write the verdicts of a clean set, clean or not, one row per cell and label.
@@ -41,11 +42,11 @@ def export_csv(
     ----------
     store : Store
     out : Path
-    choice : Choice, optional
-        Names a clean set; without one, all cells are written with their green fraction and no
+    options : ExportOptions, optional
+        Name a clean set; without one, all cells are written with their green fraction and no
         verdict.
     layout : str
-        ``clean_cell``: the columns of that view, but for the store's own keys, and the box.
+        ``clean_cell``: the columns of that view without the store's internal keys, and the box.
         ``notebook``: ``cell_ID, bbox, fraction, Label, clean``, where `fraction` is what the
         notebook computes (``fraction_notebook``) and `bbox` is x1, y1, x2, y2.
     force : bool
@@ -60,48 +61,49 @@ def export_csv(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
-    out, choice = expanded(out), choice or Choice()
-    if layout not in LAYOUTS:
-        raise UsageError(f"no layout {layout!r}; there are {' and '.join(LAYOUTS)}")
-    if choice.multilabel == "multihot":
-        raise UsageError("csv has a row per cell and label; use expand or skip")
-    options = {"layout": layout}
-    with whole_export(out, force=force, store=store) as (temporary, beside):
-        with store.reading() as connection:
-            chosen = look_up(connection, choice)
-            settings = measurement_settings.current_settings(connection)
-            with (
-                closing(judging.verdict_rows(connection, chosen.selection)) as rows,
-                temporary.open("w", encoding="utf-8", newline="") as file,
-            ):
-                counts = _write(file, rows, layout)
-        refuse_empty(out, chosen, counts["annotations"])
-        beside.write_bytes(document("csv", options, chosen, settings, counts, {out.name: temporary}))
-    return Written(out, manifest_path(out), **counts, files=1)
+    require_choice(layout, CsvLayout, "layout")
+    options = options or ExportOptions()
+    if options.multilabel == "multihot":
+        raise UsageError("a CSV has a row for each cell and label; use expand or skip")
+
+    def write(path: Path, rows: Iterable[Any], _: ResolvedOptions) -> Counts:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            return _write(file, rows, layout)
+
+    return export_file(
+        store, expanded(out), "csv", options, {"layout": layout}, write, rows=_rows, force=force
+    )
 
 
-def _write(file: TextIO, rows: Iterable[Any], layout: str) -> Counter[str]:
+def _rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
+    return judging.verdict_rows(connection, resolved.selection)
+
+
+def _write(file: TextIO, rows: Iterable[Any], layout: CsvLayout) -> Counts:
     """Write rows in their order; floats in their shortest form that reads back the same."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS if layout == "clean_cell" else _NOTEBOOK_COLUMNS)
-    images, cells, annotations = 0, 0, 0
+    images = cells = annotations = 0
     last: tuple[str | None, int] = (None, 0)
     for row in rows:
-        image, mask_id = row.image_name, row.mask_id
-        if image != last[0]:
+        cell = (row.image_name, row.mask_id)
+        if row.image_name != last[0]:
+            check_image_name(row.image_name)
             images += 1
-            image_name(image)
-        cells += (image, mask_id) != last
+        if cell != last:
+            cells += 1
         annotations += 1
-        last = (image, mask_id)
-        writer.writerow(
-            [getattr(row, name) for name in _COLUMNS] if layout == "clean_cell" else _notebook(row)
-        )
-    return Counter(images=images, cells=cells, annotations=annotations)
+        last = cell
+        writer.writerow(_view_columns(row) if layout == "clean_cell" else _notebook_columns(row))
+    return Counts(images, cells, annotations)
 
 
-def _notebook(row: Any) -> list[Any]:
+def _view_columns(row: Any) -> list[Any]:
+    return [getattr(row, name) for name in _COLUMNS]
+
+
+def _notebook_columns(row: Any) -> list[Any]:
     box = [row.x, row.y, row.x + row.width, row.y + row.height]
     return [f"{row.image_name}:{row.mask_id}", box, row.fraction_notebook, row.label_id, row.clean]

@@ -18,11 +18,11 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
 }
-"""By suffix, what Matplotlib would write of itself and the time."""
+"""By suffix, metadata that Matplotlib must not write: its version and the time."""
 
 
 def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: Store | None = None) -> Path:
-    """Write a figure as PNG, SVG or PDF, by the file's suffix; the same figure gives the same bytes.
+    """Write a figure as PNG, SVG or PDF, by the file's suffix; equal figures give equal bytes.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: 
     force : bool
         Whether an existing file is replaced.
     store : Store, optional
-        Its own files and its inputs are never replaced.
+        Files of this store, and its inputs, are never replaced.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: 
     Raises
     ------
     UsageError
-        If the suffix is of no such format.
+        If the suffix names another format.
     ExportError
         If the file exists or cannot be written.
     """
@@ -57,12 +57,12 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: 
 
 
 def check_figure(out: Path, *, force: bool, store: Store | None = None) -> None:
-    """Refuse a file that `save_figure` would not write, before time is spent on drawing.
+    """Check that `save_figure` could write a file, before the figure is drawn.
 
     Raises
     ------
     UsageError, ExportError
-        As of `save_figure`.
+        As `save_figure`.
     """
     if out.suffix.lower() not in _METADATA:
         raise UsageError(f"{out}: no format {out.suffix!r}; a figure's name ends in {', '.join(_METADATA)}")

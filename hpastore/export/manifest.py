@@ -1,4 +1,4 @@
-"""What an export holds, beside it, so that it can be checked later."""
+"""The manifest of an export: what it holds, and the hash of every file, to be verified later."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hpastore
 from hpastore.arguments import expanded
 from hpastore.errors import ExportError, RejectedError
-from hpastore.export.selection import Chosen
+from hpastore.export.selection import ResolvedOptions
 from hpastore.model import MeasurementSettings
 from hpastore.reading import read_file
 
 NAME = "manifest.json"
+
+
+class Counts(NamedTuple):
+    """What an export holds; a cell with several labels has an annotation for each."""
+
+    images: int = 0
+    cells: int = 0
+    annotations: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,46 +52,44 @@ class Written:
 
 
 def manifest_path(path: Path) -> Path:
-    """Name an output's manifest: inside a folder, beside a file."""
+    """Return the path of an output's manifest: inside a folder, beside a file."""
     return path / NAME if path.is_dir() else path.with_name(f"{path.name}.{NAME}")
 
 
 def document(
-    form: str,
-    options: Mapping[str, Any],
-    chosen: Chosen,
+    format_name: str,
+    format_options: Mapping[str, Any],
+    resolved: ResolvedOptions,
     settings: MeasurementSettings | None,
-    counts: Mapping[str, int],
+    counts: Counts,
     files: Mapping[str, Path],
 ) -> bytes:
     """Compose a manifest.
 
     Parameters
     ----------
-    form : str
-        The export's format.
-    options : mapping
-        What it was asked for besides the choice.
-    chosen : Chosen
+    format_name : str
+    format_options : mapping
+        The options of this format alone.
+    resolved : ResolvedOptions
     settings : MeasurementSettings, optional
         What the store's numbers were computed with.
-    counts : mapping
-        Images, cells, annotations.
+    counts : Counts
     files : mapping of name to Path
-        Names as in the output, and where the files are now.
+        By their names in the output, where the files are while they are written.
 
     Returns
     -------
     bytes
-        JSON; the same for the same store and options: it holds no clock and no path.
+        JSON; the same for the same store and options, since it holds no time and no path.
     """
     content = {
         "hpastore": hpastore.__version__,
-        "format": form,
-        "clean_set": chosen.clean_set,
+        "format": format_name,
+        "clean_set": resolved.clean_set,
         "measurement_settings": settings and asdict(settings),
-        "options": {**_choice(chosen), **options},
-        "counts": dict(counts),
+        "options": {**_shared_options(resolved), **format_options},
+        "counts": counts._asdict(),
         "files": {name: _fingerprint(path) for name, path in sorted(files.items())},
     }
     return (json.dumps(content, indent=2) + "\n").encode()
@@ -98,7 +104,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def listed_files(folder: Path) -> set[str] | None:
-    """Name the files of an exported folder, its manifest among them; None of a folder that is none."""
+    """List the files of an exported folder, with its manifest; None for any other folder."""
     try:
         return {NAME, *_listed(folder / NAME)}
     except ExportError:
@@ -106,12 +112,13 @@ def listed_files(folder: Path) -> set[str] | None:
 
 
 def verify(path: Path) -> int:
-    """Read an export again and compare it with its manifest.
+    """Compare an export with its manifest.
 
     Parameters
     ----------
     path : Path
-        The file or folder that was exported.  Nothing outside of it is read, whatever its manifest says.
+        The file or folder that was exported.  Nothing outside of it is read, even if a manifest
+        names it.
 
     Returns
     -------
@@ -134,54 +141,54 @@ def _verify(path: Path) -> int:
     where = manifest_path(path)
     files = _listed(where)
     if not path.is_dir() and list(files) != [path.name]:
-        raise ExportError(where, f"is the manifest of {', '.join(files)}; give the file its old name")
+        raise ExportError(where, f"is the manifest of {', '.join(files)}; rename the file back")
     folder = path if path.is_dir() else path.parent
     for name, fingerprint in files.items():
         file = folder / name
         if path.is_dir() and not _lies_in(file, folder):
-            raise ExportError(file, "leads out of its folder; export again")
+            raise ExportError(file, "is a link out of its folder; export again")
         if not file.is_file():
-            raise ExportError(file, "is in the manifest, but not there; export again")
+            raise ExportError(file, "is in the manifest, but missing; export again")
         if _fingerprint(file) != fingerprint:
-            raise ExportError(file, "differs from what was exported; export again")
+            raise ExportError(file, "has changed since it was exported; export again")
     if path.is_dir():
         _refuse_unlisted(path, files)
     return len(files)
 
 
 def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
-    """Read the fingerprints of files by name."""
+    """Read the fingerprints of all listed files, by name."""
     with _named_errors(manifest):
         is_there = manifest.exists()
     if not is_there:
-        raise ExportError(manifest, "no manifest; was this written by hpastore export?")
+        raise ExportError(manifest, "does not exist; only exports of hpastore have a manifest")
     try:
         data, _ = read_file(manifest, "manifest", manifest.name)
         content = json.loads(data)
     except RejectedError as error:
         raise ExportError(manifest, error.reason) from error
     except (ValueError, RecursionError) as error:
-        raise ExportError(manifest, f"cannot be read as a manifest ({error})") from error
+        raise ExportError(manifest, f"is not a manifest of hpastore ({error})") from error
     if not (isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in _KEYS.items())):
-        raise ExportError(manifest, "cannot be read as a manifest (it is not one that hpastore wrote)")
+        raise ExportError(manifest, "is not a manifest of hpastore")
     files: dict[str, Any] = content["files"]
     if not files or not all(isinstance(f, dict) and f.keys() == _FINGERPRINT for f in files.values()):
-        raise ExportError(manifest, "cannot be read as a manifest (it lists no files)")
+        raise ExportError(manifest, "is not a manifest of hpastore (it lists no files)")
     for name in files:
         if "\0" in name or PurePath(name).is_absolute() or {"", ".", ".."} & set(name.split("/")):
-            raise ExportError(manifest, f"lists {name!r}, which leads out of its folder; export again")
+            raise ExportError(manifest, f"lists {name!r}, which is not inside its folder; export again")
     return files
 
 
 _KEYS: Final = {"hpastore": str, "format": str, "options": dict, "counts": dict, "files": dict}
-"""What every manifest holds, and of which type."""
+"""Keys of every manifest, and the types of their values."""
 
 _FINGERPRINT: Final = {"sha256", "size"}
 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Name the file that the system refuses to look at, such as one whose name is too long."""
+    """Turn the system's errors, such as that a name is too long, into errors that name the file."""
     try:
         yield
     except OSError as error:
@@ -190,24 +197,24 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 def _lies_in(file: Path, folder: Path) -> bool:
-    """Whether a file is in a folder, links followed."""
+    """Tell whether a file is in a folder, after following links."""
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _refuse_unlisted(folder: Path, files: Iterable[str]) -> None:
-    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    unlisted = sorted(there - set(files) - {NAME})
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    unlisted = sorted(found - set(files) - {NAME})
     if unlisted:
-        raise ExportError(folder / unlisted[0], "is not in the manifest; it was put there after the export")
+        raise ExportError(folder / unlisted[0], "is not in the manifest; it was added after the export")
 
 
-def _choice(chosen: Chosen) -> dict[str, Any]:
-    choice = chosen.choice
+def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:
+    options = resolved.options
     return {
-        "split": chosen.selection.split,
-        "labels": list(chosen.selection.labels),
-        "multilabel": choice.multilabel,
-        "drop_empty": choice.drop_empty,
+        "split": resolved.selection.split,
+        "labels": list(resolved.selection.labels),
+        "multilabel": options.multilabel,
+        "drop_empty": options.drop_empty,
     }
 
 

@@ -1,11 +1,10 @@
-"""The middle format of MMDetection 2.x: a pickled list of dictionaries."""
+"""The "middle format" of MMDetection 2.x: a pickled list of dictionaries."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,17 +13,17 @@ import numpy as np
 from hpastore.arguments import expanded
 from hpastore.errors import UsageError
 from hpastore.export.files import file_name
-from hpastore.export.manifest import Written
-from hpastore.export.pipeline import export_file
-from hpastore.export.selection import Choice
+from hpastore.export.manifest import Counts, Written
+from hpastore.export.pipeline import ImageCounter, export_file
+from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES
+from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
 
 ENDINGS: Final = (".pkl", ".pickle")
 
 _PROTOCOL: Final = 3
-"""Every Python 3 reads it; for the way of `_dump_list` it must not be newer."""
+"""Every Python 3 reads it, and `_dump_list` does not work with newer ones."""
 
 _BUFFER: Final = 2**20
 
@@ -32,28 +31,28 @@ _BUFFER: Final = 2**20
 def export_mmdet(
     store: Store,
     out: Path | str,
-    choice: Choice | None = None,
+    options: ExportOptions | None = None,
     *,
-    channels: str = "composite",
-    image_format: str = "png",
+    channels: ChannelFiles = "composite",
+    image_format: ImageFormat = "png",
     force: bool = False,
 ) -> Written:
     """Write annotations for MMDetection 2.x's ``CustomDataset``.
 
     A list with, for each image, ``filename, width, height`` and ``ann`` = ``bboxes`` (n, 4) float32
-    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed RLEs.
-    NumPy 1 and 2 read it.
+    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed
+    RLEs.  NumPy 1 and 2 read it.
 
     Parameters
     ----------
     store : Store
     out : Path
-        A ``.pkl`` or ``.pickle`` file, as its loader demands.
-    choice : Choice, optional
+        A ``.pkl`` or ``.pickle`` file: MMDetection loads no other.
+    options : ExportOptions, optional
         By default all cells.
     channels : str
         ``composite`` names one file per image, ``list`` its four channel files, as
-        ``LoadMultiChannelImageFromFiles`` wants them.
+        ``LoadMultiChannelImageFromFiles`` expects them.
     image_format : str
         ``png`` or ``jpg``, of the composite.
     force : bool
@@ -68,28 +67,26 @@ def export_mmdet(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     UsageError, NotFoundError
-        If an argument makes no sense, or there is no such clean set.
+        If an argument is invalid, or there is no such clean set.
     """
-    out, choice = expanded(out), choice or Choice()
+    out = expanded(out)
+    options = options or ExportOptions()
     if out.suffix not in ENDINGS:
         raise UsageError(f"{out}: MMDetection reads only .pkl and .pickle; name the file so")
-    options = {"channels": channels, "image_format": image_format}
-    multihot = choice.multilabel == "multihot"
+    format_options = {"channels": channels, "image_format": image_format}
+    multihot = options.multilabel == "multihot"
 
-    def write(path: Path, images: Iterable[AnnotatedImage], clean_set: str | None) -> Counter[str]:  # noqa: ARG001 the format has no place for it
-        def records() -> Iterator[dict[str, Any]]:
-            for image in images:
-                counts["images"] += 1
-                counts["annotations"] += len(image.annotations)
-                counts["cells"] += len({annotation.mask_id for annotation in image.annotations})
-                yield _record(image, file_name(image.name, channels, image_format), multihot=multihot)
-
-        counts: Counter[str] = Counter()
+    def write(path: Path, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
+        counter = ImageCounter()
+        records = (
+            _record(image, file_name(image.name, channels, image_format), multihot=multihot)
+            for image in counter.count(images)
+        )
         with path.open("wb", _BUFFER) as file:
-            _dump_list(file, records())
-        return counts
+            _dump_list(file, records)
+        return counter.counts
 
-    return export_file(store, out, "mmdet", choice, options, write, force=force)
+    return export_file(store, out, "mmdet", options, format_options, write, force=force)
 
 
 def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:
@@ -116,9 +113,9 @@ def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]
 def _dump_list(file: BinaryIO, items: Iterable[Any]) -> None:
     """Pickle a list item by item.
 
-    A pickle of all would hold every object until its end, 900 MB for 500,000 cells.  Up to protocol 3
-    what an item says again is found by numbers that the pickle itself gives, which may begin anew with
-    each item.
+    `pickle.dump` of the whole list would hold every object until its end, 900 MB for 500,000 cells.
+    Up to protocol 3, an object that occurs again is referred to by a number that the pickle itself
+    stores, so that each item may start to count anew.
     """
     file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_LIST)
     for item in items:
@@ -132,7 +129,7 @@ class _Pickler(pickle.Pickler):
     """Write arrays so that NumPy 1 and 2 read them.
 
     NumPy 2 refers to ``numpy._core.multiarray``, which NumPy 1 does not have (numpy#28340).  An
-    empty ``numpy.ndarray`` that takes the array's own state needs no other name.
+    empty ``numpy.ndarray`` with the array's state refers to no other name.
     """
 
     def reducer_override(self, obj: object) -> Any:

@@ -1,4 +1,4 @@
-"""Write whole files and folders, or nothing."""
+"""Write complete files and folders, or nothing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hpastore.store.engine import Store
 
 @contextmanager
 def whole_file(path: Path, *, force: bool, store: Store | None) -> Iterator[Path]:
-    """Give a temporary path beside the target; the file there takes the target's place at the end.
+    """Give a temporary path beside the target; at the end, its file replaces the target.
 
     Parameters
     ----------
     path : Path
-        The target; its folder is made.
+        The target; its folder is made if needed.
     force : bool
         Whether an existing file is replaced.
     store : Store, optional
-        Its own files and its inputs are never replaced.
+        Files of this store, and its inputs, are never replaced.
 
     Raises
     ------
@@ -48,31 +48,31 @@ def whole_file(path: Path, *, force: bool, store: Store | None) -> Iterator[Path
 
 @contextmanager
 def whole_export(path: Path, *, force: bool, store: Store) -> Iterator[tuple[Path, Path]]:
-    """Give temporary paths of an export that is one file, and of its manifest.
+    """Give temporary paths for an export of one file, and for its manifest.
 
-    A manifest of ours that an export left is replaced without `force`; any other file is not.
+    The manifest of an earlier export is replaced without `force`; any other file is not.
 
     Raises
     ------
     ExportError
-        As of `whole_file`, of either file.
+        As `whole_file`, for either file.
     """
     with _named_errors(path):
         manifest = manifest_path(path)
     with (
-        whole_file(manifest, force=force or is_manifest(manifest), store=store) as beside,
+        whole_file(manifest, force=force or is_manifest(manifest), store=store) as temporary_manifest,
         whole_file(path, force=force, store=store) as temporary,
     ):
-        yield temporary, beside
+        yield temporary, temporary_manifest
 
 
 def check_file(path: Path, *, force: bool, store: Store | None) -> None:
-    """Refuse a file that `whole_file` would not write, before time is spent on what goes in.
+    """Check that `whole_file` could write a file, before its content is computed.
 
     Raises
     ------
     ExportError
-        As of `whole_file`.
+        As `whole_file`.
     """
     with _named_errors(path):
         if path.is_dir():
@@ -87,7 +87,7 @@ def check_file(path: Path, *, force: bool, store: Store | None) -> None:
 
 
 def _is_export(path: Path) -> bool:
-    """Whether a file is as an export left it."""
+    """Tell whether a file is a manifest, or an export that agrees with its manifest."""
     try:
         return is_manifest(path) or verify(path) == 1
     except ExportError:
@@ -98,19 +98,19 @@ def _is_export(path: Path) -> bool:
 def whole_folder(
     path: Path, *, force: bool, listed: Callable[[Path], Collection[str] | None], store: Store | None
 ) -> Iterator[Path]:
-    """Give a new folder beside the target, which takes the target's place at the end.
+    """Give a new folder beside the target; at the end, it replaces the target.
 
     Parameters
     ----------
     path : Path
-        The target; of a link, the folder it leads to.
+        The target; a link stands for the folder that it leads to.
     force : bool
-        Whether an existing folder is replaced, with all that it holds.
+        Whether an existing folder is replaced, with all its files.
     listed : callable
-        Names the files of a folder that we wrote, relative to it; None for a folder of somebody else's.
-        No folder that holds another file is replaced.
+        Lists the files that hpastore wrote into a folder, relative to it; None for any other
+        folder.  A folder that holds another file is never replaced.
     store : Store, optional
-        No folder that holds it or its inputs is replaced.
+        A folder that holds this store or its inputs is never replaced.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def whole_folder(
         If the target exists, holds other files or belongs to the store, or cannot be written.
     """
     with _named_errors(path):
-        path = Path(os.path.realpath(path))  # `.` has no name, and beside a link is not beside its folder
+        path = Path(os.path.realpath(path))  # for "." and for links
         _check_folder(path, listed, store)
         with _beside(path, force=force) as temporary:
             temporary.mkdir()
@@ -126,13 +126,13 @@ def whole_folder(
             failpoint("folder.written")
             for file in temporary.rglob("*"):
                 sync(file)
-            _check_folder(path, listed, store)  # somebody may have put a file there meanwhile
+            _check_folder(path, listed, store)  # another program may have added a file meanwhile
             _exchange(path, temporary)
             _sweep(path, "old")
 
 
 def _exchange(path: Path, new: Path) -> None:
-    """Put a new folder in the place of another; where that fails, the old one stays."""
+    """Replace a folder by a new one; if that fails, the old one stays."""
     old = new.with_suffix(".old")
     try:
         if path.exists():
@@ -158,7 +158,7 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 def _check_folder(path: Path, listed: Callable[[Path], Collection[str] | None], store: Store | None) -> None:
     if Path.cwd().is_relative_to(path):
-        raise ExportError(path, "is or holds the working folder; name another")
+        raise ExportError(path, "contains the current working folder; choose another name")
     if not path.exists():
         return
     if not path.is_dir():
@@ -187,12 +187,14 @@ def _beside(path: Path, *, force: bool) -> Iterator[Path]:
 
 
 def _sweep(path: Path, kind: str) -> None:
-    """Remove what processes that were killed have left beside a target."""
-    begins, ends = f".{path.name}.", f".{kind}"
-    for left in path.parent.iterdir():
-        number = left.name.removeprefix(begins).removesuffix(ends)
-        if left.name == f"{begins}{number}{ends}" and number.isdecimal() and not lives(int(number)):
-            _remove(left)
+    """Remove temporary files of killed processes beside a target."""
+    prefix = f".{path.name}."
+    suffix = f".{kind}"
+    for file in path.parent.iterdir():
+        number = file.name.removeprefix(prefix).removesuffix(suffix)
+        is_temporary = file.name == f"{prefix}{number}{suffix}" and number.isdecimal()
+        if is_temporary and not lives(int(number)):
+            _remove(file)
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What people decided about cells, as a CSV."""
+"""Decisions of people about cells, as a CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from hpastore.arguments import expanded
 from hpastore.clean.overrides import COLUMNS
 from hpastore.export.output import whole_file
-from hpastore.store.decoding import image_name
+from hpastore.store.decoding import image_name as check_image_name
 from hpastore.store.engine import Store
 from hpastore.store.overrides import overrides
 
@@ -26,7 +26,8 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
     Returns
     -------
     int
-        Number of overrides; the column ``attached`` is false of those whose cell the store has no more.
+        Number of overrides.  The column ``attached`` is false for those whose cell is not in the
+        store any more.
 
     Raises
     ------
@@ -43,9 +44,10 @@ def export_overrides(store: Store, path: Path | str, *, force: bool = False) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, "attached"])
         for row in rows:
-            keep, attached = "keep" if row["keep"] else "drop", "true" if row["attached"] else "false"
-            told = (row[name] for name in ("score", "author", "comment"))
             cell = f"{row['image_name']}:{row['mask_id']}"
-            image_name(row["image_name"], f"override of {cell}")
-            writer.writerow([cell, row["label_id"], keep, *told, attached])
+            check_image_name(row["image_name"], f"override of {cell}")
+            decision = "keep" if row["keep"] else "drop"
+            details = [row[name] for name in ("score", "author", "comment")]
+            attached = "true" if row["attached"] else "false"
+            writer.writerow([cell, row["label_id"], decision, *details, attached])
     return len(rows)

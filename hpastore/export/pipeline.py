@@ -1,33 +1,87 @@
-"""Exports that are one file of annotations."""
+"""What all exports share: one snapshot of the store, whole files or none, and a manifest."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from hpastore.export.manifest import Written, document, manifest_path
-from hpastore.export.output import whole_export
-from hpastore.export.selection import Choice, annotated_images, look_up, refuse_empty
-from hpastore.model import AnnotatedImage
+from sqlalchemy import Connection
+
+from hpastore.errors import ExportError
+from hpastore.export.manifest import NAME, Counts, Written, document, listed_files, manifest_path
+from hpastore.export.output import whole_export, whole_folder
+from hpastore.export.selection import (
+    ExportOptions,
+    ResolvedOptions,
+    annotated_images,
+    refuse_empty,
+    resolve_options,
+)
+from hpastore.model import AnnotatedImage, MeasurementSettings
+from hpastore.runtime.executor import worker_count
 from hpastore.runtime.gc import gc_paused
+from hpastore.runtime.pool import map_in_order
 from hpastore.store import measurement_settings
 from hpastore.store.engine import Store
 
-Write = Callable[[Path, Iterable[AnnotatedImage], str | None], Counter[str]]
-"""Writes images to a path, given the clean set's name, and counts images, cells and annotations."""
+ReadRows = Callable[[Connection, ResolvedOptions], Generator[Any]]
+"""Reads what one file holds, in the file's order."""
+
+WriteRows = Callable[[Path, Iterable[Any], ResolvedOptions], Counts]
+"""Writes rows to a path, and counts them."""
+
+
+class Snapshot(NamedTuple):
+    """One state of the store, and what of it is exported."""
+
+    connection: Connection
+    resolved: ResolvedOptions
+    settings: MeasurementSettings | None
+
+
+class Task(Protocol):
+    """One file to be written into a folder."""
+
+    @property
+    def file_name(self) -> str:
+        """The file's name in the folder."""
+
+
+class Problem(NamedTuple):
+    """Why a file cannot be written."""
+
+    path: Path
+    """The input file at fault."""
+    reason: str
+
+
+@contextmanager
+def snapshot(store: Store, options: ExportOptions) -> Iterator[Snapshot]:
+    """Read the store in one transaction.
+
+    Raises
+    ------
+    NotFoundError, UsageError
+        If the options name something that does not exist.
+    """
+    with store.reading() as connection:
+        resolved = resolve_options(connection, options)
+        settings = measurement_settings.current_settings(connection)
+        yield Snapshot(connection, resolved, settings)
 
 
 def export_file(
     store: Store,
     out: Path,
-    form: str,
-    choice: Choice,
-    options: Mapping[str, Any],
-    write: Write,
+    format_name: str,
+    options: ExportOptions,
+    format_options: Mapping[str, Any],
+    write: WriteRows,
     *,
+    rows: ReadRows = annotated_images,
     force: bool,
 ) -> Written:
     """Write one file of annotations and its manifest.
@@ -36,12 +90,14 @@ def export_file(
     ----------
     store : Store
     out : Path
-    form : str
-        The format's name, for the manifest.
-    choice : Choice
-    options : mapping
-        The format's own options, for the manifest.
+    format_name : str
+        For the manifest.
+    options : ExportOptions
+    format_options : mapping
+        The options of this format alone, for the manifest.
     write : callable
+    rows : callable
+        Reads what `write` writes; by default images with their annotations.
     force : bool
         Whether an existing file is replaced.
 
@@ -50,13 +106,93 @@ def export_file(
     ExportError
         If there is nothing to export, or the file exists or cannot be written.
     """
-    with whole_export(out, force=force, store=store) as (temporary, beside):
-        with store.reading() as connection:
-            chosen = look_up(connection, choice)
-            settings = measurement_settings.current_settings(connection)
-            with closing(annotated_images(connection, chosen)) as images, gc_paused():
-                counts = write(temporary, images, chosen.clean_set)
-        refuse_empty(out, chosen, counts["annotations"])
-        counts = Counter({name: counts[name] for name in ("images", "cells", "annotations")})
-        beside.write_bytes(document(form, options, chosen, settings, counts, {out.name: temporary}))
-    return Written(out, manifest_path(out), **counts, files=1)
+    with whole_export(out, force=force, store=store) as (temporary, temporary_manifest):
+        with (
+            snapshot(store, options) as (connection, resolved, settings),
+            closing(rows(connection, resolved)) as found,
+            gc_paused(),
+        ):
+            counts = write(temporary, found, resolved)
+        refuse_empty(out, resolved, counts.annotations)
+        files = {out.name: temporary}
+        manifest = document(format_name, format_options, resolved, settings, counts, files)
+        temporary_manifest.write_bytes(manifest)
+    return Written(out, manifest_path(out), *counts, files=1)
+
+
+def export_folder(
+    store: Store,
+    out: Path,
+    format_name: str,
+    options: ExportOptions,
+    format_options: Mapping[str, Any],
+    plan: Callable[[Snapshot], tuple[Sequence[Task], Counts]],
+    write: Callable[..., Problem | None],
+    *,
+    jobs: int | None,
+    force: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Written:
+    """Write a folder of files with its manifest.
+
+    Parameters
+    ----------
+    store : Store
+    out : Path
+    format_name : str
+        For the manifest.
+    options : ExportOptions
+    format_options : mapping
+        The options of this format alone, for the manifest.
+    plan : callable
+        Reads from a snapshot which files to write, and counts what they show.
+    write : callable
+        Called in a worker process as ``write(task, folder=folder)``; writes one of these files.
+    jobs : int, optional
+        Number of worker processes; by default one per core.
+    force : bool
+        Whether an existing folder is replaced.
+    progress : callable, optional
+        Called with (files written, files to write).
+
+    Raises
+    ------
+    ExportError
+        If there is nothing to export, an input cannot be read, or the folder exists or cannot be
+        written.
+    """
+    with snapshot(store, options) as state:
+        tasks, counts = plan(state)
+    if not tasks:
+        raise ExportError(out, "no image to export; ingest some, or choose others")
+    with whole_folder(out, force=force, listed=listed_files, store=store) as temporary:
+        write_task = partial(write, folder=temporary)
+        problems = map_in_order(write_task, tasks, min(worker_count(jobs), len(tasks)))
+        for done, problem in enumerate(problems, start=1):
+            if problem:
+                raise ExportError(problem.path, problem.reason)
+            if progress:
+                progress(done, len(tasks))
+        files = {task.file_name: temporary / task.file_name for task in tasks}
+        manifest = document(format_name, format_options, state.resolved, state.settings, counts, files)
+        (temporary / NAME).write_bytes(manifest)
+    return Written(out, out / NAME, *counts, files=len(tasks))
+
+
+class ImageCounter:
+    """Counts images, cells and annotations while they are written."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+    def count(self, images: Iterable[AnnotatedImage]) -> Iterator[AnnotatedImage]:
+        """Give the images on, one by one."""
+        for image in images:
+            cells = {annotation.mask_id for annotation in image.annotations}
+            before = self.counts
+            self.counts = Counts(
+                before.images + 1,
+                before.cells + len(cells),
+                before.annotations + len(image.annotations),
+            )
+            yield image

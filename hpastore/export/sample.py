@@ -25,16 +25,16 @@ from hpastore.text import printable
 from hpastore.vocabulary import CHANNELS, NAME_PATTERN, NAME_RULE
 
 PREFIX: Final = "sample"
-"""What the names of drawn images begin with."""
+"""The default prefix of image names."""
 
 _SIZES: Final = range(64, 4097)
 _TABLES: Final = {"train.csv": ("ID", "Label"), "truth.csv": ("name", "mask_id", "fault")}
-"""The tables of a sample, and their columns."""
+"""The tables of a sample, with their columns."""
 
 _FOLDERS: Final = ("train", "hpa_cell_mask", "hpa_nuclei_mask")
 
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
-"""The first that a zip can hold; the same bytes each time."""
+"""The earliest time that a zip can hold; a constant gives the same bytes each time."""
 
 
 def make_sample(
@@ -55,9 +55,9 @@ def make_sample(
     Parameters
     ----------
     folder : Path
-        Is made.
+        The folder to make.
     n : int
-        Number of images; 19 or more hold every label.
+        Number of images; 19 or more contain every label.
     size : int
         Width and height, pixels.
     seed : int
@@ -65,14 +65,15 @@ def make_sample(
     bits : int
         8 or 16.
     prefix : str
-        What the names of the images begin with, such as ``sample`` in ``sample-0000``: two samples in one
-        store need different ones.
+        Prefix of image names, such as ``sample`` in ``sample-0000``; two samples in one store need
+        different prefixes.
     jobs : int, optional
         Worker processes; by default one per core.
     force : bool
-        Whether an existing folder is replaced; one that holds another file than a sample's never is.
+        Whether an existing folder is replaced.  A folder that holds any file which is not part of a
+        sample is never replaced.
     store : Store, optional
-        A folder that holds it, or its inputs, is never replaced.
+        A folder that holds this store or its inputs is never replaced.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -84,7 +85,7 @@ def make_sample(
     Raises
     ------
     UsageError
-        If a number makes no sense, or the prefix can begin no image's name.
+        If a number is out of its range, or the prefix is not valid in an image's name.
     ExportError
         If the folder exists, holds other files, the store or its inputs, or cannot be written.
     """
@@ -94,13 +95,15 @@ def make_sample(
             "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"
         )
     if not NAME_PATTERN.fullmatch(f"{prefix}-{n - 1:04d}"):
-        raise UsageError(f"invalid prefix {printable(prefix)!r} of images' names; {NAME_RULE}")
+        raise UsageError(f"invalid prefix {printable(prefix)!r} of image names; {NAME_RULE}")
     with whole_folder(folder, force=force, listed=_listed_files, store=store) as temporary:
         for name in _FOLDERS:
             (temporary / name).mkdir()
         draw = partial(_draw, folder=temporary, size=size, seed=seed, bits=bits, prefix=prefix)
-        labels, truth = [], []
-        for done, (label, faults) in enumerate(map_in_order(draw, range(n), min(worker_count(jobs), n)), 1):
+        labels = []
+        truth = []
+        drawn = map_in_order(draw, range(n), min(worker_count(jobs), n))
+        for done, (label, faults) in enumerate(drawn, start=1):
             labels.append(label)
             truth += faults
             if progress:
@@ -111,10 +114,10 @@ def make_sample(
 
 
 def _listed_files(folder: Path) -> set[str] | None:
-    """Name the files of a sample; None of a folder that is none.
+    """List the files of a sample; None for any other folder.
 
-    A sample has its two tables, and images that are numbered from 0 with one prefix: no data set that
-    somebody collected is taken for one.
+    A sample has two tables, and images that are numbered from 0 with one prefix.  A real data set
+    does not, so that it is never taken for a sample.
     """
     tables = [_read_table(folder / name, header) for name, header in _TABLES.items()]
     if None in tables or not tables[0]:
@@ -129,7 +132,7 @@ def _listed_files(folder: Path) -> set[str] | None:
 
 
 def _read_table(path: Path, header: Sequence[str]) -> list[str] | None:
-    """Read the first column of a table of a sample; None of a file that is none."""
+    """Read the first column of a table of a sample; None for any other file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)
@@ -141,7 +144,7 @@ def _read_table(path: Path, header: Sequence[str]) -> list[str] | None:
 def _draw(
     index: int, folder: Path, size: int, seed: int, bits: int, prefix: str
 ) -> tuple[Sequence[Any], list[Sequence[Any]]]:
-    """Draw and write one image; return its row of labels and its cells' rows of truth."""
+    """Draw and write one image; return its row in the label table, and its cells' rows of truth."""
     field = draw_field(index, size=size, seed=seed, bits=bits)
     name = f"{prefix}-{index:04d}"
     for channel, pixels in field.channels.items():
@@ -149,18 +152,19 @@ def _draw(
         (folder / "train" / f"{name}_{channel}.png").write_bytes(bytes(data))
     (folder / "hpa_cell_mask" / f"{name}.npz").write_bytes(_npz(field.cell_mask))
     (folder / "hpa_nuclei_mask" / f"{name}.npz").write_bytes(_npz(field.nucleus_mask))
-    labels = "|".join(map(str, _as_published(field)))
+    labels = "|".join(map(str, _in_published_order(field)))
     return (name, labels), [(name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())]
 
 
-def _as_published(field: Field) -> list[int]:
-    """Order labels as the real table does: not sorted."""
+def _in_published_order(field: Field) -> list[int]:
+    """Order labels as the published table does, which is not ascending."""
     return list(field.labels[::-1])
 
 
 def _npz(mask: npt.NDArray[np.uint16]) -> bytes:
-    """Pack a mask as `numpy.savez_compressed` does, but for the clock."""
-    array, archive = io.BytesIO(), io.BytesIO()
+    """Pack a mask as `numpy.savez_compressed` does, but with a constant time."""
+    array = io.BytesIO()
+    archive = io.BytesIO()
     np.save(array, mask)
     with zipfile.ZipFile(archive, "w") as file:
         member = zipfile.ZipInfo("arr_0.npy", _ZIP_TIME)

@@ -11,22 +11,21 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from hpastore.arguments import require_choice
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store import export_rows, roots_and_splits, stored_sets
-from hpastore.vocabulary import require_label
+from hpastore.vocabulary import Multilabel, find_label
 
 logger = logging.getLogger(__name__)
 
-MULTILABEL: Final = ("expand", "skip", "multihot")
-
 _CELLS_AT_ONCE: Final = 5000
-"""Cells that are read by one statement: some 8 MB."""
+"""Number of cells that one statement reads: some 8 MB."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class ExportOptions:
     """What to export.
 
     Parameters
@@ -34,122 +33,121 @@ class Choice:
     clean : str, optional
         A clean set, ``NAME`` or ``NAME@VERSION``; without it, all cells with the labels of their
         image.
-    labels : tuple of int
-        Only images and cells of these labels; all if empty.
+    labels : tuple of int or str
+        Only images and cells of these labels, given by id or name; all if empty.
     multilabel : str
         What becomes of a cell with several labels: ``expand`` writes it once for each, ``skip``
         leaves out images with several labels, ``multihot`` writes it once with all.
     drop_empty : bool
-        Whether images without a cell left are left out.
+        Whether to leave out images that keep no cell.
     allow_empty : bool
-        Whether an export may hold no cell at all.
+        Whether an export without any cell may be written.
     split : str, optional
         Only images of this split.
     """
 
     clean: str | None = None
-    labels: tuple[int, ...] = ()
-    multilabel: str = "expand"
+    labels: tuple[int | str, ...] = ()
+    multilabel: Multilabel = "expand"
     drop_empty: bool = False
     allow_empty: bool = False
     split: str | None = None
 
 
-class Chosen(NamedTuple):
-    """A choice, looked up in the store."""
+class ResolvedOptions(NamedTuple):
+    """Export options, checked and looked up in the store."""
 
-    choice: Choice
+    options: ExportOptions
     clean_set: str | None
     """``NAME@VERSION``."""
     selection: export_rows.Selection
 
 
-def look_up(connection: Connection, choice: Choice) -> Chosen:
-    """Find the clean set, and check the rest of a choice.
+def resolve_options(connection: Connection, options: ExportOptions) -> ResolvedOptions:
+    """Find the clean set that options name, and check all other options.
 
-    A warning says so where the clean set is older than what it was made from, or where all cells are chosen
-    though there are clean sets.
+    Warns if the clean set is outdated, or if all cells are exported although there are clean sets.
 
     Raises
     ------
     NotFoundError
         If there is no such clean set.
     UsageError
-        If a label, a split or a way with labels does not exist, or the clean set is limited to another
-        split.
+        If `multilabel`, a label or the split does not exist, or the clean set is limited to
+        another split.
     """
-    if choice.multilabel not in MULTILABEL:
-        raise UsageError(
-            f"no way {choice.multilabel!r} with several labels; there are {', '.join(MULTILABEL)}"
-        )
-    for label in choice.labels:
-        require_label(label)
-    roots_and_splits.require_split(connection, choice.split)
-    labels = tuple(sorted(set(choice.labels)))
-    selection = export_rows.Selection(None, labels, choice.multilabel == "skip", choice.split)
-    if choice.clean is None:
+    require_choice(options.multilabel, Multilabel, "multilabel")
+    if isinstance(options.labels, str):  # its characters would be taken for labels
+        raise UsageError(f"labels takes a tuple, such as ({options.labels!r},)")
+    labels = tuple(sorted({find_label(label) for label in options.labels}))
+    roots_and_splits.require_split(connection, options.split)
+    selection = export_rows.Selection(None, labels, options.multilabel == "skip", options.split)
+    if options.clean is None:
         _warn_of_all_cells(connection)
-        return Chosen(choice, None, selection)
-    set_id, name, version = stored_sets.find_clean_set(connection, choice.clean, choice.split)
+        return ResolvedOptions(options, None, selection)
+    set_id, name, version = stored_sets.find_clean_set(connection, options.clean, options.split)
     warn_if_outdated(connection, set_id)
-    return Chosen(choice, f"{name}@{version}", selection._replace(set_id=set_id))
+    return ResolvedOptions(options, f"{name}@{version}", selection._replace(set_id=set_id))
 
 
-def annotated_images(connection: Connection, chosen: Chosen) -> Generator[AnnotatedImage]:
-    """Give the images of a choice by name, each with its cells by mask id.
+def annotated_images(connection: Connection, resolved: ResolvedOptions) -> Generator[AnnotatedImage]:
+    """Give the images to export by name, each with its cells by mask id.
 
     Parameters
     ----------
     connection
-        In one reading transaction, so that all is of one state of the store.
-    chosen : Chosen
+        In a reading transaction, so that everything shows one state of the store.
+    resolved : ResolvedOptions
 
     Notes
     -----
-    Only the images' names and sizes are held, and some thousand cells.  One statement over
-    all cells sorts their masks by name, which takes longer than all the rest.
+    Memory holds the names and sizes of all images, and some thousand cells at a time.  One
+    statement over all cells would sort their masks by name, which takes longer than all else.
     """
-    expand = chosen.choice.multilabel != "multihot"
-    images = export_rows.images(connection, chosen.selection)
+    expand = resolved.options.multilabel != "multihot"
+    images = export_rows.images(connection, resolved.selection)
     for part in _parts(images):
-        cells = export_rows.annotated_cells(connection, chosen.selection, part)
+        cells = export_rows.annotated_cells(connection, resolved.selection, part)
         for image in part:
             annotations = cells.get(image.id, [])
-            if annotations or not chosen.choice.drop_empty:
-                annotations = _expanded(annotations) if expand else annotations
+            if annotations or not resolved.options.drop_empty:
+                annotations = _one_label_each(annotations) if expand else annotations
                 yield AnnotatedImage(image.name, image.width, image.height, tuple(annotations))
 
 
-def refuse_empty(out: Path, chosen: Chosen, annotations: int) -> None:
-    """Refuse an export without a cell, unless the choice allows it.
+def refuse_empty(out: Path, resolved: ResolvedOptions, annotations: int) -> None:
+    """Refuse an export without a cell, unless the options allow it.
 
     Raises
     ------
     ExportError
     """
-    if not annotations and not chosen.choice.allow_empty:
-        what = f"the clean set {chosen.clean_set}" if chosen.clean_set else "the store"
-        raise ExportError(out, f"{what} has no cell of this choice; --allow-empty writes it all the same")
+    if not annotations and not resolved.options.allow_empty:
+        what = f"the clean set {resolved.clean_set}" if resolved.clean_set else "the store"
+        reason = f"{what} has no cell that matches the options; write it anyway with --allow-empty"
+        raise ExportError(out, reason)
 
 
 def _warn_of_all_cells(connection: Connection) -> None:
     newest = stored_sets.newest_name(connection)
     if newest is not None:
         logger.warning(
-            "no clean set was asked for: all cells are written, also those that are not clean; "
-            "--clean %s writes only clean ones",
+            "all cells are exported, also those that are not clean; to export only clean cells, "
+            "add --clean %s",
             newest,
         )
 
 
 def _parts(images: Sequence[Any]) -> Iterator[list[Any]]:
-    """Cut images into parts of some `_CELLS_AT_ONCE` cells."""
+    """Divide images into parts of some `_CELLS_AT_ONCE` cells."""
     totals = accumulate(image.cell_count + 1 for image in images)
-    for _, part in groupby(zip(totals, images, strict=True), key=lambda pair: pair[0] // _CELLS_AT_ONCE):
+    numbered = zip(totals, images, strict=True)
+    for _, part in groupby(numbered, key=lambda pair: pair[0] // _CELLS_AT_ONCE):
         yield [image for _, image in part]
 
 
-def _expanded(cells: Iterable[Annotation]) -> list[Annotation]:
+def _one_label_each(cells: Iterable[Annotation]) -> list[Annotation]:
+    """Repeat each cell for each of its labels."""
     return [
         cell if len(cell.labels) == 1 else Annotation(cell.mask_id, (label,), *cell[2:])
         for cell in cells

@@ -1,4 +1,4 @@
-"""What all figures share: Matplotlib, which is optional, their look, and their colours."""
+"""What all figures share: Matplotlib, which is optional, style, colours, titles and numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by every kind of eye.
+# The palette of Okabe and Ito for the colour-blind: https://jfly.uni-koeln.de/color/
 KEPT: Final = "#56B4E9"
 DROPPED: Final = "#D55E00"
 INK: Final = "#333333"
@@ -36,10 +36,10 @@ _DASHES: Final = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 
 _DPI: Final = 150
 
-_LEAST: Final = 5
-"""Characters that are left of a text."""
-_LARGE: Final = 1e7
-"""From here on a number is written with an exponent."""
+_MIN_CHARACTERS: Final = 5
+"""The shortest that `fitted` makes a text."""
+_MIN_EXPONENTIAL: Final = 1e7
+"""Numbers from here on are written with an exponent."""
 
 _STYLE: Final = {
     "figure.dpi": _DPI,
@@ -52,12 +52,15 @@ _STYLE: Final = {
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.parse_math": False,  # a name is a name
+    "text.parse_math": False,  # a $ in a name is a $
 }
 
 
 def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Have a function draw in our look, whatever the user's settings, and say how to get Matplotlib."""
+    """Make a function draw in hpastore's style, whatever the user's settings of Matplotlib.
+
+    Without Matplotlib the function raises `UsageError`.
+    """
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -73,7 +76,7 @@ def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def _escape_texts(figure: Figure) -> None:
-    """Escape what a viewer of the file would obey, such as right-to-left marks; the store is anybody's."""
+    """Escape control characters, such as right-to-left marks: a store may hold names of anybody."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -91,65 +94,87 @@ def require_matplotlib() -> None:
     UsageError
     """
     if find_spec("matplotlib") is None:
-        raise UsageError("figures need Matplotlib; get it with: pip install 'hpastore[plot]'")
+        raise UsageError("figures need Matplotlib; install it with: pip install 'hpastore[plot]'")
 
 
 def blank(width: float, height: float) -> Figure:
-    """Make a figure of a size in inches."""
+    """Make an empty figure of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
 
 
-def lines_of(reasons: list[str]) -> dict[str, tuple[str, Any]]:
-    """Choose a colour and a dash for each reason; no two share both."""
-    chosen: dict[str, tuple[str, Any]] = {}
+def add_title(figure: Figure, text: str, left: float) -> None:
+    """Write a title at the top of a figure, `left` as a share of its width."""
+    height = figure.get_size_inches()[1]
+    figure.text(left, 1 - 0.12 / height, text, va="top", fontsize=10, color=INK)
+
+
+def add_footnote(figure: Figure, text: str, left: float) -> None:
+    """Write a small line at the bottom of a figure, `left` as a share of its width."""
+    height = figure.get_size_inches()[1]
+    figure.text(left, 0.1 / height, text, fontsize=7, color=FAINT)
+
+
+def add_no_cells(figure: Figure) -> None:
+    """Write in the middle of a figure that it has nothing to show."""
+    figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)
+
+
+LineStyle = tuple[str, Any]
+"""A colour and a dash."""
+
+
+def line_styles(reasons: list[str]) -> dict[str, LineStyle]:
+    """Choose a line style for each reason; no two reasons share one while there are unused ones."""
+    chosen: dict[str, LineStyle] = {}
     used = set()
     for reason in reasons:
-        ways: list[tuple[str, Any]] = [(_COLOURS[reason], "-")] if reason in _COLOURS else []
-        ways += [(colour, dash) for dash in _DASHES for colour in _OTHERS]
-        chosen[reason] = next((way for way in ways if way not in used), ways[-1])
+        styles: list[LineStyle] = [(_COLOURS[reason], "-")] if reason in _COLOURS else []
+        styles += [(colour, dash) for dash in _DASHES for colour in _OTHERS]
+        chosen[reason] = next((style for style in styles if style not in used), styles[-1])
         used.add(chosen[reason])
     return chosen
 
 
 def label_name(label: int, where: str = "clean_set_cell") -> str:
-    """Name a label as figures do; `where` is the row that holds it, should there be no such label."""
+    """Give a label's id and name; `where` names its row in the error for an id without a label."""
     return f"{label} {decoding.label_name(label, where)}"
 
 
-def shortened(text: str, most: int) -> str:
-    """Cut a text in its middle, where names and ids differ least; control characters are escaped."""
+def shortened(text: str, max_length: int) -> str:
+    """Cut a text in its middle, where names and ids differ least; escape control characters."""
     text = printable(text, None)
-    if len(text) <= most:
+    if len(text) <= max_length:
         return text
-    end = (most - 1) // 2
-    return f"{text[: most - 1 - end]}…{text[-end:]}"
+    end = (max_length - 1) // 2
+    return f"{text[: max_length - 1 - end]}…{text[-end:]}"
 
 
 def fitted(text: str, width: float, size: float, family: str = "DejaVu Sans") -> str:
-    """Cut a text in its middle until it is no wider than so many points, in a font of a size in points."""
+    """Cut a text in its middle until it is at most `width` points wide, in a font of `size` points."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     text = printable(text, None)  # the font has no glyph for a control character
     font = FontProperties(family=[family], size=size)
-    for most in range(len(text), _LEAST, -1):
-        if TextPath((0, 0), shortened(text, most), prop=font).get_extents().width <= width:
-            return shortened(text, most)
-    return shortened(text, _LEAST)
+    for length in range(len(text), _MIN_CHARACTERS, -1):
+        candidate = shortened(text, length)
+        if TextPath((0, 0), candidate, prop=font).get_extents().width <= width:
+            return candidate
+    return shortened(text, _MIN_CHARACTERS)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A value in some digits, or all of those before the point if they are few; a missing one is a dash."""
+def number_text(value: float | None, digits: int = 3) -> str:
+    """Write a value with some digits, but with all before the point; a missing one is a dash."""
     if value is None:
         return "-"
-    if abs(value) >= _LARGE:
-        return f"{value:.{digits}g}"
-    return f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
+    if abs(value) < _MIN_EXPONENTIAL:
+        digits = max(digits, len(str(int(abs(value)))))
+    return f"{value:.{digits}g}"
 
 
-def apart(value: float, other: float) -> tuple[str, str]:
-    """Two values that differ, in as many digits as it takes to see it."""
-    pairs = ((number(value, digits), number(other, digits)) for digits in range(3, 18))
+def distinct_number_texts(value: float, other: float) -> tuple[str, str]:
+    """Write two values that differ, with as many digits as it takes to see that."""
+    pairs = ((number_text(value, digits), number_text(other, digits)) for digits in range(3, 18))
     return next(pair for pair in pairs if pair[0] != pair[1])

@@ -10,10 +10,20 @@ import numpy.typing as npt
 
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES
-from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, shortened
+from hpastore.plot.canvas import (
+    FAINT,
+    INK,
+    KEPT,
+    add_no_cells,
+    add_title,
+    blank,
+    drawing,
+    label_name,
+    shortened,
+)
 from hpastore.store import figures, stored_sets
 from hpastore.store.engine import Store
-from hpastore.vocabulary import require_label
+from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,64 +38,66 @@ _ROW: Final = 0.85
 """Inches."""
 _TICKS: Final = 6
 _SPAN: Final = 0.05
-"""Share of a value that an axis spans at least, so that a tremor does not look like a leap."""
+"""An axis spans at least this share of a value, so that a small change does not look large."""
 
 
 class _Version(NamedTuple):
-    """What is drawn of one version, or of now."""
+    """What is drawn of one version, or of the current state."""
 
     name: str
     rules: dict[int, figures.RuleOfLabel]
-    """By label, the one that it is shown with."""
+    """By label, the rule that the label is shown with."""
     shares: dict[int, float]
-    """Share of the verdicts that are clean, by label."""
+    """By label, the share of verdicts that are clean."""
 
 
 @drawing
-def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
-    """Draw how the bounds of each label moved over the versions of a clean set, and to where now.
+def plot_drift(store: Store, name: str, *, label: int | str | None = None) -> Figure:
+    """Draw how the bounds of each label moved from version to version, and where they are now.
 
     Parameters
     ----------
     store : Store
     name : str
         The set's name, without a version.
-    label : int, optional
-        Only this label.
+    label : int or str, optional
+        Only this label, given by id or name.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each label that has cells: lower and upper bound of the rule that it is shown with, and
-        the share of cells that is kept.  The last point, hollow, is what the rules of the newest version
-        would give with the cells of now.  A version whose rule is on another measure than the newest's
-        leaves a gap.
+        A row for each label that has cells: the lower and upper bound of the rule that the label is
+        shown with, and the share of cells that is kept.  The last point, hollow, shows the bounds
+        that the rules of the newest version give for the current cells.  A version whose rule is on
+        another measure than that of the newest leaves a gap.
 
     Raises
     ------
     NotFoundError
         If there is no such clean set.
     UsageError
-        If the label makes no sense, or no Matplotlib is installed.
+        If there is no such label, `name` has a version, or Matplotlib is not installed.
     """
-    if label is not None:
-        require_label(label)
+    label_id = None if label is None else find_label(label)
+    if "@" in name:
+        raise UsageError(f"drift shows all versions; leave out {name[name.index('@') :]}")
     with store.reading() as connection:
-        if "@" in name:
-            raise UsageError(f"drift is about all versions; leave out {name[name.index('@') :]}")
         newest, _, _ = stored_sets.find_clean_set(connection, name)
         versions = []
-        for key, version in figures.versions(connection, name):
-            counts = figures.counts_by_label(connection, key)
-            shares = {of: clean / cells for of, (cells, clean) in counts.items()}
-            rules = figures.clean_set_rules(connection, key)
+        for set_id, version in figures.versions(connection, name):
+            counts = figures.counts_by_label(connection, set_id)
+            shares = {key: clean / cells for key, (cells, clean) in counts.items()}
+            rules = figures.clean_set_rules(connection, set_id)
             versions.append(_Version(f"@{version}", _shown(rules), shares))
         versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest)), {}))
-    labels = sorted({of for version in versions for of in version.shares if label in (None, of)})
+    found = {key for version in versions for key in version.shares}
+    labels = sorted(found if label_id is None else found & {label_id})
     figure, grid = _grid(len(labels))
-    for of, row in zip(labels, grid, strict=True):
-        _draw(row, of, versions)
-    _say(figure, grid, name, versions)
+    for key, row in zip(labels, grid, strict=True):
+        _draw(row, key, versions)
+    title = f"{name}: bounds and shares by version; hollow: its bounds with the current cells"
+    add_title(figure, title, left=0.012)
+    _label_axes(grid, versions)
     return figure
 
 
@@ -97,7 +109,7 @@ def _grid(n: int) -> tuple[Figure, list[list[Axes]]]:
     height = 1.15 + max(n, 1) * _ROW
     figure = blank(10, height)
     if not n:
-        figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)
+        add_no_cells(figure)
         return figure, []
     grid = figure.add_gridspec(
         n, 3, left=0.27, right=0.985, bottom=0.4 / height, top=1 - 0.75 / height, hspace=0.35, wspace=0.28
@@ -108,21 +120,15 @@ def _grid(n: int) -> tuple[Figure, list[list[Axes]]]:
 def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None:
     """Draw the three panels of one label."""
     newest = versions[-1].rules.get(label)
-    same = [
-        rule if (rule := version.rules.get(label)) and newest and rule[1:3] == newest[1:3] else None
-        for version in versions
-    ]
-    lower, upper = (
-        np.array(
-            [np.nan if rule is None or (value := getattr(rule, side)) is None else value for rule in same]
-        )
-        for side in ("lower", "upper")
-    )
-    shares = np.array([version.shares.get(label, np.nan) for version in versions])
+    rules = [_same_measure(version.rules.get(label), newest) for version in versions]
+    lower = _values([rule and rule.lower for rule in rules])
+    upper = _values([rule and rule.upper for rule in rules])
+    shares = _values([version.shares.get(label) for version in versions])
     what = "" if newest is None else f"{newest.channel or ''} {newest.measure}".strip()
-    of_share = newest is not None and newest.measure in _SHARES
-    for axes, values, share in zip(row, (lower, upper, shares), (of_share, of_share, True), strict=True):
-        _points(axes, values, share=share)
+    is_share = newest is not None and newest.measure in _SHARES
+    _points(row[0], lower, share=is_share)
+    _points(row[1], upper, share=is_share)
+    _points(row[2], shares, share=True)
     row[0].annotate(
         f"{shortened(label_name(label), 30)}\n{what}",
         (0, 0.5),
@@ -133,6 +139,20 @@ def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None
         color=INK,
         linespacing=1.4,
     )
+
+
+def _same_measure(
+    rule: figures.RuleOfLabel | None, newest: figures.RuleOfLabel | None
+) -> figures.RuleOfLabel | None:
+    """Return a rule if it is on the measure and channel of the newest one."""
+    if rule is None or newest is None:
+        return None
+    same = (rule.measure, rule.channel) == (newest.measure, newest.channel)
+    return rule if same else None
+
+
+def _values(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
 def _points(axes: Axes, values: npt.NDArray[np.float64], *, share: bool) -> None:
@@ -168,10 +188,8 @@ def _points(axes: Axes, values: npt.NDArray[np.float64], *, share: bool) -> None
     axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _say(figure: Figure, grid: list[list[Axes]], name: str, versions: Sequence[_Version]) -> None:
-    height = figure.get_size_inches()[1]
-    title = f"{name}: bounds and shares by version; hollow: its bounds with the cells of {NOW}"
-    figure.text(0.012, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
+def _label_axes(grid: list[list[Axes]], versions: Sequence[_Version]) -> None:
+    """Write the heads of the columns, and the versions below the last row."""
     step = -(-len(versions) // _TICKS)
     shown = [i for i in range(len(versions)) if (len(versions) - 1 - i) % step == 0]
     for row in grid[:1]:
@@ -182,6 +200,6 @@ def _say(figure: Figure, grid: list[list[Axes]], name: str, versions: Sequence[_
             axes.set_xticks(shown)
     for row in grid[-1:]:
         for axes in row:
-            made = shown[:-1] if axes is row[-1] else shown  # nothing is kept now
-            axes.set_xticks(made, [versions[i].name for i in made])
+            ticks = shown[:-1] if axes is row[-1] else shown  # there is no share for now
+            axes.set_xticks(ticks, [versions[i].name for i in ticks])
             axes.tick_params(labelbottom=True)

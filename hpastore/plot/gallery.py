@@ -1,4 +1,4 @@
-"""Cells side by side, with what a clean set says of them."""
+"""Cells side by side, with their verdicts in a clean set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
+from hpastore.arguments import require_choice
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import RejectedError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
@@ -21,19 +22,28 @@ from hpastore.plot.canvas import (
     FAINT,
     INK,
     KEPT,
-    apart,
+    add_footnote,
+    add_no_cells,
+    add_title,
     blank,
+    distinct_number_texts,
     drawing,
     fitted,
     label_name,
-    number,
+    number_text,
     shortened,
 )
 from hpastore.render.cells import Outline, outlines
-from hpastore.render.channels import Look, Picture, coloured, look, reduced
+from hpastore.render.channels import (
+    ColourMap,
+    Picture,
+    colour_picture,
+    parse_channels,
+    shrink,
+)
 from hpastore.store import figures, pixels, roots_and_splits, stored_sets
 from hpastore.store.engine import Store
-from hpastore.vocabulary import REASONS, require_label
+from hpastore.vocabulary import REASONS, Which, find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,10 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WHICH: Final = ("all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by")
-
-MOST: Final = 400
-"""Cells of one gallery."""
+MAX_CELLS: Final = 400
+"""In one gallery."""
 
 _FLAGS: Final = [m.name for m in SHAPE_MEASURES if m.kind == "flag"]
 
@@ -52,13 +60,13 @@ _COLUMNS: Final = 6
 _TILE, _GAP = 1.9, 0.15
 """Inches."""
 _PIXELS: Final = 320
-"""What of a tile's width is kept: a little more than its place has."""
-_CHARACTERS: Final = 40
+"""Width of a tile: a little more than the figure shows."""
+_MAX_CHARACTERS: Final = 40
 """Of a caption's line."""
-_LINE: Final = 8.5
-"""Points from one line to the next."""
-_PAPER: Final = 200
-"""Grey level of what lies outside an image."""
+_LINE_HEIGHT: Final = 8.5
+"""Points from one line of a caption to the next."""
+_OUTSIDE: Final = 200
+"""Grey level of a tile where it reaches beyond its image."""
 
 
 class _Tile(NamedTuple):
@@ -67,11 +75,11 @@ class _Tile(NamedTuple):
     subject: figures.Subject
     place: figures.Place
     caption: tuple[str, ...]
-    """Its name, and what else is to be said."""
+    """Lines: its name, label, verdict and value."""
 
 
 class _Drawn(NamedTuple):
-    """A cell's pixels, with `side` pixels of the image from its corner, and its outlines."""
+    """A square around a cell: its pixels, its corner and side in the image, and the outlines."""
 
     picture: Picture
     corner: tuple[int, int]
@@ -84,9 +92,9 @@ def plot_gallery(
     store: Store,
     *,
     clean: str | None = None,
-    label: int | None = None,
+    label: int | str | None = None,
     split: str | None = None,
-    which: str = "all",
+    which: Which = "all",
     rule: str | None = None,
     n: int = 24,
     seed: int = 0,
@@ -99,110 +107,110 @@ def plot_gallery(
     ----------
     store : Store
     clean : str, optional
-        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is, of those that have judged
-        the split.
-    label : int, optional
-        Only cells judged under this label.
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest one that judged the split.
+    label : int or str, optional
+        Only cells judged under this label, given by id or name.
     split : str, optional
         Only cells of images of this split.
     which : str
-        ``all``, ``kept`` or ``dropped``; ``dropped-by`` a rule; ``below`` or ``above`` the bounds of the
-        rule that their label is shown with; of these random ones.  ``near-lower`` and ``near-upper``:
-        the cells on both sides of that bound that are the nearest to it, from far outside to far inside,
-        which for one label is the order of their values.
+        Which cells to choose from at random: ``all``, ``kept`` or ``dropped``; those ``dropped-by``
+        a rule; those ``below`` or ``above`` the bounds of the rule that their label is shown with.
+        ``near-lower`` and ``near-upper`` show the cells nearest to that bound on both sides of it,
+        from far outside to far inside; for one label this is the order of their values.
     rule : str, optional
         For ``dropped-by``: the reason of the verdicts.
     n : int
-        How many.
+        Number of cells.
     seed : int
-        Of the choice; the same seed chooses the same cells from every store of the same content.
+        For the random choice; the same seed chooses the same cells from all stores with the same
+        content.
     channels : str
-        Letters such as ``rgb`` or ``rgby``, in HPA's colours, or one channel's name, in grey.
+        Letters such as ``rgb`` or ``rgby``, shown in HPA's colours, or one channel's name, shown in
+        grey.
     gain : float
-        What grey levels are multiplied with, the same for all cells, so that dark cells look dark.
+        Factor for grey levels, the same for all cells, so that dark cells look dark.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A cell whose files are gone or have changed is a grey tile that says so.
+        A cell whose files are missing or have changed is a grey tile with a note.
 
     Raises
     ------
     UsageError
-        If an argument makes no sense, there is no such split, or no clean set to choose by, or no Matplotlib.
+        If an argument is invalid, there is no such label or split, `which` needs a clean set and
+        there is none, or Matplotlib is not installed.
     NotFoundError
         If there is no such clean set.
 
     Notes
     -----
-    One image is decoded at a time, whatever the number of cells.
+    Only one image at a time is held in memory.
     """
-    chosen_look = look(channels, gain)
-    _check(label, which, rule, n)
+    colours = parse_channels(channels, gain)
+    label_id = None if label is None else find_label(label)
+    _check(which, rule, n)
     with store.reading() as connection:
         roots_and_splits.require_split(connection, split)
-        chosen = figures.clean_set_or_newest(connection, clean, split)
-        rules = figures.clean_set_rules(connection, chosen.key) if chosen else []
-        wanted = _wanted(chosen, rules, label, which, rule)._replace(split=split)
+        found = figures.clean_set_or_newest(connection, clean, split)
+        rules = figures.clean_set_rules(connection, found.key) if found else []
+        wanted = _wanted(found, rules, label_id, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        row = stored_sets.clean_set(connection, chosen.key) if chosen else None
+        row = stored_sets.clean_set(connection, found.key) if found else None
         caption = _Caption(rules, row["min_green"] if row else 0, by_shown=wanted.side is not None)
-        tiles = _tiles(connection, subjects, caption, one_label=label is not None)
-        if chosen:
-            warn_if_outdated(connection, chosen.key)
+        tiles = _tiles(connection, subjects, caption, one_label=label_id is not None)
+        if found:
+            warn_if_outdated(connection, found.key)
         names = sorted({subject.image_name for subject in subjects})
-        files = pixels.channel_files(connection, names, chosen_look.channels)
-    drawn = _drawn(tiles, files, chosen_look)
+        files = pixels.channel_files(connection, names, colours.channels)
+
+    drawn = _drawn(tiles, files, colours)
     figure, places = _grid(len(tiles), max((len(tile.caption) for tile in tiles), default=0))
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
         _draw(axes, tile, result)
-    asked = f"{which} {rule}" if rule else which
-    of = f"{chosen.name}, {asked}" if chosen else "no clean set"
-    of += f", {label_name(label)}" if label is not None else ""
-    of += f", split {shortened(split, _CHARACTERS)}" if split is not None else ""
-    how = "" if which.startswith("near") else f", seed {seed}"
-    what = "verdicts" if row and row["scope"] == "all" and label is None else "cells"
-    _say(
-        figure,
-        f"{of}: {len(tiles)} of {total:,} {what}{how}",
-        chosen_look,
-        empty=not tiles,
-        judged=bool(chosen),
-    )
+
+    parts = [f"{found.name}, {f'{which} {rule}' if rule else which}" if found else "no clean set"]
+    if label_id is not None:
+        parts.append(label_name(label_id))
+    if split is not None:
+        parts.append(f"split {shortened(split, _MAX_CHARACTERS)}")
+    counts_verdicts = row is not None and row["scope"] == "all" and label_id is None
+    count = f"{len(tiles)} of {total:,} {'verdicts' if counts_verdicts else 'cells'}"
+    chosen_by = "" if which.startswith("near") else f", seed {seed}"
+    _add_texts(figure, f"{', '.join(parts)}: {count}{chosen_by}", colours, judged=found is not None)
+    if not tiles:
+        add_no_cells(figure)
     return figure
 
 
-def _check(label: int | None, which: str, rule: str | None, n: int) -> None:
-    if label is not None:
-        require_label(label)
-    if which not in WHICH:
-        raise UsageError(f"no cells {which!r}; there are {', '.join(WHICH)}")
+def _check(which: Which, rule: str | None, n: int) -> None:
+    require_choice(which, Which, "which")
     if (which == "dropped-by") != (rule is not None):
         raise UsageError("dropped-by takes the name of a rule, as in: --which dropped-by below_lower")
-    if not 1 <= n <= MOST:
-        raise UsageError(f"a gallery has 1 to {MOST} cells, not {n}")
+    if not 1 <= n <= MAX_CELLS:
+        raise UsageError(f"a gallery has 1 to {MAX_CELLS} cells, not {n}")
 
 
 def _wanted(
     chosen: figures.FoundSet | None,
     rules: Sequence[figures.RuleOfLabel],
     label: int | None,
-    which: str,
+    which: Which,
     rule: str | None,
 ) -> figures.Wanted:
-    """Say which cells are asked for."""
+    """Translate the arguments into a query's conditions."""
     if chosen is None:
         if which != "all":
-            raise UsageError(f"no clean set to tell which cells are {which}; make one: hpastore clean create")
+            raise UsageError(f"--which {which} needs a clean set; make one with: hpastore clean create NAME")
         return figures.Wanted(label=label)
     wanted = figures.Wanted(chosen.key, label)
     if which in ("kept", "dropped"):
         return wanted._replace(clean=which == "kept")
     if which == "dropped-by":
-        own = sorted({r.reason for r in rules if r.reason})
-        if rule not in REASONS and rule not in own:
-            there = ", ".join([*REASONS, *own])
-            raise UsageError(f"{chosen.name} has no rule {rule!r}; its reasons are {there}")
+        names = sorted({r.reason for r in rules if r.reason})
+        if rule not in REASONS and rule not in names:
+            reasons = ", ".join([*REASONS, *names])
+            raise UsageError(f"{chosen.name} has no rule {rule!r}; its reasons are {reasons}")
         return wanted._replace(clean=False, reason=rule)
     if which != "all":
         side = "lower" if which in ("below", "near-lower") else "upper"
@@ -211,31 +219,51 @@ def _wanted(
 
 
 def _choose(
-    connection: Connection, wanted: figures.Wanted, which: str, n: int, seed: int
+    connection: Connection, wanted: figures.Wanted, which: Which, n: int, seed: int
 ) -> tuple[list[figures.Subject], int]:
-    """Choose cells, and count those there are."""
+    """Choose cells, and count all that could be chosen."""
     if which.startswith("near"):
-        outside = figures.nearest(connection, wanted, n)
-        inside = figures.nearest(connection, wanted._replace(outside=False), n)
-        few = min(len(outside), max(n // 2, n - len(inside)))
-        ordered = [*reversed(outside[:few]), *inside[: n - few]]
-        total = sum(
-            count
-            for side in (True, False)
-            for _, count in figures.count_by_image(connection, wanted._replace(outside=side))
-        )
-        return ordered if wanted.side == "lower" else ordered[::-1], total
+        return _nearest(connection, wanted, n)
+    return _random(connection, wanted, n, seed)
+
+
+def _nearest(connection: Connection, wanted: figures.Wanted, n: int) -> tuple[list[figures.Subject], int]:
+    """Choose the cells nearest to a bound, half of them outside of it if there are enough."""
+    is_outside = wanted._replace(outside=True)
+    is_inside = wanted._replace(outside=False)
+    outside = figures.nearest(connection, is_outside, n)
+    inside = figures.nearest(connection, is_inside, n)
+    n_outside = min(len(outside), max(n // 2, n - len(inside)))
+    ordered = [*reversed(outside[:n_outside]), *inside[: n - n_outside]]
+    if wanted.side == "upper":
+        ordered.reverse()
+    total = _count(connection, is_outside) + _count(connection, is_inside)
+    return ordered, total
+
+
+def _count(connection: Connection, wanted: figures.Wanted) -> int:
+    return sum(count for _, count in figures.count_by_image(connection, wanted))
+
+
+def _random(
+    connection: Connection, wanted: figures.Wanted, n: int, seed: int
+) -> tuple[list[figures.Subject], int]:
+    """Choose random cells by their numbers, and read only images with a chosen cell."""
     counts = figures.count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
     total = ends[-1] if ends else 0
-    places = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
-    images = np.searchsorted(ends, places, side="right").tolist()
-    names = [counts[image][0] for image in images]
-    found: dict[str, list[figures.Subject]] = {}
-    for subject in figures.subjects(connection, wanted, sorted(set(names))):
-        found.setdefault(subject.image_name, []).append(subject)
+    chosen = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
+    images = np.searchsorted(ends, chosen, side="right").tolist()
+    names = sorted({counts[image][0] for image in images})
+    of_image: dict[str, list[figures.Subject]] = {}
+    for subject in figures.subjects(connection, wanted, names):
+        of_image.setdefault(subject.image_name, []).append(subject)
     begins = [0, *ends]
-    return [found[counts[i][0]][place - begins[i]] for i, place in zip(images, places, strict=True)], total
+    subjects = []
+    for cell, image in zip(chosen, images, strict=True):
+        name = counts[image][0]
+        subjects.append(of_image[name][cell - begins[image]])
+    return subjects, total
 
 
 def _tiles(
@@ -251,10 +279,10 @@ def _tiles(
     tiles = []
     for subject in subjects:
         cell = f":{subject.mask_id}"
-        name = shortened(subject.image_name, _CHARACTERS - len(cell)) + cell
-        said = [name, "" if one_label else _label(subject), _verdict(subject)]
-        said += caption.lines(subject, values[subject.cell_id])
-        tiles.append(_Tile(subject, places[subject.cell_id], tuple(filter(None, said))))
+        name = shortened(subject.image_name, _MAX_CHARACTERS - len(cell)) + cell
+        lines = [name, "" if one_label else _label(subject), _verdict(subject)]
+        lines += caption.value_lines(subject, values[subject.cell_id])
+        tiles.append(_Tile(subject, places[subject.cell_id], tuple(filter(None, lines))))
     return tiles
 
 
@@ -271,114 +299,121 @@ def _verdict(subject: figures.Subject) -> str:
 
 @dataclass(frozen=True)
 class _Caption:
-    """Says by which value a cell got its verdict.
+    """Writes the value that gave a cell its verdict.
 
     Parameters
     ----------
     rules
         Of the clean set, with their bounds.
     min_green
-        Its dark limit.
+        The clean set's limit for dark cells.
     by_shown
-        Whether the cells were chosen by the rule that their label is shown with, whatever dropped them.
+        Whether to write the value of the rule that a label is shown with, whatever rule dropped the
+        cell.
     """
 
     rules: Sequence[figures.RuleOfLabel]
     min_green: int
     by_shown: bool
 
-    def lines(self, subject: figures.Subject, values: figures.Values) -> list[str]:
+    def value_lines(self, subject: figures.Subject, values: figures.Values) -> list[str]:
         """Name the measure that decided about a cell, its value and the bounds."""
         if subject.clean is None:
-            return [f"green fraction {number(values['fraction', 'green'])}"]
+            return [f"green fraction {number_text(values['fraction', 'green'])}"]
         rule = self._rule(subject)
         if rule is None or rule.measure in _FLAGS:
             return []
         what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
-        lies = _against(values.get((rule.measure, rule.channel)), rule)
-        return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
+        comparison = _comparison(values.get((rule.measure, rule.channel)), rule)
+        if len(what) + len(comparison) < _MAX_CHARACTERS:
+            return [f"{what} {comparison}"]
+        return [what, comparison]
 
     def _rule(self, subject: figures.Subject) -> figures.RuleOfLabel | None:
-        """Find the rule that a verdict names, or else the one that is shown."""
-        mine = [rule for rule in self.rules if rule.label_id == subject.label_id]
-        shown = next((rule for rule in mine if rule.shown), None)
+        """Find the rule that a verdict names, or else the one that its label is shown with."""
+        rules = [rule for rule in self.rules if rule.label_id == subject.label_id]
+        shown = next((rule for rule in rules if rule.shown), None)
         if self.by_shown:
             return shown
         if subject.reason == "dark":
             return _dark_limit(subject, self.min_green)
         reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
-        named = [rule for rule in mine if rule.reason == reason] if subject.reason else []
+        named = [rule for rule in rules if rule.reason == reason] if subject.reason else []
         return next(iter(named), shown)
 
 
 def _dark_limit(subject: figures.Subject, min_green: int) -> figures.RuleOfLabel:
-    """Write the dark limit as a rule."""
+    """Express the limit for dark cells as a rule."""
     label = subject.label_id or 0
     return figures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
 
 
-def _against(value: float | None, rule: figures.RuleOfLabel) -> str:
-    """How a value lies to a rule's bounds."""
-    lower, upper = rule.lower, rule.upper
+def _comparison(value: float | None, rule: figures.RuleOfLabel) -> str:
+    """Compare a value with a rule's bounds: ``0.2 < 0.3``."""
+    lower = rule.lower
+    upper = rule.upper
     if value is None:
         return "has no value"
     if lower is not None and value < lower:
-        return " < ".join(apart(value, lower))
+        return " < ".join(distinct_number_texts(value, lower))
     if upper is not None and value > upper:
-        return " > ".join(apart(value, upper))
+        return " > ".join(distinct_number_texts(value, upper))
     if lower is not None and upper is not None:
-        return f"{number(value)} in {number(lower)}..{number(upper)}"
+        return f"{number_text(value)} in {number_text(lower)}..{number_text(upper)}"
     if lower is not None:
-        return f"{number(value)} ≥ {number(lower)}"
-    return number(value) if upper is None else f"{number(value)} ≤ {number(upper)}"
+        return f"{number_text(value)} ≥ {number_text(lower)}"
+    return number_text(value) if upper is None else f"{number_text(value)} ≤ {number_text(upper)}"
 
 
 def _drawn(
-    tiles: Sequence[_Tile], files: Mapping[str, list[pixels.StoredFile]], chosen: Look
+    tiles: Sequence[_Tile], files: Mapping[str, list[pixels.StoredFile]], colours: ColourMap
 ) -> list[_Drawn | str]:
-    """Cut the cells out of their images, one image after the other; or say why one cannot be."""
+    """Cut the cells out, one image after the other; a text tells why a cell cannot be shown."""
     drawn: dict[int, _Drawn | str] = {}
     for name in sorted({tile.subject.image_name for tile in tiles}):
-        mine = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]
+        in_image = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]
         try:
-            picture = coloured(pixels.read_pixels(files[name]), chosen)
+            picture = colour_picture(pixels.read_pixels(files[name]), colours)
         except RejectedError as error:
             logger.warning("%s", error)
-            drawn |= dict.fromkeys(mine, _trouble(error))
+            drawn |= dict.fromkeys(in_image, _short_reason(error))
         else:
-            drawn |= {i: _cut(picture, tiles[i].place) for i in mine}
+            drawn |= {i: _cut(picture, tiles[i].place) for i in in_image}
     return [drawn[i] for i in range(len(tiles))]
 
 
-def _trouble(error: RejectedError) -> str:
-    known = {"missing_file": "file is gone", "changed": "file has changed"}
-    return known.get(error.code, "file cannot be read")
+def _short_reason(error: RejectedError) -> str:
+    reasons = {"missing_file": "file is missing", "changed": "file has changed"}
+    return reasons.get(error.code, "file cannot be read")
 
 
 def _cut(picture: Picture, place: figures.Place) -> _Drawn:
-    """Cut a square around a cell; what lies outside the image is grey."""
+    """Cut a square around a cell; it is grey where it reaches beyond the image."""
     side = max(place.width, place.height)
     side += 2 * max(4, side // 12)
-    x, y = place.x + (place.width - side) // 2, place.y + (place.height - side) // 2
-    tile = np.full((side, side, 3), _PAPER, np.uint8)
+    x = place.x + (place.width - side) // 2
+    y = place.y + (place.height - side) // 2
+    tile = np.full((side, side, 3), _OUTSIDE, np.uint8)
     height, width = picture.shape[:2]
-    rows, columns = slice(max(y, 0), min(y + side, height)), slice(max(x, 0), min(x + side, width))
+    rows = slice(max(y, 0), min(y + side, height))
+    columns = slice(max(x, 0), min(x + side, width))
     tile[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = picture[rows, columns]
-    return _Drawn(reduced(tile, _PIXELS), (x, y), side, outlines(place))
+    return _Drawn(shrink(tile, _PIXELS), (x, y), side, outlines(place))
 
 
 def _grid(n: int, lines: int) -> tuple[Figure, list[Axes]]:
     """Make a place for each tile, from the top left."""
-    columns, rows = _COLUMNS, max(1, ceil(n / _COLUMNS))
+    rows = max(1, ceil(n / _COLUMNS))
     edge, top, bottom = 0.15, 0.4, 0.3
-    caption = (4 + _LINE * lines) / 72 + _GAP
-    width = columns * (_TILE + _GAP) - _GAP + 2 * edge
+    caption = (4 + _LINE_HEIGHT * lines) / 72 + _GAP
+    width = _COLUMNS * (_TILE + _GAP) - _GAP + 2 * edge
     height = top + rows * (_TILE + caption) + bottom
     figure = blank(width, height)
     places = []
     for i in range(n):
-        row, column = divmod(i, columns)
-        left, low = edge + column * (_TILE + _GAP), height - top - row * (_TILE + caption) - _TILE
+        row, column = divmod(i, _COLUMNS)
+        left = edge + column * (_TILE + _GAP)
+        low = height - top - row * (_TILE + caption) - _TILE
         places.append(figure.add_axes((left / width, low / height, _TILE / width, _TILE / height)))
     return figure, places
 
@@ -390,7 +425,7 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     if isinstance(drawn, str):
-        axes.set_facecolor(str(_PAPER / 255))
+        axes.set_facecolor(str(_OUTSIDE / 255))
         axes.text(0.5, 0.5, drawn, transform=axes.transAxes, ha="center", va="center", color=INK)
     else:
         (x, y), side = drawn.corner, drawn.side
@@ -415,7 +450,7 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
         axes.annotate(
             fitted(text, 72 * (_TILE + _GAP) - 4, points, family),
             (0, 0),
-            xytext=(0, -4 - _LINE * line),
+            xytext=(0, -4 - _LINE_HEIGHT * line),
             xycoords="axes fraction",
             textcoords="offset points",
             va="top",
@@ -425,11 +460,9 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
         )
 
 
-def _say(figure: Figure, title: str, chosen: Look, *, empty: bool, judged: bool) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
+def _add_texts(figure: Figure, title: str, colours: ColourMap, *, judged: bool) -> None:
+    left = 0.15 / figure.get_size_inches()[0]
+    add_title(figure, title, left)
     frames = "blue frame: kept, orange: dropped; " if judged else ""
-    note = f"{chosen.words}, the same for all; {frames}px: width of the tile"
-    figure.text(0.15 / width, 0.1 / height, note, fontsize=7, color=FAINT)
-    if empty:
-        figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)
+    note = f"{colours.description}, the same for all; {frames}px: width of the tile"
+    add_footnote(figure, note, left)

@@ -15,11 +15,21 @@ from hpastore.clean.outdated import warn_if_outdated
 from hpastore.clean.sets import warn_of_gaps
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
-from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import custom_measures as of_users
-from hpastore.store import figures, roots_and_splits
+from hpastore.plot.canvas import (
+    DROPPED,
+    FAINT,
+    INK,
+    KEPT,
+    add_no_cells,
+    blank,
+    drawing,
+    label_name,
+    shortened,
+)
+from hpastore.store import custom_measures, figures, roots_and_splits
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES, require_label
+from hpastore.text import count_text
+from hpastore.vocabulary import LABEL_NAMES, find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +43,13 @@ _NOTEBOOK: Final = (0.001, 0.999)
 _BINS: Final = 50
 _COLUMNS: Final = 4
 _SHOWN: Final = (0.001, 0.999)
-"""Which part of all values an axis shows at least, where the measure is no share."""
+"""Quantiles that an axis shows at least; of a share it shows all from 0."""
 
-_FAR: Final = 0.3
-"""Times this part by which the axis may be longer, to show all."""
+_MARGIN: Final = 0.3
+"""An axis is longer by up to this share on each side, if that shows all values."""
 
-_HEAVY: Final = 20
-"""Times the median that the largest shown value may be on an even axis."""
+_MAX_LINEAR: Final = 20
+"""An axis is logarithmic if its largest value is more than this many times the median."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,8 @@ class _Panel:
     ----------
     values, kept
         (n,) float64 and bool, of the cells that have a value.
-    without
-        Number of cells that have none, and of those that are kept.
+    without_value, kept_without_value
+        Numbers of cells.
     bounds
         Value of each line, and whether it holds under a condition only.
     """
@@ -59,13 +69,14 @@ class _Panel:
     label: int
     values: Values
     kept: npt.NDArray[np.bool_]
-    without: tuple[int, int]
+    without_value: int
+    kept_without_value: int
     bounds: tuple[tuple[float, bool], ...]
 
     @property
     def cells(self) -> int:
         """Number of cells."""
-        return len(self.values) + self.without[0]
+        return len(self.values) + self.without_value
 
 
 @drawing
@@ -74,11 +85,11 @@ def plot_hist(
     *,
     measure: str = "fraction",
     channel: str | None = "green",
-    label: int | None = None,
+    label: int | str | None = None,
     clean: str | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw how a measure is distributed over the cells of a label, or of all labels that have cells.
+    """Draw the distribution of a measure over the cells of one label, or of each label that has cells.
 
     Parameters
     ----------
@@ -86,79 +97,84 @@ def plot_hist(
     measure : str
     channel : str, optional
         The measure's channel; ignored for a measure of a whole cell.
-    label : int, optional
-        Only this label.
+    label : int or str, optional
+        Only this label, given by id or name.
     clean : str, optional
-        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is, of those that have judged
-        the split.
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest one that judged the split.
     split : str, optional
         Only cells of images of this split.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel per label, all with one x axis and each with its own y axis: the cells that the
-        clean set keeps and those that it drops, the bounds of its rules on this measure, and how many
-        cells there are.  A label without cells is left out unless it is asked for.  In a store without clean
-        sets these are the cells of single-label images and the notebook's percentiles.
+        One panel per label, all with the same x axis and each with its own y axis: the cells that
+        the clean set keeps and those that it drops, the bounds of its rules on this measure, and
+        the number of cells.  A label without cells has a panel only if `label` names it.  In a
+        store without clean sets, the panels show the cells of single-label images and the
+        notebook's percentiles.
 
     Raises
     ------
     UsageError
-        If there is no such measure, channel, label or split, or no Matplotlib.
+        If there is no such measure, channel, label or split, or Matplotlib is not installed.
     NotFoundError
         If there is no such clean set.
     """
-    if label is not None:
-        require_label(label)
+    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
         roots_and_splits.require_split(connection, split)
-        chosen = figures.clean_set_or_newest(connection, clean, split)
-        rows = figures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
-        rules = figures.clean_set_rules(connection, chosen.key) if chosen else None
+        found = figures.clean_set_or_newest(connection, clean, split)
+        set_id = found and found.key
+        rows = figures.values_by_label(connection, measure, channel, label_id, set_id, split)
+        rules = None if set_id is None else figures.clean_set_rules(connection, set_id)
         warn_of_gaps(connection, {measure})
-        if chosen:
-            warn_if_outdated(connection, chosen.key)
+        if set_id is not None:
+            warn_if_outdated(connection, set_id)
     what = f"{channel} {measure}" if channel else measure
-    labels = np.unique(rows["label"]).tolist() if label is None else [label]
+    labels = np.unique(rows["label"]).tolist() if label_id is None else [label_id]
     panels = _panels(labels, rows, _bounds(rules, measure, channel))
     axis = _Axis.of(panels, unit)
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
         _draw(place, panel, axis)
-    _say(figure, note, what, unit, axis, chosen and chosen.name, any(panel.bounds for panel in panels), split)
-    if label is None:
-        _say_empty(figure, note, len(panels))
+    clean_name = found and found.name
+    bounded = any(panel.bounds for panel in panels)
+    _add_legend(figure, note, clean_name, bounded=bounded)
+    _add_texts(figure, what, unit, axis, clean_name, bounded=bounded, split=split)
+    if label_id is None:
+        _note_empty_labels(figure, note, len(panels))
     return figure
 
 
 def _channel(connection: Connection, measure: str, channel: str | None) -> tuple[str | None, str]:
-    """Say which channel a measure is of, and its unit."""
-    own = figures.own_units(connection, measure)
-    if not own:
-        checked = channel_of(measure, channel, [row["name"] for row in of_users.measures(connection)])
+    """Find the channel of a measure, None for a measure of the whole cell, and its unit."""
+    units = figures.own_units(connection, measure)
+    if not units:
+        custom = [row["name"] for row in custom_measures.measures(connection)]
+        checked = channel_of(measure, channel, custom)
         return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
-    if None in own:
-        return None, own[None]
-    if channel not in own:
-        raise UsageError(
-            f"no channel {channel!r} for {measure}; there are {', '.join(sorted(map(str, own)))}"
-        )
-    return channel, own[channel]
+    if None in units:
+        return None, units[None]
+    if channel not in units:
+        names = ", ".join(sorted(map(str, units)))
+        raise UsageError(f"no channel {channel!r} for {measure}; there are {names}")
+    return channel, units[channel]
 
 
 def _bounds(
     rules: list[figures.RuleOfLabel] | None, measure: str, channel: str | None
 ) -> dict[int, list[tuple[float, bool]]] | None:
-    """Bounds of a clean set's rules on a measure, by label; None without a clean set."""
+    """Collect the bounds of a clean set's rules on a measure by label; None without a clean set."""
     if rules is None:
         return None
     bounds: dict[int, list[tuple[float, bool]]] = {}
     for rule in rules:
         if (rule.measure, rule.channel) == (measure, channel):
-            lines = [(b, rule.condition is not None) for b in (rule.lower, rule.upper) if b is not None]
-            bounds.setdefault(rule.label_id, []).extend(lines)
+            of_label = bounds.setdefault(rule.label_id, [])
+            for bound in (rule.lower, rule.upper):
+                if bound is not None:
+                    of_label.append((bound, rule.condition is not None))
     return bounds
 
 
@@ -168,16 +184,16 @@ def _panels(
     panels = []
     for label in labels:
         of_label = rows[rows["label"] == label]
-        mine, kept = of_label["value"], of_label["clean"]
-        has = ~np.isnan(mine)
+        missing = np.isnan(of_label["value"])
+        kept_missing = int(of_label["clean"][missing].sum())
+        values = of_label["value"][~missing]
+        kept = of_label["clean"][~missing]
         lines = tuple(bounds.get(label, ())) if bounds is not None else ()
-        without = (int((~has).sum()), int(kept[~has].sum()))
-        mine, kept = mine[has], kept[has]
-        if bounds is None and mine.size:
-            lower, upper = np.quantile(mine, _NOTEBOOK)
+        if bounds is None and values.size:
+            lower, upper = np.quantile(values, _NOTEBOOK)
             lines = ((float(lower), False), (float(upper), False))
-            kept = (mine >= lower) & (mine <= upper)
-        panels.append(_Panel(label, mine, kept, without, lines))
+            kept = (values >= lower) & (values <= upper)
+        panels.append(_Panel(label, values, kept, int(missing.sum()), kept_missing, lines))
     return panels
 
 
@@ -188,20 +204,21 @@ class _Axis:
     edges: Values
     """Of the bins."""
     ends: tuple[float, float]
-    """A little more than the bins, so that a bound at their end is seen."""
+    """A little wider than the bins, so that a bound at their end is visible."""
     log: bool
 
     @staticmethod
     def of(panels: list[_Panel], unit: str) -> _Axis:
-        """Choose an axis: all of a share, else all but the farthest values, and every bound."""
+        """Choose an axis that shows every bound, and all values but the most distant ones."""
         values = np.concatenate([np.empty(0), *(panel.values for panel in panels)])
         if not values.size:
             return _Axis(np.linspace(0, 1, _BINS + 1), (0, 1), log=False)
         lines = [value for panel in panels if panel.values.size for value, _ in panel.bounds]
         share = unit.startswith("share")
-        ends = (0.0, values.max()) if share else _most_of(values)
-        low, high = float(min(ends[0], *lines, np.inf)), float(max(ends[1], *lines, -np.inf))
-        if low > 0 and high > _HEAVY * np.median(values):
+        ends = (0.0, values.max()) if share else _main_range(values)
+        low = float(min(ends[0], *lines, np.inf))
+        high = float(max(ends[1], *lines, -np.inf))
+        if low > 0 and high > _MAX_LINEAR * np.median(values):
             pad = (high / low) ** 0.02
             return _Axis(np.geomspace(low, high, _BINS + 1), (low / pad, high * pad), log=True)
         if low == high:
@@ -214,10 +231,10 @@ class _Axis:
         return int(((values < self.edges[0]) | (values > self.edges[-1])).sum())
 
 
-def _most_of(values: Values) -> tuple[float, float]:
-    """Where most values lie; at their ends, unless the farthest lie far away."""
+def _main_range(values: Values) -> tuple[float, float]:
+    """Find the range of all values, but cut off the most distant ones."""
     low, high = np.quantile(values, _SHOWN)
-    room = _FAR * (high - low)
+    room = _MARGIN * (high - low)
     return max(values.min(), low - room), min(values.max(), high + room)
 
 
@@ -272,52 +289,71 @@ def _title(panel: _Panel, axis: _Axis) -> str:
     name = shortened(label_name(panel.label), 38)
     if not panel.cells:
         return f"{name}\nn = 0"
-    kept = (int(panel.kept.sum()) + panel.without[1]) / panel.cells
+    kept = (int(panel.kept.sum()) + panel.kept_without_value) / panel.cells
     parts = [f"n = {panel.cells:,}", f"{kept:.1%} kept"]
-    parts += [f"{panel.without[0]:,} without a value"] if panel.without[0] else []
+    if panel.without_value:
+        parts.append(f"{panel.without_value:,} without a value")
     beyond = axis.beyond(panel.values)
-    parts += [f"{beyond:,} off the axis"] if beyond else []
+    if beyond:
+        parts.append(f"{beyond:,} off the axis")
     return f"{name}\n{', '.join(parts)}"
 
 
-def _say(
-    figure: Figure,
-    note: Axes,
-    what: str,
-    unit: str,
-    axis: _Axis,
-    clean: str | None,
-    bounded: bool,
-    split: str | None,
-) -> None:
-    """Name the axes, and say what the colours and lines are."""
+def _add_legend(figure: Figure, note: Axes, clean: str | None, *, bounded: bool) -> None:
+    """Explain the colours and lines."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     note.set_axis_off()
-    one = len(figure.axes) == 2
     kept, dropped = ("kept", "dropped") if clean else ("between the percentiles", "outside")
-    lines = f"bounds in {clean}" if clean else f"percentiles {_NOTEBOOK[0]:g} and {_NOTEBOOK[1]:g}"
     handles: list[Any] = [Patch(color=KEPT, label=kept), Patch(color=DROPPED, label=dropped)]
     if bounded:
-        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle="--", label=lines))
-    if bounded and any(line.get_linestyle() == ":" for axes in figure.axes for line in axes.get_lines()):
+        percentiles = f"percentiles {_NOTEBOOK[0]:g} and {_NOTEBOOK[1]:g}"
+        text = f"bounds in {clean}" if clean else percentiles
+        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle="--", label=text))
+    if bounded and _has_dotted_line(figure):
         handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label="under a condition"))
-    note.legend(handles=handles, loc="center left", frameon=False, ncols=3 if one else 1, borderaxespad=0)
+    columns = 3 if _has_one_panel(figure) else 1
+    note.legend(handles=handles, loc="center left", frameon=False, ncols=columns, borderaxespad=0)
+
+
+def _has_one_panel(figure: Figure) -> bool:
+    return len(figure.axes) == 2  # beside the legend
+
+
+def _has_dotted_line(figure: Figure) -> bool:
+    return any(line.get_linestyle() == ":" for axes in figure.axes for line in axes.get_lines())
+
+
+def _add_texts(
+    figure: Figure,
+    what: str,
+    unit: str,
+    axis: _Axis,
+    clean: str | None,
+    *,
+    bounded: bool,
+    split: str | None,
+) -> None:
+    """Write the title, and name the axes."""
     judged = f"as judged by {clean}" if clean else "of images with one label, no clean set"
-    judged += "" if bounded or not clean else f", which has no bound on {what}"
-    judged += f", split {shortened(split, 30)}" if split is not None else ""
-    figure.suptitle(f"{what}: cells {judged}", x=0.1 if one else 0.065, ha="left", fontsize=10, color=INK)
+    if clean and not bounded:
+        judged += f", which has no bound on {what}"
+    if split is not None:
+        judged += f", split {shortened(split, 30)}"
+    left = 0.1 if _has_one_panel(figure) else 0.065
+    figure.suptitle(f"{what}: cells {judged}", x=left, ha="left", fontsize=10, color=INK)
     scale = " (log scale)" if axis.log else ""
-    figure.supxlabel(f"{what} [{unit}]{scale}" if unit else f"{what}{scale}", fontsize=8, color=INK)
+    name = f"{what} [{unit}]" if unit else what
+    figure.supxlabel(f"{name}{scale}", fontsize=8, color=INK)
     figure.supylabel("cells", fontsize=8, color=INK)
 
 
-def _say_empty(figure: Figure, note: Axes, drawn: int) -> None:
-    """Say how many labels have no cell, and are not drawn."""
+def _note_empty_labels(figure: Figure, note: Axes, drawn: int) -> None:
+    """Write how many labels have no cell, and are not drawn."""
     empty = len(LABEL_NAMES) - drawn
     if not drawn:
-        figure.text(0.5, 0.5, "no such cell", ha="center", va="center", fontsize=12, color=FAINT)
+        add_no_cells(figure)
     elif empty:
-        text = f"{empty} label{'' if empty == 1 else 's'} without a cell not drawn"
+        text = f"{count_text(empty, 'label')} without a cell not drawn"
         note.text(0, 0, text, transform=note.transAxes, va="bottom", fontsize=7, color=FAINT)

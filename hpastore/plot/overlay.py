@@ -1,23 +1,36 @@
-"""One image, with what a clean set says of its cells."""
+"""One image, with the verdicts on its cells in a clean set."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import UsageError
-from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label_name, lines_of, shortened
-from hpastore.render.cells import Outline, mask_of, outlines
-from hpastore.render.channels import coloured, look, reduced
+from hpastore.plot.canvas import (
+    INK,
+    KEPT,
+    LineStyle,
+    add_footnote,
+    add_title,
+    blank,
+    drawing,
+    fitted,
+    label_name,
+    line_styles,
+    shortened,
+)
+from hpastore.render.cells import Outline, box_mask, outlines
+from hpastore.render.channels import colour_picture, parse_channels, shrink
 from hpastore.runtime.opencv import cv2
 from hpastore.store import figures, pixels
 from hpastore.store.engine import Store
-from hpastore.vocabulary import require_label
+from hpastore.text import count_text
+from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,25 +39,28 @@ if TYPE_CHECKING:
 KEPT_WORD: Final = "kept"
 NOT_JUDGED: Final = "not in the set"
 
-_WIDTH, _NARROW = 9.0, 6.0
-"""Inches of one panel, and of each of several."""
-_PIXELS: Final = 1500
+_WIDE, _NARROW = 9.0, 6.0
+"""Inches of a panel that is alone, and of each of several."""
+_MAX_PIXELS: Final = 1500
+"""Longer side of the picture."""
 _ID_POINTS: Final = (4.0, 8.0)
-"""Size of the ids, by that of the cells."""
+"""Smallest and largest font of the ids, which grow with their cells."""
 _COLUMNS: Final = 3
-_ENTRIES, _FEW = 3, 2
-"""Of a line of a legend, of one panel and of each of several."""
+_WIDE_ENTRIES, _NARROW_ENTRIES = 3, 2
+"""In one line of a legend, below a wide and a narrow panel."""
 _HANDLE: Final = 44
-"""Points that an entry takes beside its text."""
+"""Points that a legend's entry takes beside its text."""
 
 
 class _Cell(NamedTuple):
-    """A cell as it is drawn: where its id stands, and what is free around that, in pixels of the image."""
+    """A cell as it is drawn."""
 
     mask_id: int
     outlines: list[Outline]
     middle: tuple[float, float]
-    room: float
+    """Where its id is written: x and y, in pixels of the image."""
+    radius: float
+    """Of the largest circle around `middle` that lies in the cell, in pixels."""
 
 
 @drawing
@@ -53,7 +69,7 @@ def plot_overlay(
     image: str,
     *,
     clean: str | None = None,
-    label: int | None = None,
+    label: int | str | None = None,
     channels: str = "rgb",
     gain: float = 1.0,
 ) -> Figure:
@@ -65,80 +81,93 @@ def plot_overlay(
     image : str
         Its name.
     clean : str, optional
-        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest there is.
-    label : int, optional
-        Only the verdicts under this label.
+        A clean set, ``NAME`` or ``NAME@VERSION``; by default the newest one.
+    label : int or str, optional
+        Only the verdicts under this label, given by id or name.
     channels : str
-        Letters such as ``rgb`` or ``rgby``, in HPA's colours, or one channel's name, in grey.
+        Letters such as ``rgb`` or ``rgby``, shown in HPA's colours, or one channel's name, shown in
+        grey.
     gain : float
-        What grey levels are multiplied with.
+        Factor for grey levels.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each label that the set judged the image's cells by, each with the cells counted by
-        verdict; one where there is none.
+        A panel for each label that the clean set judged the image's cells by, with the number of
+        cells by verdict; a single panel if it judged none of them.
 
     Raises
     ------
     NotFoundError
         If there is no such image or clean set.
     RejectedError
-        If a file is gone, or has other bytes than were ingested.
+        If a file is missing, or has changed since it was ingested.
     UsageError
-        If an argument makes no sense, or no Matplotlib is installed.
+        If an argument is invalid, the image does not have this label, or Matplotlib is not
+        installed.
     """
-    chosen_look = look(channels, gain)
-    if label is not None:
-        require_label(label)
+    colours = parse_channels(channels, gain)
+    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
         width, height, labels, places = figures.image_cells(connection, image)
-        files = pixels.channel_files(connection, [image], chosen_look.channels)
-        chosen = figures.clean_set_or_newest(connection, clean)
-        verdicts = figures.image_verdicts(connection, image, chosen.key) if chosen else []
-        if chosen:
-            warn_if_outdated(connection, chosen.key)
-    if label is not None and str(label) not in labels.split("|"):
-        raise UsageError(f"{image} has no label {label}; its labels are {labels or 'none'}")
-    judged = sorted({row[1] for row in verdicts if label in (None, row[1])})
-    picture = reduced(coloured(pixels.read_pixels(files[image]), chosen_look), _PIXELS)
+        files = pixels.channel_files(connection, [image], colours.channels)
+        found = figures.clean_set_or_newest(connection, clean)
+        verdicts = figures.image_verdicts(connection, image, found.key) if found else []
+        if found:
+            warn_if_outdated(connection, found.key)
+    if label_id is not None and str(label_id) not in labels.split("|"):
+        raise UsageError(f"{image} has no label {label_id}; its labels are {labels or 'none'}")
+
+    picture = shrink(colour_picture(pixels.read_pixels(files[image]), colours), _MAX_PIXELS)
     cells = [_cell(place) for place in sorted(places.values())]
-    panels = [{row[0]: _word(row[2], row[3]) for row in verdicts if row[1] == under} for under in judged]
-    words = sorted({word for panel in panels for word in panel.values()} - {KEPT_WORD})
-    ways = {KEPT_WORD: (KEPT, "-"), **lines_of(words), NOT_JUDGED: ("white", (0, (1, 1)))}
-    figure, places_of = _grid(max(1, len(panels)), height / width, len(words) + 2)
-    titles = [label_name(under) for under in judged] or [_unjudged(labels)]
-    for axes, panel, title in zip(places_of, panels or [{}], titles, strict=True):
-        axes.imshow(picture, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")
+    panels: dict[int, dict[int, str]] = {}
+    for mask_id, judged_by, is_clean, reason in verdicts:
+        if label_id in (None, judged_by):
+            panels.setdefault(judged_by, {})[mask_id] = _verdict_text(is_clean, reason)
+    texts = sorted({text for panel in panels.values() for text in panel.values()} - {KEPT_WORD})
+    styles = {KEPT_WORD: (KEPT, "-"), **line_styles(texts), NOT_JUDGED: ("white", (0, (1, 1)))}
+
+    figure, all_axes = _grid(max(1, len(panels)), height / width, len(texts) + 2)
+    titles = [label_name(judged_by) for judged_by in sorted(panels)] or [_unjudged_title(labels)]
+    judged = [panels[judged_by] for judged_by in sorted(panels)] or [{}]
+    for axes, panel, title in zip(all_axes, judged, titles, strict=True):
+        edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+        axes.imshow(picture, extent=edges, interpolation="antialiased")
         axes.set_title(title, loc="left", color=INK)
-        _draw(axes, cells, panel, ways, bool(chosen))
-    _say(figure, image, chosen and chosen.name, len(cells), chosen_look.words)
+        _draw(axes, cells, panel, styles, judged=found is not None)
+    left = 0.15 / figure.get_size_inches()[0]
+    source = f"verdicts of {found.name}" if found else "no clean set"
+    add_title(figure, f"{shortened(image, 60)}: {count_text(len(cells), 'cell')}, {source}", left)
+    add_footnote(figure, colours.description, left)
     return figure
 
 
-def _word(clean: bool, reason: str | None) -> str:
+def _verdict_text(clean: bool, reason: str | None) -> str:
     if reason is None:
         return KEPT_WORD
     return f"{KEPT_WORD}: {reason}" if clean else reason
 
 
-def _unjudged(labels: str) -> str:
+def _unjudged_title(labels: str) -> str:
     return f"labels {labels}" if labels else "no label"
 
 
 def _cell(place: figures.Place) -> _Cell:
-    """Find where in a cell its id has the most room."""
-    free = cv2.distanceTransform(np.pad(mask_of(place).astype(np.uint8), 1), cv2.DIST_L2, 3)
-    row, column = np.unravel_index(int(free.argmax()), free.shape)
+    """Find the place in a cell that is the farthest from its outline: its id is written there."""
+    mask = np.pad(box_mask(place).astype(np.uint8), 1)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
     middle = (float(place.x + column - 1), float(place.y + row - 1))
-    return _Cell(place.mask_id, outlines(place), middle, float(free.max()))
+    return _Cell(place.mask_id, outlines(place), middle, float(distance.max()))
 
 
 def _grid(n: int, aspect: float, entries: int) -> tuple[Figure, list[Axes]]:
     """Make panels side by side, with room for legends below."""
-    wide, in_line = (_WIDTH, _ENTRIES) if n == 1 else (_NARROW, _FEW)
-    columns, rows = min(n, _COLUMNS), ceil(n / _COLUMNS)
-    high, legend = wide * aspect, 0.1 + 0.18 * ceil(entries / in_line)
+    wide, entries_per_line = (_WIDE, _WIDE_ENTRIES) if n == 1 else (_NARROW, _NARROW_ENTRIES)
+    columns = min(n, _COLUMNS)
+    rows = ceil(n / _COLUMNS)
+    high = wide * aspect
+    legend = 0.1 + 0.18 * ceil(entries / entries_per_line)
     edge, top, title, bottom = 0.15, 0.4, 0.25, 0.35
     width = columns * (wide + edge) + edge
     height = top + rows * (title + high + legend) + bottom
@@ -156,45 +185,61 @@ def _draw(
     axes: Axes,
     cells: Sequence[_Cell],
     verdicts: Mapping[int, str],
-    ways: Mapping[str, tuple[str, Any]],
+    styles: Mapping[str, LineStyle],
+    *,
     judged: bool,
 ) -> None:
-    from matplotlib.collections import LineCollection
+    """Draw a panel: outlines by verdict, ids, and a legend with the number of cells by verdict."""
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import Normal, Stroke
 
     axes.set_axis_off()
     halo = [Stroke(linewidth=2.8, foreground="black"), Normal()]
-    words = {cell.mask_id: verdicts.get(cell.mask_id, NOT_JUDGED) for cell in cells}
-    counts = Counter(words.values())
+    texts = {cell.mask_id: verdicts.get(cell.mask_id, NOT_JUDGED) for cell in cells}
+    counts = Counter(texts.values())
     handles = []
     inches = axes.get_window_extent().width / axes.figure.dpi
-    in_line = _ENTRIES if inches > _NARROW else _FEW
-    for word, (colour, dash) in ways.items():
-        if not counts[word]:
+    entries = _WIDE_ENTRIES if inches > _NARROW else _NARROW_ENTRIES
+    for text, (colour, dash) in styles.items():
+        if not counts[text]:
             continue
-        mine = [line for cell in cells if words[cell.mask_id] == word for line in cell.outlines]
-        black = LineCollection(mine, colors="black", linewidths=2.6, label="_halo")
-        bright = LineCollection(mine, colors=colour, linewidths=1.3, linestyles=[dash], label=word)
-        for lines in (black, bright):
-            axes.add_collection(lines, autolim=False)
-        n = f" ({counts[word]})"
-        said = fitted(word if judged else "cells", 72 * inches / in_line - _HANDLE - 6 * len(n), 8) + n
+        lines = [line for cell in cells if texts[cell.mask_id] == text for line in cell.outlines]
+        _add_outlines(axes, lines, (colour, dash), text)
+        n = f" ({counts[text]})"
+        width = 72 * inches / entries - _HANDLE - 6 * len(n)
+        entry = fitted(text if judged else "cells", width, 8) + n
         handles.append(
-            Line2D(
-                [],
-                [],
-                color=colour,
-                linestyle=dash,
-                linewidth=1.5,
-                path_effects=halo,
-                label=said,
-            )
+            Line2D([], [], color=colour, linestyle=dash, linewidth=1.5, path_effects=halo, label=entry)
         )
-    points = inches * 72 / abs(np.diff(axes.get_xlim())[0])
-    thin = [Stroke(linewidth=1.5, foreground="black"), Normal()]
+    _add_ids(axes, cells, inches)
+    if handles:
+        axes.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(0, 0),
+            ncols=entries,
+            frameon=False,
+            borderaxespad=0.3,
+        )
+
+
+def _add_outlines(axes: Axes, lines: list[Outline], style: LineStyle, text: str) -> None:
+    from matplotlib.collections import LineCollection
+
+    colour, dash = style
+    black = LineCollection(lines, colors="black", linewidths=2.6, label="_halo")
+    bright = LineCollection(lines, colors=colour, linewidths=1.3, linestyles=[dash], label=text)
+    axes.add_collection(black, autolim=False)
+    axes.add_collection(bright, autolim=False)
+
+
+def _add_ids(axes: Axes, cells: Sequence[_Cell], inches: float) -> None:
+    from matplotlib.patheffects import Normal, Stroke
+
+    points_per_pixel = inches * 72 / abs(np.diff(axes.get_xlim())[0])
+    halo = [Stroke(linewidth=1.5, foreground="black"), Normal()]
     for cell in cells:
-        size = float(np.clip(cell.room * points, *_ID_POINTS))
+        size = float(np.clip(cell.radius * points_per_pixel, *_ID_POINTS))
         axes.text(
             *cell.middle,
             str(cell.mask_id),
@@ -202,22 +247,5 @@ def _draw(
             va="center",
             color="white",
             fontsize=size,
-            path_effects=thin,
+            path_effects=halo,
         )
-    if handles:
-        axes.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(0, 0),
-            ncols=in_line,
-            frameon=False,
-            borderaxespad=0.3,
-        )
-
-
-def _say(figure: Figure, image: str, clean: str | None, cells: int, look: str) -> None:
-    width, height = figure.get_size_inches()
-    of = f"verdicts of {clean}" if clean else "no clean set"
-    title = f"{shortened(image, 60)}: {cells:,} cells, {of}"
-    figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=10, color=INK)
-    figure.text(0.15 / width, 0.1 / height, look, fontsize=7, color=FAINT)

@@ -1,1 +1,1 @@
-"""Pixels and outlines of stored cells as pictures without Matplotlib: for figures, exports and crops."""
+"""Stored pixels and cell outlines as pictures, without Matplotlib: for figures and exports."""

@@ -1,4 +1,4 @@
-"""The pixels of stored images, as figures show them, and the outlines of cells."""
+"""The masks and outlines of stored cells."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Outline = npt.NDArray[np.float64]
 """(N, 2) x, y in pixels of the image, closed; a pixel's centre is at a whole number."""
 
 _PIXEL: Final = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-"""The outline of a piece of one pixel, whose middle alone would be no line."""
+"""The outline of a piece of one pixel: its corners, since its centre alone is not a line."""
 
 
-def mask_of(place: figures.Place) -> npt.NDArray[np.bool_]:
-    """Decode a cell's mask, (height, width) of its box."""
+def box_mask(place: figures.Place) -> npt.NDArray[np.bool_]:
+    """Decode a cell's mask inside its box, (height, width)."""
     whole = rle.decode(place.rle, place.image_height, place.image_width)
     return whole[place.y : place.y + place.height, place.x : place.x + place.width]
 
 
 def outlines(place: figures.Place) -> list[Outline]:
     """Trace the outlines of a cell's pieces and holes."""
-    mask = np.ascontiguousarray(mask_of(place), np.uint8)
-    found, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    mask = np.ascontiguousarray(box_mask(place), np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     corner = np.array([place.x, place.y], np.float64)
-    lines = [line[:, 0] + (_PIXEL if len(line) == 1 else 0) for line in found]
+    lines = [line[:, 0] + (_PIXEL if len(line) == 1 else 0) for line in contours]
     return [np.vstack((line, line[:1])) + corner for line in lines]

@@ -21,74 +21,75 @@ COLOURS: Final = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yell
 _LETTERS: Final = {name[0]: name for name in CHANNELS}
 
 
-class Look(NamedTuple):
-    """How pixels become colours.
+class ColourMap(NamedTuple):
+    """How grey levels become colours.
 
     Parameters
     ----------
     channels
-        In their colours, added up; one alone is drawn in grey.
+        Shown in their colours, added up; a single channel is shown in grey.
     gain
-        What grey levels are multiplied with; above 255 they are white.
+        Factor for grey levels; products above 255 are shown as 255.
     """
 
     channels: tuple[str, ...]
     gain: float
 
     @property
-    def words(self) -> str:
-        """What a figure says of it."""
+    def description(self) -> str:
+        """The text of a figure's footnote."""
         names = ", ".join(self.channels) if len(self.channels) > 1 else f"{self.channels[0]} in grey"
         times = "" if self.gain == 1 else f" times {self.gain:g}"
         return f"{names}; levels 0..255 as stored{times}"
 
 
-def look(channels: str, gain: float) -> Look:
-    """Read a choice of channels: letters as in ``rgb`` or ``rgby``, or one channel's name.
+def parse_channels(channels: str, gain: float) -> ColourMap:
+    """Read the channels to show: letters such as ``rgb`` or ``rgby``, or one channel's name.
 
     Raises
     ------
     UsageError
     """
     if not 0 < gain <= 255:
-        raise UsageError(f"gain takes a factor above 0, at most 255, not {gain:g}")
+        raise UsageError(f"gain takes a factor above 0 and up to 255, not {gain:g}")
     if channels in CHANNELS:
-        return Look((channels,), gain)
-    if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(_LETTERS):
-        allowed = "letters of rgby, such as rgb, or one of " + ", ".join(CHANNELS)
-        raise UsageError(f"no channels {channels!r}; use {allowed}")
-    return Look(tuple(name for name in CHANNELS if name[0] in channels), gain)
+        return ColourMap((channels,), gain)
+    letters = set(channels)
+    if not letters or len(letters) < len(channels) or not letters <= set(_LETTERS):
+        names = ", ".join(CHANNELS)
+        raise UsageError(f"no channels {channels!r}; use letters of rgby, such as rgb, or one of {names}")
+    return ColourMap(tuple(name for name in CHANNELS if name[0] in channels), gain)
 
 
-def coloured(channels: Mapping[str, npt.NDArray[np.uint8]], look: Look) -> Picture:
+def colour_picture(channels: Mapping[str, npt.NDArray[np.uint8]], colours: ColourMap) -> Picture:
     """Draw channels as a picture.
 
     Parameters
     ----------
     channels : mapping of (H, W) uint8
-        Those of the look.
-    look : Look
+        Those of `colours`.
+    colours : ColourMap
 
     Returns
     -------
     (H, W, 3) uint8
     """
-    if len(look.channels) == 1:
-        (gray,) = (channels[name] for name in look.channels)
-        return np.repeat(cv2.convertScaleAbs(gray, alpha=look.gain)[:, :, None], 3, axis=2)
-    shape = channels[look.channels[0]].shape
-    planes: list[Any] = [np.zeros(shape, np.uint8) for _ in range(3)]
-    for name in look.channels:
+    first = channels[colours.channels[0]]
+    if len(colours.channels) == 1:
+        gray = cv2.convertScaleAbs(first, alpha=colours.gain)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    planes: list[Any] = [np.zeros(first.shape, np.uint8) for _ in range(3)]
+    for name in colours.channels:
         for place, share in enumerate(COLOURS[name]):
             if share:
-                bright = cv2.convertScaleAbs(channels[name], alpha=look.gain)
-                planes[place] = cv2.add(planes[place], bright)  # stops at 255
+                bright = cv2.convertScaleAbs(channels[name], alpha=colours.gain)
+                planes[place] = cv2.add(planes[place], bright)  # saturates at 255
     return np.stack(planes, axis=-1)
 
 
-def reduced(picture: Picture, most: int) -> Picture:
-    """Shrink a picture whose longer side has more pixels than can be shown."""
-    scale = most / max(picture.shape[:2])
+def shrink(picture: Picture, max_side: int) -> Picture:
+    """Shrink a picture whose longer side has more than `max_side` pixels."""
+    scale = max_side / max(picture.shape[:2])
     if scale >= 1:
         return picture
     size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
@@ -106,6 +107,6 @@ def rgb(channels: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     Returns
     -------
     (H, W, 3) uint8
-        Microtubules, protein, nucleus, in this order.
+        Microtubules, protein and nucleus, in this order.
     """
     return np.stack([channels[name] for name in ("red", "green", "blue")], axis=-1)

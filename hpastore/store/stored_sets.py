@@ -45,6 +45,11 @@ def clean_sets(connection: Connection) -> list[Row]:
     return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
 
 
+def clean_set_names(connection: Connection) -> list[str]:
+    """Read the names of all clean sets, each once."""
+    return list(connection.scalars(select(CleanSet.name).distinct().order_by(CleanSet.name)))
+
+
 def clean_set(connection: Connection, set_id: int) -> Row:
     """Read the row of a clean set."""
     return rows(connection, select(CleanSet.__table__).where(CleanSet.id == set_id))[0]

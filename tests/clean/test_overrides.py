@@ -407,7 +407,7 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
         ("PK\3\4", "is an Excel workbook"),
         ("keep,,cell\n1,2,a:1\n", "no column may be ''"),
         ("cell,keep\na:1,perhaps\n", "line 2: keep is one of keep, drop, true, false, 1, 0, not 'perhaps'"),
-        ("cell,keep,label_id\na:1,keep,20\n", "line 2: no label '20'; ids go from 0 to 18"),
+        ("cell,keep,label_id\na:1,keep,20\n", "line 2: no label 20; ids go from 0 to 18"),
         ("cell,keep,score\na:1,keep,2\n", "line 2: a score goes from 0 to 1, not 2"),
         ("cell,keep,label_id\na:1,keep,x\n", "line 2: no label 'x'; ids go from 0 to 18"),
         ("cell,keep,label_id\na:1,keep,3.5\n", "line 2: no label '3.5'"),

@@ -23,7 +23,7 @@ def test_grey_levels_may_be_limits(limit: int) -> None:
         (CleanRecipe(min_green=-1), "min green takes a grey level from 0 to 256, not -1"),
         (CleanRecipe(min_green=257), "not 257"),
         (CleanRecipe(scope="some"), "no scope 'some'; there are single and all"),
-        (CleanRecipe((Rule(upper=99.9),)), r"for 99\.9 % say 0\.999"),
+        (CleanRecipe((Rule(upper=99.9),)), r"99\.9 % is 0\.999"),
     ],
 )
 def test_recipes_that_make_no_sense_are_refused(recipe: CleanRecipe, message: str) -> None:

@@ -128,7 +128,7 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (Rule(upper=98), r"upper takes a share from 0 to 1, not 98; for 98 % say 0\.98"),
+        (Rule(upper=98), r"upper takes a share from 0 to 1, not 98; 98 % is 0\.98"),
         (Rule(lower=-0.1), r"lower takes a share from 0 to 1, not -0\.1$"),
         (Rule(lower=NAN), "lower takes a share"),
         (Rule(lower=0.6, upper=0.4), r"lower 0\.6 is above upper 0\.4"),

@@ -166,7 +166,7 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         ('[[rule]]\nmeasure = "area"\nlower = {percent = 3}', 2, "no kind of lower bound 'percent'"),
         ('[[rule]]\nmeasure = "area"\nlower = {value = 3, median = 1}', 2, "a bound is one of"),
         ('[[rule]]\nmeasure = "area"\nlower = {value = "3"}', 2, "a bound's value takes a number, not '3'"),
-        ('[[rule]]\nmeasure = "area"\nlower = {percentile = 98}', 2, "for 98 % say 0.98"),
+        ('[[rule]]\nmeasure = "area"\nlower = {percentile = 98}', 2, "98 % is 0.98"),
         (
             '[[rule]]\nmeasure = "area"\nlower = {value = 3}\nupper = {value = 2}',
             2,
@@ -207,7 +207,7 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         ),
         (f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}', 2, "takes a number, not 1000"),
         (f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 5000}}}', 1, "is not TOML: "),
-        (f"[label.1{'0' * 5000}]", 2, "no label '1000"),
+        (f"[label.1{'0' * 5000}]", 2, "no label 1000"),
         (f"rule = {'[' * 5000}{']' * 5000}", 1, "is not TOML: "),
         (
             '[[rule]]\nmeasure = "area"\nlower = {median = 1.7e308}',
@@ -231,7 +231,7 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         (
             '[label.19]\n[[label.19.rule]]\nmeasure = "touches_border"',
             2,
-            "no label '19'; there are 0 to 18, or",
+            "no label 19; ids go from 0 to 18; list all labels with: hpastore sql",
         ),
         ("[label.0]\nrules = []", 2, "no key of label 0 'rules'; there are rule"),
         ("[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []", 2, "label 0 has two lists of rules"),
@@ -321,7 +321,7 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
 def test_one_of_keep_drop_and_undo_must_be_said(run: Run, root: Path, options: tuple[str, ...]) -> None:
     run("ingest", root, "-j", 1, "--limit", 1)
     done = run("clean", "override", f"{name_of(0)}:1", *options)
-    assert (done.code, done.err) == (2, "hpastore: say one of --keep, --drop and --undo\n")
+    assert (done.code, done.err) == (2, "hpastore: give exactly one of --keep, --drop and --undo\n")
 
 
 def test_a_cell_that_no_set_judged_is_said(run: Run, root: Path) -> None:
@@ -373,7 +373,7 @@ def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run,
     assert (
         "percentiles and medians of below_lower / above_upper bound nothing for labels 0 (3 cells)" in few.err
     )
-    assert "not asked: 3 cells, 20 needed" in run("explain", f"{name_of(0)}:1").out
+    assert "not checked: 3 cells, 20 needed" in run("explain", f"{name_of(0)}:1").out
     shown = run("--json", "clean", "show", "few").json
     assert {(row["idle_rules"], row["forced_drops"]) for row in shown} == {(1, 0)}
 

@@ -281,7 +281,7 @@ def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) 
     (tmp_path / "a.json").write_text("{}")
     changed = run("verify", "a.json")
     assert (changed.code, changed.out) == (1, "")
-    assert "a.json: differs" in changed.err
+    assert "a.json: has changed since it was exported" in changed.err
 
 
 def _first_line(run: Run, name: str, *options: str) -> str:
@@ -514,7 +514,7 @@ def test_remeasure_brings_all_numbers_to_another_percentile(run: Run, root: Path
     wrong = run("remeasure", "--background-percentile", 98)
     assert (wrong.code, wrong.err) == (
         2,
-        "hpastore: background percentile takes a share from 0 to 1, not 98; for 98 % say 0.98\n",
+        "hpastore: background percentile takes a share from 0 to 1, not 98; 98 % is 0.98\n",
     )
 
 

@@ -57,7 +57,7 @@ def test_a_cut_is_said_with_its_reason(run: Run, url: str) -> None:
     memory = run("sql", MANY, "--max-memory", 1, "--format", "csv", db=url)
     count = memory.out.count("\n") - 1
     assert 1000 < count < 30_000
-    assert memory.err == f"hpastore: cut at {count} rows, which take 1 MiB; --max-memory gives more\n"
+    assert memory.err == f"hpastore: cut at {count:,} rows, which take 1 MiB; --max-memory gives more\n"
 
 
 @is_a_file

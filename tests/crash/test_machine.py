@@ -247,14 +247,14 @@ class Machine(RuleBasedStateMachine):
     def export(self, form: str, clean: bool) -> None:
         def export(store: Store) -> object:
             out = self.root.parent / f"out.{form}"
-            choice = hpastore.Choice(clean="mine" if clean else None)
+            options = hpastore.ExportOptions(clean="mine" if clean else None)
             write: dict[str, Any] = {
                 "coco": hpastore.export_coco,
                 "mmdet": hpastore.export_mmdet,
                 "csv": hpastore.export_csv,
             }
             try:
-                write[form](store, out, choice, force=True)
+                write[form](store, out, options, force=True)
             except hpastore.HpastoreError as error:
                 return type(error).__name__
             assert hpastore.verify(out) == 1

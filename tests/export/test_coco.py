@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES
@@ -19,8 +19,10 @@ from tests.world import dataset, draw_mask, measured, name_of, put, write_image,
 LABELS = ("0", "16", "0|16", "18", "7", "")
 
 
-def document(store: Store, tmp_path: Path, choice: Choice | None = None, **options: Any) -> dict[str, Any]:
-    hpastore.export_coco(store, tmp_path / "out.json", choice, force=True, **options)
+def document(
+    store: Store, tmp_path: Path, export_options: ExportOptions | None = None, **options: Any
+) -> dict[str, Any]:
+    hpastore.export_coco(store, tmp_path / "out.json", export_options, force=True, **options)
     return dict(json.loads((tmp_path / "out.json").read_text()))
 
 
@@ -72,7 +74,7 @@ def test_pycocotools_loads_it_and_gives_back_every_mask(
 def test_real_masks_come_back(store: Store, hpa_data: Path, tmp_path: Path) -> None:
     root = hpa_data / "hpa"
     hpastore.ingest(store, root, jobs=2)
-    hpastore.export_coco(store, tmp_path / "out.json", Choice(multilabel="expand"))
+    hpastore.export_coco(store, tmp_path / "out.json", ExportOptions(multilabel="expand"))
     coco = COCO(str(tmp_path / "out.json"))
     masks = {file.stem: np.load(file)["arr_0"] for file in (root / "hpa_cell_mask").glob("*.npz")}
     seen = set()
@@ -103,17 +105,17 @@ def test_a_cell_with_several_labels_is_written_once_for_each(filled: Store, tmp_
 
 
 def test_skip_leaves_out_images_with_several_labels(filled: Store, tmp_path: Path) -> None:
-    found = document(filled, tmp_path, Choice(multilabel="skip"))
+    found = document(filled, tmp_path, ExportOptions(multilabel="skip"))
     assert names(found) == [f"{name_of(i)}.png" for i in (0, 1, 3, 4)]
 
 
 def test_multihot_is_refused_with_what_to_do(filled: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one category; use expand or skip, or export mmdet"):
-        document(filled, tmp_path, Choice(multilabel="multihot"))
+        document(filled, tmp_path, ExportOptions(multilabel="multihot"))
 
 
 def test_a_label_narrows_images_and_cells(filled: Store, tmp_path: Path) -> None:
-    found = document(filled, tmp_path, Choice(labels=(16,)))
+    found = document(filled, tmp_path, ExportOptions(labels=(16,)))
     assert names(found) == [f"{name_of(i)}.png" for i in (1, 2)]
     assert {category for _, category in cells(found)} == {16}
 
@@ -127,14 +129,14 @@ def test_a_clean_set_gives_its_clean_cells_and_all_images_in_its_scope(store: St
         measured("c", (0, 5), green_fraction=[0.5] * 3, **bright),
     )
     hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),)))
-    found = document(store, tmp_path, Choice(clean="mine"))
+    found = document(store, tmp_path, ExportOptions(clean="mine"))
     assert names(found) == ["a.png", "b.png"]
     assert cells(found) == [("a:2", 0)]
     assert found["annotations"][0]["attributes"] == {"cell_id": "a:2", "fraction": 0.5, "set": "mine@1"}
-    assert names(document(store, tmp_path, Choice(clean="mine", drop_empty=True))) == ["a.png"]
+    assert names(document(store, tmp_path, ExportOptions(clean="mine", drop_empty=True))) == ["a.png"]
     hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(min_green=0))
-    assert len(cells(document(store, tmp_path, Choice(clean="mine@1")))) == 1
-    assert len(cells(document(store, tmp_path, Choice(clean="mine")))) == 2
+    assert len(cells(document(store, tmp_path, ExportOptions(clean="mine@1")))) == 1
+    assert len(cells(document(store, tmp_path, ExportOptions(clean="mine")))) == 2
 
 
 def test_an_image_without_labels_is_listed_without_annotations(store: Store, tmp_path: Path) -> None:
@@ -154,9 +156,9 @@ def test_files_are_named_as_asked(filled: Store, tmp_path: Path) -> None:
     assert names(document(filled, tmp_path, image_format="jpg"))[0] == f"{name_of(0)}.jpg"
     four = [f"{name_of(0)}_{c}.png" for c in ("red", "green", "blue", "yellow")]
     assert document(filled, tmp_path, channels="list")["images"][0]["file_name"] == four
-    with pytest.raises(UsageError, match="no image format 'gif'"):
+    with pytest.raises(UsageError, match=r"invalid image_format 'gif' \(choose from png, jpg\)"):
         document(filled, tmp_path, image_format="gif")
-    with pytest.raises(UsageError, match="no way 'five'"):
+    with pytest.raises(UsageError, match=r"invalid channels 'five' \(choose from composite, list\)"):
         document(filled, tmp_path, channels="five")
 
 

@@ -7,9 +7,10 @@ import pytest
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.schema.views import CLEAN_CELL
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CsvLayout
 from tests.world import measured, put, rows
 
 
@@ -27,19 +28,21 @@ def filled(store: Store) -> Store:
     return store
 
 
-def table(store: Store, out: Path, choice: Choice | None = None, layout: str = "clean_cell") -> pd.DataFrame:
-    hpastore.export_csv(store, out, choice, layout=layout)
+def table(
+    store: Store, out: Path, options: ExportOptions | None = None, layout: CsvLayout = "clean_cell"
+) -> pd.DataFrame:
+    hpastore.export_csv(store, out, options, layout=layout)
     return pd.read_csv(out, keep_default_na=False, dtype=str)
 
 
 def test_its_columns_are_those_of_clean_cell_without_keys_and_the_box(filled: Store, tmp_path: Path) -> None:
-    found = table(filled, tmp_path / "out.csv", Choice(clean="mine"))
+    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"))
     natural = [c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id")]
     assert list(found.columns) == [*natural, "x", "y", "width", "height"]
 
 
 def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_path: Path) -> None:
-    found = table(filled, tmp_path / "out.csv", Choice(clean="all"))
+    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="all"))
     expected = rows(
         filled,
         "SELECT v.*, c.x, c.y, c.width, c.height FROM clean_cell v JOIN cell c ON c.id = v.cell_id "
@@ -65,12 +68,12 @@ def test_without_a_clean_set_all_cells_come_without_a_verdict(filled: Store, tmp
 
 
 def test_skip_and_labels_narrow_the_rows(filled: Store, tmp_path: Path) -> None:
-    assert len(table(filled, tmp_path / "1.csv", Choice(clean="all", multilabel="skip"))) == 6
-    assert len(table(filled, tmp_path / "2.csv", Choice(clean="all", labels=(3,)))) == 3
+    assert len(table(filled, tmp_path / "1.csv", ExportOptions(clean="all", multilabel="skip"))) == 6
+    assert len(table(filled, tmp_path / "2.csv", ExportOptions(clean="all", labels=(3,)))) == 3
 
 
 def test_the_notebooks_layout_has_its_columns_and_its_fraction(filled: Store, tmp_path: Path) -> None:
-    found = table(filled, tmp_path / "out.csv", Choice(clean="mine"), "notebook")
+    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"), "notebook")
     assert list(found.columns) == ["cell_ID", "bbox", "fraction", "Label", "clean"]
     assert found["cell_ID"].tolist() == [f"{name}:{k}" for name in "ab" for k in (1, 2, 3)]
     first = rows(
@@ -87,7 +90,7 @@ def test_the_notebooks_layout_has_its_columns_and_its_fraction(filled: Store, tm
 
 
 def test_what_makes_no_sense_is_refused(filled: Store, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no layout 'other'"):
-        hpastore.export_csv(filled, tmp_path / "out.csv", layout="other")
-    with pytest.raises(UsageError, match="a row per cell and label"):
-        hpastore.export_csv(filled, tmp_path / "out.csv", Choice(multilabel="multihot"))
+    with pytest.raises(UsageError, match=r"invalid layout 'other' \(choose from clean_cell, notebook\)"):
+        hpastore.export_csv(filled, tmp_path / "out.csv", layout="other")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a row for each cell and label"):
+        hpastore.export_csv(filled, tmp_path / "out.csv", ExportOptions(multilabel="multihot"))

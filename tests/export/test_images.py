@@ -10,7 +10,7 @@ import pytest
 
 import hpastore
 from hpastore.errors import ExportError, UsageError
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.store.engine import Store
 from tests.world import dataset, draw_channels, draw_mask, name_of, write_image
 
@@ -64,9 +64,9 @@ def test_the_images_are_those_that_the_annotations_name(filled: Store, tmp_path:
     import json
 
     hpastore.create_clean_set(filled, "mine")
-    choice = Choice(clean="mine")
-    hpastore.export_coco(filled, tmp_path / "mine.json", choice, image_format="jpg")
-    written = hpastore.export_images(filled, tmp_path / "out", choice, image_format="jpg", jobs=1)
+    options = ExportOptions(clean="mine")
+    hpastore.export_coco(filled, tmp_path / "mine.json", options, image_format="jpg")
+    written = hpastore.export_images(filled, tmp_path / "out", options, image_format="jpg", jobs=1)
     named = {image["file_name"] for image in json.loads((tmp_path / "mine.json").read_text())["images"]}
     assert {file.name for file in (tmp_path / "out").glob("*.jpg")} == named
     assert written.files == written.images == len(named) == 4
@@ -123,7 +123,7 @@ def test_force_replaces_an_export_but_no_other_folder(filled: Store, root: Path,
     hpastore.export_images(filled, tmp_path / "out", jobs=1)
     with pytest.raises(ExportError, match="out: exists"):
         hpastore.export_images(filled, tmp_path / "out", jobs=1)
-    hpastore.export_images(filled, tmp_path / "out", Choice(labels=(18,)), jobs=1, force=True)
+    hpastore.export_images(filled, tmp_path / "out", ExportOptions(labels=(18,)), jobs=1, force=True)
     assert hpastore.verify(tmp_path / "out") == 1
 
 
@@ -134,9 +134,9 @@ def test_progress_counts_up_to_all(filled: Store, tmp_path: Path) -> None:
 
 
 def test_what_makes_no_sense_is_refused(filled: Store, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no channel order 'gbr'"):
-        hpastore.export_images(filled, tmp_path / "out", channel_order="gbr")
-    with pytest.raises(UsageError, match="no image format 'gif'"):
-        hpastore.export_images(filled, tmp_path / "out", image_format="gif")
+    with pytest.raises(UsageError, match=r"invalid channel_order 'gbr' \(choose from rgb, bgr\)"):
+        hpastore.export_images(filled, tmp_path / "out", channel_order="gbr")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"invalid image_format 'gif' \(choose from png, jpg\)"):
+        hpastore.export_images(filled, tmp_path / "out", image_format="gif")  # type: ignore[arg-type]
     with pytest.raises(ExportError, match="no image to export"):
-        hpastore.export_images(filled, tmp_path / "out", Choice(labels=(11,)))
+        hpastore.export_images(filled, tmp_path / "out", ExportOptions(labels=(11,)))

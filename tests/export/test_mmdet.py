@@ -14,15 +14,15 @@ from pycocotools import mask as coco_mask
 import hpastore
 from hpastore.errors import UsageError
 from hpastore.export.mmdet import _dump_list
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.store.engine import Store
 from tests.world import Array, dataset, draw_mask, measured, name_of, put
 
 
 def records(
-    store: Store, tmp_path: Path, choice: Choice | None = None, **options: Any
+    store: Store, tmp_path: Path, export_options: ExportOptions | None = None, **options: Any
 ) -> list[dict[str, Any]]:
-    hpastore.export_mmdet(store, tmp_path / "out.pkl", choice, force=True, **options)
+    hpastore.export_mmdet(store, tmp_path / "out.pkl", export_options, force=True, **options)
     return list(pickle.loads((tmp_path / "out.pkl").read_bytes()))
 
 
@@ -64,12 +64,12 @@ def test_an_image_without_a_cell_has_empty_arrays_of_the_same_shape(store: Store
     assert (empty["bboxes"].shape, empty["bboxes"].dtype) == ((0, 4), np.float32)
     assert (empty["labels"].shape, empty["labels"].dtype) == ((0,), np.int64)
     assert empty["masks"] == []
-    empty = records(store, tmp_path, Choice(multilabel="multihot"))[1]["ann"]
+    empty = records(store, tmp_path, ExportOptions(multilabel="multihot"))[1]["ann"]
     assert empty["labels"].shape == (0, 19)
 
 
 def test_multihot_writes_a_cell_once_with_all_its_labels(filled: Store, tmp_path: Path) -> None:
-    record = records(filled, tmp_path, Choice(multilabel="multihot"))[2]["ann"]
+    record = records(filled, tmp_path, ExportOptions(multilabel="multihot"))[2]["ann"]
     assert record["labels"].shape == (2, 19)
     assert [np.flatnonzero(row).tolist() for row in record["labels"]] == [[0, 16], [0, 16]]
     assert len(record["masks"]) == 2

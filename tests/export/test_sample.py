@@ -93,7 +93,7 @@ def test_images_of_a_prefix_are_the_same_but_for_their_names(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("prefix", ["", "../x", "a b", "-x", "x" * 124, "\x1b"])
 def test_a_prefix_that_can_begin_no_name_is_refused(tmp_path: Path, prefix: str) -> None:
-    with pytest.raises(UsageError, match=r"invalid prefix .* of images' names"):
+    with pytest.raises(UsageError, match=r"invalid prefix .* of image names"):
         hpastore.make_sample(tmp_path / "data", n=1, size=64, prefix=prefix)
     assert not (tmp_path / "data").exists()
 

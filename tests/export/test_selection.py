@@ -11,9 +11,10 @@ import pytest
 
 import hpastore
 from hpastore.errors import UsageError
-from hpastore.export.selection import Choice
+from hpastore.export.selection import ExportOptions
 from hpastore.store import write
 from hpastore.store.engine import Store
+from hpastore.vocabulary import Multilabel
 from tests.world import draw_mask, write_image, write_table
 
 LABELS = {"one": "0", "other": "16", "two": "0|16", "none": "0", "both_none": "0|16"}
@@ -37,25 +38,27 @@ class World:
         write_table(self.root, self.labels)
         hpastore.ingest(self.store, self.root, executor="serial")
 
-    def images(self, clean: str | None, multilabel: str = "expand", labels: tuple[int, ...] = ()) -> set[str]:
+    def images(
+        self, clean: str | None, multilabel: Multilabel = "expand", labels: tuple[int, ...] = ()
+    ) -> set[str]:
         """Export images and annotations, see that they agree, and name the images."""
-        choice = Choice(clean, labels, multilabel, allow_empty=True)
-        hpastore.export_coco(self.store, self.out / "a.json", choice, force=True)
+        options = ExportOptions(clean, labels, multilabel, allow_empty=True)
+        hpastore.export_coco(self.store, self.out / "a.json", options, force=True)
         document = json.loads((self.out / "a.json").read_text())
         names = [image["file_name"].removesuffix(".png") for image in document["images"]]
         assert names == sorted(names)
         if names:
-            hpastore.export_images(self.store, self.out / "a", choice, jobs=1, force=True)
+            hpastore.export_images(self.store, self.out / "a", options, jobs=1, force=True)
             assert {file.stem for file in (self.out / "a").glob("*.png")} == set(names)
         return set(names)
 
     def cells(
-        self, clean: str | None, multilabel: str = "expand", labels: tuple[int, ...] = ()
+        self, clean: str | None, multilabel: Multilabel = "expand", labels: tuple[int, ...] = ()
     ) -> list[tuple[str, int]]:
         """Export annotations and verdicts, see that they agree, and name the cells and labels."""
-        choice = Choice(clean, labels, multilabel, allow_empty=True)
-        hpastore.export_coco(self.store, self.out / "a.json", choice, force=True)
-        hpastore.export_csv(self.store, self.out / "a.csv", choice, force=True)
+        options = ExportOptions(clean, labels, multilabel, allow_empty=True)
+        hpastore.export_coco(self.store, self.out / "a.json", options, force=True)
+        hpastore.export_csv(self.store, self.out / "a.csv", options, force=True)
         annotations = json.loads((self.out / "a.json").read_text())["annotations"]
         found = [(a["attributes"]["cell_id"], a["category_id"]) for a in annotations]
         with (self.out / "a.csv").open() as file:
@@ -149,7 +152,7 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
     exported = {}
     for clean, split in ((None, "train"), ("all", "val"), ("half", None), ("half", "train")):
         out = world.out / "split.json"
-        hpastore.export_coco(world.store, out, Choice(clean, split=split), force=True)
+        hpastore.export_coco(world.store, out, ExportOptions(clean, split=split), force=True)
         document = json.loads(out.read_text())
         exported[clean, split] = {image["file_name"].removesuffix(".png") for image in document["images"]}
         assert json.loads(out.with_name("split.json.manifest.json").read_text())["options"]["split"] == split
@@ -164,7 +167,7 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
         ("half", "val", "half@1 is limited to split 'train' and has no cell of 'val'"),
     ):
         with pytest.raises(UsageError, match=message):
-            hpastore.export_csv(world.store, world.out / "no.csv", Choice(clean, split=split))
+            hpastore.export_csv(world.store, world.out / "no.csv", ExportOptions(clean, split=split))
     assert not (world.out / "no.csv").exists()
 
 
@@ -173,13 +176,12 @@ def test_an_export_says_that_it_writes_all_cells_or_an_old_set(
 ) -> None:
     def said(clean: str | None) -> list[str]:
         caplog.clear()
-        hpastore.export_csv(world.store, world.out / "a.csv", Choice(clean), force=True)
+        hpastore.export_csv(world.store, world.out / "a.csv", ExportOptions(clean), force=True)
         return [record.getMessage() for record in caplog.records]
 
     (line,) = said(None)
     assert line == (
-        "no clean set was asked for: all cells are written, also those that are not clean; "
-        "--clean all writes only clean ones"
+        "all cells are exported, also those that are not clean; to export only clean cells, add --clean all"
     )
     assert said("single") == []
     world.relabel(one="16")

@@ -353,7 +353,7 @@ def test_a_gone_image_leaves_all_that_is_live_and_nothing_that_was_kept(
         "SELECT count(*) FROM clean_set_cell JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id"
     )
     assert scalar(store, f"{judged} WHERE name = :n AND clean_set_id = 2", n=B) == 0
-    for options in ({}, {"choice": hpastore.Choice(clean="mine@1")}):
+    for options in ({}, {"options": hpastore.ExportOptions(clean="mine@1")}):
         hpastore.export_coco(store, tmp_path / "out.json", *options.values(), force=True)
         assert B not in json.dumps(json.loads((tmp_path / "out.json").read_text()))
     status = hpastore.status(store)

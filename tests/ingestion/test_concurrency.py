@@ -153,7 +153,7 @@ def test_readers_see_whole_images_while_others_come_and_change(
         with connect(url) as store:
             while not over.is_set():
                 assert hpastore.query(store, PARTIAL).rows == [(0,)]
-                out = hpastore.export_coco(store, tmp_path / "out.json", hpastore.Choice(), force=True)
+                out = hpastore.export_coco(store, tmp_path / "out.json", hpastore.ExportOptions(), force=True)
                 assert hpastore.verify(out.path) == 1
                 document = json.loads(out.path.read_text())
                 cells = {image["id"]: 0 for image in document["images"]}

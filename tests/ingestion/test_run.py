@@ -354,7 +354,7 @@ def test_a_stores_background_percentile_is_kept(store: Store, tmp_path: Path) ->
     [
         (
             {"background_percentile": 99},
-            r"background percentile takes a share from 0 to 1, not 99; for 99 % say 0\.99",
+            r"background percentile takes a share from 0 to 1, not 99; 99 % is 0\.99",
         ),
         ({"background_percentile": -1}, "not -1"),
         ({"executor": "magic"}, "no executor 'magic'; there are process and serial"),

@@ -55,7 +55,7 @@ assert "matplotlib.pyplot" not in sys.modules
 
 def test_no_two_reasons_look_alike() -> None:
     reasons = [*REASONS, *(f"rule_{i}" for i in range(8))]
-    ways = canvas.lines_of(reasons)
+    ways = canvas.line_styles(reasons)
     assert len(set(ways.values())) == len(reasons)
     assert canvas.KEPT not in {colour for colour, _ in ways.values()}
 
@@ -72,12 +72,14 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text: str, most: int) -> None
 def test_values_that_differ_are_written_apart(value: float, other: float) -> None:
     if value == other:
         return
-    shown = canvas.apart(value, other)
+    shown = canvas.distinct_number_texts(value, other)
     assert shown[0] != shown[1]
 
 
 def test_a_value_has_three_digits_or_all_before_its_point() -> None:
-    shown = [canvas.number(value) for value in (0.012345, 1, 123.456, 12345.6, -1234567.8, 5.0177e40, None)]
+    shown = [
+        canvas.number_text(value) for value in (0.012345, 1, 123.456, 12345.6, -1234567.8, 5.0177e40, None)
+    ]
     assert shown == ["0.0123", "1", "123", "12346", "-1234568", "5.02e+40", "-"]
 
 

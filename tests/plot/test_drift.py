@@ -89,7 +89,7 @@ def test_shares_stay_within_their_range_and_none_kept_is_drawn_as_such(store: St
 def test_what_makes_no_sense_is_refused(store: Store) -> None:
     with pytest.raises(NotFoundError, match="no clean set mine"):
         hpastore.plot_drift(store, "mine")
-    with pytest.raises(UsageError, match="drift is about all versions; leave out @2"):
+    with pytest.raises(UsageError, match="drift shows all versions; leave out @2"):
         hpastore.plot_drift(store, "mine@2")
 
 

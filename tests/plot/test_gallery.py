@@ -14,6 +14,7 @@ from hpastore.plot.canvas import DROPPED, KEPT
 from hpastore.render import channels as drawing
 from hpastore.store import pixels, write
 from hpastore.store.engine import Store
+from hpastore.vocabulary import Which
 from tests.conftest import DATABASES, MakeStore
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import name_of, rows
@@ -101,7 +102,7 @@ def test_only_cells_of_a_split_are_shown(filled: Store, root: Path) -> None:
 
 
 def test_every_way_to_choose_finds_what_sql_finds(filled: Store) -> None:
-    ways = {
+    ways: dict[Which, str] = {
         "all": "1 = 1",
         "kept": "clean",
         "dropped": "NOT clean",
@@ -165,7 +166,7 @@ def test_without_a_clean_set_all_cells_are_there_with_the_labels_of_their_image(
     hpastore.ingest(store, root, jobs=1)
     assert cells(hpastore.plot_gallery(store, label=16)) == ["image-01:1", "image-02:1", "image-02:3"]
     assert ["labels 0|16" in lines for lines in captions(hpastore.plot_gallery(store))].count(True) == 2
-    with pytest.raises(UsageError, match="no clean set to tell which cells are kept"):
+    with pytest.raises(UsageError, match="--which kept needs a clean set; make one with"):
         hpastore.plot_gallery(store, which="kept")
 
 
@@ -179,7 +180,7 @@ def test_a_file_that_is_gone_or_changed_is_said_on_the_tile_and_in_the_log(
     with caplog.at_level(logging.WARNING):
         figure = hpastore.plot_gallery(filled, channels="green")
     tiles = {axes.texts[0].get_text(): len(axes.images) for axes in figure.axes}
-    assert tiles["file is gone"] == tiles["file has changed"] == 0
+    assert tiles["file is missing"] == tiles["file has changed"] == 0
     assert len(caplog.records) == 2
     assert f"{name_of(0)}_green.png is not where it was when it was ingested" in caplog.text
     assert f"{name_of(1)}_green.png: has changed since it was ingested" in caplog.text
@@ -214,7 +215,7 @@ def test_where_no_cell_is_such_the_figure_says_so(filled: Store) -> None:
 @one_database
 def test_what_makes_no_sense_is_refused(filled: Store) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"which": "best"}, "no cells 'best'; there are all, kept"),
+        ({"which": "best"}, r"invalid which 'best' \(choose from all, kept, dropped"),
         ({"which": "dropped-by"}, "dropped-by takes the name of a rule"),
         ({"rule": "dark"}, "dropped-by takes the name of a rule"),
         ({"which": "dropped-by", "rule": "size"}, "mine@1 has no rule 'size'; its reasons are override_keep"),
@@ -234,7 +235,7 @@ def test_channels_add_up_in_hpas_colours_and_stop_at_white() -> None:
         for name, level in zip(("red", "green", "blue", "yellow"), (10, 20, 30, 100), strict=True)
     }
     drawn = {
-        (text, gain): drawing.coloured(channels, drawing.look(text, gain))[0, 0].tolist()
+        (text, gain): drawing.colour_picture(channels, drawing.parse_channels(text, gain))[0, 0].tolist()
         for text, gain in (("rgb", 1), ("rgby", 1), ("rgby", 2.5), ("green", 2), ("gy", 1))
     }
     assert drawn == {

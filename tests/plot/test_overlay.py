@@ -10,7 +10,7 @@ import pytest
 import hpastore
 from hpastore.clean.rules import Bound
 from hpastore.errors import NotFoundError, RejectedError, UsageError
-from hpastore.plot.canvas import KEPT, lines_of
+from hpastore.plot.canvas import KEPT, line_styles
 from hpastore.store.engine import Store
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import name_of, rows, write_image, write_table
@@ -35,7 +35,7 @@ def test_cells_are_outlined_in_the_colours_of_their_verdicts_with_their_ids(fill
     )
     words = [row["word"] for row in found]
     assert sorted(words) == ["above_upper", "below_lower", "kept"]
-    ways = {"kept": (KEPT, "-"), **lines_of(["above_upper", "below_lower"])}
+    ways = {"kept": (KEPT, "-"), **line_styles(["above_upper", "below_lower"])}
     assert drawn(axes) == {word: (1, ways[word][0]) for word in words}
     assert [text.get_text() for text in axes.texts] == ["1", "3", "5"]
     for k, text in enumerate(axes.texts):  # the cells are bars of four columns, from the second row on

@@ -1,0 +1,44 @@
+"""What the shell completes when a user presses the tab key, besides commands and options."""
+
+from __future__ import annotations
+
+import signal
+from typing import Final, NoReturn
+
+import typer
+
+from hpastore.cli import show
+
+MAX_WAIT_S: Final = 2
+"""A shell waits no longer for the names of a store that does not answer."""
+
+
+def complete_clean_sets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Give the names of the store's clean sets that begin with `incomplete`.
+
+    The store is only read.  Where that fails, for whatever reason, there are no names: a message
+    would end up in the line that the user is typing.
+    """
+    show.settings.db = ctx.find_root().params.get("db")
+    show.settings.quiet = True
+    before = signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
+    try:
+        names = _clean_set_names()
+    except Exception:  # see above: a failure must not be seen
+        return []
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _clean_set_names() -> list[str]:
+    from hpastore.store import stored_sets
+
+    with show.open_store() as store, store.reading() as connection:
+        return stored_sets.clean_set_names(connection)
+
+
+def _give_up(*_: object) -> NoReturn:
+    raise TimeoutError
