@@ -96,14 +96,14 @@ class MeasurementSettings:
     version: int
 
 
-class Known(NamedTuple):
+class StoredImage(NamedTuple):
     """One image as the store remembers it."""
 
     root: str
     split: str | None
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
-    recipe: MeasurementSettings
+    settings: MeasurementSettings
     """What its numbers were computed with."""
     gone: bool = False
     """Whether it is marked as gone."""
@@ -115,7 +115,7 @@ class Known(NamedTuple):
     """Whether its cell mask has one id in several pieces; looked up where a run asks for it."""
 
 
-class Wanted(NamedTuple):
+class RequiredMeasures(NamedTuple):
     """Names and versions of the measures that users added and that all images shall have."""
 
     of_histograms: frozenset[tuple[str, int]] = frozenset()
@@ -173,7 +173,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Found:
+class Inputs:
     """Everything that the inputs hold.
 
     Parameters
@@ -253,7 +253,7 @@ class Plan:
         Number of files that are as they were read, those of relabelled images too.
     rejected
         Cannot be taken, and why; those that were tried before are not tried again.
-    known_rejects
+    rejected_before
         How many of `rejected` the store lists already, with the same message.
     gone
         Names of stored images of this root that have left the inputs; to be marked.
@@ -289,7 +289,7 @@ class Plan:
     unchanged: int = 0
     unchanged_files: int = 0
     rejected: tuple[Failure, ...] = ()
-    known_rejects: int = 0
+    rejected_before: int = 0
     gone: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
@@ -308,7 +308,7 @@ class Plan:
         sources = (*self.new, *self.relabelled, *self.unmeasured, *(c.source for c in changes))
         names = {source.name for source in sources}
         names.update(self.gone, self.pruned, self.stale, self.returned, self.resplit)
-        return len(names) + len(self.rejected) - self.known_rejects
+        return len(names) + len(self.rejected) - self.rejected_before
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hpastore.arguments import expanded
 from hpastore.errors import InputError, UsageError
 from hpastore.ingestion.mismatch import explain_mismatch, nearly_meet, unmounted_below
 from hpastore.ingestion.nearest import nearest
-from hpastore.model import NO_FOREIGN_FILES, Failure, FileStamp, ForeignFiles, Found, Orphan, Source
+from hpastore.model import NO_FOREIGN_FILES, Failure, FileStamp, ForeignFiles, Inputs, Orphan, Source
 from hpastore.reading.labels import LabelTable, read_labels
 from hpastore.text import printable
 from hpastore.vocabulary import CELL_MASK, CHANNELS, NAME_PATTERN, NAME_RULE, NUCLEUS_MASK
@@ -76,7 +76,7 @@ class Layout:
     match_nuclei: str | None = None
 
 
-def discover(layout: Layout) -> Found:
+def discover(layout: Layout) -> Inputs:
     """List the images that the inputs hold; no file but the table is read.
 
     Parameters
@@ -85,7 +85,7 @@ def discover(layout: Layout) -> Found:
 
     Returns
     -------
-    Found
+    Inputs
 
     Raises
     ------
@@ -121,7 +121,7 @@ def discover(layout: Layout) -> Found:
         foreign = _foreign(others, path)
         near = _nearly_meet(sources, failures, refused, orphans)
     complete = layout.limit is None
-    return Found(
+    return Inputs(
         root,
         sources,
         tuple(failure for failure in failures if failure.image_name in failed),

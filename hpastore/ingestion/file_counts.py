@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpastore.model import Failure, Found, Plan
+from hpastore.model import Failure, Inputs, Plan
 
 
 @dataclass(frozen=True)
-class Accounts:
+class FileCounts:
     """Where the files went that are an image's by their names.
 
     Parameters
@@ -56,7 +56,7 @@ def _list(counts: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{count} {name}' for name, count in sorted(counts.items()))})" if counts else ""
 
 
-class Ledger:
+class FileCounter:
     """Counts files as the images' results come in.
 
     Parameters
@@ -65,7 +65,7 @@ class Ledger:
         What was seen, and what was decided by looking at the folders alone.
     """
 
-    def __init__(self, found: Found, todo: Plan) -> None:
+    def __init__(self, found: Inputs, todo: Plan) -> None:
         self._seen = found.seen
         self._files = {source.name: len(source.files) for source in found.sources} | dict(found.refused)
         self._unchanged = todo.unchanged_files
@@ -95,7 +95,7 @@ class Ledger:
         else:
             self._unchanged += self._files[name]
 
-    def close(self) -> Accounts:
+    def close(self) -> FileCounts:
         """Give the accounts.
 
         Raises
@@ -105,7 +105,7 @@ class Ledger:
         """
         left = sum(self._files[name] for name in self._waiting)
         rejected, orphans = dict(self._rejected), dict(self._orphans)
-        accounts = Accounts(self._seen, self._stored, self._unchanged, rejected, orphans, left, self._rows)
+        accounts = FileCounts(self._seen, self._stored, self._unchanged, rejected, orphans, left, self._rows)
         parts = (self._stored, self._unchanged, *rejected.values(), *orphans.values(), left)
         if sum(parts) != self._seen:
             raise AssertionError(f"accounts do not add up: {accounts}")

@@ -12,14 +12,14 @@ from hpastore.model import (
     Change,
     Failure,
     FileStamp,
-    Found,
-    Known,
+    Inputs,
     MaskOptions,
     MeasurementSettings,
     Orphan,
     Plan,
+    RequiredMeasures,
     Source,
-    Wanted,
+    StoredImage,
 )
 from hpastore.reading.places import quoted
 from hpastore.text import printable
@@ -69,7 +69,7 @@ class Policy:
         """Say how the masks of an image are read, where it is decoded anew."""
         return MaskOptions(self.binary_mask or stored.binary_mask, self.match_nuclei or stored.match_nuclei)
 
-    def reread(self, stored: Known) -> str:
+    def reread(self, stored: StoredImage) -> str:
         """Say why an image is read again though its files are as they were; empty if it need not be.
 
         Other numbers can come of a mask that was read as one cell, or was split, and of nuclei.
@@ -83,31 +83,31 @@ class Policy:
         return ""
 
 
-def plan(
-    found: Found,
-    known: Mapping[str, Known],
+def make_plan(
+    found: Inputs,
+    known: Mapping[str, StoredImage],
     failed: Mapping[str, Failure] | None = None,
     mine: Iterable[str] = (),
-    recipe: MeasurementSettings | None = None,
+    settings: MeasurementSettings | None = None,
     compared: Mapping[str, tuple[str, ...]] | None = None,
     *,
     policy: Policy | None = None,
     listed: Mapping[str, Failure] | None = None,
-    wanted: Wanted | None = None,
+    required: RequiredMeasures | None = None,
 ) -> Plan:
     """Compare what is found with what is stored.
 
     Parameters
     ----------
-    found : Found
+    found : Inputs
         From `hpastore.ingestion.discover.discover`.
-    known : mapping of name to Known
+    known : mapping of name to StoredImage
         What the store holds.
     failed : mapping of name to Failure
         What the store lists as rejected, and is not tried again while its files are as they were.
     mine : iterable of str
         Which rejected images are of this root.
-    recipe : MeasurementSettings, optional
+    settings : MeasurementSettings, optional
         What numbers shall be of; others are stale.
     compared : mapping of name to roles, optional
         Which files' bytes differ, of the images whose bytes were compared; none where all are the
@@ -116,7 +116,7 @@ def plan(
         What may be done.
     listed : mapping of name to Failure, optional
         All that the store lists as rejected; `failed` by default.
-    wanted : Wanted, optional
+    required : RequiredMeasures, optional
         Measures that users added; images that lack one are stale or unmeasured.
 
     Returns
@@ -124,13 +124,21 @@ def plan(
     Plan
         A pure function of its arguments; planning again after doing it finds no work.
     """
-    draft = _Draft(found, known, failed or {}, recipe, compared or {}, wanted or Wanted(), policy or Policy())
+    draft = _Draft(
+        found,
+        known,
+        failed or {},
+        settings,
+        compared or {},
+        required or RequiredMeasures(),
+        policy or Policy(),
+    )
     for source in found.sources:
         draft.place(source)
     return draft.plan(mine, failed or {} if listed is None else listed)
 
 
-def unsure(change: Change, stored: Known) -> tuple[FileStamp, ...]:
+def files_to_compare(change: Change, stored: StoredImage) -> tuple[FileStamp, ...]:
     """Give the files of which only their bytes tell whether they changed: their sizes are as they were."""
     sizes = _sizes(stored.files)
     return tuple(f for f in change.source.files if f.role in change.roles and sizes.get(f.role) == f.size)
@@ -150,12 +158,12 @@ def conflict(source: Source, root: str) -> Failure:
 class _Draft:
     """A plan in the making."""
 
-    found: Found
-    known: Mapping[str, Known]
+    found: Inputs
+    known: Mapping[str, StoredImage]
     failed: Mapping[str, Failure]
-    recipe: MeasurementSettings | None
+    settings: MeasurementSettings | None
     compared: Mapping[str, tuple[str, ...]]
-    wanted: Wanted
+    required: RequiredMeasures
     policy: Policy
     new: list[Source] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
@@ -189,16 +197,16 @@ class _Draft:
         else:
             self._other_files(source, stored)
 
-    def _has_same_files(self, source: Source, stored: Known) -> bool:
+    def _has_same_files(self, source: Source, stored: StoredImage) -> bool:
         return stored.files == source.files or self.compared.get(source.name) == ()
 
-    def _is_that_image(self, source: Source, stored: Known) -> bool:
+    def _is_that_image(self, source: Source, stored: StoredImage) -> bool:
         """Whether a stored image is the one that is found, and not its namesake in another root."""
         if source.name in self.policy.kept:
             return False
         return stored.root == str(self.found.root) or self._has_same_files(source, stored)
 
-    def _split(self, source: Source, stored: Known) -> None:
+    def _split(self, source: Source, stored: StoredImage) -> None:
         """See whether an image gets the split that was given: its first, or another if that is allowed."""
         given = self.found.split
         if given is None or given == stored.split or not _has_image(source):
@@ -216,7 +224,7 @@ class _Draft:
             return self._elsewhere(self.known.get(source.name))
         return not (tried.code == "nucleus_ids" and self.policy.changes_ids)
 
-    def _reject(self, failure: Failure, source: Source, stored: Known | None) -> None:
+    def _reject(self, failure: Failure, source: Source, stored: StoredImage | None) -> None:
         """Leave an image as it is; it has moved if one of its files is as it was, but under another root."""
         self.rejected[source.name] = failure
         if stored is None or stored.gone or failure.code == "conflict":
@@ -225,7 +233,7 @@ class _Draft:
         if self._elsewhere(stored) and here:
             self.moved.append(source.name)
 
-    def _same_files(self, source: Source, stored: Known) -> None:
+    def _same_files(self, source: Source, stored: StoredImage) -> None:
         if source.name in self.policy.kept:
             self.unchanged += 1
             self.unchanged_files += len(source.files)
@@ -240,7 +248,7 @@ class _Draft:
             else:
                 self.changed.append(Change(source, (), why))
             return
-        if not self.wanted.of_crops <= stored.measures:
+        if not self.required.of_crops <= stored.measures:
             self._unmeasured(source, stored)
             return
         self.unchanged_files += len(source.files)
@@ -253,14 +261,14 @@ class _Draft:
             if stored.root != str(self.found.root):
                 self.moved.append(source.name)
 
-    def _unmeasured(self, source: Source, stored: Known) -> None:
+    def _unmeasured(self, source: Source, stored: StoredImage) -> None:
         tried = self.failed.get(source.name)
         if tried and self._in_vain(source, tried):
             self._reject(tried, source, stored)
         else:
             self.unmeasured.append(source)
 
-    def _other_files(self, source: Source, stored: Known) -> None:
+    def _other_files(self, source: Source, stored: StoredImage) -> None:
         roles = self.compared.get(source.name) or _differing(source.files, stored.files)
         if _sizes(source.files) == _sizes(stored.files) and source.name not in self.compared:
             self.doubtful.append(Change(source, roles))
@@ -269,12 +277,12 @@ class _Draft:
         else:
             self.changed.append(Change(source, roles))
 
-    def _elsewhere(self, stored: Known | None) -> bool:
+    def _elsewhere(self, stored: StoredImage | None) -> bool:
         """Whether another root has a live image of this name; one that is gone is in nobody's way."""
         return stored is not None and not stored.gone and stored.root != str(self.found.root)
 
-    def _outdated(self, stored: Known) -> bool:
-        return self.recipe is not None and stored.recipe.version != self.recipe.version
+    def _outdated(self, stored: StoredImage) -> bool:
+        return self.settings is not None and stored.settings.version != self.settings.version
 
     def plan(self, mine: Iterable[str], listed: Mapping[str, Failure]) -> Plan:
         """Add what the store has and the inputs do not have."""
@@ -304,7 +312,7 @@ class _Draft:
             unchanged=self.unchanged,
             unchanged_files=self.unchanged_files,
             rejected=tuple(rejected.values()),
-            known_rejects=sum(is_known(failure, listed) for failure in rejected.values()),
+            rejected_before=sum(is_listed(failure, listed) for failure in rejected.values()),
             gone=tuple(gone),
             pruned=tuple(pruned),
             stale=tuple(
@@ -355,7 +363,7 @@ class _Draft:
             "folder of them is here; nothing was changed. Name the folder with --nuclei, or say --nuclei none"
         )
 
-    def _is_ours(self, stored: Known) -> bool:
+    def _is_ours(self, stored: StoredImage) -> bool:
         return stored.root == str(self.found.root) and not stored.gone
 
     def _too_many_gone(self, gone: list[str], live: int) -> str | None:
@@ -411,11 +419,11 @@ class _Draft:
         for changes in (self.changed, self.doubtful):
             changes[:] = [change for change in changes if change.source.name not in names]
 
-    def _stale(self, stored: Known, *, measured: bool) -> bool:
+    def _stale(self, stored: StoredImage, *, measured: bool) -> bool:
         """Whether numbers are to be computed from histograms; those of users are not where it is measured."""
-        if not measured and not self.wanted.of_histograms <= stored.measures:
+        if not measured and not self.required.of_histograms <= stored.measures:
             return True
-        return self.recipe is not None and stored.recipe != self.recipe and not self._outdated(stored)
+        return self.settings is not None and stored.settings != self.settings and not self._outdated(stored)
 
 
 def _too_many(gone: int, live: int) -> bool:
@@ -423,7 +431,7 @@ def _too_many(gone: int, live: int) -> bool:
     return gone == live or (gone > FEW_GONE and GONE_SHARE * gone > live)
 
 
-def is_known(failure: Failure, listed: Mapping[str, Failure]) -> bool:
+def is_listed(failure: Failure, listed: Mapping[str, Failure]) -> bool:
     """Whether the store lists a rejected image already, with the same fault."""
     before = listed.get(failure.image_name)
     return before is not None and (before.code, before.uri, before.message) == (

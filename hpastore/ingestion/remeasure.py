@@ -18,7 +18,7 @@ from hpastore.errors import MeasureError
 from hpastore.kernels.custom import CustomMeasure, Values, of_histograms
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure as measure_again
-from hpastore.kernels.plugins import load_measures, wanted
+from hpastore.kernels.plugins import load_measures, required_measures
 from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, read, write
 from hpastore.store.engine import Store
@@ -113,10 +113,10 @@ def remeasure(
     def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
         recipe = choose_settings(read.current_settings(connection), background_percentile)
         write.adopt_settings(connection, recipe)
-        return recipe, read.count_stale(connection, wanted(users).of_histograms)
+        return recipe, read.count_stale(connection, required_measures(users).of_histograms)
 
     recipe, total = store.write(adopt)
-    tally = Tally()
+    tally = RemeasureCounts()
     for batch in batches(lambda after: store.write(lambda c: remeasure_batch(c, users, after)), stop):
         tally.add(batch)
         if progress:
@@ -136,7 +136,7 @@ def choose_settings(
     return MeasurementSettings(kept if background_percentile is None else background_percentile, VERSION)
 
 
-class Tally:
+class RemeasureCounts:
     """The sum of batches."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) 
 
 def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what some images lack, those with the next keys, in a writing transaction."""
-    (recipe, recipe_id), measures = read.settings_in_use(connection), wanted(users).of_histograms
+    (recipe, recipe_id), measures = read.settings_in_use(connection), required_measures(users).of_histograms
     most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
     chosen = read.stale_images(connection, _BATCH, most_cells, measures, after)
     if not chosen:
@@ -207,7 +207,7 @@ def warn_of_other_version(connection: Connection) -> None:
 def warn_outdated(store: Store, users: Sequence[CustomMeasure]) -> None:
     """Say so where images lack numbers that only pixels can give."""
     store.read(warn_of_other_version)
-    crops = wanted(users).of_crops
+    crops = required_measures(users).of_crops
     if crops and (lacking := store.read(lambda connection: custom_measures.count_lacking(connection, crops))):
         names = ", ".join(sorted(name for name, _ in crops))
         failed = store.read(read.count_failures_of_measures)

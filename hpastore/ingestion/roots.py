@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import UsageError
-from hpastore.model import FileStamp, Found, Known, Source
+from hpastore.model import FileStamp, Inputs, Source, StoredImage
 from hpastore.reading.places import exists, find_root, is_same_folder, quoted
 from hpastore.vocabulary import CHANNELS
 
@@ -82,8 +82,8 @@ class Roots:
 
 
 def recognise_roots(
-    found: Found,
-    known: Mapping[str, Known],
+    found: Inputs,
+    known: Mapping[str, StoredImage],
     others: Collection[str],
     moved_from: Sequence[str | Path],
     hashes: Hashes,
@@ -93,8 +93,8 @@ def recognise_roots(
 
     Parameters
     ----------
-    found : Found
-    known : mapping of name to Known
+    found : Inputs
+    known : mapping of name to StoredImage
         What the store holds.
     others : collection of str
         Roots that the store knows besides, such as those of rejected images.
@@ -149,14 +149,14 @@ def recognise_roots(
     return Roots(spellings, tuple(moved), tuple(strays), missing, frozenset(kept))
 
 
-def _stays(stored: Known, ours: Collection[str]) -> bool:
+def _stays(stored: StoredImage, ours: Collection[str]) -> bool:
     """Whether an image is still there in another root that it is stored from."""
     return stored.root not in ours and not stored.gone and exists(str(Path(stored.root, stored.files[0].uri)))
 
 
 def _met(
     names: Sequence[str],
-    known: Mapping[str, Known],
+    known: Mapping[str, StoredImage],
     sources: Mapping[str, Source],
     root: Path,
     hashes: Hashes,

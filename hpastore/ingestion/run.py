@@ -18,24 +18,23 @@ import hpastore
 from hpastore.arguments import require_share
 from hpastore.errors import InputError, NotFoundError, RejectedError, UsageError
 from hpastore.ingestion.discover import Layout, discover
-from hpastore.ingestion.file_counts import Ledger
-from hpastore.ingestion.known import Memory, choose_policy, remember, warn_of_roots, warn_of_splits
-from hpastore.ingestion.plan import conflict, is_known, unsure
-from hpastore.ingestion.plan import plan as make_plan
+from hpastore.ingestion.file_counts import FileCounter
+from hpastore.ingestion.plan import conflict, files_to_compare, is_listed, make_plan
 from hpastore.ingestion.remeasure import (
     Batch,
-    Tally,
+    RemeasureCounts,
     batches,
     choose_settings,
     remeasure_batch,
     warn_outdated,
 )
-from hpastore.ingestion.summary import Move, Notes, Summary
+from hpastore.ingestion.store_state import StoreState, choose_policy, remember, warn_of_roots, warn_of_splits
+from hpastore.ingestion.summary import Move, RunNotes, Summary
 from hpastore.ingestion.worker import Task, compare, measure_source
 from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.plugins import load_measures
-from hpastore.model import Change, Failure, FileStamp, Found, Measured, Plan, Touched
+from hpastore.model import Change, Failure, FileStamp, Inputs, Measured, Plan, Touched
 from hpastore.reading.places import find_root
 from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
@@ -112,7 +111,7 @@ def plan(
     doubts = {
         change.source.name: (change, files)
         for change in (*draft.doubtful, *draft.changed)
-        if (files := unsure(change, memory.known[change.source.name]))
+        if (files := files_to_compare(change, memory.known[change.source.name]))
     }
     if doubts:
         hashes = store.read(lambda connection: read.file_hashes(connection, list(doubts)))
@@ -164,7 +163,7 @@ def ingest(
     moved_from : sequence of str or Path
         Stored roots that have moved here, though fewer than four fifths of their images can be recognised.
     limits : Limits, optional
-        Memory and time of a worker.
+        StoreState and time of a worker.
     stop : callable, optional
         Asked again and again; once it says true, the run finishes what is in flight and returns.
     progress : callable, optional
@@ -209,11 +208,11 @@ def ingest(
     _say_unlabelled(todo, memory)
     warn_of_roots(memory, found)
     warn_of_splits(todo, found, memory.known)
-    ledger, failed, notes = Ledger(found, todo), 0, Notes()
+    ledger, failed, notes = FileCounter(found, todo), 0, RunNotes()
     counts = Counter(
         unchanged=todo.unchanged,
         rejected=len(todo.rejected),
-        rejected_before=todo.known_rejects,
+        rejected_before=todo.rejected_before,
         gone=len({*todo.gone, *todo.pruned}),
     )
     if todo.work or todo.rejected or todo.moved or todo.recovered or memory.roots.here:
@@ -349,7 +348,7 @@ def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
 
 
 def _compare(
-    change: Change, files: tuple[FileStamp, ...], hashes: Mapping[str, str], found: Found
+    change: Change, files: tuple[FileStamp, ...], hashes: Mapping[str, str], found: Inputs
 ) -> tuple[str, ...]:
     """Which files differ from those that are stored; one that cannot be read may."""
     doubted = {file.role: hashes[file.role] for file in files if file.role in hashes}
@@ -362,9 +361,9 @@ def _compare(
 
 def _begin(
     store: Store,
-    found: Found,
+    found: Inputs,
     todo: Plan,
-    memory: Memory,
+    memory: StoreState,
     background_percentile: float | None,
     users: Sequence[CustomMeasure],
 ) -> tuple[_Run, Counter[str]]:
@@ -409,7 +408,7 @@ def _begin(
     return run, counts
 
 
-def _say_unlabelled(todo: Plan, memory: Memory) -> None:
+def _say_unlabelled(todo: Plan, memory: StoreState) -> None:
     """Say which images have no row, and which lose their labels."""
     orphans = [orphan.name for orphan in todo.orphans if orphan.kind == "image_without_label"]
     if orphans:
@@ -422,7 +421,7 @@ def _say_unlabelled(todo: Plan, memory: Memory) -> None:
         logger.warning("%d images lose their labels, since this run has none (--labels none)", lost)
 
 
-def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
+def _tasks(store: Store, todo: Plan, memory: StoreState, root: str) -> list[Task]:
     """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
     policy = memory.policy
     names = [change.source.name for change in todo.doubtful]
@@ -436,8 +435,8 @@ def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
         stored = memory.known[name]
         elsewhere = stored.root if stored.root != root and not stored.gone else None
         reread = bool(policy.reread(stored))
-        unmeasured = not memory.wanted.of_crops <= stored.measures
-        outdated = reread or unmeasured or stored.recipe.version != VERSION
+        unmeasured = not memory.required.of_crops <= stored.measures
+        outdated = reread or unmeasured or stored.settings.version != VERSION
         outdated &= name not in policy.kept
         masks = stored.masks if unmeasured and not reread else policy.masks(stored.masks)
         tasks.append(Task(change.source, hashes.get(name, {}), elsewhere, outdated, masks))
@@ -473,9 +472,11 @@ class _Run:
     root: str
     split: str | None
     users: Sequence[CustomMeasure]
-    memory: Memory
+    memory: StoreState
 
-    def write(self, result: Measured | Touched | Failure, ledger: Ledger, notes: Notes) -> Counter[str]:
+    def write(
+        self, result: Measured | Touched | Failure, ledger: FileCounter, notes: RunNotes
+    ) -> Counter[str]:
         """Store one result in one transaction with the record of it, and count it."""
         now = datetime.now(UTC)
 
@@ -494,9 +495,9 @@ class _Run:
             notes.replaced(written.dropped)
         return written.counts
 
-    def remeasure(self, stop: Stop) -> Tally:
+    def remeasure(self, stop: Stop) -> RemeasureCounts:
         """Compute stale numbers from the stored histograms."""
-        tally = Tally()
+        tally = RemeasureCounts()
         for batch in batches(lambda after: self.store.write(partial(self._remeasure, after=after)), stop):
             tally.add(batch)
         tally.warn()
@@ -549,7 +550,7 @@ class _Run:
     def _reject(self, connection: Connection, failure: Failure, now: datetime) -> _Written:
         write.write_failures(connection, [failure], run_id=self.run_id, now=now)
         before = self.memory.rejected.get(failure.image_name)
-        known = before is not None and is_known(failure, {failure.image_name: before.failure})
+        known = before is not None and is_listed(failure, {failure.image_name: before.failure})
         return _Written(Counter(rejected=1, rejected_before=int(known)), failure)
 
     def _first_split(self, place: read.Place | None) -> str | None:

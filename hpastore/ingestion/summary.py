@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from hpastore.ingestion.file_counts import Accounts
+from hpastore.ingestion.file_counts import FileCounts
 from hpastore.model import NO_FOREIGN_FILES, ForeignFiles, Note
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class Summary:
     cells: int = 0
     images_decoded: int = 0
     seconds: float = 0.0
-    files: Accounts = field(
-        default=Accounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
+    files: FileCounts = field(
+        default=FileCounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
     )
     foreign: ForeignFiles = field(default=NO_FOREIGN_FILES, compare=False)
     moves: tuple[Move, ...] = field(default=(), compare=False)
@@ -81,7 +81,7 @@ class Summary:
         return any(getattr(self, name) for name in _CHANGING)
 
 
-class Notes:
+class RunNotes:
     """What people should know of images that were stored: a line for each kind, however many there are."""
 
     def __init__(self) -> None:

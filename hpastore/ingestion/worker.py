@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpastore.errors import MeasureError, RejectedError
-from hpastore.ingestion.judge import judge, prepare_masks
 from hpastore.ingestion.plan import conflict
+from hpastore.ingestion.quality import prepare_masks, quality_notes
 from hpastore.kernels.image import measure
 from hpastore.kernels.plugins import load_measures
 from hpastore.model import DEFAULT_MASKS, Failure, FileRecord, MaskOptions, Measured, Source, Touched
@@ -64,7 +64,7 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
         prepared = prepare_masks(decode(source, root), masks, paths)
         decoded = prepared.decoded
         cells = measure(decoded, background_percentile, users)
-        notes = judge(prepared, cells, paths)
+        notes = quality_notes(prepared, cells, paths)
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
     except MeasureError as error:

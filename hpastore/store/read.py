@@ -23,7 +23,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import aliased
 
 from hpastore.errors import DamagedError, UsageError
-from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, MeasurementSettings
+from hpastore.model import DEFAULT_MASKS, FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
@@ -80,7 +80,7 @@ def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
     return MeasurementSettings(percentile, version), key
 
 
-def known_images(connection: Connection) -> dict[str, Known]:
+def known_images(connection: Connection) -> dict[str, StoredImage]:
     """Read what the store remembers of every image's files and labels, by name."""
     stamps = _stamps(connection, ImageFile.image_id, ImageFile)
     recipes = {
@@ -103,7 +103,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
             if "\0" in file.uri:
                 decoding.file_path(name, root, file.uri)
         masks = _masks(binary, nuclei) if binary or nuclei else DEFAULT_MASKS
-        known[name] = Known(
+        known[name] = StoredImage(
             root,
             split,
             decoding.label_ids(name, labels),

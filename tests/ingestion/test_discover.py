@@ -10,12 +10,12 @@ import pytest
 
 from hpastore.errors import InputError, UsageError
 from hpastore.ingestion.discover import Layout, discover
-from hpastore.model import FileStamp, Found, Orphan
+from hpastore.model import FileStamp, Inputs, Orphan
 from hpastore.vocabulary import CELL_MASK, CHANNELS
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 
-def roles(found: Found, i: int = 0) -> dict[str, str]:
+def roles(found: Inputs, i: int = 0) -> dict[str, str]:
     return {file.role: file.uri for file in found.sources[i].files}
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hpastore.errors import InputError
 from hpastore.ingestion import run
 from hpastore.ingestion.discover import CHANNEL_ENDINGS, Layout, discover
-from hpastore.ingestion.file_counts import Accounts, Ledger
+from hpastore.ingestion.file_counts import FileCounter, FileCounts
 from hpastore.ingestion.run import ingest, plan
 from hpastore.ingestion.summary import Summary
-from hpastore.model import Change, Failure, FileStamp, Found, Orphan, Plan, Source
+from hpastore.model import Change, Failure, FileStamp, Inputs, Orphan, Plan, Source
 from hpastore.store.engine import Store
 from hpastore.text import printable
 from hpastore.vocabulary import CHANNELS, ORPHANS
@@ -34,7 +34,7 @@ def source(name: str, files: int) -> Source:
 
 
 SOURCES = tuple(map(source, "abcde", (5, 6, 5, 5, 3)))
-FOUND = Found(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1, "z": 0})
+FOUND = Inputs(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1, "z": 0})
 PLAN = Plan(
     new=SOURCES[:1],
     changed=(Change(SOURCES[1], ()),),
@@ -49,12 +49,12 @@ PLAN = Plan(
 
 
 def test_files_are_counted_as_the_results_come() -> None:
-    ledger = Ledger(FOUND, PLAN)
+    ledger = FileCounter(FOUND, PLAN)
     ledger.take("a", stored=True)
     ledger.reject(Failure("b", "", "png", ""))
     ledger.take("c", stored=False)
     closed = ledger.close()
-    assert closed == Accounts(26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1)
+    assert closed == FileCounts(26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1)
     assert str(closed) == (
         "26 files = 5 stored + 10 unchanged + 10 rejected (1 label, 3 missing_file, 6 png) "
         "+ 1 orphans (1 spare_file); 1 rows of the table have no image"
@@ -62,7 +62,7 @@ def test_files_are_counted_as_the_results_come() -> None:
 
 
 def test_what_a_stopped_run_did_not_look_at_is_left() -> None:
-    ledger = Ledger(FOUND, PLAN)
+    ledger = FileCounter(FOUND, PLAN)
     ledger.take("a", stored=True)
     closed = ledger.close()
     assert (closed.stored, closed.left) == (5, 11)
@@ -71,13 +71,13 @@ def test_what_a_stopped_run_did_not_look_at_is_left() -> None:
 
 @pytest.mark.parametrize("seen", [25, 27])
 def test_accounts_that_do_not_add_up_are_a_bug(seen: int) -> None:
-    ledger = Ledger(Found(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
+    ledger = FileCounter(Inputs(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
     with pytest.raises(AssertionError, match=f"accounts do not add up: {seen} files = 0 stored"):
         ledger.close()
 
 
 def test_an_image_is_counted_once() -> None:
-    ledger = Ledger(FOUND, PLAN)
+    ledger = FileCounter(FOUND, PLAN)
     ledger.take("a", stored=True)
     with pytest.raises(KeyError):
         ledger.take("a", stored=True)
@@ -106,7 +106,7 @@ def test_an_ingest_accounts_for_every_file(store: Store, tmp_path: Path) -> None
     shutil.copy(root / "hpa_cell_mask" / f"{A}.npz", root / "hpa_cell_mask" / f"{A}.npy")
     (root / "train" / "notes.txt").write_text("no image's")
     done = ingest(store, root, executor="serial")
-    assert done.files == Accounts(
+    assert done.files == FileCounts(
         seen=6 * 6 - 1 + 2,
         stored=6,
         unchanged=6,
@@ -137,7 +137,7 @@ def test_a_touched_image_is_unchanged_and_a_relabelled_one_too(store: Store, tmp
     (root / "train" / f"{A}_red.png").touch()
     write_table(root, {A: "0", B: "5", C: "0|16"})
     done = ingest(store, root, executor="serial")
-    assert (done.relabelled, done.unchanged, done.files) == (1, 2, Accounts(15, 0, 15, {}, {}))
+    assert (done.relabelled, done.unchanged, done.files) == (1, 2, FileCounts(15, 0, 15, {}, {}))
 
 
 # Any folder

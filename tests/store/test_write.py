@@ -16,7 +16,7 @@ from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Failure, Known, Measured, MeasurementSettings, Source
+from hpastore.model import Cells, Failure, Measured, MeasurementSettings, Source, StoredImage
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.schema.types import Flag
 from hpastore.store import custom_measures, read, stored_sets, write
@@ -109,7 +109,9 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
         source, recipe = measured("a", (0, 16)).source, MeasurementSettings(0.99, VERSION)
-        assert read.known_images(connection) == {"a": Known("/data", "train", (0, 16), source.files, recipe)}
+        assert read.known_images(connection) == {
+            "a": StoredImage("/data", "train", (0, 16), source.files, recipe)
+        }
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 

@@ -90,7 +90,7 @@ def prepare_masks(decoded: Decoded, masks: MaskOptions, paths: Mapping[str, Path
     return Prepared(replace(decoded, cell_mask=cells, nucleus_mask=nuclei), placement, matched)
 
 
-def judge(prepared: Prepared, cells: Cells, paths: Mapping[str, Path]) -> tuple[Note, ...]:
+def quality_notes(prepared: Prepared, cells: Cells, paths: Mapping[str, Path]) -> tuple[Note, ...]:
     """Say what people should know of an image.
 
     Parameters

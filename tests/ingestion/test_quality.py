@@ -11,7 +11,7 @@ import pytest
 
 from hpastore.errors import RejectedError
 from hpastore.ingestion.discover import Layout, discover
-from hpastore.ingestion.judge import Prepared, judge, prepare_masks
+from hpastore.ingestion.quality import Prepared, prepare_masks, quality_notes
 from hpastore.ingestion.run import ingest
 from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.image import measure
@@ -32,7 +32,7 @@ PATHS = {CELL_MASK: Path("a.npz"), NUCLEUS_MASK: Path("nuclei/a.npz")}
 def take(image: Decoded, masks: MaskOptions = DEFAULT_MASKS) -> tuple[Prepared, Cells, tuple[Note, ...]]:
     prepared = prepare_masks(image, masks, PATHS)
     cells = measure(prepared.decoded, 0.99)
-    return prepared, cells, judge(prepared, cells, PATHS)
+    return prepared, cells, quality_notes(prepared, cells, PATHS)
 
 
 def picture(cells: str, nuclei: str | None = None) -> Decoded:

@@ -16,13 +16,12 @@ from sqlalchemy import Connection
 from hpastore.arguments import expanded
 from hpastore.errors import RejectedError, UsageError
 from hpastore.ingestion.discover import Layout
-from hpastore.ingestion.plan import Policy
-from hpastore.ingestion.plan import plan as make_plan
+from hpastore.ingestion.plan import Policy, make_plan
 from hpastore.ingestion.remeasure import choose_settings
 from hpastore.ingestion.roots import Roots, recognise_roots
 from hpastore.ingestion.worker import compare
-from hpastore.kernels.plugins import load_measures, wanted
-from hpastore.model import Found, Known, MeasurementSettings, Plan, Source, Wanted
+from hpastore.kernels.plugins import load_measures, required_measures
+from hpastore.model import Inputs, MeasurementSettings, Plan, RequiredMeasures, Source, StoredImage
 from hpastore.store import custom_measures, read
 from hpastore.store.engine import Store
 from hpastore.store.status import warn_of_missing_root
@@ -36,17 +35,17 @@ ALL: Final = "all"
 
 
 @dataclass(frozen=True)
-class Memory:
+class StoreState:
     """What the store remembers, and what its numbers shall be."""
 
-    known: Mapping[str, Known]
+    known: Mapping[str, StoredImage]
     rejected: Mapping[str, read.Rejection]
-    recipe: MeasurementSettings
-    wanted: Wanted
+    settings: MeasurementSettings
+    required: RequiredMeasures
     policy: Policy
     roots: Roots = field(default_factory=Roots)
 
-    def at(self, store: Store, found: Found, moved_from: Sequence[str | Path]) -> Memory:
+    def at(self, store: Store, found: Inputs, moved_from: Sequence[str | Path]) -> StoreState:
         """Take the stored roots that are the one that was given for it."""
         others = {rejection.root for rejection in self.rejected.values()}
         former = store.read(read.roots_of_runs) if moved_from else set()
@@ -74,7 +73,7 @@ class Memory:
         }
         return replace(self, roots=roots, policy=policy, known=known, rejected=rejected)
 
-    def plan(self, found: Found, compared: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
+    def plan(self, found: Inputs, compared: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
         """Compare with what is found."""
         root = str(found.root)
         mine = [name for name, rejection in self.rejected.items() if rejection.root == root]
@@ -85,15 +84,15 @@ class Memory:
             self.known,
             failed,
             mine,
-            self.recipe,
+            self.settings,
             compared,
             policy=self.policy,
             listed=listed,
-            wanted=self.wanted,
+            required=self.required,
         )
 
 
-def _has_moved_before(root: str | Path, former: set[str], known: Mapping[str, Known]) -> bool:
+def _has_moved_before(root: str | Path, former: set[str], known: Mapping[str, StoredImage]) -> bool:
     """Whether a root was ingested once and has no image any more, as where a command is repeated."""
     here = {stored.root for stored in known.values()}
     spelt = {str(root), os.path.realpath(expanded(root))}
@@ -133,7 +132,7 @@ def _has_channels(source: Source, hashes: Mapping[str, str], root: Path) -> bool
         return False
 
 
-def warn_of_roots(memory: Memory, found: Found) -> None:
+def warn_of_roots(memory: StoreState, found: Inputs) -> None:
     """Say which roots have moved here, which do not exist any more, and which images stay in another."""
     roots = memory.roots
     for one in roots.moved:
@@ -145,7 +144,7 @@ def warn_of_roots(memory: Memory, found: Found) -> None:
         warn_of_missing_root(root, live, strays.get(root, 0))
 
 
-def warn_of_splits(todo: Plan, found: Found, known: Mapping[str, Known]) -> None:
+def warn_of_splits(todo: Plan, found: Inputs, known: Mapping[str, StoredImage]) -> None:
     """Say how many images keep a split that is not the one given, or have none where others have one."""
     if todo.other_split:
         splits = ", ".join(f"{count} {split}" for split, count in sorted(todo.other_split.items()))
@@ -166,7 +165,7 @@ def warn_of_splits(todo: Plan, found: Found, known: Mapping[str, Known]) -> None
         )
 
 
-def remember(store: Store, background_percentile: float | None, policy: Policy) -> Memory:
+def remember(store: Store, background_percentile: float | None, policy: Policy) -> StoreState:
     """Read what the store remembers.
 
     Parameters
@@ -179,14 +178,14 @@ def remember(store: Store, background_percentile: float | None, policy: Policy) 
     """
     users = load_measures()
 
-    def remember(connection: Connection) -> Memory:
+    def remember(connection: Connection) -> StoreState:
         recipe = choose_settings(read.current_settings(connection), background_percentile)
         known = read.known_images(connection)
         if users:
             known = custom_measures.with_measures(connection, known)
         if policy.binary_mask:
             known |= {name: known[name]._replace(in_pieces=True) for name in read.in_pieces(connection)}
-        return Memory(known, read.rejected(connection), recipe, wanted(users), policy)
+        return StoreState(known, read.rejected(connection), recipe, required_measures(users), policy)
 
     return store.read(remember)
 
