@@ -17,7 +17,20 @@ from typing import Annotated, Any, Final
 import typer
 
 import hpastore
-from hpastore.cli import clean, db, doctor, export, ingest, measures, plot, show, sql
+from hpastore.cli import (
+    clean,
+    db,
+    doctor,
+    export,
+    ingest,
+    measures,
+    plot,
+    sample,
+    show,
+    sql,
+    status,
+    upkeep,
+)
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
 
@@ -36,15 +49,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("sample")(ingest.sample)
+app.command("sample")(sample.sample)
 app.command("ingest")(ingest.ingest)
 app.command("plan")(ingest.plan)
-app.command("remeasure")(ingest.remeasure)
-app.command("status")(ingest.status)
-app.command("failures")(ingest.failures)
-app.command("runs")(ingest.runs)
-app.command("retry")(ingest.retry)
-app.command("forget")(ingest.forget)
+app.command("remeasure")(upkeep.remeasure)
+app.command("status")(status.status)
+app.command("failures")(status.failures)
+app.command("runs")(status.runs)
+app.command("retry")(upkeep.retry)
+app.command("forget")(upkeep.forget)
 app.command("measures")(measures.measures)
 app.command("thresholds")(clean.thresholds)
 app.add_typer(clean.app, name="clean")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpastore.cli import show
-from hpastore.cli.ingest import Jobs
+from hpastore.cli.ingest_options import Jobs
 
 if TYPE_CHECKING:
     from hpastore.export.manifest import Written

@@ -130,7 +130,7 @@ def test_a_measure_that_fails_on_stored_images_ends_a_command_with_3(
     for command in (("--json", "remeasure"), ("ingest", root, "--executor", "serial")):
         done = run(*command)
         assert done.code == 3
-        assert "ZeroDivisionError: division by zero; mend the measure, then hpastore remeasure" in done.err
+        assert "ZeroDivisionError: division by zero; fix the measure, then run hpastore remeasure" in done.err
     assert run("--json", "remeasure").json["failed"] == 8
 
 

@@ -21,7 +21,7 @@ from hpastore.clean.sets import create_clean_set, thresholds
 from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingestion import remeasure as again
 from hpastore.ingestion import run, worker
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest, plan, retry
 from hpastore.ingestion.summary import Summary
 from hpastore.kernels.definitions import VERSION
@@ -516,7 +516,7 @@ def test_prune_deletes_what_is_gone_of_this_root(
     assert (todo.gone, todo.pruned, todo.work) == ((C,), (C, name_of(3)), 2)
     caplog.clear()
     assert take(store, root, prune=True) == Summary(gone=2, unchanged=2)
-    assert caplog.messages == ["2 gone images were pruned; clean sets remember 3 verdicts on them"]
+    assert caplog.messages == ["2 gone images were deleted; clean sets keep 3 verdicts on them"]
     found = rows(store, "SELECT name FROM image ORDER BY name")
     assert [row["name"] for row in found] == [A, B, "y", "z"]
     assert (
@@ -687,7 +687,9 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     assert (changed(todo), todo.work) == (dict.fromkeys((A, B, C), ()), 3)
     caplog.clear()
     assert take(store, root) == Summary(changed=3, cells=6, images_decoded=3)
-    assert caplog.messages[0].startswith("2 judged images changed; clean sets keep their 4 verdicts on the")
+    assert caplog.messages[0].startswith(
+        "2 images in clean sets changed; the clean sets keep 4 verdicts on the"
+    )
     assert rows(store, "SELECT DISTINCT version, root FROM image JOIN recipe ON recipe.id = recipe_id") == [
         {"version": VERSION + 1, "root": str(root)}
     ]
@@ -707,7 +709,7 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
     caplog.clear()
     assert take(store, other).changed == 1
     assert caplog.messages == [
-        "3 images hold measures of another version of hpastore; ingest their roots again"
+        "3 images have measures of another version of hpastore; ingest their roots again"
     ]
     assert plan(store, other).work == 0
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
@@ -953,7 +955,7 @@ def test_names_that_differ_by_case_only_are_refused_in_any_run(store: Store, tmp
     take(store, root)
     assert [failure.code for failure in plan(store, other).rejected] == ["duplicate"]
     assert take(store, other) == Summary(rejected=1)
-    message = "CELL: the store has cell, which is the same but for case; rename one of them"
+    message = "CELL: the store has cell, which differs only in case; rename one of them"
     assert rows(store, "SELECT message FROM failure") == [{"message": message}]
     write_image(root, "Cell")
     assert take(store, Layout(root, labels="none")) == Summary(rejected=2)

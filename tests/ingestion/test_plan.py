@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpastore.ingestion.plan import Policy, files_to_compare, make_plan
+from hpastore.ingestion.plan import files_to_compare, make_plan
+from hpastore.ingestion.policy import Policy
 from hpastore.kernels.definitions import VERSION
 from hpastore.model import (
     Change,
@@ -229,9 +230,9 @@ def test_why_images_would_be_gone_is_said() -> None:
     rows = tuple(source(f"image-{i:03}", stamps=()) for i in range(2))
     todo = make_plan(Inputs(ROOT, rows, (), remarks=("/data/train is empty",)), many(3))
     assert todo.stopped == (
-        "3 of the 3 images from here would be gone (/data/train is empty; 2 have no file; 1 have no row in "
-        "the table); nothing was changed. A root has one table, with the rows of all its images. "
-        "If they have left for good, say --allow-gone 3"
+        "3 of 3 images from here would be gone (/data/train is empty; 2 have no file; 1 has no row in "
+        "the table); nothing was changed.  A root has one table, with the rows of all its images.  "
+        "If this is intended, give --allow-gone 3"
     )
 
 
@@ -423,7 +424,7 @@ def test_a_new_name_that_equals_a_stored_one_but_for_case_is_refused() -> None:
                 "A",
                 "train/a_red.png",
                 "duplicate",
-                "A: the store has a, which is the same but for case; rename one of them",
+                "A: the store has a, which differs only in case; rename one of them",
             ),
         ),
     )
@@ -463,8 +464,9 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "a",
         "train/a_red.png",
         "conflict",
-        "a: the store has another image of this name, from /other; rename one of the two.  If that root does "
-        "not exist any more: --moved-from /other where it has moved here, else hpastore forget /other",
+        "a: the store has another image with this name, from /other; rename one of the two.  If that root "
+        "no longer exists: ingest with --moved-from /other if it has moved here, else run "
+        "hpastore forget /other",
         files(size=11),
     )
 
