@@ -32,7 +32,7 @@ class FileStamp(NamedTuple):
     uri: str
     """Path relative to the root, with forward slashes; absolute where it lies outside the root."""
     size: int
-    """Bytes; -1 where the file could not be looked at."""
+    """Bytes; -1 if the file could not be accessed."""
     mtime_ns: int
     """Modification time, nanoseconds since 1970."""
 

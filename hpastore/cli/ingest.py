@@ -197,7 +197,8 @@ def _show_summary(summary: Summary) -> None:
         show.message(f"ignored {summary.foreign}")
     if summary.gone:
         are = count_text(summary.gone, "image is", "images are")
-        show.message(f"{are} gone: views, thresholds and new clean sets leave them out")
+        them = "it" if summary.gone == 1 else "them"
+        show.message(f"{are} gone: views, thresholds and new clean sets leave {them} out")
     if summary.files.orphans:
         show.message("'hpastore plan' lists the orphans: files that belong to no image")
 

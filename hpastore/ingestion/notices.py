@@ -36,9 +36,10 @@ def log_inputs(inputs: Inputs, todo: Plan, stored: Mapping[str, StoredImage]) ->
 def log_pruned(images: int, verdicts: int) -> None:
     """Warn of verdicts on deleted images."""
     logger.warning(
-        "%s deleted; clean sets keep %s on them",
+        "%s deleted; clean sets keep %s on %s",
         count_text(images, "gone image was", "gone images were"),
         count_text(verdicts, "verdict"),
+        "it" if images == 1 else "them",
     )
 
 
@@ -60,7 +61,7 @@ def log_roots(state: StoreState, inputs: Inputs) -> None:
             else f"{count:,} images are stored from {root}, where their files still exist, and stay there"
         )
         logger.info("%s", stay)
-    found_here = {stray.root: stray.met for stray in roots.strays}
+    found_here = {stray.root: stray.found for stray in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, found_here.get(root, 0))
 

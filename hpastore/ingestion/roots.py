@@ -41,19 +41,19 @@ class MovedRoot:
         Its stored path.
     live
         Number of its images that are not gone.
-    met
+    found
         How many of them were found with the same channels.
     """
 
     root: str
     live: int
-    met: int
+    found: int
 
     @property
     def is_certain(self) -> bool:
         """Whether enough images were found."""
         part, whole = MOVED_SHARE
-        return self.live > 0 and whole * self.met >= part * self.live
+        return self.live > 0 and whole * self.found >= part * self.live
 
 
 @dataclass(frozen=True)
@@ -142,15 +142,15 @@ def recognise_roots(
             continue
         if not names and root not in requested:
             continue
-        met = _count_found(names, stored, sources, inputs.root, hashes, has_same_bytes)
-        candidate = MovedRoot(root, len(names), met)
+        found = _count_found(names, stored, sources, inputs.root, hashes, has_same_bytes)
+        candidate = MovedRoot(root, len(names), found)
         if root in requested:
             _require_found(candidate, here)
         if root in requested or candidate.is_certain:
             moved.append(candidate)
         else:
             missing[root] = len(names)
-            if met:
+            if found:
                 strays.append(candidate)
 
     roots_here = {here, *spellings, *(root.root for root in moved)}
@@ -160,7 +160,7 @@ def recognise_roots(
 
 def _require_found(candidate: MovedRoot, here: str) -> None:
     """Refuse a root that has moved here according to the user, but has no image here."""
-    if candidate.live and not candidate.met:
+    if candidate.live and not candidate.found:
         images = count_text(candidate.live, "image")
         raise UsageError(
             f"{candidate.root} has not moved to {here}: none of its {images} was found there with the "
@@ -184,7 +184,7 @@ def _count_found(
     has_same_bytes: HasSameBytes,
 ) -> int:
     """Count the images of a root that are found with the same channels, until there are enough."""
-    met = 0
+    found = 0
     doubtful: list[str] = []
     for name in names:
         source = sources.get(name)
@@ -193,13 +193,13 @@ def _count_found(
         files = _channels(source.files)
         files_before = _channels(stored[name].files)
         if files == files_before:
-            met += 1
+            found += 1
         elif _sizes(files) == _sizes(files_before):
             doubtful.append(name)
 
-    if not doubtful or MovedRoot("", len(names), met).is_certain:
-        return met
-    if not MovedRoot("", len(names), met + len(doubtful)).is_certain:
+    if not doubtful or MovedRoot("", len(names), found).is_certain:
+        return found
+    if not MovedRoot("", len(names), found + len(doubtful)).is_certain:
         doubtful = doubtful[:1]  # too few to have moved; the warning mentions whether one is here
     logger.info(
         "comparing the channels of %s with those of a root that no longer exists",
@@ -207,10 +207,10 @@ def _count_found(
     )
     stored_hashes = hashes(doubtful)
     for name in doubtful:
-        met += has_same_bytes(sources[name], stored_hashes[name], root)
-        if MovedRoot("", len(names), met).is_certain:
+        found += has_same_bytes(sources[name], stored_hashes[name], root)
+        if MovedRoot("", len(names), found).is_certain:
             break
-    return met
+    return found
 
 
 def _channels(files: Sequence[FileStamp]) -> tuple[FileStamp, ...]:
