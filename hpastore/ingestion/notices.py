@@ -48,7 +48,7 @@ def log_roots(state: StoreState, inputs: Inputs) -> None:
     roots = state.roots
     for moved in roots.moved:
         logger.info(
-            "%s has moved to %s, with %s",
+            "%s has moved to %s, with its %s",
             printable(moved.root, None),
             inputs.root,
             count_text(moved.live, "image"),

@@ -40,8 +40,10 @@ def test_gone_images_are_explained_in_one_line(run: Run, root: Path) -> None:
 
 def test_a_dry_run_that_ingest_would_refuse_exits_with_1(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
-    (root / "train.csv").write_text("ID,Label\n")
+    for folder in ("train", "hpa_cell_mask"):
+        for path in (root / folder).iterdir():
+            path.unlink()
     dry = run("ingest", root, "--dry-run")
-    assert dry.code == 1
+    assert (dry.code, dry.out.split()[:3]) == (1, ["image", "what", "why"])
     assert "ingest would refuse: 3 of 3 images from here would be gone" in dry.err
     assert run("--json", "status").json["images"] == 3

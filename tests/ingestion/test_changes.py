@@ -20,7 +20,7 @@ from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import create_clean_set, thresholds
 from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingestion import remeasure as again
-from hpastore.ingestion import run, worker
+from hpastore.ingestion import run, tasks, worker, writer
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest, plan, retry
 from hpastore.ingestion.summary import Summary
@@ -438,7 +438,7 @@ def test_a_limit_calls_none_gone_and_prunes_none(
     assert plan(store, Layout(root, limit=1)).work == 0
     caplog.clear()
     assert take(store, Layout(root, limit=1), prune=True) == Summary(unchanged=1)
-    assert caplog.messages == ["nothing is pruned: with a limit, no image is called gone"]
+    assert caplog.messages == ["--prune deletes nothing: with --limit, no image counts as gone"]
     assert scalar(store, "SELECT count(*) FROM image") == 3
 
 
@@ -646,7 +646,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let the program become one whose measures are of the next version."""
 
     def newer() -> None:
-        for module in (run, again):
+        for module in (tasks, writer, again):
             monkeypatch.setattr(module, "VERSION", VERSION + 1)
 
     return newer
@@ -755,7 +755,7 @@ def test_retry_takes_all_or_those_that_are_named(store: Store, tmp_path: Path) -
     for name in (A, B):
         spoil(channel(root, name))
     take(store, root)
-    with pytest.raises(NotFoundError, match=f"no rejected image {C}; 'hpastore failures' shows"):
+    with pytest.raises(NotFoundError, match=f"no rejected image {C}; 'hpastore failures' lists"):
         retry(store, [B, C])
     assert plan(store, root).work == 0
     assert retry(store) == [A, B]

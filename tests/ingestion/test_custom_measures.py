@@ -303,8 +303,8 @@ def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_i
     assert plan(store, root).work == 0
     assert take(store, root).rejected == 2
     assert caplog.messages[-1] == (
-        "2 images lack a custom measure of pixels (shift); 'hpastore retry' for the 2 that a measure "
-        "failed on, then ingest their roots again"
+        "2 images lack a custom measure of pixels (shift); run 'hpastore retry' for the 2 images that a "
+        "measure failed on, then ingest their roots again"
     )
     retry(store)
     assert take(store, root) == Summary(remeasured=2, unchanged=3, images_decoded=2)

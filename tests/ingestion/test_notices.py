@@ -109,8 +109,8 @@ def test_moved_and_missing_roots_and_images_that_stay_are_named(caplog: pytest.L
     images = {"a": stored(root="/one"), "b": stored(root="/two"), "c": stored(root="/two")}
     log_roots(state(roots, **images), INPUTS)
     assert caplog.messages[:4] == [
-        "/old has moved to /data, with 1 image",
-        "/older has moved to /data, with 5 images",
+        "/old has moved to /data, with its 1 image",
+        "/older has moved to /data, with its 5 images",
         "1 image is stored from /one, where its files still exist, and stays there",
         "2 images are stored from /two, where their files still exist, and stay there",
     ]

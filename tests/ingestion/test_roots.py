@@ -239,7 +239,7 @@ def test_a_root_with_none_of_its_channels_has_not_moved_here(store: Store, tmp_p
     for i in range(3):
         write_image(other, name_of(i), seed=100 + i)
     write_table(other, table(3))
-    message = f"none of its 3 images is there with the same channels; hpastore forget '{root}' marks"
+    message = f"none of its 3 images was found there with the same channels; hpastore forget '{root}' marks"
     with pytest.raises(UsageError, match=re.escape(message)):
         take(store, other, moved_from=[root])
     assert roots(store) == [str(root)]
@@ -320,9 +320,7 @@ def test_emptied_folders_change_nothing_and_are_named(store: Store, tmp_path: Pa
     todo = plan(store, root)
     assert len(todo.gone) == 3
     for options in ({}, {"prune": True}, {"allow_gone": 2, "prune": True}):
-        with pytest.raises(
-            InputError, match=r"3 of the 3 images .*train is empty; .*mask is empty; 3 have no"
-        ):
+        with pytest.raises(InputError, match=r"3 of 3 images .*train is empty; .*mask is empty; 3 have no"):
             take(store, root, **options)
     assert dump(store) == before
     assert counts(take(store, root, allow_gone="all")) == {"gone": 3}
