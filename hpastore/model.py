@@ -2,7 +2,8 @@
 
 ::
 
-    files -> discover -> Source -> plan -> Plan -> decode -> Decoded -> measure -> Cells -> write -> rows
+    files -> discover -> Source -> plan -> Plan
+    Plan -> decode -> Decoded -> measure -> Cells -> write -> rows
 
 Nothing here opens a file or a database.
 """
@@ -51,10 +52,11 @@ class MaskOptions(NamedTuple):
     """How the masks of an image are read."""
 
     binary_mask: str = "keep"
-    """One of `BINARY_MASKS`: whether a mask with one id is one cell, or each of its pieces is a cell."""
+    """One of `BINARY_MASKS`: whether a mask with one id is one cell, or each piece is a cell."""
     match_nuclei: str = "id"
-    """One of `NUCLEUS_MATCHES`: whether a nucleus belongs to the cell with its id, or to the cell that
-    holds most of it.  A mask that was split into pieces has new ids, so it is always the latter."""
+    """One of `NUCLEUS_MATCHES`: whether a nucleus belongs to the cell with its id, or to the cell
+    that holds most of it.  A mask that was split into pieces has new ids, so it is always the
+    latter."""
 
 
 DEFAULT_MASKS: Final = MaskOptions()
@@ -120,7 +122,7 @@ class StoredImage(NamedTuple):
     masks: MaskOptions = DEFAULT_MASKS
     """How its masks were read."""
     in_pieces: bool = False
-    """Whether its cell mask has one id in several pieces; read only for a run with ``--binary-mask``."""
+    """Whether its cell mask has one id in several pieces; read only with ``--binary-mask``."""
 
 
 class RequiredMeasures(NamedTuple):
@@ -133,7 +135,7 @@ class RequiredMeasures(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A stored image that must be read again, usually since its files differ from the stored ones."""
+    """A stored image that must be read again, usually since its files differ."""
 
     source: Source
     roles: tuple[str, ...]
@@ -176,8 +178,8 @@ class Failure:
     """One of `FAILURE_CODES`."""
     message: str
     files: tuple[FileStamp, ...] = ()
-    """The image's files when they were tried; the image is tried again only after they change.  Empty
-    if planning found the fault without reading a file."""
+    """The image's files when they were tried; the image is tried again only after they change.
+    Empty if planning found the fault without reading a file."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +249,8 @@ class Plan:
     changed
         Stored images to decode and replace: their files differ, or an older version measured them.
     doubtful
-        Stored images whose files have other times or another root: only their bytes tell whether they
-        changed.  `hpastore.plan` compares the bytes and leaves none.
+        Stored images whose files have other times or another root: only their bytes tell whether
+        they changed.  `hpastore.plan` compares the bytes and leaves none.
     unmeasured
         Stored images that lack a custom measure of pixels; to decode, and to add the measure.
     relabelled
@@ -264,15 +266,16 @@ class Plan:
     gone
         Names of stored images of this root that are missing in the inputs; to mark as gone.
     pruned
-        Names of images to delete if the user requested it: those in `gone`, and those marked before.
+        Names of images to delete if the user requested it: those in `gone`, and those marked
+        before.
     stale
         Names of stored images with other measurement settings, or without a custom measure of
         histograms; to compute from the stored histograms.
     returned
         Names of images that are marked as gone and are back without a change.
     moved
-        Names of images that are stored from another root, and are unchanged, or rejected with at least
-        one unchanged file.
+        Names of images that are stored from another root, and are unchanged, or rejected with at
+        least one unchanged file.
     resplit
         Names of images that get a split: their first one, or another if the user allowed it.
     other_split
@@ -280,8 +283,8 @@ class Plan:
     stopped
         Why ingest refuses to do anything, such as too many images that would be gone; else None.
     recovered
-        Names of listed failures of this root that are resolved: the image is stored with these files,
-        or is no longer in the inputs.
+        Names of listed failures of this root that are resolved: the image is stored with these
+        files, or is no longer in the inputs.
     orphans
         Inputs that belong to no image, including rows of the table without any file.
     """
@@ -382,8 +385,8 @@ class Cells:
     channels
         By the names of `CHANNELS`.
     custom
-        (K,) arrays of the custom measures, by name and channel; NaN is NULL, and the channel is None for
-        a measure of the cell as a whole.
+        (K,) arrays of the custom measures, by name and channel; NaN is NULL, and the channel is
+        None for a measure of the cell as a whole.
     custom_versions
         Versions of the custom measures, by name.
     """

@@ -75,8 +75,8 @@ def ingest(
     """Make the store follow its inputs; exit code 3 if images are newly rejected.
 
     Images that are missing in the inputs are marked as gone: views, thresholds and new clean sets
-    leave them out.  If more than a fifth of a root's images (and more than 10), or all of them, would
-    be gone, nothing is changed unless --allow-gone permits it.
+    leave them out.  If more than a fifth of a root's images (and more than 10), or all of them,
+    would be gone, nothing is changed unless --allow-gone permits it.
 
     Example: hpastore ingest /data/hpa -j 8
     """
@@ -171,7 +171,7 @@ def _plan(layout: Layout, options: dict[str, Any]) -> Plan:
 def _check_before_creating(
     layout: Layout, jobs: int | None, executor: Literal["process", "serial"], options: dict[str, Any]
 ) -> None:
-    """Check all arguments before a store is created: a mistyped one must not leave an empty file."""
+    """Check all arguments before a store is created: a typing error must leave no empty file."""
     import hpastore
     from hpastore.errors import SchemaMissingError
     from hpastore.ingestion.options import check_arguments

@@ -28,9 +28,7 @@ Masks = Annotated[
 Nuclei = Annotated[
     str | None,
     typer.Option(
-        help=(
-            "Folder of nucleus masks; by default ROOT/hpa_nuclei_mask.  'none': images without nucleus masks."
-        ),
+        help=("Folder of nucleus masks; by default ROOT/hpa_nuclei_mask.  'none': images have none."),
         metavar="DIR",
     ),
 ]
@@ -81,7 +79,7 @@ def run_options(
     moved_from: list[str] | None,
     resplit: bool,
 ) -> dict[str, Any]:
-    """Collect the arguments that `hpastore.ingest` and `hpastore.plan` share, besides the layout."""
+    """Collect the arguments that ingest and plan share, besides the layout."""
     is_number = allow_gone.isascii() and allow_gone.isdigit()
     return {
         "background_percentile": background_percentile,

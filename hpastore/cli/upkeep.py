@@ -16,8 +16,8 @@ from hpastore.text import count_text
 def remeasure(background_percentile: BackgroundPercentile = None) -> None:
     """Compute outdated or missing numbers from the stored histograms; no pixel is read.
 
-    These are background levels and fractions at another percentile, and custom measures of histograms
-    that were installed since.  Exit code 3 if a custom measure fails on some images.
+    These are background levels and fractions at another percentile, and custom measures of
+    histograms that were installed since.  Exit code 3 if a custom measure fails on some images.
 
     Example: hpastore remeasure --background-percentile 0.98
     """

@@ -1,4 +1,4 @@
-"""List all measures: the built-in ones, the installed custom ones, and those that the store has kept."""
+"""List all measures: built-in ones, installed custom ones, and custom ones in the store."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def measures(store: Store) -> pd.DataFrame:
     -------
     DataFrame
         ``name, channels, unit, kind, sentence, source, version, installed, images``.  `channels` is
-        empty for a measure of the cell as a whole; `kind` is ``built-in``, ``histogram`` or ``crops``.
-        For a custom measure, `installed` is whether it is installed, and `images` the number of images
-        that have it in this version: the installed one, or else the last one written.  For a built-in
-        measure both are None.
+        empty for a measure of the cell as a whole; `kind` is ``built-in``, ``histogram`` or
+        ``crops``.  For a custom measure, `installed` is whether it is installed, and `images` the
+        number of images that have it in this version: the installed one, or else the last one
+        written.  For a built-in measure both are None.
 
     Raises
     ------

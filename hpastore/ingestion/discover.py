@@ -56,8 +56,8 @@ def discover(layout: Layout) -> Inputs:
     Raises
     ------
     InputError
-        If the root, the table, or the folder of images or masks does not exist or cannot be read, or if
-        the table and the folders have no image in common.
+        If the root, the table, or the folder of images or masks does not exist or cannot be read,
+        or if the table and the folders have no image in common.
     UsageError
         If `limit` is negative.
     """

@@ -175,7 +175,7 @@ def _open_nuclei(given: Path | str | None, root: Path, opened: ExitStack) -> Fol
 
 
 def _open_folder(path: Path, root: Path, option: str, endings: tuple[str, ...], opened: ExitStack) -> Folder:
-    """List a folder, and leave it open: looking files up in it is a third faster than by their paths.
+    """List a folder, and leave it open: its files are looked up a third faster than by path.
 
     `os.scandir` looks up by path too, and each of its entries takes half a kilobyte.
     """
@@ -209,7 +209,7 @@ def _why_missing(path: Path, root: Path, option: str) -> str:
 
 
 def _path_in_uris(path: Path, root: Path) -> Path:
-    """Give a folder's path as uris have it: relative to the root if it is in the root, else its real path.
+    """Give a folder's path for uris: relative to the root if it is in the root, else the real path.
 
     A link inside the root stays in the uri, so that its target may move.
     """
@@ -221,7 +221,7 @@ def _path_in_uris(path: Path, root: Path) -> Path:
 
 
 def absolute_path(path: Path | str) -> Path:
-    """Write a path in one way, without ``..``; links are not followed, so that their targets may move."""
+    """Write a path without ``..``; links are not followed, so that their targets may move."""
     return Path(os.path.normpath(expanded(path).absolute()))
 
 

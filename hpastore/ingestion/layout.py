@@ -13,7 +13,7 @@ CELL_MASK_ENDINGS: Final = (".npz", ".npy", "_cellmask.png")
 NUCLEUS_MASK_ENDINGS: Final = (".npz", ".npy", "_nucleimask.png")
 
 NONE: Final = "none"
-"""Given instead of a table or a folder of nucleus masks: the images have no labels, or no such masks."""
+"""Given instead of a table or a folder of nucleus masks: the images have none."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Layout:
     masks : Path, optional
         Folder of cell masks; by default ``ROOT/hpa_cell_mask``.
     nuclei : Path or str, optional
-        Folder of nucleus masks, or ``"none"`` for images without; by default ``ROOT/hpa_nuclei_mask``
-        if it exists.
+        Folder of nucleus masks, or ``"none"`` for images without; by default
+        ``ROOT/hpa_nuclei_mask`` if it exists.
     split : str, optional
         A name for new images and for images without a split, such as ``train``.
     limit : int, optional
@@ -41,11 +41,11 @@ class Layout:
     id_column, label_column : str
         Headings in the table.
     binary_mask : str, optional
-        How a mask of one value is read: ``keep`` it as one cell, or take its ``components`` as cells.
-        By default as the image was read before; ``keep`` for a new image.
+        How a mask of one value is read: ``keep`` it as one cell, or take its ``components`` as
+        cells.  By default as the image was read before; ``keep`` for a new image.
     match_nuclei : str, optional
-        Which cell a nucleus belongs to: the cell with its ``id``, or by ``overlap`` the cell that holds
-        most of it.  By default as the image was read before; ``id`` for a new image.
+        Which cell a nucleus belongs to: the cell with its ``id``, or by ``overlap`` the cell that
+        holds most of it.  By default as the image was read before; ``id`` for a new image.
     """
 
     root: Path

@@ -104,7 +104,8 @@ def _causes(row: str, file: str) -> Iterator[str]:
     elif name != stem:
         yield "the separators differ: write the IDs as the files are named"
     if not file.endswith(tuple(f"_{channel}.png" for channel in CHANNELS)):
-        yield f"{printable(file)} is not read: channels are grey PNG files named ID_red.png and so on"
+        name = printable(file)
+        yield f"{name} is not read: channels are grey PNG files named ID_red.png and so on"
 
 
 def _key(name: str) -> str:

@@ -1,8 +1,9 @@
 """The file that may be meant, if a required file of an image is missing.
 
-Context: a mask that existed as ``.tif`` was reported as missing, and people looked for a wrong folder.
-Decision: the names that other programs give to such files are made and looked up; the folder's names
-are not compared.  Consequence: it takes as long in a folder of 100,000 names as in a folder of five.
+Context: a mask that existed as ``.tif`` was reported as missing, and people looked for a wrong
+folder.  Decision: the names that other programs give to such files are made and looked up; the
+folder's names are not compared.  Consequence: it takes as long in a folder of 100,000 names as in a
+folder of five.
 """
 
 from __future__ import annotations

@@ -14,6 +14,15 @@ from hpastore.text import count_text, printable
 logger = logging.getLogger(__name__)
 
 
+def log_before(inputs: Inputs, todo: Plan, state: StoreState) -> None:
+    """Log all that is unusual before a run begins."""
+    if state.policy.prune and not inputs.complete:
+        logger.warning("--prune deletes nothing: with --limit, no image counts as gone")
+    log_inputs(inputs, todo, state.images)
+    log_roots(state, inputs)
+    log_splits(todo, inputs, state.images)
+
+
 def log_inputs(inputs: Inputs, todo: Plan, stored: Mapping[str, StoredImage]) -> None:
     """Log repeated labels, near names, images without a row, and images that lose their labels."""
     if inputs.repeated:
@@ -44,7 +53,7 @@ def log_pruned(images: int, verdicts: int) -> None:
 
 
 def log_roots(state: StoreState, inputs: Inputs) -> None:
-    """Log which roots have moved here, which no longer exist, and which images stay in another root."""
+    """Log roots that have moved here or no longer exist, and images that stay in another root."""
     roots = state.roots
     for moved in roots.moved:
         logger.info(
@@ -55,19 +64,16 @@ def log_roots(state: StoreState, inputs: Inputs) -> None:
         )
     kept = Counter(state.images[name].root for name in roots.kept)
     for root, count in sorted(kept.items()):
-        stay = (
-            f"1 image is stored from {root}, where its files still exist, and stays there"
-            if count == 1
-            else f"{count:,} images are stored from {root}, where their files still exist, and stay there"
-        )
-        logger.info("%s", stay)
+        are = count_text(count, "image is", "images are")
+        their, stay = ("its", "stays") if count == 1 else ("their", "stay")
+        logger.info("%s stored from %s, where %s files still exist, and %s there", are, root, their, stay)
     found_here = {stray.root: stray.found for stray in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, found_here.get(root, 0))
 
 
 def log_splits(todo: Plan, inputs: Inputs, stored: Mapping[str, StoredImage]) -> None:
-    """Warn of images that keep another split than the requested one, and of new images without one."""
+    """Warn of images that keep a split other than the requested one, and of new ones without."""
     if todo.other_split:
         keep = count_text(sum(todo.other_split.values()), "image keeps its split", "images keep their split")
         logger.warning(

@@ -10,10 +10,10 @@ from functools import cached_property
 from hpastore.ingestion.failures import conflict, duplicate_name, is_listed, missing_files
 from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.safeguard import reason_to_stop
+from hpastore.ingestion.stamps import differing_roles, sizes
 from hpastore.model import (
     Change,
     Failure,
-    FileStamp,
     Inputs,
     MeasurementSettings,
     Orphan,
@@ -51,8 +51,9 @@ def make_plan(
     settings : MeasurementSettings, optional
         Current settings; numbers with other settings are stale.
     compared : mapping of name to roles, optional
-        Roles of the files whose bytes differ, of images whose bytes were compared; empty if all bytes
-        are the same.  Without it, images that only their bytes tell about are `Plan.doubtful`.
+        Roles of the files whose bytes differ, of images whose bytes were compared; empty if all
+        bytes are the same.  Without it, images that only their bytes tell about are
+        `Plan.doubtful`.
     policy : Policy
         What the run may do.
     listed : mapping of name to Failure, optional
@@ -78,16 +79,6 @@ def make_plan(
     for source in inputs.sources:
         draft.add(source)
     return draft.finish(failed_here, failed if listed is None else listed)
-
-
-def files_to_compare(change: Change, stored: StoredImage) -> tuple[FileStamp, ...]:
-    """Give the changed files whose sizes are unchanged: only their bytes tell whether they differ."""
-    sizes = _sizes(stored.files)
-    return tuple(
-        file
-        for file in change.source.files
-        if file.role in change.roles and sizes.get(file.role) == file.size
-    )
 
 
 @dataclass
@@ -132,7 +123,7 @@ class _Draft:
 
     @cached_property
     def missing(self) -> list[str]:
-        """Names of this root's images that are missing in the inputs, including those marked before."""
+        """Names of this root's images that are missing in the inputs, also those marked before."""
         if not self.inputs.complete:
             return []
         return sorted(
@@ -199,7 +190,7 @@ class _Draft:
         return not (tried.code == "nucleus_ids" and self.policy.changes_ids)
 
     def _is_tried(self, source: Source, image: StoredImage | None, same_files: bool) -> bool:
-        """Whether an image would be decoded; with the stored files only if something needs its pixels."""
+        """Whether an image would be decoded; with unchanged files only if its pixels are needed."""
         if image is None or not same_files:
             return True
         if source.name in self.policy.kept or self._is_outdated(image):
@@ -260,8 +251,8 @@ class _Draft:
 
     def _add_other_files(self, source: Source, image: StoredImage) -> None:
         was_compared = source.name in self.compared
-        roles = self.compared.get(source.name) or _differing_roles(source.files, image.files)
-        if not was_compared and _sizes(source.files) == _sizes(image.files):
+        roles = self.compared.get(source.name) or differing_roles(source.files, image.files)
+        if not was_compared and sizes(source.files) == sizes(image.files):
             self.doubtful.append(Change(source, roles))
         elif self._is_in_other_root(image):
             self.rejected[source.name] = conflict(source, image.root)
@@ -313,7 +304,7 @@ class _Draft:
         )
 
     def _is_stale(self, image: StoredImage, *, measured: bool) -> bool:
-        """Whether numbers are stale; an image that is measured anyway gets its custom measures then."""
+        """Whether numbers are stale; an image that is measured gets its custom measures then."""
         if not measured and not self.required.of_histograms <= image.measures:
             return True
         if self.settings is None or self._is_outdated(image):
@@ -329,13 +320,3 @@ class _Draft:
         if not self.inputs.complete:
             recovered &= {source.name for source in self.inputs.sources}
         return sorted(recovered)
-
-
-def _differing_roles(found: tuple[FileStamp, ...], stored: tuple[FileStamp, ...]) -> tuple[str, ...]:
-    """Roles of the files that differ, were added or were removed; in the order of the roles."""
-    differing = {file.role for file in set(found) ^ set(stored)}
-    return tuple(dict.fromkeys(file.role for file in (*found, *stored) if file.role in differing))
-
-
-def _sizes(files: Iterable[FileStamp]) -> dict[str, int]:
-    return {file.role: file.size for file in files}

@@ -1,9 +1,9 @@
 """Recognise masks and grey levels that can be decoded but give wrong numbers.
 
-Such images decode without an error and their numbers look right: nuclei that are numbered independently
-of the cells, a binary mask, a label image whose ids were blended by a resize, levels of a 12-bit camera
-in 16 bits.  If most of the numbers would be wrong, the image is rejected; if it may be intended, the
-image is stored with a note.
+Such images decode without an error and their numbers look right: nuclei that are numbered
+independently of the cells, a binary mask, a label image whose ids were blended by a resize, levels
+of a 12-bit camera in 16 bits.  If most of the numbers would be wrong, the image is rejected; if it
+may be intended, the image is stored with a note.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from hpastore.reading.limits import MAX_CELLS
 from hpastore.vocabulary import CELL_MASK, NUCLEUS_MASK
 
 MIN_PIECES: Final = 4
-"""Mean number of pieces per id from which ids are not those of cells.  It is 1 in 177 real masks; at most
-1.1 after label images of 2048² are halved with nearest neighbour, and 40 to 2,000 after they are resized
-with interpolation."""
+"""Mean number of pieces per id from which ids are not those of cells.  It is 1 in 177 real masks;
+at most 1.1 after label images of 2048² are halved with nearest neighbour, and 40 to 2,000 after
+they are resized with interpolation."""
 
 MIN_CELLS: Final = 3
 """Mean number of cells per nucleus from which ids are not those of nuclei; 1 in real masks."""
 
 WHITE: Final = (2**8 - 1, 2**16 - 1)
-"""Ids of the foreground of binary masks; the only cell of a label image would not have one of them."""
+"""Ids of the foreground of binary masks; a single cell of a label image has another id."""
 
 FULL_RANGE: Final = 2**12
 """The levels of a 12-bit camera are below; a 16-bit image that uses its range reaches it."""
@@ -68,8 +68,8 @@ def prepare_masks(decoded: Decoded, masks: MaskOptions, paths: Mapping[str, Path
     Raises
     ------
     RejectedError
-        ``too_many_cells`` if a mask has too many pieces; ``nucleus_ids`` if the nuclei of several cells
-        have the same id.
+        ``too_many_cells`` if a mask has too many pieces; ``nucleus_ids`` if the nuclei of several
+        cells have the same id.
     """
     cells = decoded.cell_mask
     nuclei = decoded.nucleus_mask
@@ -136,9 +136,9 @@ def _refuse_one_id(cells: _Mask, nuclei: _Mask, placement: Placement, path: Path
     if len(placement.ids) != 1 or placement.cells[0] < 2:
         return
     pieces = place_nuclei(cells, label_components(nuclei))
-    cells_with_nucleus = len(set(pieces.home.tolist()) - {0})
-    if cells_with_nucleus > 1:
-        what = f"is binary: the nuclei of {cells_with_nucleus} cells have the same id, {placement.ids[0]}"
+    number = len(set(pieces.home.tolist()) - {0})
+    if number > 1:
+        what = f"is binary: the nuclei of {number} cells have the same id, {placement.ids[0]}"
         remedy = "give each nucleus the id of its cell, or ingest with --binary-mask components"
         raise RejectedError("nucleus_ids", path, f"{what}; {remedy}")
 
@@ -156,7 +156,8 @@ def _cell_notes(cells: Cells) -> Iterator[Note]:
         remedy = "if the pieces are cells, ingest with --binary-mask components"
         yield Note("binary_mask", f"{what}; {remedy}")
     elif number == 1 and cells.mask_ids[0] in WHITE:
-        what = f"its cell mask has one id, {cells.mask_ids[0]}, as binary masks have, stored as one cell"
+        what = f"its cell mask has one id, {cells.mask_ids[0]}, as binary masks have"
+        what += ", stored as one cell"
         yield Note("binary_mask", f"{what}; if it shows several cells, give each its own id")
     elif number and pieces >= MIN_PIECES * number:
         what = f"the {number:,} ids of its cell mask are in {pieces:,} pieces"
@@ -177,7 +178,8 @@ def _nucleus_notes(placement: Placement, cells: Cells) -> Iterator[Note]:
         what = "its nucleus mask is empty; its cells are stored without nuclei"
         yield Note("empty_nucleus_mask", what)
     if number > 1 and placement.cells.sum() >= MIN_CELLS * number:
-        what = f"the {number:,} ids of its nucleus mask are in up to {placement.cells.max():,} cells each"
+        most = placement.cells.max()
+        what = f"the {number:,} ids of its nucleus mask are in up to {most:,} cells each"
         yield Note("mask_in_pieces", f"{what}, {_IN_PIECES}")
 
 

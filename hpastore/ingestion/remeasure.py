@@ -1,4 +1,4 @@
-"""Compute what follows from the stored histograms: background levels, fractions, and custom measures."""
+"""Compute background levels, fractions and custom measures from the stored histograms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BATCH_CELLS: Final = 10_000
 """Images, or cells if these are more, that one transaction replaces: half a second."""
 
 _BATCH_CELLS_OF_CUSTOM: Final = 1_000
-"""Cells if custom measures are computed: they may take a millisecond a cell, and other writers wait."""
+"""With custom measures, which may take a millisecond a cell while other writers wait."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def remeasure(
     stop: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Remeasured:
-    """Bring all numbers of a store to one background percentile and to the installed custom measures.
+    """Bring all numbers of a store to one background percentile, and add custom measures.
 
     Background levels, fractions and custom measures of histograms follow from the joint histograms;
     no pixel is read.  The next run or the next ingest completes what a stopped run has left.

@@ -1,8 +1,8 @@
 """Which of the stored roots are the root of the inputs: roots are places, not texts.
 
-Two paths are one root if they lead to the same folder now.  Device and inode, by which the operating
-system identifies a folder, are never stored: they repeat across disks and hosts.  A root that no longer
-exists has moved to the place where its images are found again.
+Two paths are one root if they lead to the same folder now.  Device and inode, by which the
+operating system identifies a folder, are never stored: they repeat across disks and hosts.  A root
+that no longer exists has moved to the place where its images are found again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hpastore.errors import UsageError
+from hpastore.ingestion.stamps import sizes
 from hpastore.model import FileStamp, Inputs, Source, StoredImage
 from hpastore.reading.places import exists, find_root, is_same_folder, quoted
 from hpastore.text import count_text
@@ -22,7 +23,7 @@ from hpastore.vocabulary import CHANNELS
 logger = logging.getLogger(__name__)
 
 MOVED_SHARE: Final = (4, 5)
-"""Share of a missing root's live images that must be found in another root, so that it has moved there."""
+"""A missing root has moved to where this share of its live images is found."""
 
 Hashes = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
 """Returns the SHA-256 of stored files by image and role, for the names of images."""
@@ -67,7 +68,8 @@ class Roots:
     moved
         Roots that have moved here, with all their images.
     strays
-        Roots that no longer exist and have some images here, but too few to say that they have moved.
+        Roots that no longer exist and have some images here, but too few to say that they have
+        moved.
     missing
         Number of live images of each other root that no longer exists.
     kept
@@ -163,8 +165,8 @@ def _require_found(candidate: MovedRoot, here: str) -> None:
     if candidate.live and not candidate.found:
         images = count_text(candidate.live, "image")
         raise UsageError(
-            f"{candidate.root} has not moved to {here}: none of its {images} was found there with the "
-            f"same channels; hpastore forget {quoted(candidate.root)} marks them as gone"
+            f"{candidate.root} has not moved to {here}: none of its {images} was found there with "
+            f"the same channels; hpastore forget {quoted(candidate.root)} marks them as gone"
         )
 
 
@@ -194,7 +196,7 @@ def _count_found(
         files_before = _channels(stored[name].files)
         if files == files_before:
             found += 1
-        elif _sizes(files) == _sizes(files_before):
+        elif sizes(files) == sizes(files_before):
             doubtful.append(name)
 
     if not doubtful or MovedRoot("", len(names), found).is_certain:
@@ -215,7 +217,3 @@ def _count_found(
 
 def _channels(files: Sequence[FileStamp]) -> tuple[FileStamp, ...]:
     return tuple(file for file in files if file.role in CHANNELS)
-
-
-def _sizes(files: Sequence[FileStamp]) -> dict[str, int]:
-    return {file.role: file.size for file in files}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from hpastore.errors import InputError, NotFoundError
 from hpastore.ingestion.discover import discover
 from hpastore.ingestion.file_counts import FileCounter
 from hpastore.ingestion.layout import Layout
-from hpastore.ingestion.notices import log_inputs, log_roots, log_splits
+from hpastore.ingestion.notices import log_before, log_roots, log_splits
 from hpastore.ingestion.options import ExecutorName, check_arguments
 from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import choose_policy
@@ -35,8 +34,6 @@ from hpastore.runtime.pool import each
 from hpastore.runtime.process import Limits, Lost
 from hpastore.store import read, write
 from hpastore.store.engine import Store
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
@@ -123,9 +120,9 @@ def ingest(
 ) -> Summary:
     """Make the store follow its inputs.
 
-    Each image is one transaction with the record of its files: a run may be stopped at any time, and
-    the next run goes on.  An image that cannot be stored becomes a row in ``failure``; the others go
-    on.
+    Each image is one transaction with the record of its files: a run may be stopped at any time,
+    and the next run goes on.  An image that cannot be stored becomes a row in ``failure``; the
+    others go on.
 
     Parameters
     ----------
@@ -142,7 +139,8 @@ def ingest(
     prune : bool
         Whether images of this root that are gone are deleted, not only marked.
     resplit : bool
-        Whether images that have another split than the layout's get it; by default they keep theirs.
+        Whether images that have another split than the layout's get it; by default they keep
+        theirs.
     allow_gone : int or "all"
         How many images may be gone, even if they are more than a fifth of the root's (and more than
         10), or all of them; by default such a run is refused.
@@ -184,7 +182,7 @@ def ingest(
         failpoint("ingest.planned")
     if todo.stopped:
         raise InputError(inputs.root, todo.stopped)
-    _log_before(inputs, todo, state)
+    log_before(inputs, todo, state)
 
     counter = FileCounter(inputs, todo)
     notes = RunNotes()
@@ -294,15 +292,6 @@ def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
         return chosen
 
     return store.write(forget_tries)
-
-
-def _log_before(inputs: Inputs, todo: Plan, state: StoreState) -> None:
-    """Log what is unusual before a run begins."""
-    if state.policy.prune and not inputs.complete:
-        logger.warning("--prune deletes nothing: with --limit, no image counts as gone")
-    log_inputs(inputs, todo, state.images)
-    log_roots(state, inputs)
-    log_splits(todo, inputs, state.images)
 
 
 def _list_tasks(store: Store, inputs: Inputs, todo: Plan, state: StoreState) -> list[Task]:

@@ -12,7 +12,7 @@ from hpastore.text import count_text, printable
 from hpastore.vocabulary import NUCLEUS_MASK
 
 FEW_GONE: Final = 10
-"""Up to so many images may be gone without `Policy.allow_gone`, if others of their root are left."""
+"""Up to so many images may always be gone, if others of their root are left."""
 
 GONE_SHARE: Final = 5
 """Of more than `FEW_GONE` images, no more than one in so many of a root's images may be gone."""
@@ -40,7 +40,8 @@ def reason_to_stop(
     root = str(inputs.root)
     live = {name: image for name, image in stored.items() if image.root == root and not image.gone}
     if not live and _has_rows_only(inputs):
-        what = f"the folders hold no file of the {count_text(len(inputs.sources), 'image')} in the table"
+        images = count_text(len(inputs.sources), "image")
+        what = f"the folders hold no file of the {images} in the table"
         return "; ".join((what, *inputs.remarks, "see --images and --masks"))
     if len(gone) > policy.allow_gone and _are_too_many(gone, live, policy.origins, root):
         return _describe_gone(inputs, gone, len(live))
@@ -57,7 +58,7 @@ def _has_rows_only(inputs: Inputs) -> bool:
 def _are_too_many(
     gone: Sequence[str], live: Mapping[str, StoredImage], origins: Mapping[str, str], root: str
 ) -> bool:
-    """Whether too many images of one root would be gone; those of a moved root count by themselves."""
+    """Whether too many images of one root would be gone; a moved root counts by itself."""
     live_by_root = Counter(origins.get(name, root) for name in live)
     gone_by_root = Counter(origins.get(name, root) for name in gone)
     return any(
@@ -77,8 +78,9 @@ def _describe_gone(inputs: Inputs, gone: Sequence[str], live: int) -> str:
         reasons.append(f"{without_row} {'has' if without_row == 1 else 'have'} no row in the table")
     hint = "  A root has one table, with the rows of all its images." if without_row else ""
     return (
-        f"{len(gone)} of {count_text(live, 'image')} from here would be gone ({'; '.join(reasons)}); "
-        f"nothing was changed.{hint}  If this is intended, give --allow-gone {len(gone)}"
+        f"{len(gone)} of {count_text(live, 'image')} from here would be gone "
+        f"({'; '.join(reasons)}); nothing was changed.{hint}  "
+        f"If this is intended, give --allow-gone {len(gone)}"
     )
 
 
@@ -97,6 +99,6 @@ def _describe_lost_nuclei(inputs: Inputs, live: Mapping[str, StoredImage]) -> st
     if len(masks) > 1:
         subject = f"{count_text(len(masks), 'stored image')} have nucleus masks"
     return (
-        f"{subject}, such as {printable(min(masks), None)}, but the inputs have no folder of nucleus "
-        "masks; nothing was changed.  Name the folder with --nuclei, or give --nuclei none"
+        f"{subject}, such as {printable(min(masks), None)}, but the inputs have no folder of "
+        "nucleus masks; nothing was changed.  Name the folder with --nuclei, or give --nuclei none"
     )

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from hpastore.arguments import expanded
 from hpastore.errors import RejectedError
-from hpastore.ingestion.plan import files_to_compare, make_plan
+from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.remeasure import choose_settings
 from hpastore.ingestion.roots import Roots, recognise_roots
+from hpastore.ingestion.stamps import files_to_compare
 from hpastore.ingestion.worker import compare_files
 from hpastore.kernels.plugins import load_measures, required_measures
 from hpastore.model import (
@@ -97,7 +98,7 @@ class StoreState:
         )
 
     def _has_moved_before(self, root: str | Path, former: set[str]) -> bool:
-        """Whether a former root has no image any more, as if a command with --moved-from is repeated."""
+        """Whether a former root has no images now, as when --moved-from is given a second time."""
         current = {image.root for image in self.images.values()}
         spellings = {str(root), os.path.realpath(expanded(root))}
         return bool(spellings & former) and not spellings & current
@@ -118,7 +119,7 @@ class StoreState:
         )
 
     def compare_bytes(self, store: Store, inputs: Inputs, todo: Plan) -> dict[str, tuple[str, ...]]:
-        """Compare the bytes of images whose sizes and times do not tell; give the differing roles."""
+        """Compare the bytes of images if sizes and times do not tell; give the differing roles."""
         unsure = {
             change.source.name: change
             for change in (*todo.doubtful, *todo.changed)
@@ -133,7 +134,7 @@ class StoreState:
         }
 
     def _differing_roles(self, change: Change, hashes: Mapping[str, str], root: Path) -> tuple[str, ...]:
-        """Give the roles of the files that differ; a file that cannot be read counts as different."""
+        """Give the roles of the files that differ; an unreadable file counts as different."""
         files = files_to_compare(change, self.images[change.source.name])
         stored = {file.role: hashes[file.role] for file in files if file.role in hashes}
         try:

@@ -35,12 +35,12 @@ class Summary:
     Parameters
     ----------
     new, changed, relabelled, remeasured, gone, unchanged, rejected
-        Numbers of images: stored for the first time; replaced; with other labels; whose stale numbers
-        were computed again, or that lacked a custom measure; marked as gone or deleted; without any
-        change; not stored.
+        Numbers of images: stored for the first time; replaced; with other labels; whose stale
+        numbers were computed again, or that lacked a custom measure; marked as gone or deleted;
+        without any change; not stored.
     returned, resplit
-        Numbers of images that were gone and are back, whatever else was done to them; that got their
-        first split, or another if the user allowed it.
+        Numbers of images that were gone and are back, whatever else was done to them; that got
+        their first split, or another if the user allowed it.
     cells, images_decoded
         Cells stored, and images read for them.
     seconds
@@ -84,7 +84,7 @@ class Summary:
 
 
 class RunNotes:
-    """Remarks on the stored images of a run: one line for each kind, with the first image by name."""
+    """Remarks on the stored images of a run: one line for each kind, with its first image."""
 
     def __init__(self) -> None:
         self._counts = Counter[str]()
@@ -100,7 +100,7 @@ class RunNotes:
             self._first[note.code] = min(text, self._first.get(note.code, text))
 
     def add_replaced(self, verdicts: int) -> None:
-        """Add an image that was replaced, with the number of verdicts that clean sets had on its cells."""
+        """Add a replaced image, with the number of verdicts that clean sets have on its cells."""
         self._replaced += bool(verdicts)
         self._verdicts += verdicts
 

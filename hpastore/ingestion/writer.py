@@ -1,4 +1,4 @@
-"""Write the results of a run: one process, one transaction per image, with the record of the run."""
+"""Write the results of a run: one transaction per image, with the record of the run."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def _write_plan(
 
 
 def _has_current_numbers(place: read.Place | None, measured: Measured) -> bool:
-    """Whether a stored image was measured with the same formulas, and its masks read the same way."""
+    """Whether a stored image has the same version of the measures and of its masks."""
     return place is not None and place.version == VERSION and place.masks == measured.masks
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpastore.ingestion.plan import files_to_compare, make_plan
+from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import Policy
 from hpastore.kernels.definitions import VERSION
 from hpastore.model import (
@@ -122,13 +122,6 @@ def test_files_of_other_times_are_doubtful_until_their_bytes_were_compared() -> 
 def test_files_of_other_names_are_doubtful_too() -> None:
     elsewhere = source(stamps=tuple(f._replace(uri=f"moved/{f.uri}") for f in files()))
     assert planned(elsewhere, a=known()).doubtful == (Change(elsewhere, NEEDED),)
-
-
-def test_only_bytes_tell_about_files_of_the_same_size() -> None:
-    stamps = tuple(f._replace(size=11) if f.role == "red" else f._replace(mtime_ns=2) for f in files())
-    change = Change(source(stamps=stamps), NEEDED)
-    assert [file.role for file in files_to_compare(change, known())] == ["green", "blue", "yellow", CELL_MASK]
-    assert files_to_compare(Change(source(), (NUCLEUS_MASK,)), known(stamps=files(*ROLES))) == ()
 
 
 def test_other_labels_need_no_pixel() -> None:
