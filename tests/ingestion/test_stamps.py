@@ -13,7 +13,7 @@ STORED = StoredImage("/data", None, (0,), FILES, MeasurementSettings(0.99, VERSI
 def test_files_differ_by_uri_size_or_time() -> None:
     assert differing_roles(FILES, FILES) == ()
     for change in ({"uri": "other"}, {"size": 11}, {"mtime_ns": 2}):
-        other = (FILES[0], FILES[1]._replace(**change), *FILES[2:])  # type: ignore[arg-type]  # by name
+        other = (FILES[0], FILES[1]._replace(**change), *FILES[2:])
         assert differing_roles(other, FILES) == ("green",)
 
 
