@@ -35,7 +35,7 @@ from .export.overrides import export_overrides
 from .export.sample import make_sample
 from .export.selection import ExportOptions
 from .ingestion.catalogue import measures
-from .ingestion.discover import Layout
+from .ingestion.layout import Layout
 from .ingestion.remeasure import remeasure
 from .ingestion.run import forget, ingest, plan, retry
 from .kernels.custom import CustomMeasure

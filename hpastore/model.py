@@ -2,7 +2,8 @@
 
 ::
 
-    files -> discover -> Source -> plan -> Plan -> decode -> Decoded -> measure -> Cells -> write -> rows
+    files -> discover -> Source -> plan -> Plan
+    Plan -> decode -> Decoded -> measure -> Cells -> write -> rows
 
 Nothing here opens a file or a database.
 """
@@ -13,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hpastore.text import count_text
+from hpastore.vocabulary import NUCLEUS_MASK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +33,7 @@ class FileStamp(NamedTuple):
     uri: str
     """Path relative to the root, with forward slashes; absolute where it lies outside the root."""
     size: int
-    """Bytes; -1 where the file could not be looked at."""
+    """Bytes; -1 if the file could not be accessed."""
     mtime_ns: int
     """Modification time, nanoseconds since 1970."""
 
@@ -45,29 +49,30 @@ class FileRecord(NamedTuple):
 
 
 class MaskOptions(NamedTuple):
-    """How the masks of an image are understood."""
+    """How the masks of an image are read."""
 
     binary_mask: str = "keep"
-    """One of `BINARY_MASKS`: whether a mask with one id is one cell, or each of its pieces is."""
+    """One of `BINARY_MASKS`: whether a mask with one id is one cell, or each piece is a cell."""
     match_nuclei: str = "id"
-    """One of `NUCLEUS_MATCHES`: whether a nucleus belongs to the cell of its id, or to the one that holds
-    most of it.  Where a mask was split into pieces, whose ids are new, it is always the latter."""
+    """One of `NUCLEUS_MATCHES`: whether a nucleus belongs to the cell with its id, or to the cell
+    that holds most of it.  A mask that was split into pieces has new ids, so it is always the
+    latter."""
 
 
 DEFAULT_MASKS: Final = MaskOptions()
 
 
 class Note(NamedTuple):
-    """What people should know of an image that was stored all the same."""
+    """A remark on an image that was stored although something about it looks wrong."""
 
     code: str
     """One of `NOTE_CODES`."""
     text: str
-    """One sentence, to be read after the image's name and a colon."""
+    """One sentence; it follows the image's name and a colon."""
 
 
 class Source(NamedTuple):
-    """One image as the inputs show it."""
+    """One image as the table and the folders show it."""
 
     name: str
     labels: tuple[int, ...]
@@ -75,14 +80,19 @@ class Source(NamedTuple):
     files: tuple[FileStamp, ...]
     """The files found, in the order of `ROLES`."""
     missing: tuple[str, ...] = ()
-    """Uris of the files that an image must have and that are not there."""
+    """Uris of required files that do not exist."""
     nearest: tuple[str, ...] = ()
-    """Names of files that lie there, are not read, and may be meant for those that are missing."""
+    """Names of unread files in the same folders that may be meant for the missing ones."""
+
+    @property
+    def has_image(self) -> bool:
+        """Whether it has a channel or a cell mask; a nucleus mask alone is no image."""
+        return bool(self.files) and self.files[0].role != NUCLEUS_MASK  # in the order of the roles
 
 
 @dataclass(frozen=True)
 class MeasurementSettings:
-    """What the numbers are computed with.
+    """What the stored numbers were computed with.
 
     Parameters
     ----------
@@ -96,53 +106,53 @@ class MeasurementSettings:
     version: int
 
 
-class Known(NamedTuple):
-    """One image as the store remembers it."""
+class StoredImage(NamedTuple):
+    """One image as the store has it."""
 
     root: str
     split: str | None
     labels: tuple[int, ...]
     files: tuple[FileStamp, ...]
-    recipe: MeasurementSettings
+    settings: MeasurementSettings
     """What its numbers were computed with."""
     gone: bool = False
     """Whether it is marked as gone."""
     measures: frozenset[tuple[str, int]] = frozenset()
-    """Names and versions of the measures that users added and that its cells have."""
+    """Names and versions of the custom measures that its cells have."""
     masks: MaskOptions = DEFAULT_MASKS
     """How its masks were read."""
     in_pieces: bool = False
-    """Whether its cell mask has one id in several pieces; looked up where a run asks for it."""
+    """Whether its cell mask has one id in several pieces; read only with ``--binary-mask``."""
 
 
-class Wanted(NamedTuple):
-    """Names and versions of the measures that users added and that all images shall have."""
+class RequiredMeasures(NamedTuple):
+    """Names and versions of the installed custom measures; every image must have them."""
 
     of_histograms: frozenset[tuple[str, int]] = frozenset()
-    """Functions of what is stored."""
+    """Functions of the stored histograms."""
     of_crops: frozenset[tuple[str, int]] = frozenset()
     """Functions of pixels."""
 
 
 class Change(NamedTuple):
-    """A stored image whose files are not those that were read."""
+    """A stored image that must be read again, usually since its files differ."""
 
     source: Source
     roles: tuple[str, ...]
-    """Which of its files differ, came or went; none where the files are as they were."""
+    """Roles of the files that differ, were added or were removed; empty if no file differs."""
     why: str = ""
-    """Why it is read again though its files are as they were."""
+    """Why it is read again although no file differs."""
 
 
 class ForeignFiles(NamedTuple):
-    """Files in the folders of images and masks whose names match no pattern; hidden files are ignored."""
+    """Files in the folders whose names match no expected pattern; hidden files are ignored."""
 
     files: int = 0
     example: str = ""
     """The first of them by name."""
 
     def __str__(self) -> str:
-        return f"{self.files} {'file' if self.files == 1 else 'files'} of other kinds, such as {self.example}"
+        return f"{count_text(self.files, 'file')} of other kinds, such as {self.example}"
 
 
 NO_FOREIGN_FILES: Final = ForeignFiles()
@@ -159,54 +169,53 @@ class Orphan(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one image was not taken."""
+    """Why one image was rejected."""
 
     image_name: str
     uri: str
-    """The file that is at fault."""
+    """The file at fault."""
     code: str
     """One of `FAILURE_CODES`."""
     message: str
     files: tuple[FileStamp, ...] = ()
-    """The image's files when they were tried, which is not done again while they stay so; empty
-    where planning finds the fault by itself."""
+    """The image's files when they were tried; the image is tried again only after they change.
+    Empty if planning found the fault without reading a file."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Everything that the inputs hold.
+class Inputs:
+    """What `hpastore.ingestion.discover` found: the images, and all that is odd about the inputs.
 
     Parameters
     ----------
     root
         The folder's real path: absolute, and without symbolic links.
     sources
-        By name, ascending.
+        The images, by name, ascending.
     failures
-        Rows of the table that name no image that could be taken.
+        Images that are rejected for their name or their row in the table.
     split
-        The split given to new images, and to those without one.
+        The split for new images and for images without a split.
     complete
-        Whether this is all there is; false where a limit left some out.
+        Whether these are all images; false if a limit left some out.
     orphans
-        What belongs to no image: a mask or an image without a row of the table.
+        Files without an image, and images without a row in the table.
     seen
-        Number of files that are an image's by their names.
+        Number of files whose names are those of an image's files.
     refused
-        Number of files of each image in `failures`, where it is not in `sources`.
+        Number of files of each image in `failures`.
     repeated
         Number of rows that name a label twice.
     nuclei
-        Whether there is a folder of nucleus masks, or it was said that there is none.
+        Whether there is a folder of nucleus masks, or the user gave ``none``.
     foreign
-        Files that are no image's by their names.
+        Files whose names are not those of an image's files.
     near
-        Which rows nearly name an image that is there, and what must be changed; None if there are none.
+        A message about rows that nearly name an existing image; None if there are none.
     table
         The real path of the table; None for images without labels.
     remarks
-        What is odd about the folders, and may be why images are missing in them: an empty folder, a
-        mount point without its file system.
+        Why images may be missing in the folders: an empty folder, a disk that is not mounted.
     """
 
     root: Path
@@ -229,56 +238,55 @@ class Found:
 class Plan:
     """What ingest will do.
 
-    Each image that is found stands in one of `new`, `changed`, `doubtful`, `unmeasured`, `relabelled`,
-    `unchanged`, `rejected` and `orphans`; one that is stored may besides be `moved`, `resplit`, `returned`
-    or `stale`.
+    Each image of the inputs is in exactly one of `new`, `changed`, `doubtful`, `unmeasured`,
+    `relabelled`, `unchanged`, `rejected` and `orphans`.  A stored image may also be in `moved`,
+    `resplit`, `returned` or `stale`.
 
     Parameters
     ----------
     new
-        To be decoded and stored.
+        Images to decode and store.
     changed
-        In the store with other files, or measured by an older version; to be decoded and replaced.
+        Stored images to decode and replace: their files differ, or an older version measured them.
     doubtful
-        In the store with files of other times, or from another root: only their bytes tell whether
-        they changed.  `hpastore.plan` has looked at them and leaves none.
+        Stored images whose files have other times or another root: only their bytes tell whether
+        they changed.  `hpastore.plan` compares the bytes and leaves none.
     unmeasured
-        In the store as they are, but for a measure of pixels that a user added; to be decoded, and given
-        that.
+        Stored images that lack a custom measure of pixels; to decode, and to add the measure.
     relabelled
-        In the store with other labels; no pixel is read.
+        Stored images with other labels; no pixel is read.
     unchanged
-        Number of images in the store as they are.
+        Number of stored images without any change.
     unchanged_files
-        Number of files that are as they were read, those of relabelled images too.
+        Number of files without any change, including those of relabelled images.
     rejected
-        Cannot be taken, and why; those that were tried before are not tried again.
-    known_rejects
+        Images that cannot be stored, and why; those that were tried before are not tried again.
+    rejected_before
         How many of `rejected` the store lists already, with the same message.
     gone
-        Names of stored images of this root that have left the inputs; to be marked.
+        Names of stored images of this root that are missing in the inputs; to mark as gone.
     pruned
-        If that was asked for, names of those to be deleted: what is gone, and what was before and is
-        not back.
+        Names of images to delete if the user requested it: those in `gone`, and those marked
+        before.
     stale
-        Names of stored images whose numbers are of another recipe, or that lack a measure of histograms
-        that a user added; to be computed from the stored histograms.
+        Names of stored images with other measurement settings, or without a custom measure of
+        histograms; to compute from the stored histograms.
     returned
-        Names of images that are marked as gone, and are back as they were.
+        Names of images that are marked as gone and are back without a change.
     moved
-        Names of images that the store has from another root, and that are unchanged, or rejected with a
-        file that is as it was.
+        Names of images that are stored from another root, and are unchanged, or rejected with at
+        least one unchanged file.
     resplit
-        Names of images that are given a split: their first one, or another if that was allowed.
+        Names of images that get a split: their first one, or another if the user allowed it.
     other_split
-        Number of images that keep a split which is not the one given, by that split.
+        Number of images that keep a split other than the requested one, by that split.
     stopped
-        Why nothing may be done: too many images would be gone.
+        Why ingest refuses to do anything, such as too many images that would be gone; else None.
     recovered
-        Names that the store lists as failures of this root, and that are none any more: the image
-        is in the store as its files are, or has left the inputs.
+        Names of listed failures of this root that are resolved: the image is stored with these
+        files, or is no longer in the inputs.
     orphans
-        What belongs to no image, rows of the table without any file among them.
+        Inputs that belong to no image, including rows of the table without any file.
     """
 
     new: tuple[Source, ...] = ()
@@ -289,7 +297,7 @@ class Plan:
     unchanged: int = 0
     unchanged_files: int = 0
     rejected: tuple[Failure, ...] = ()
-    known_rejects: int = 0
+    rejected_before: int = 0
     gone: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
@@ -303,17 +311,20 @@ class Plan:
 
     @property
     def work(self) -> int:
-        """Number of images to do something about; other times, roots and known rejects are none."""
-        changes = (*self.changed, *self.doubtful)
-        sources = (*self.new, *self.relabelled, *self.unmeasured, *(c.source for c in changes))
+        """Number of images that ingest has to work on.
+
+        Images with other times or another root, and images that were rejected before, do not count.
+        """
+        sources = (*self.new, *self.relabelled, *self.unmeasured)
         names = {source.name for source in sources}
+        names.update(change.source.name for change in (*self.changed, *self.doubtful))
         names.update(self.gone, self.pruned, self.stale, self.returned, self.resplit)
-        return len(names) + len(self.rejected) - self.known_rejects
+        return len(names) + len(self.rejected) - self.rejected_before
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image in memory.
+    """One decoded image in memory.
 
     Parameters
     ----------
@@ -328,7 +339,7 @@ class Decoded:
     files
         The files that were read, in the order of `ROLES`.
     largest_level
-        The largest level of all channels, as the files hold it.
+        The highest grey level of all channels, before 16 bits are brought to 0..255.
     """
 
     channels: Mapping[str, npt.NDArray[np.uint8]]
@@ -374,10 +385,10 @@ class Cells:
     channels
         By the names of `CHANNELS`.
     custom
-        (K,) arrays of the measures that users added, by name and channel; NaN is NULL, and the channel is
+        (K,) arrays of the custom measures, by name and channel; NaN is NULL, and the channel is
         None for a measure of the cell as a whole.
     custom_versions
-        Versions of those measures, by name.
+        Versions of the custom measures, by name.
     """
 
     mask_ids: npt.NDArray[np.int64]
@@ -390,7 +401,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Touched:
-    """One image whose files have other times, and the bytes that are stored."""
+    """One image whose files have other times than the stored ones, but the same bytes."""
 
     source: Source
     files: tuple[FileRecord, ...]
@@ -411,9 +422,9 @@ class Measured:
         8 or 16, of the channels.
     cells
     masks
-        How its masks were understood.
+        How its masks were read.
     notes
-        What people should know of it.
+        Remarks on its quality.
     """
 
     source: Source

@@ -95,6 +95,12 @@ NOTE_CODES: Final = {
 BINARY_MASKS: Final = ("keep", "components")
 NUCLEUS_MATCHES: Final = ("id", "overlap")
 
+BinaryMask = Literal["keep", "components"]
+"""How a mask of one value is read: as one cell, or each of its connected parts as a cell."""
+
+NucleusMatch = Literal["id", "overlap"]
+"""Which cell a nucleus belongs to: the cell with its id, or the cell that holds most of it."""
+
 REASONS: Final = (
     "override_keep",
     "override_drop",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from sqlalchemy import Connection, Table, select, text
 
-from hpastore.ingestion import catalogue, known, run, worker
+from hpastore.ingestion import catalogue, run, store_state, worker
 from hpastore.ingestion import remeasure as again
 from hpastore.kernels import plugins
 from hpastore.kernels.custom import CustomMeasure, Values
@@ -164,7 +164,7 @@ SHIFT = CustomMeasure("shift", 1, "grey level", "Green above red", of_crops=_shi
 def install(patch: pytest.MonkeyPatch, *measures: CustomMeasure) -> None:
     """Let these be the measures that packages add, in this process."""
     found = tuple(sorted(measures, key=lambda user: user.name))
-    for module in (catalogue, plugins, known, run, again, worker):
+    for module in (catalogue, plugins, store_state, run, again, worker):
         patch.setattr(module, "load_measures", lambda: found)
 
 

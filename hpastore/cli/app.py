@@ -29,9 +29,12 @@ from hpastore.cli import (
     measures,
     overrides,
     plot,
+    sample,
     show,
     sql,
+    status,
     thresholds,
+    upkeep,
 )
 from hpastore.cli.show import SIGNALS, STOPPED, leave, settings
 from hpastore.errors import HpastoreError, NoRoomError, UnavailableError, UsageError
@@ -68,15 +71,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("sample")(ingest.sample)
+app.command("sample")(sample.sample)
 app.command("ingest")(ingest.ingest)
 app.command("plan")(ingest.plan)
-app.command("remeasure")(ingest.remeasure)
-app.command("status")(ingest.status)
-app.command("failures")(ingest.failures)
-app.command("runs")(ingest.runs)
-app.command("retry")(ingest.retry)
-app.command("forget")(ingest.forget)
+app.command("remeasure")(upkeep.remeasure)
+app.command("status")(status.status)
+app.command("failures")(status.failures)
+app.command("runs")(status.runs)
+app.command("retry")(upkeep.retry)
+app.command("forget")(upkeep.forget)
 app.command("measures")(measures.measures)
 app.command("thresholds")(thresholds.thresholds)
 app.add_typer(clean_app, name="clean")

@@ -9,7 +9,7 @@ import typer
 
 from hpastore.cli import show
 from hpastore.cli.completion import complete_clean_sets
-from hpastore.cli.ingest import Jobs
+from hpastore.cli.ingest_options import Jobs
 from hpastore.cli.options import Clean, Force, Labels, Out, Split
 from hpastore.vocabulary import ChannelFiles, ChannelOrder, CsvLayout, ImageFormat, Multilabel
 

@@ -1,4 +1,4 @@
-"""All measures that there are: hpastore's, those that packages add, and those that the store has kept."""
+"""List all measures: built-in ones, installed custom ones, and custom ones in the store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from hpastore.store.engine import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS: Final = ["name", "channels", "unit", "kind", "sentence", "source", "version", "installed", "images"]
+_COLUMNS: Final = (
+    *("name", "channels", "unit", "kind", "sentence", "source", "version"),
+    *("installed", "images"),
+)
+
+_Row = dict[str, Any]
 
 
 def measures(store: Store) -> pd.DataFrame:
-    """List all measures: first those of hpastore, then those that users added, by name.
+    """List all measures: first the built-in ones, then the custom ones by name.
 
     Parameters
     ----------
@@ -26,42 +31,68 @@ def measures(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name, channels, unit, kind, sentence, source, version, installed, images``.  The channels are empty
-        for the cell as a whole; the kind is ``built-in``, ``histogram`` or ``crops``.  Of a measure that a
-        user added: whether it is installed, and how many images have it by the version that is installed,
-        or else that was last written; of others both are None.
+        ``name, channels, unit, kind, sentence, source, version, installed, images``.  `channels` is
+        empty for a measure of the cell as a whole; `kind` is ``built-in``, ``histogram`` or
+        ``crops``.  For a custom measure, `installed` is whether it is installed, and `images` the
+        number of images that have it in this version: the installed one, or else the last one
+        written.  For a built-in measure both are None.
 
     Raises
     ------
     MeasureError
-        If a measure that a user added cannot be loaded.
+        If a custom measure cannot be loaded.
     """
     import pandas as pd
 
-    rows = sorted(_of_users(store), key=lambda row: str(row[0]))
-    return pd.DataFrame([*_built_in(), *rows], columns=_COLUMNS, dtype=object)
+    rows = [*_built_in(), *sorted(_custom(store), key=lambda row: str(row["name"]))]
+    return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object)
 
 
-def _built_in() -> Iterator[tuple[Any, ...]]:
+def _built_in() -> Iterator[_Row]:
     shapes = ((measure, "") for measure in SHAPE_MEASURES)
     levels = ((measure, ", ".join(measure.channels)) for measure in CHANNEL_MEASURES)
-    for m, channels in (*shapes, *levels):
-        yield m.name, channels, m.unit, "built-in", m.sentence, m.source, VERSION, None, None
+    for measure, channels in (*shapes, *levels):
+        yield {
+            "name": measure.name,
+            "channels": channels,
+            "unit": measure.unit,
+            "kind": "built-in",
+            "sentence": measure.sentence,
+            "source": measure.source,
+            "version": VERSION,
+            "installed": None,
+            "images": None,
+        }
 
 
-def _of_users(store: Store) -> Iterator[tuple[Any, ...]]:
-    installed = {user.name: user for user in load_measures()}
+def _custom(store: Store) -> Iterator[_Row]:
+    installed = {measure.name: measure for measure in load_measures()}
     with store.reading() as connection:
-        stored, counts = custom_measures.measures(connection), custom_measures.counts(connection)
+        stored = custom_measures.measures(connection)
+        counts = custom_measures.counts(connection)
         channels = label_thresholds.custom_channels(connection)
-    for user in installed.values():
-        of = ", ".join(user.channels) if user.of_histogram else ""
-        images = counts.get((user.name, user.version), 0)
-        said = (user.kind, user.sentence, user.source, user.version)
-        yield user.name, of, user.unit, *said, True, images
+    for measure in installed.values():
+        yield {
+            "name": measure.name,
+            "channels": ", ".join(measure.channels) if measure.of_histogram else "",
+            "unit": measure.unit,
+            "kind": measure.kind,
+            "sentence": measure.sentence,
+            "source": measure.source,
+            "version": measure.version,
+            "installed": True,
+            "images": counts.get((measure.name, measure.version), 0),
+        }
     for row in stored:
         if row["name"] not in installed:
-            of = ", ".join(filter(None, channels.get(row["name"], [])))
-            images = counts.get((row["name"], row["version"]), 0)
-            said = (row["kind"], row["comment"], "", row["version"])
-            yield row["name"], of, row["unit"], *said, False, images
+            yield {
+                "name": row["name"],
+                "channels": ", ".join(filter(None, channels.get(row["name"], []))),
+                "unit": row["unit"],
+                "kind": row["kind"],
+                "sentence": row["comment"],
+                "source": "",
+                "version": row["version"],
+                "installed": False,
+                "images": counts.get((row["name"], row["version"]), 0),
+            }

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hpastore.text import printable
 from hpastore.vocabulary import CHANNELS
@@ -35,42 +35,58 @@ def explain_mismatch(rows: Collection[str], files: Collection[str], folder: Path
         A sentence about the table.
     """
     by_key = {_key(_stem(file)): file for file in sorted(files, reverse=True)}
-    row = next((row for row in sorted(rows) if _key(row) in by_key), min(rows))
-    file = by_key.get(_key(row), min(files))
-    causes = list(_causes(row, file)) if _key(row) in by_key else []
-    likely = " and ".join(causes) if causes else "compare the two, or name another folder with --images"
+    near = next((row for row in sorted(rows) if _key(row) in by_key), None)
+    row = min(rows) if near is None else near
+    file = min(files) if near is None else by_key[_key(row)]
+    causes = [] if near is None else list(_causes(row, file))
+    likely = " and ".join(causes) or "compare the two, or name another folder with --images"
     return (
-        f"no row is an image in {folder}: the table has {printable(row)!r}, the folder {printable(file)!r}; "
-        f"{likely}"
+        f"no row matches an image in {folder}: "
+        f"the table has {printable(row)!r}, the folder {printable(file)!r}; {likely}"
     )
 
 
-def nearly_meet(rows: Collection[str], files: Collection[str]) -> tuple[int, str, str, str] | None:
+class NearNames(NamedTuple):
+    """Rows that nearly name an existing image."""
+
+    rows: int
+    """How many."""
+    row: str
+    """The first of them."""
+    file: str
+    """A file of the image that the row may mean."""
+    cause: str
+    """What to change."""
+
+
+def find_near_names(rows: Collection[str], files: Collection[str]) -> NearNames | None:
     """Find rows and files that nearly name the same images.
 
     Parameters
     ----------
     rows : collection of str
-        Names in the table of which no image is there.
+        Names in the table whose images do not exist.
     files : collection of str
-        Names of files of images that are not in the table.
+        Names of files whose images are not in the table.
 
     Returns
     -------
-    number, row, file, cause : int, str, str, str
-        How many rows, the first, its file, and what must be changed; None if there are none.
+    NearNames or None
+        None if there are none.
     """
     by_key = {_key(_stem(file)): file for file in sorted(files, reverse=True)}
     near = sorted(row for row in rows if _key(row) in by_key)
     if not near:
         return None
-    file = by_key[_key(near[0])]
-    return len(near), printable(near[0]), printable(file), " and ".join(_causes(near[0], file))
+    row = near[0]
+    file = by_key[_key(row)]
+    return NearNames(len(near), printable(row), printable(file), " and ".join(_causes(row, file)))
 
 
 def _causes(row: str, file: str) -> Iterator[str]:
-    """Say what must be changed, so that a row names the image that a file belongs to."""
-    name, stem = row, _stem(file)
+    """Say what to change, so that a row names the image of a file."""
+    name = row
+    stem = _stem(file)
     if "/" in name or "\\" in name:
         yield "remove the folder from the IDs"
         name = _without_folder(name)
@@ -81,24 +97,25 @@ def _causes(row: str, file: str) -> Iterator[str]:
         yield f"remove the channel {channel[0]} from the IDs"
         name = name[: channel.start()]
     if _number(name) == _number(stem) != "" and name != stem:
-        yield "the numbers are written otherwise: write the IDs as the files are called, as text"
+        yield "the numbers are written differently: write the IDs as the files are named, as text"
     elif _SEPARATORS.sub("_", name) != _SEPARATORS.sub("_", stem):
         if _SEPARATORS.sub("_", name).casefold() == _SEPARATORS.sub("_", stem).casefold():
-            yield "the case differs: write the IDs as the files are called"
+            yield "the case differs: write the IDs as the files are named"
     elif name != stem:
-        yield "the separators differ: write the IDs as the files are called"
+        yield "the separators differ: write the IDs as the files are named"
     if not file.endswith(tuple(f"_{channel}.png" for channel in CHANNELS)):
-        yield f"{printable(file)} is not read: an image's channels are grey PNG called ID_red.png and so on"
+        name = printable(file)
+        yield f"{name} is not read: channels are grey PNG files named ID_red.png and so on"
 
 
 def _key(name: str) -> str:
-    """What is left of a name without folder, ending, channel, case and separators."""
+    """A name without its folder, ending, channel, case and separators."""
     name = _stem(_without_folder(name))
     return _number(name) or _SEPARATORS.sub("", name).casefold()
 
 
 def _number(name: str) -> str:
-    """A name that is a number as a spreadsheet writes it: 001 and 1.0 are 1; empty for any other name."""
+    """A name that is a number, as a spreadsheet writes it: 001 and 1.0 are 1; else empty."""
     whole = name.removesuffix(".0")
     return whole.lstrip("0") or "0" if whole.isascii() and whole.isdigit() else ""
 
@@ -108,14 +125,14 @@ def _without_folder(name: str) -> str:
 
 
 def _stem(file: str) -> str:
-    """The name of the image that a file belongs to, whatever its type."""
+    """The name of a file's image, whatever the file's type."""
     while ending := _FILE_TYPE.search(file):
         file = file[: ending.start()]
     return _CHANNEL.sub("", file)
 
 
 def unmounted_below(path: Path) -> Path | None:
-    """Find the mount point above a folder whose file system is not mounted, as far as the system lists them.
+    """Find the mount point above a folder that is listed in ``/etc/fstab`` and not mounted.
 
     Parameters
     ----------
@@ -125,15 +142,16 @@ def unmounted_below(path: Path) -> Path | None:
     Returns
     -------
     Path or None
-        None where each is mounted, or where there is no list.
+        None if each is mounted, or if there is no list.
     """
     try:
         lines = _MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
         return None
-    fields = (line.split() for line in lines if not line.lstrip().startswith("#"))
-    written = (columns[1].replace("\\040", " ") for columns in fields if len(columns) > 1)
-    points = {Path(point) for point in written if point.startswith("/")}
+
+    entries = [line.split() for line in lines if not line.lstrip().startswith("#")]
+    names = [entry[1].replace("\\040", " ") for entry in entries if len(entry) > 1]
+    points = {Path(name) for name in names if name.startswith("/")}
     real = Path(os.path.realpath(path))
     for folder in (real, *real.parents):
         if folder in points and not os.path.ismount(folder):

@@ -1,8 +1,9 @@
-"""The file that people may have meant, where one that an image must have is missing.
+"""The file that may be meant, if a required file of an image is missing.
 
-Context: a mask that lies there as ``.tif`` was reported as missing, and people looked for a wrong folder.
-Decision: the names that other programs give to such files are made and looked up, instead of the folder's
-names being compared.  Consequence: it takes as long in a folder of 100,000 names as in one of five.
+Context: a mask that existed as ``.tif`` was reported as missing, and people looked for a wrong
+folder.  Decision: the names that other programs give to such files are made and looked up; the
+folder's names are not compared.  Consequence: it takes as long in a folder of 100,000 names as in a
+folder of five.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MASK_INFIXES: Final = (
     *("_cell_mask", "_cellmask", "_cell_masks", "_mask", "_masks", "_label", "_labels"),
     *("_cp_masks", "_seg", "_nuclei_mask", "_nucleimask"),
 )
-"""What stands between an image's name and a mask's suffix; ``_cp_masks`` and ``_seg`` are of Cellpose."""
+"""Between an image's name and a mask's suffix; ``_cp_masks`` and ``_seg`` are from Cellpose."""
 
 _MASK_ENDINGS: Final = (
     *(*_MASK_SUFFIXES, *_RARE, ".NPZ", ".NPY", ".mat"),
@@ -48,19 +49,19 @@ _CHANNEL_ENDINGS: Final = {
 
 
 def nearest(expected: str, names: Collection[str]) -> str | None:
-    """Find the file that resembles a missing one.
+    """Find a file whose name is nearly that of a missing file.
 
     Parameters
     ----------
     expected
-        Name of the missing file, without folders: ``{ID}_red.png`` for a channel, ``{ID}.npz`` for a mask.
+        Name of the missing file, without folders: ``{ID}_red.png`` or ``{ID}.npz``.
     names
-        Of the files in its folder; a set, or else each look-up takes long.
+        Of the files in its folder; a set, so that each look-up is fast.
 
     Returns
     -------
     str or None
-        The same name with another ending, or in other case; None if there is none.
+        The same name with another ending or in another case; None if there is none.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def nearest(expected: str, names: Collection[str]) -> str | None:
 
 
 def _split(expected: str) -> tuple[str, tuple[str, ...]]:
-    """The image's name, and the endings that a file like this one may have."""
+    """The image's name, and other endings of such a file."""
     for ending, others in _CHANNEL_ENDINGS.items():
         if expected.endswith(ending):
             return expected.removesuffix(ending), others

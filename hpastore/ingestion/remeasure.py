@@ -1,4 +1,4 @@
-"""Compute what follows from the stored histograms: levels, fractions, and measures of users."""
+"""Compute background levels, fractions and custom measures from the stored histograms."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from hpastore.errors import MeasureError
 from hpastore.kernels.custom import CustomMeasure, Values, histogram_measures
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure as measure_again
-from hpastore.kernels.plugins import load_measures, wanted
+from hpastore.kernels.plugins import load_measures, required_measures
 from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, image_records, measurement_settings, write
 from hpastore.store.engine import Store
+from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
 
 BACKGROUND_PERCENTILE: Final = 0.99
-"""Of the first recipe of a store, unless it is given."""
+"""Of a new store, unless the user gives another."""
 
 _BATCH: Final = 500
 _BATCH_CELLS: Final = 10_000
-"""Images, and cells if there are more, whose numbers are replaced in one transaction: half a second."""
+"""Images, or cells if these are more, that one transaction replaces: half a second."""
 
-_BATCH_CELLS_OF_USERS: Final = 1_000
-"""The same where users' measures are asked: they may take a millisecond a cell, and others wait to write."""
+_BATCH_CELLS_OF_CUSTOM: Final = 1_000
+"""With custom measures, which may take a millisecond a cell while other writers wait."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ class Remeasured:
     Parameters
     ----------
     background_percentile
-        Of the store's recipe, share 0..1.
+        Of the store's current settings, share 0..1.
     remeasured
-        Number of images whose numbers were of another recipe, or that lacked a measure that a user added.
+        Number of images whose numbers had other settings, or that lacked a custom measure.
     seconds
         Wall time.
     measures
-        Number of images that were given each of the measures that users added, by its name.
+        Number of images that got each custom measure, by its name.
     failed
-        Number of images that one of these measures fails on; they lack it still.
+        Number of images that still lack a custom measure, since it fails on them.
     """
 
     background_percentile: float
@@ -65,11 +66,12 @@ class Batch(NamedTuple):
     """What was done to some images."""
 
     last: int | None
-    """The key of the last one; None where none was left."""
+    """The key of the last one; None if none was left."""
     done: int = 0
     measures: Mapping[str, int] = {}
+    """Number of images that got each custom measure, by its name."""
     failed: Mapping[str, str] = {}
-    """Why an image lacks a measure that a user added, by its name."""
+    """Why an image lacks a custom measure, by the image's name."""
 
 
 def remeasure(
@@ -79,18 +81,18 @@ def remeasure(
     stop: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Remeasured:
-    """Bring all numbers of a store to one background percentile and to the measures that are installed.
+    """Bring all numbers of a store to one background percentile, and add custom measures.
 
-    Background levels, fractions and users' measures of histograms follow from the joint histograms; no
-    pixel is read.  What a run that was ended has left is done by the next one, or by the next ingest.
+    Background levels, fractions and custom measures of histograms follow from the joint histograms;
+    no pixel is read.  The next run or the next ingest completes what a stopped run has left.
 
     Parameters
     ----------
     store : Store
     background_percentile : float, optional
-        Share 0..1, which becomes the store's own; by default it is as it was.
+        Share 0..1, which becomes the store's current one; by default the store keeps its own.
     stop : callable, optional
-        Asked after each batch; once it says true, the rest is left.
+        Called after each batch; once it returns true, the rest is left.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -101,42 +103,52 @@ def remeasure(
     Raises
     ------
     UsageError
-        If the percentile is no share.
+        If the percentile is not a share.
     MeasureError
-        If a measure that a user added cannot be loaded.
+        If a custom measure cannot be loaded.
     """
     began = time.monotonic()
     if background_percentile is not None:
         require_share(background_percentile, "background percentile")
-    users = load_measures()
+    measures = load_measures()
 
     def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
-        recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
-        write.adopt_settings(connection, recipe)
-        return recipe, measurement_settings.count_stale(connection, wanted(users).of_histograms)
+        settings = choose_settings(measurement_settings.current_settings(connection), background_percentile)
+        write.adopt_settings(connection, settings)
+        return settings, measurement_settings.count_stale(
+            connection, required_measures(measures).of_histograms
+        )
 
-    recipe, total = store.write(adopt)
-    tally = Tally()
-    for batch in batches(lambda after: store.write(lambda c: remeasure_batch(c, users, after)), stop):
-        tally.add(batch)
+    def write_batch(after: int) -> Batch:
+        return store.write(lambda connection: remeasure_batch(connection, measures, after))
+
+    settings, total = store.write(adopt)
+    counts = RemeasureCounts()
+    for batch in batches(write_batch, stop):
+        counts.add(batch)
         if progress:
-            progress(tally.done, total)
-    tally.warn()
-    warn_outdated(store, users)
-    seconds = time.monotonic() - began
-    measures = dict(sorted(tally.measures.items()))
-    return Remeasured(recipe.background_percentile, tally.done, seconds, measures, len(tally.failed))
+            progress(counts.done, total)
+    counts.warn()
+    warn_outdated(store, measures)
+    return Remeasured(
+        settings.background_percentile,
+        counts.done,
+        time.monotonic() - began,
+        dict(sorted(counts.measures.items())),
+        len(counts.failed),
+    )
 
 
 def choose_settings(
     current: MeasurementSettings | None, background_percentile: float | None
 ) -> MeasurementSettings:
-    """Choose the percentile that is asked for, else the store's own."""
-    kept = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return MeasurementSettings(kept if background_percentile is None else background_percentile, VERSION)
+    """Choose the requested percentile, else the store's current one."""
+    if background_percentile is None:
+        background_percentile = current.background_percentile if current else BACKGROUND_PERCENTILE
+    return MeasurementSettings(background_percentile, VERSION)
 
 
-class Tally:
+class RemeasureCounts:
     """The sum of batches."""
 
     def __init__(self) -> None:
@@ -151,112 +163,153 @@ class Tally:
         self.failed |= batch.failed
 
     def warn(self) -> None:
-        """Say so where measures of users fail."""
-        for name, reason in list(self.failed.items())[:1]:
-            others = f" (one of {len(self.failed)} images)" if len(self.failed) > 1 else ""
-            logger.warning("%s%s: %s; mend the measure, then hpastore remeasure", name, others, reason)
+        """Warn of images on which a custom measure fails, with the first one's error."""
+        if not self.failed:
+            return
+        name, reason = next(iter(self.failed.items()))
+        others = f" (one of {len(self.failed):,} images)" if len(self.failed) > 1 else ""
+        logger.warning("%s%s: %s; fix the measure, then run hpastore remeasure", name, others, reason)
 
 
-def batches(do: Callable[[int], Batch], stop: Callable[[], bool] | None = None) -> Iterator[Batch]:
-    """Do batch after batch, in the order of the images' keys, until nothing is left that can be done.
+def batches(write_batch: Callable[[int], Batch], stop: Callable[[], bool] | None = None) -> Iterator[Batch]:
+    """Write batch after batch, in the order of the images' keys, until nothing is left to do.
 
-    Another process may have changed the recipe meanwhile, so that one round is not always the last.
+    Another process may change the settings meanwhile, so one round is not always the last.
+
+    Parameters
+    ----------
+    write_batch : callable
+        Takes the key after which the batch begins.
+    stop : callable, optional
+        Called before each batch; once it returns true, the rest is left.
     """
-    going = True
-    while going:
-        after, going = 0, False
-        while not (stop and stop()) and (batch := do(after)).last is not None:
-            after, going = batch.last, going or batch.done > 0
+    is_complete = False
+    while not is_complete:
+        is_complete = True
+        after = 0
+        while not (stop and stop()):
+            batch = write_batch(after)
+            if batch.last is None:
+                break
+            after = batch.last
+            if batch.done:
+                is_complete = False
             yield batch
 
 
-def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], after: int) -> Batch:
-    """Compute what some images lack, those with the next keys, in a writing transaction."""
-    recipe, settings_id = measurement_settings.settings_in_use(connection)
-    measures = wanted(users).of_histograms
-    most_cells = _BATCH_CELLS_OF_USERS if measures else _BATCH_CELLS
-    chosen = measurement_settings.stale_images(connection, _BATCH, most_cells, measures, after)
+def remeasure_batch(connection: Connection, measures: Sequence[CustomMeasure], after: int) -> Batch:
+    """Compute what the images with the next keys lack, in a writing transaction."""
+    settings, settings_id = measurement_settings.settings_in_use(connection)
+    required = required_measures(measures).of_histograms
+    max_cells = _BATCH_CELLS_OF_CUSTOM if required else _BATCH_CELLS
+    chosen = measurement_settings.stale_images(connection, _BATCH, max_cells, required, after)
     if not chosen:
         return Batch(None)
-    # One without a histogram too: it would be tried again and again.
-    other_settings = measurement_settings.images_of_other_settings(connection, chosen)
-    numbers: dict[int, Any] = {image_id: {} for image_id in other_settings}
-    asked = _Asked(connection, users, chosen)
+
+    # An image without a histogram gets its settings too, or it would be tried again and again.
+    numbers: dict[int, Any] = {
+        image_id: {} for image_id in measurement_settings.images_of_other_settings(connection, chosen)
+    }
+    custom = _CustomValues(connection, measures, chosen)
     for image_id, histograms in arrays.histograms(connection, chosen):
         if image_id in numbers:
-            share = recipe.background_percentile
-            numbers[image_id] = {name: measure_again(h, share) for name, h in histograms.items()}
-        asked.ask(image_id, histograms)
+            numbers[image_id] = {
+                channel: measure_again(histogram, settings.background_percentile)
+                for channel, histogram in histograms.items()
+            }
+        custom.compute(image_id, histograms)
     if numbers:
         write.remeasure_images(connection, settings_id, numbers)
-    for user, images in asked.values.items():
-        custom_measures.add_measures(connection, [asked.users[user]], images)
-    given = {user: len(images) for user, images in asked.values.items() if images}
-    done = numbers.keys() | {image_id for images in asked.values.values() for image_id in images}
-    names = custom_measures.names(connection, list(asked.failed))
-    failed = {names[image_id]: reason for image_id, reason in asked.failed.items()}
-    return Batch(chosen[-1], len(done), given, failed)
+    custom.write(connection)
+
+    names = custom_measures.names(connection, list(custom.failed))
+    return Batch(
+        chosen[-1],
+        len(numbers.keys() | custom.images()),
+        {name: len(images) for name, images in custom.values.items() if images},
+        {names[image_id]: reason for image_id, reason in custom.failed.items()},
+    )
 
 
 def warn_of_other_version(connection: Connection) -> None:
-    """Say so where images hold measures of another version of hpastore, which only pixels can mend."""
+    """Warn of images whose measures are of another version of hpastore, which need their pixels."""
     if outdated := measurement_settings.count_other_version(connection):
         logger.warning(
-            "%d images hold measures of another version of hpastore; ingest their roots again", outdated
+            "%s measures of another version of hpastore; ingest their roots again",
+            count_text(outdated, "image has", "images have"),
         )
 
 
-def warn_outdated(store: Store, users: Sequence[CustomMeasure]) -> None:
-    """Say so where images lack numbers that only pixels can give."""
+def warn_outdated(store: Store, measures: Sequence[CustomMeasure]) -> None:
+    """Warn of images that lack numbers, if only their pixels can give them."""
     store.read(warn_of_other_version)
-    crops = wanted(users).of_crops
-    if crops and (lacking := store.read(lambda connection: custom_measures.count_lacking(connection, crops))):
-        names = ", ".join(sorted(name for name, _ in crops))
-        failed = store.read(image_records.count_measure_failures)
-        what = f"'hpastore retry' for the {failed} that a measure failed on, then " if failed else ""
-        logger.warning(
-            "%d images lack a measure that takes pixels (%s); %singest their roots again",
-            lacking,
-            names,
-            what,
-        )
+    crops = required_measures(measures).of_crops
+    if not crops:
+        return
+    lacking = store.read(lambda connection: custom_measures.count_lacking(connection, crops))
+    if not lacking:
+        return
+    failed = store.read(image_records.count_measure_failures)
+    retry = ""
+    if failed:
+        images = count_text(failed, "image")
+        retry = f"run 'hpastore retry' for the {images} that a measure failed on, then "
+    logger.warning(
+        "%s a custom measure of pixels (%s); %singest their roots again",
+        count_text(lacking, "image lacks", "images lack"),
+        ", ".join(sorted(name for name, _ in crops)),
+        retry,
+    )
 
 
-class _Asked:
-    """Measures of histograms, asked about the images that lack them."""
+class _CustomValues:
+    """Values of the custom measures of histograms, of images that lack them."""
 
-    def __init__(self, connection: Connection, users: Sequence[CustomMeasure], images: Sequence[int]) -> None:
-        has = custom_measures.versions(connection, images)
-        self.users = {user.name: user for user in users if user.of_histogram}
+    def __init__(
+        self, connection: Connection, measures: Sequence[CustomMeasure], images: Sequence[int]
+    ) -> None:
+        stored = custom_measures.versions(connection, images)
+        self.measures = {measure.name: measure for measure in measures if measure.of_histogram}
         self.values: dict[str, dict[int, Values]] = {}
-        """By measure and image; nothing of an image without a histogram."""
-        for name, user in self.users.items():
-            lacking = [key for key in images if (name, user.version) not in has.get(key, ())]
+        """By measure and image; an image without a histogram has no values."""
+        for name, measure in self.measures.items():
+            lacking = [key for key in images if (name, measure.version) not in stored.get(key, ())]
             if lacking:
                 self.values[name] = {key: {} for key in lacking}
-        lacking = sorted({key for images in self.values.values() for key in images})
-        self.cells = custom_measures.cells(connection, lacking)
+        self.cells = custom_measures.cells(connection, sorted(self.images()))
         self.failed: dict[int, str] = {}
+        """Why a measure fails, by image."""
 
-    def ask(self, image_id: int, histograms: Mapping[str, npt.NDArray[np.int64]]) -> None:
-        """Ask those that an image lacks about its cells; one that fails is left out."""
-        for name, images in self.values.items():
-            if image_id in images:
-                try:
-                    images[image_id] = _values(self.users[name], self.cells[image_id], histograms)
-                except (MeasureError, MemoryError) as error:
-                    self.failed[image_id] = str(error) or f"measure {name}: needs more memory than there is"
-                    del images[image_id]
+    def images(self) -> set[int]:
+        """Keys of the images that get a value."""
+        return {key for values in self.values.values() for key in values}
+
+    def compute(self, image_id: int, histograms: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Compute the measures that an image lacks; a measure that fails is left out."""
+        for name, values in self.values.items():
+            if image_id not in values:
+                continue
+            try:
+                values[image_id] = _cell_values(self.measures[name], self.cells[image_id], histograms)
+            except (MeasureError, MemoryError) as error:
+                reason = str(error) or f"measure {name}: needs more memory than there is"
+                self.failed[image_id] = reason
+                del values[image_id]
+
+    def write(self, connection: Connection) -> None:
+        """Store all values."""
+        for name, values in self.values.items():
+            custom_measures.add_measures(connection, [self.measures[name]], values)
 
 
-def _values(
-    user: CustomMeasure,
+def _cell_values(
+    measure: CustomMeasure,
     cells: Sequence[tuple[int, int]],
     histograms: Mapping[str, npt.NDArray[np.int64]],
 ) -> Values:
-    """Values of a measure of an image's cells in all its channels."""
+    """Compute a measure of an image's cells in all its channels."""
     mask_ids = [mask_id for _, mask_id in cells]
     values: Values = {}
     for channel, counts in histograms.items():
-        values |= histogram_measures([user], channel, mask_ids, counts[1:])
+        values |= histogram_measures([measure], channel, mask_ids, counts[1:])
     return values

@@ -1,60 +1,45 @@
-"""Do what the plan says: a pool of workers, one writer."""
+"""Make a store follow its inputs: plan, ingest, forget a root, retry rejected images."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
 
 from sqlalchemy import Connection
 
 import hpastore
-from hpastore.arguments import require_share
-from hpastore.errors import InputError, NotFoundError, RejectedError, UsageError
-from hpastore.ingestion.discover import Layout, discover
-from hpastore.ingestion.file_counts import Ledger
-from hpastore.ingestion.known import Memory, choose_policy, remember, warn_of_roots, warn_of_splits
-from hpastore.ingestion.plan import conflict, is_known, unsure
-from hpastore.ingestion.plan import plan as make_plan
-from hpastore.ingestion.remeasure import (
-    Batch,
-    Tally,
-    batches,
-    choose_settings,
-    remeasure_batch,
-    warn_outdated,
-)
-from hpastore.ingestion.summary import Move, Notes, Summary
-from hpastore.ingestion.worker import Task, compare, measure_source
-from hpastore.kernels.custom import CustomMeasure
-from hpastore.kernels.definitions import VERSION
+from hpastore.errors import InputError, NotFoundError
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.file_counts import FileCounter
+from hpastore.ingestion.layout import Layout
+from hpastore.ingestion.notices import log_before, log_roots, log_splits
+from hpastore.ingestion.options import ExecutorName, check_arguments
+from hpastore.ingestion.plan import make_plan
+from hpastore.ingestion.policy import choose_policy
+from hpastore.ingestion.store_state import StoreState, read_state
+from hpastore.ingestion.summary import Move, RunNotes, Summary
+from hpastore.ingestion.tasks import make_tasks
+from hpastore.ingestion.worker import Task, measure_source
+from hpastore.ingestion.writer import Writer, start_run
 from hpastore.kernels.plugins import load_measures
-from hpastore.model import Change, Failure, FileStamp, Found, Measured, Plan, Touched
+from hpastore.model import Failure, Inputs, Plan
 from hpastore.reading.places import find_root
-from hpastore.runtime.executor import ExecutorName, Limits, TaskFailure, worker_count
+from hpastore.runtime.executor import Executor, Limits, TaskFailure
 from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
 from hpastore.runtime.pool import make_executor
-from hpastore.store import custom_measures, image_records, measurement_settings, roots_and_splits, write
+from hpastore.store import image_records, roots_and_splits, write
 from hpastore.store.engine import Store
-from hpastore.text import printable
-from hpastore.vocabulary import BINARY_MASKS, NUCLEUS_MATCHES
-
-logger = logging.getLogger(__name__)
-
-EXECUTORS: Final[tuple[ExecutorName, ...]] = get_args(ExecutorName)
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
 
 Stop = Callable[[], bool]
-"""Says whether to come to an end: what is in flight is finished, nothing is begun."""
+"""Whether to stop: images in flight are finished, no other is begun."""
 
 
 def plan(
@@ -67,23 +52,23 @@ def plan(
     allow_gone: int | str = 0,
     moved_from: Sequence[str | Path] = (),
 ) -> Plan:
-    """Say what `ingest` would do, and touch nothing.
+    """Say what `ingest` would do, and change nothing.
 
-    Files are read only where their times differ from those in the store and their sizes do not.
+    Files are read only if their times differ from the stored ones and their sizes do not.
 
     Parameters
     ----------
     store : Store or None
-        None is a store that is still to be made.
+        None for a store that does not exist yet.
     layout : Layout or Path
         A path is a root in the usual layout.
     background_percentile, prune, resplit, allow_gone, moved_from
-        As given to `ingest`.
+        As for `ingest`.
 
     Returns
     -------
     Plan
-        With a text in `stopped` where `ingest` would refuse to do it.
+        With a text in `stopped` if `ingest` would refuse to carry it out.
 
     Raises
     ------
@@ -94,32 +79,28 @@ def plan(
     NotFoundError
         If the store has none of the roots in `moved_from`.
     MeasureError
-        If a measure that a user added cannot be loaded.
+        If a custom measure cannot be loaded.
     """
-    layout = _layout(layout)
+    layout = _as_layout(layout)
     check_arguments(layout, background_percentile=background_percentile)
     policy = choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone)
     load_measures()
     with gc_paused():
-        found = discover(layout)
+        inputs = discover(layout)
         if store is None:
             for root in moved_from:
                 find_root(root, [])
-            return make_plan(found, {}, policy=policy)
-        memory = remember(store, background_percentile, policy).at(store, found, moved_from)
-        draft = memory.plan(found)
-    warn_of_roots(memory, found)
-    doubts = {
-        change.source.name: (change, files)
-        for change in (*draft.doubtful, *draft.changed)
-        if (files := unsure(change, memory.known[change.source.name]))
-    }
-    if doubts:
-        hashes = store.read(lambda connection: image_records.file_hashes(connection, list(doubts)))
-        compared = {name: _compare(*doubt, hashes.get(name, {}), found) for name, doubt in doubts.items()}
-        draft = memory.plan(found, compared)
-    warn_of_splits(draft, found, memory.known)
-    return draft
+            return make_plan(inputs, {}, policy=policy)
+        state = read_state(store, background_percentile, policy)
+        state = state.with_roots(store, inputs, moved_from)
+        todo = state.compare(inputs)
+
+    log_roots(state, inputs)
+    compared = state.compare_bytes(store, inputs, todo)
+    if compared:
+        todo = state.compare(inputs, compared)
+    log_splits(todo, inputs, state.images)
+    return todo
 
 
 def ingest(
@@ -139,8 +120,9 @@ def ingest(
 ) -> Summary:
     """Make the store follow its inputs.
 
-    Each image is one transaction with the record of its files: a run may be stopped anywhere, and
-    the next goes on.  An image that cannot be taken becomes a row in ``failure``; the others go on.
+    Each image is one transaction with the record of its files: a run may be stopped at any time,
+    and the next run goes on.  An image that cannot be stored becomes a row in ``failure``; the
+    others go on.
 
     Parameters
     ----------
@@ -149,24 +131,25 @@ def ingest(
         A path is a root in the usual layout.
     jobs : int, optional
         Worker processes; by default one per core.
-    executor : "process" or "serial"
+    executor : str
         ``process``, or ``serial``: everything in this process.
     background_percentile : float, optional
-        Share 0..1; by default the store's own, 0.99 in a new store.  Another than the store's makes
-        its numbers stale, and they are computed again from the stored histograms.
+        Share 0..1; by default the store's current one, 0.99 in a new store.  Another one makes all
+        numbers stale, and they are computed again from the stored histograms.
     prune : bool
         Whether images of this root that are gone are deleted, not only marked.
     resplit : bool
-        Whether images that have another split than the layout's get it; they keep theirs by default.
+        Whether images that have another split than the layout's get it; by default they keep
+        theirs.
     allow_gone : int or "all"
-        How many images may be gone though they are more than a fifth of the root's (and more than 10), or
-        all of them; by default such a run is refused.
+        How many images may be gone, even if they are more than a fifth of the root's (and more than
+        10), or all of them; by default such a run is refused.
     moved_from : sequence of str or Path
-        Stored roots that have moved here, though fewer than four fifths of their images can be recognised.
+        Stored roots that have moved here, even if fewer than four fifths of their images are found.
     limits : Limits, optional
         Memory and time of a worker.
     stop : callable, optional
-        Called again and again; once it returns true, the run finishes what is in flight and returns.
+        Called repeatedly; once it returns true, the run finishes the images in flight and returns.
     progress : callable, optional
         Called with (images done, images to do).
 
@@ -183,104 +166,65 @@ def ingest(
     NotFoundError
         If the store has none of the roots in `moved_from`.
     MeasureError
-        If a measure that a user added cannot be loaded.
+        If a custom measure cannot be loaded.
     """
     began = time.monotonic()
-    layout, stop = _layout(layout), stop or _never
+    layout = _as_layout(layout)
     processes = check_arguments(layout, executor, jobs, background_percentile)
-    policy, users = (
-        choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone),
-        load_measures(),
-    )
+    policy = choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone)
+    measures = load_measures()
     with gc_paused():
-        found = discover(layout)
+        inputs = discover(layout)
         failpoint("ingest.discovered")
-        memory = remember(store, background_percentile, policy).at(store, found, moved_from)
-        todo = memory.plan(found)
+        state = read_state(store, background_percentile, policy)
+        state = state.with_roots(store, inputs, moved_from)
+        todo = state.compare(inputs)
         failpoint("ingest.planned")
     if todo.stopped:
-        raise InputError(found.root, todo.stopped)
-    if prune and not found.complete:
-        logger.warning("nothing is pruned: with a limit, no image is called gone")
-    if found.repeated:
-        logger.info("%d rows name a label twice, which counts once", found.repeated)
-    if found.near:
-        logger.warning("%s", found.near)
-    _say_unlabelled(todo, memory)
-    warn_of_roots(memory, found)
-    warn_of_splits(todo, found, memory.known)
-    ledger, failed, notes = Ledger(found, todo), 0, Notes()
+        raise InputError(inputs.root, todo.stopped)
+    log_before(inputs, todo, state)
+
+    counter = FileCounter(inputs, todo)
+    notes = RunNotes()
     counts = Counter(
         unchanged=todo.unchanged,
         rejected=len(todo.rejected),
-        rejected_before=todo.known_rejects,
+        rejected_before=todo.rejected_before,
         gone=len({*todo.gone, *todo.pruned}),
     )
-    if todo.work or todo.rejected or todo.moved or todo.recovered or memory.roots.here:
-        run, begun = _begin(store, found, todo, memory, background_percentile, users)
-        counts += begun
-        work = _tasks(store, todo, memory, str(found.root))
-        measure = partial(measure_source, root=found.root, background_percentile=run.background_percentile)
-        results = make_executor(executor, min(processes, len(work)), limits).map(measure, work, stop=stop)
-        for done, (task, result) in enumerate(results, 1):
-            failpoint("image.result")
-            measured = _failure(task, result) if isinstance(result, TaskFailure) else result
-            counts += run.write(measured, ledger, notes)
-            if progress:
-                progress(done, len(work))
-        tally = run.remeasure(stop)
-        counts, failed = counts + Counter(remeasured=tally.done), len(tally.failed)
-        run.finish()
+    failed = 0
+    if todo.work or todo.rejected or todo.moved or todo.recovered or state.roots.here:
+        writer, done = start_run(store, inputs, todo, state, background_percentile, measures)
+        counts += done
+        tasks = _list_tasks(store, inputs, todo, state)
+        workers = make_executor(executor, min(processes, len(tasks)), limits)
+        counts += _process(tasks, writer, inputs.root, counter, notes, workers, stop, progress)
+        remeasured = writer.remeasure(stop)
+        counts += Counter(remeasured=remeasured.done)
+        failed = len(remeasured.failed)
+        writer.finish()
     notes.warn()
     return Summary(
         **counts,
         seconds=time.monotonic() - began,
-        files=ledger.close(),
-        foreign=found.foreign,
-        moves=tuple(Move(one.root, one.live) for one in memory.roots.moved),
+        files=counter.result(),
+        foreign=inputs.foreign,
+        moves=tuple(Move(one.root, one.live) for one in state.roots.moved),
         failed=failed,
     )
 
 
-def check_arguments(
-    layout: Layout,
-    executor: str = EXECUTORS[0],
-    jobs: int | None = None,
-    background_percentile: float | None = None,
-) -> int:
-    """Look at the arguments of `ingest`, and choose the number of worker processes.
-
-    Raises
-    ------
-    UsageError
-        If one makes no sense.
-    """
-    if executor not in EXECUTORS:
-        raise UsageError(f"no executor {executor!r}; there are {' and '.join(EXECUTORS)}")
-    if layout.split is not None and not (layout.split.strip() and layout.split.isprintable()):
-        raise UsageError(f"invalid --split {printable(layout.split)!r} (give a name, such as train)")
-    for option, value, choices in (
-        ("--binary-mask", layout.binary_mask, BINARY_MASKS),
-        ("--match-nuclei", layout.match_nuclei, NUCLEUS_MATCHES),
-    ):
-        if value is not None and value not in choices:
-            raise UsageError(f"invalid {option} {value!r} (choose from {', '.join(choices)})")
-    if background_percentile is not None:
-        require_share(background_percentile, "background percentile")
-    return worker_count(jobs)
-
-
 def forget(store: Store, root: str | Path, *, prune: bool = False) -> int:
-    """End the images of a root that is not followed any more: as if all had left their inputs.
+    """Mark the images of a root as gone, as if all were missing in their inputs.
 
     Parameters
     ----------
     store : Store
     root : str or Path
-        As it is stored, or as it may be written now.
+        As the store has it, or any path of the same folder.
     prune : bool
-        Whether its images are deleted, those too that were gone before; otherwise they are marked as gone,
-        and return when they are ingested again.
+        Whether its images are deleted, including those marked as gone before.  By default they are
+        marked as gone, and return when they are ingested again.
 
     Returns
     -------
@@ -290,33 +234,34 @@ def forget(store: Store, root: str | Path, *, prune: bool = False) -> int:
     Raises
     ------
     NotFoundError
-        If the store has no image and no rejected one of this root.
+        If the store has neither images nor rejected images of this root.
     """
     now = datetime.now(UTC)
 
-    def end(connection: Connection) -> int:
-        roots = {row["root"] for row in roots_and_splits.images_per_root(connection)}
+    def forget_root(connection: Connection) -> int:
         rejected = image_records.rejected_images(connection)
-        chosen = find_root(root, roots | {rejection.root for rejection in rejected.values()})
-        names = sorted(image_records.image_names(connection, chosen, live=not prune))
+        roots = {row["root"] for row in roots_and_splits.images_per_root(connection)}
+        roots |= {rejection.root for rejection in rejected.values()}
+        stored_root = find_root(root, roots)
+        names = sorted(image_records.image_names(connection, stored_root, live=not prune))
         run_id = write.begin_run(
-            connection, root=chosen, split=None, version=hpastore.__version__, started_at=now
+            connection, root=stored_root, split=None, version=hpastore.__version__, started_at=now
         )
         if prune:
             write.delete_images(connection, names)
         else:
             write.mark_gone(connection, names, now)
-        failed = [name for name, rejection in rejected.items() if rejection.root == chosen]
+        failed = [name for name, rejection in rejected.items() if rejection.root == stored_root]
         write.clear_failures(connection, failed)
         write.count_run(connection, run_id, {"gone": len(names)})
         write.finish_run(connection, run_id, now)
         return len(names)
 
-    return store.write(end)
+    return store.write(forget_root)
 
 
 def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
-    """Have rejected images tried again by the next ingest, though their files did not change.
+    """Let the next ingest try rejected images again, although their files are unchanged.
 
     Parameters
     ----------
@@ -327,266 +272,64 @@ def retry(store: Store, names: Sequence[str] | None = None) -> list[str]:
     Returns
     -------
     list of str
-        The names of those images.
+        The names of the images.
 
     Raises
     ------
     NotFoundError
-        If a name is none of a rejected image.
+        If a name is not that of a rejected image.
     """
     names = [names] if isinstance(names, str) else names
 
-    def forget(connection: Connection) -> list[str]:
-        there = image_records.rejected_images(connection)
-        unknown = sorted(set(names or ()) - set(there))
+    def forget_tries(connection: Connection) -> list[str]:
+        rejected = image_records.rejected_images(connection)
+        unknown = sorted(set(names or ()) - set(rejected))
         if unknown:
-            raise NotFoundError(f"no rejected image {unknown[0]}; 'hpastore failures' shows those there are")
-        chosen = sorted(there if names is None else set(names))
+            raise NotFoundError(
+                f"no rejected image {unknown[0]}; 'hpastore failures' lists the rejected images"
+            )
+        chosen = sorted(rejected if names is None else set(names))
         write.forget_tries(connection, chosen)
         return chosen
 
-    return store.write(forget)
+    return store.write(forget_tries)
 
 
-def _compare(
-    change: Change, files: tuple[FileStamp, ...], hashes: Mapping[str, str], found: Found
-) -> tuple[str, ...]:
-    """Which files differ from those that are stored; one that cannot be read may."""
-    doubted = {file.role: hashes[file.role] for file in files if file.role in hashes}
-    try:
-        _, differing = compare(change.source._replace(files=files), doubted, found.root)
-    except RejectedError:
-        return change.roles
-    return tuple(role for role in change.roles if role not in doubted or role in differing)
-
-
-def _begin(
-    store: Store,
-    found: Found,
-    todo: Plan,
-    memory: Memory,
-    background_percentile: float | None,
-    users: Sequence[CustomMeasure],
-) -> tuple[_Run, Counter[str]]:
-    """Record the run, and all that needs no pixel; count what that was."""
-    now, root = datetime.now(UTC), str(found.root)
-
-    def begin(connection: Connection) -> tuple[_Run, Counter[str], int]:
-        # Looked at again: another process may have changed the recipe meanwhile, and taken images.
-        recipe = choose_settings(measurement_settings.current_settings(connection), background_percentile)
-        settings_id = write.adopt_settings(connection, recipe)
-        table = None if found.table is None else str(found.table)
-        columns = {"root": root, "split": found.split, "version": hpastore.__version__, "labels": table}
-        run_id = write.begin_run(connection, started_at=now, **columns)
-        failpoint("run.begun")
-        for before in memory.roots.here:
-            write.move_root(connection, before, root, run_id)
-        write.write_failures(connection, todo.rejected, run_id=run_id, now=now)
-        returned = {*todo.returned}
-        for source in todo.relabelled:
-            if place := image_records.image_record(connection, source.name):
-                write.relabel_image(connection, source, root, None)
-                returned |= {source.name} if place.gone else set()
-        write.move_images(connection, [*todo.moved, *todo.returned], root, None)
-        write.split_images(connection, todo.resplit, found.split)
-        here = image_records.image_names(connection, root) if todo.gone or todo.pruned else set()
-        pruned = [name for name in todo.pruned if name in here]
-        write.mark_gone(connection, [name for name in todo.gone if name in here], now)
-        write.clear_failures(connection, todo.recovered)
-        verdicts = sum(image_records.count_verdicts(connection, name) for name in pruned)
-        write.delete_images(connection, pruned)
-        counts = Counter(relabelled=len(todo.relabelled), returned=len(returned), resplit=len(todo.resplit))
-        moved = len(todo.moved) + sum(one.live for one in memory.roots.moved)
-        others = Counter(rejected=len(todo.rejected), gone=len({*todo.gone, *todo.pruned}), moved=moved)
-        write.count_run(connection, run_id, counts + others)
-        run = _Run(store, run_id, settings_id, recipe.background_percentile, root, found.split, users, memory)
-        return run, counts, verdicts
-
-    run, counts, verdicts = store.write(begin)
-    if verdicts:
-        gone = len(todo.pruned)
-        logger.warning("%d gone images were pruned; clean sets remember %d verdicts on them", gone, verdicts)
-    return run, counts
-
-
-def _say_unlabelled(todo: Plan, memory: Memory) -> None:
-    """Say which images have no row, and which lose their labels."""
-    orphans = [orphan.name for orphan in todo.orphans if orphan.kind == "image_without_label"]
-    if orphans:
-        logger.info(
-            "%d images have no row in the table and are not taken, such as %s", len(orphans), orphans[0]
-        )
-    known = memory.known
-    lost = sum(1 for source in todo.relabelled if known[source.name].labels and not source.labels)
-    if lost:
-        logger.warning("%d images lose their labels, since this run has none (--labels none)", lost)
-
-
-def _tasks(store: Store, todo: Plan, memory: Memory, root: str) -> list[Task]:
-    """Images to look at, by name; those that only their bytes tell about with the hashes that are stored."""
-    policy = memory.policy
+def _list_tasks(store: Store, inputs: Inputs, todo: Plan, state: StoreState) -> list[Task]:
     names = [change.source.name for change in todo.doubtful]
     hashes = store.read(lambda connection: image_records.file_hashes(connection, names))
-    tasks = [Task(source, {}, masks=policy.masks()) for source in todo.new]
-    tasks += [Task(source, {}, masks=memory.known[source.name].masks) for source in todo.unmeasured]
-    for change in todo.changed:
-        masks = policy.masks(memory.known[change.source.name].masks)
-        tasks.append(Task(change.source, {}, masks=masks))
-    for name, change in zip(names, todo.doubtful, strict=True):
-        stored = memory.known[name]
-        elsewhere = stored.root if stored.root != root and not stored.gone else None
-        reread = bool(policy.reread(stored))
-        unmeasured = not memory.wanted.of_crops <= stored.measures
-        outdated = reread or unmeasured or stored.recipe.version != VERSION
-        outdated &= name not in policy.kept
-        masks = stored.masks if unmeasured and not reread else policy.masks(stored.masks)
-        tasks.append(Task(change.source, hashes.get(name, {}), elsewhere, outdated, masks))
-    return sorted(tasks, key=lambda task: task.source.name)
+    return make_tasks(todo, state, hashes, str(inputs.root))
 
 
-def _failure(task: Task, failure: TaskFailure) -> Failure:
-    """Make the failure of an image from that of its task."""
+def _process(
+    tasks: Sequence[Task],
+    writer: Writer,
+    root: Path,
+    counter: FileCounter,
+    notes: RunNotes,
+    executor: Executor,
+    stop: Stop | None,
+    progress: Progress | None,
+) -> Counter[str]:
+    """Measure images in the workers, write the results in this process, and count them."""
+    counts = Counter[str]()
+    measure = partial(measure_source, root=root, background_percentile=writer.background_percentile)
+    results = executor.map(measure, tasks, stop=stop)
+    for done, (task, result) in enumerate(results, 1):
+        failpoint("image.result")
+        measured = _as_failure(task, result) if isinstance(result, TaskFailure) else result
+        counts += writer.write(measured, counter, notes)
+        if progress:
+            progress(done, len(tasks))
+    return counts
+
+
+def _as_failure(task: Task, failure: TaskFailure) -> Failure:
+    """Make the failure of an image that no worker could finish."""
     source = task.source
     message = f"{source.name}: {failure.reason}"
     return Failure(source.name, source.files[0].uri, failure.code, message, source.files)
 
 
-class _Written(NamedTuple):
-    """What the writing of one result did."""
-
-    counts: Counter[str]
-    failure: Failure | None = None
-    stored: bool = False
-    """Whether cells were stored, and not only what else is known of them."""
-    dropped: int = 0
-    """Verdicts of clean sets that went with the cells that were replaced."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run in the store, and how its results are written."""
-
-    store: Store
-    run_id: int
-    settings_id: int
-    background_percentile: float
-    root: str
-    split: str | None
-    users: Sequence[CustomMeasure]
-    memory: Memory
-
-    def write(self, result: Measured | Touched | Failure, ledger: Ledger, notes: Notes) -> Counter[str]:
-        """Store one result in one transaction with the record of it, and count it."""
-        now = datetime.now(UTC)
-
-        def store(connection: Connection) -> _Written:
-            written = self._write(connection, result, now)
-            write.count_run(connection, self.run_id, written.counts)
-            return written
-
-        written = self.store.write(store, durable=False)  # the commit of `finish` is, with all before it
-        if written.failure is not None:
-            ledger.reject(written.failure)
-        elif not isinstance(result, Failure):
-            ledger.take(result.source.name, stored=written.stored)
-        if isinstance(result, Measured) and written.stored:
-            notes.add(result.source.name, result.notes)
-            notes.replaced(written.dropped)
-        return written.counts
-
-    def remeasure(self, stop: Stop) -> Tally:
-        """Compute stale numbers from the stored histograms."""
-        tally = Tally()
-        for batch in batches(lambda after: self.store.write(partial(self._remeasure, after=after)), stop):
-            tally.add(batch)
-        tally.warn()
-        return tally
-
-    def finish(self) -> None:
-        """Record that the run came to its end."""
-        self.store.write(self._finish)
-        warn_outdated(self.store, self.users)
-
-    def _finish(self, connection: Connection) -> None:
-        write.finish_run(connection, self.run_id, datetime.now(UTC))
-        failpoint("run.finished")
-
-    def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
-        if isinstance(result, Failure):
-            return self._reject(connection, result, now)
-        source = result.source
-        place = image_records.image_record(connection, source.name)
-        returned = Counter(returned=1) if place and place.gone else Counter[str]()
-        hashes = image_records.file_hashes(connection, [source.name]).get(source.name) if place else {}
-        same = hashes == {file.role: file.sha256 for file in result.files}
-        if place and same and (isinstance(result, Touched) or _is_measured_so(place, result)):
-            # Touched, unmeasured, or stored by another process since this run began.
-            if source.name in self.memory.policy.kept:
-                return _Written(Counter(unchanged=1))
-            split = self._first_split(place)
-            returned += Counter(resplit=int(split != place.split))
-            relabelled = write.touch_image(connection, source, result.files, self.root, split)
-            counts = Counter({"relabelled" if relabelled else "unchanged": 1}) + returned
-            if isinstance(result, Measured):
-                counts += self._add_measures(connection, place, result)
-            return _Written(counts)
-        if isinstance(result, Touched):  # replaced by another process meanwhile; the next run looks again
-            return _Written(Counter(unchanged=1))
-        if place and not same and place.root != self.root and not place.gone:
-            # Another process has stored it from elsewhere since this run began.
-            return self._reject(connection, conflict(source, place.root), now)
-        dropped = image_records.count_verdicts(connection, source.name) if place else 0
-        columns = {
-            "root": self.root,
-            "split": self._first_split(place),
-            "settings_id": self.settings_id,
-            "ingested_at": now,
-        }
-        cells = write.write_image(connection, result, columns, self.users)
-        counts = Counter({"changed" if place else "new": 1, "images_decoded": 1, "cells": cells})
-        return _Written(counts + returned, stored=True, dropped=dropped)
-
-    def _reject(self, connection: Connection, failure: Failure, now: datetime) -> _Written:
-        write.write_failures(connection, [failure], run_id=self.run_id, now=now)
-        before = self.memory.rejected.get(failure.image_name)
-        known = before is not None and is_known(failure, {failure.image_name: before.failure})
-        return _Written(Counter(rejected=1, rejected_before=int(known)), failure)
-
-    def _first_split(self, place: image_records.ImageRecord | None) -> str | None:
-        """The split of an image: its own if it has one, unless another was asked for."""
-        if place is None or place.split is None or (self.memory.policy.resplit and self.split is not None):
-            return self.split
-        return place.split
-
-    def _add_measures(
-        self, connection: Connection, place: image_records.ImageRecord, measured: Measured
-    ) -> Counter[str]:
-        """Give an image that is stored as it is the measures of users that it lacks."""
-        has = custom_measures.versions(connection, [place.image_id]).get(place.image_id, ())
-        taken = measured.cells.custom_versions.items() - has
-        lacking = [user for user in self.users if (user.name, user.version) in taken]
-        if not lacking:
-            return Counter()
-        names = {user.name for user in lacking}
-        values = {key: of for key, of in measured.cells.custom.items() if key[0] in names}
-        custom_measures.add_measures(connection, lacking, {place.image_id: values})
-        # One of another recipe is counted when that is mended.
-        return Counter(images_decoded=1, remeasured=int(place.settings_id == self.settings_id))
-
-    def _remeasure(self, connection: Connection, after: int) -> Batch:
-        batch = remeasure_batch(connection, self.users, after)
-        write.count_run(connection, self.run_id, Counter(remeasured=batch.done))
-        return batch
-
-
-def _is_measured_so(place: image_records.ImageRecord, measured: Measured) -> bool:
-    """Whether a stored image was measured as it was now: by the same formulas, its masks read alike."""
-    return place.version == VERSION and place.masks == measured.masks
-
-
-def _layout(layout: Layout | Path | str) -> Layout:
+def _as_layout(layout: Layout | Path | str) -> Layout:
     return layout if isinstance(layout, Layout) else Layout(Path(layout))
-
-
-def _never() -> bool:
-    return False

@@ -1,4 +1,4 @@
-"""What an ingest did, in numbers, and what it noticed."""
+"""What an ingest did, in numbers, and what it has to report about the images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from hpastore.ingestion.file_counts import Accounts
+from hpastore.ingestion.file_counts import FileCounts
 from hpastore.model import NO_FOREIGN_FILES, ForeignFiles, Note
+from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
 
 _CHANGING: Final = ("new", "changed", "relabelled", "remeasured", "gone", "returned", "resplit")
-"""What makes the cells others than clean sets were made of."""
+"""Counts of changes after which clean sets may be outdated."""
 
 
 class Move(NamedTuple):
@@ -34,11 +35,12 @@ class Summary:
     Parameters
     ----------
     new, changed, relabelled, remeasured, gone, unchanged, rejected
-        Numbers of images: stored for the first time; replaced; with other labels; whose stale numbers were
-        computed again, or that lacked a custom measure; marked as gone or pruned; as they were; not taken.
+        Numbers of images: stored for the first time; replaced; with other labels; whose stale
+        numbers were computed again, or that lacked a custom measure; marked as gone or deleted;
+        without any change; not stored.
     returned, resplit
-        Numbers of images that were gone and are back, whatever else was done to them, and that were given
-        their first split, or another where that was allowed.
+        Numbers of images that were gone and are back, whatever else was done to them; that got
+        their first split, or another if the user allowed it.
     cells, images_decoded
         Cells stored, and images read for them.
     seconds
@@ -48,11 +50,11 @@ class Summary:
     files
         What became of every file.
     foreign
-        Files in the folders that are no image's by their names.
+        Files whose names are not those of an image's files.
     moves
         Roots that have moved here.
     failed
-        Images that lack a custom measure still, since it fails on them.
+        Images that still lack a custom measure, since it fails on them.
     """
 
     new: int = 0
@@ -68,47 +70,49 @@ class Summary:
     cells: int = 0
     images_decoded: int = 0
     seconds: float = 0.0
-    files: Accounts = field(
-        default=Accounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
+    files: FileCounts = field(
+        default=FileCounts(0, 0, 0, MappingProxyType({}), MappingProxyType({})), compare=False
     )
     foreign: ForeignFiles = field(default=NO_FOREIGN_FILES, compare=False)
     moves: tuple[Move, ...] = field(default=(), compare=False)
     failed: int = field(default=0, compare=False)
 
     @property
-    def other_cells(self) -> bool:
-        """Whether clean sets that were made before would be others now."""
+    def changes_cells(self) -> bool:
+        """Whether existing clean sets may be outdated now."""
         return any(getattr(self, name) for name in _CHANGING)
 
 
-class Notes:
-    """What people should know of images that were stored: a line for each kind, however many there are."""
+class RunNotes:
+    """Remarks on the stored images of a run: one line for each kind, with its first image."""
 
     def __init__(self) -> None:
-        self._count = Counter[str]()
+        self._counts = Counter[str]()
         self._first: dict[str, str] = {}
-        self._replaced, self._verdicts = 0, 0
+        self._replaced = 0
+        self._verdicts = 0
 
     def add(self, name: str, notes: Iterable[Note]) -> None:
-        """Take the notes of one image."""
+        """Add the notes of one image."""
         for note in notes:
-            self._count[note.code] += 1
-            first = f"{name}: {note.text}"
-            self._first[note.code] = min(first, self._first.get(note.code, first))
+            self._counts[note.code] += 1
+            text = f"{name}: {note.text}"
+            self._first[note.code] = min(text, self._first.get(note.code, text))
 
-    def replaced(self, verdicts: int) -> None:
-        """Take an image that was replaced, and how many verdicts clean sets had on its cells."""
+    def add_replaced(self, verdicts: int) -> None:
+        """Add a replaced image, with the number of verdicts that clean sets have on its cells."""
         self._replaced += bool(verdicts)
         self._verdicts += verdicts
 
     def warn(self) -> None:
-        """Log them."""
+        """Log all notes."""
         if self._replaced:
             logger.warning(
-                "%d judged images changed; clean sets keep their %d verdicts on the former cells, and judge "
-                "the new ones with the next 'hpastore clean refresh'",
-                *(self._replaced, self._verdicts),
+                "%s in clean sets changed; the clean sets keep %s on the former cells, and "
+                "'hpastore clean refresh' judges the new cells",
+                count_text(self._replaced, "image"),
+                count_text(self._verdicts, "verdict"),
             )
-        for code, count in sorted(self._count.items()):
-            more = f" (and {count - 1} more images)" if count > 1 else ""
-            logger.warning("%s%s", self._first[code], more)
+        for code, count in sorted(self._counts.items()):
+            others = f" (and {count_text(count - 1, 'more image')})" if count > 1 else ""
+            logger.warning("%s%s", self._first[code], others)

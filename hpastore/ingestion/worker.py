@@ -1,14 +1,15 @@
-"""One image in, its cells or its failure out; what a worker process does, which never sees the database."""
+"""Decode and measure one image: what a worker process does; it never sees the database."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hpastore.errors import MeasureError, RejectedError
-from hpastore.ingestion.judge import judge, prepare_masks
-from hpastore.ingestion.plan import conflict
+from hpastore.ingestion.failures import conflict
+from hpastore.ingestion.quality import prepare_masks, quality_notes
+from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.image import measure
 from hpastore.kernels.plugins import load_measures
 from hpastore.model import DEFAULT_MASKS, Failure, FileRecord, MaskOptions, Measured, Source, Touched
@@ -20,69 +21,76 @@ from hpastore.vocabulary import CHANNELS, ROLES
 
 
 class Task(NamedTuple):
-    """One image to be looked at."""
+    """One image to decode, or to compare with the store."""
 
     source: Source
     stored: Mapping[str, str]
-    """SHA-256 of the files that are in the store, by role; empty where that does not matter."""
-    elsewhere: str | None = None
-    """The root that the store has the image from, if that is another one."""
+    """SHA-256 of its stored files by role; empty if the image is decoded whatever its bytes."""
+    other_root: str | None = None
+    """The other root that the store has the image from, if any."""
     outdated: bool = False
-    """Whether its stored measures are of another version, or not all: it is measured, whatever its bytes."""
+    """Whether its stored numbers are outdated or incomplete: it is measured, whatever its bytes."""
     masks: MaskOptions = DEFAULT_MASKS
-    """How its masks are understood."""
+    """How its masks are read."""
 
 
 def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
-    """Decode and measure one image, unless its bytes are those that are stored and well measured.
+    """Decode and measure one image, unless its stored bytes and numbers are up to date.
 
-    An image of another root is not taken: its bytes are those that are stored, or it is in the way.
+    An image that is stored from another root has the same bytes there, or is a conflict.
 
     Parameters
     ----------
     task : Task
     root : Path
-        What its uris are relative to.
+        The folder that the image's uris are relative to.
     background_percentile : float
         Share 0..1.
 
     Returns
     -------
     Measured, Touched or Failure
-        A file that cannot be taken is a value; an error of the program is raised.
+        A file that cannot be used is a value; an error of the program is raised.
     """
-    source, masks = task.source, task.masks
-    users = load_measures()  # what is wrong with them is not the image's fault
+    source = task.source
+    measures = load_measures()  # outside of the try: an error here is not the image's fault
     failpoint(f"measure.{source.name}")
     try:
-        files, differing = compare(source, task.stored, root)
+        files, differing = compare_files(source, task.stored, root)
         if not differing and not task.outdated:
             return Touched(source, files)
-        if differing and task.elsewhere is not None:
-            return conflict(source, task.elsewhere)
-        paths = {file.role: root / file.uri for file in source.files}
-        prepared = prepare_masks(decode(source, root), masks, paths)
-        decoded = prepared.decoded
-        cells = measure(decoded, background_percentile, users)
-        notes = judge(prepared, cells, paths)
+        if differing and task.other_root is not None:
+            return conflict(source, task.other_root)
+        return _measure(task, root, background_percentile, measures)
     except RejectedError as error:
         return Failure(source.name, _uri(error.path, root), error.code, str(error), source.files)
     except MeasureError as error:
-        message = f"{source.name}: {error}; mend the measure, then hpastore retry"
+        message = f"{source.name}: {error}; fix the measure, then run hpastore retry"
         return Failure(source.name, source.files[0].uri, "measure", message, source.files)
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        message = f"{source.name}: needs more memory than a worker may have; use fewer workers with -j"
+        message = f"{source.name}: needs more memory than a worker may use; use fewer workers with -j"
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
+
+
+def _measure(
+    task: Task, root: Path, background_percentile: float, measures: Sequence[CustomMeasure]
+) -> Measured:
+    source = task.source
+    paths = {file.role: root / file.uri for file in source.files}
+    prepared = prepare_masks(decode(source, root), task.masks, paths)
+    decoded = prepared.decoded
+    cells = measure(decoded, background_percentile, measures)
+    notes = quality_notes(prepared, cells, paths)
     height, width = decoded.channels[CHANNELS[0]].shape
-    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, masks, notes)
+    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, task.masks, notes)
 
 
-def compare(
+def compare_files(
     source: Source, stored: Mapping[str, str], root: Path
 ) -> tuple[tuple[FileRecord, ...], tuple[str, ...]]:
-    """Read an image's files that the store has too, and see which are others.
+    """Read the files of an image that are stored too, and find those that differ.
 
     Parameters
     ----------
@@ -93,7 +101,7 @@ def compare(
     Returns
     -------
     files, differing
-        The files that were read, and the roles of those that came, went or have other bytes.
+        The files that were read, and the roles of those that were added, were removed or differ.
 
     Raises
     ------

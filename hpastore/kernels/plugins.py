@@ -11,7 +11,7 @@ from typing import Final
 
 from hpastore.errors import MeasureError
 from hpastore.kernels.custom import CustomMeasure
-from hpastore.model import Wanted
+from hpastore.model import RequiredMeasures
 from hpastore.text import printable
 
 GROUP: Final = "hpastore.measures"
@@ -46,10 +46,10 @@ def load_measures() -> tuple[CustomMeasure, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def wanted(users: Sequence[CustomMeasure]) -> Wanted:
+def required_measures(users: Sequence[CustomMeasure]) -> RequiredMeasures:
     """Give the names and versions of measures, apart by what they are a function of."""
     of = {kind: frozenset((u.name, u.version) for u in users if u.kind == kind) for kind in KINDS}
-    return Wanted(of["histogram"], of["crops"])
+    return RequiredMeasures(of["histogram"], of["crops"])
 
 
 def _load_entry(entry: EntryPoint) -> CustomMeasure:

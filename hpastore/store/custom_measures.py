@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from hpastore.kernels.custom import CustomMeasure, Values
-from hpastore.model import Cells, Known
+from hpastore.model import Cells, StoredImage
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
 from hpastore.schema.views import LIVE
@@ -37,7 +37,7 @@ class Own(NamedTuple):
     """Of its cells in ascending mask id, by measure and channel as they are stored."""
 
 
-def with_measures(connection: Connection, known: Mapping[str, Known]) -> dict[str, Known]:
+def with_measures(connection: Connection, known: Mapping[str, StoredImage]) -> dict[str, StoredImage]:
     """Add to what the store remembers of images the measures that they have."""
     has = versions(connection)
     found = connection.execute(select(Image.name, Image.id))

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, func, select
 
 from hpastore.errors import DamagedError
-from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, MeasurementSettings
+from hpastore.model import DEFAULT_MASKS, FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.tables import (
     Cell,
@@ -27,7 +27,7 @@ from hpastore.text import printable
 from hpastore.vocabulary import ROLES
 
 
-def known_images(connection: Connection) -> dict[str, Known]:
+def known_images(connection: Connection) -> dict[str, StoredImage]:
     """Read the files, labels and settings of every stored image, by name.
 
     Raises
@@ -50,7 +50,7 @@ def known_images(connection: Connection) -> dict[str, Known]:
         _check_paths(name, root, files)
         # Made only where they differ from the defaults, which nearly all images have.
         masks = _masks(binary_mask, match_nuclei) if binary_mask or match_nuclei else DEFAULT_MASKS
-        known[name] = Known(
+        known[name] = StoredImage(
             root,
             split,
             decoding.label_ids(name, labels),

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import hpastore
-from hpastore.ingestion.discover import Layout, discover
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.definitions import VERSION
 from hpastore.model import FileRecord, Measured, MeasurementSettings, Source

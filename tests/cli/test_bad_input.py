@@ -304,7 +304,10 @@ def test_a_store_that_is_not_there_is_not_made(
         (["ingest", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["plan", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),
-        (["ingest", "data", "--executor", "cloud"], "no executor 'cloud'"),
+        (
+            ["ingest", "data", "--executor", "cloud"],
+            "invalid --executor 'cloud' (choose from process, serial)",
+        ),
         (["sql", "SELECT 1", "--format", "xml"], "invalid --format 'xml' (choose from table, csv, json)"),
         (["sql", "SELECT 1", "--timeout", "0"], "timeout must be a finite number of seconds above 0"),
         (["sql", "SELECT 1", "--timeout", "nan"], "timeout must be a finite number of seconds above 0"),

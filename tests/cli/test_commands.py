@@ -147,8 +147,8 @@ def test_plan_says_why(run: Run, root: Path) -> None:
     said = [line.split(maxsplit=2) for line in planned.out.splitlines()]
     for line in (
         [name_of(0), "changed", "blue differs"],
-        [name_of(1), "relabelled", "the table says 3|5"],
-        [name_of(3), "gone", "its row has left the table"],
+        [name_of(1), "relabelled", "labels 3|5 in the table"],
+        [name_of(3), "gone", "no row in the table"],
         [name_of(4), "orphan", "an image without a row in the table (files: 5)"],
         ["nobody", "orphan", "a row of the table without a channel or a cell mask"],
     ):
@@ -159,7 +159,8 @@ def test_plan_says_why(run: Run, root: Path) -> None:
     assert planned.code == 0
     assert str(bad) in planned.out
     assert planned.err == (
-        "what was rejected before is tried again when its files change, or after 'hpastore retry'\n"
+        "images that were rejected before are tried again when their files change, "
+        "or after 'hpastore retry'\n"
     )
 
 
@@ -171,13 +172,13 @@ def test_known_rejects_are_counted_and_not_tried_until_a_retry(run: Run, root: P
         assert run("plan", root).code == 0
     assert "1 image is rejected as before; 'hpastore failures' says why" in done.err
     assert run("ingest", root, "--strict").code == 3
-    assert run("retry").out == "the next ingest tries 1 images again\n"
+    assert run("retry").out == "the next ingest tries 1 image again\n"
     assert run("plan", root).code == 4
     assert run("--json", "retry", name_of(1)).json == [name_of(1)]
     unknown = run("retry", name_of(0))
     assert (unknown.code, unknown.err) == (
         1,
-        f"hpastore: no rejected image {name_of(0)}; 'hpastore failures' shows those there are\n",
+        f"hpastore: no rejected image {name_of(0)}; 'hpastore failures' lists the rejected images\n",
     )
 
 
@@ -185,10 +186,10 @@ def test_ingest_prints_the_accounts_of_all_files(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
     write_table(root, {name_of(i): "0" for i in range(4)} | {"nobody": "0"})
     said = (
-        f"hpastore: 1 images have no row in the table and are not taken, such as {name_of(4)}\n"
+        f"hpastore: 1 image has no row in the table and is not ingested: {name_of(4)}\n"
         "25 files = 15 stored + 0 unchanged + 5 rejected (5 not_png) + 5 orphans (5 image_without_label); "
-        "1 rows of the table have no image\n"
-        "'hpastore plan' names the orphans: files that belong to no image\n"
+        "1 row of the table has no image\n"
+        "'hpastore plan' lists the orphans: files that belong to no image\n"
         "1 image was rejected; 'hpastore failures' says why\n"
     )
     assert run("--json", "ingest", root, "-j", 1).err == said
@@ -204,11 +205,11 @@ def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
     assert run("--json", "ingest", root).json["gone"] == 4
     assert run("--json", "status").json["gone"] == 4
     spared = run("ingest", root, "--limit", 1, "--prune")
-    assert "warning: nothing is pruned: with a limit, no image is called gone" in spared.err
+    assert "warning: --prune deletes nothing: with --limit, no image counts as gone" in spared.err
     assert run("--json", "status").json["gone"] == 4
     pruned = run("--json", "ingest", root, "--prune")
     assert (pruned.code, pruned.json["gone"]) == (0, 4)
-    assert "warning: 4 gone images were pruned; clean sets remember" in pruned.err
+    assert "warning: 4 gone images were deleted; clean sets keep" in pruned.err
     status = run("--json", "status").json
     assert (status["images"], status["gone"], status["cells"]) == (1, 0, 3)
 
@@ -469,7 +470,7 @@ def test_folders_without_any_image_are_told(run: Run, root: Path) -> None:
     (root / "away").mkdir()
     done = run("ingest", root, "--images", root / "away", "--masks", root / "away")
     assert done.code == 1
-    assert f"no file of the 5 images of the table is there; {root}/away is empty; see --images" in done.err
+    assert f"no file of the 5 images in the table; {root}/away is empty; see --images" in done.err
     assert run("plan", root, "--images", root / "away", "--masks", root / "away").code == 4
 
 
@@ -530,12 +531,12 @@ def empty(root: Path) -> None:
 def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
     empty(root)
-    why = f"5 of the 5 images from here would be gone ({root}/train is empty; {root}/hpa_cell_mask is empty"
+    why = f"5 of 5 images from here would be gone ({root}/train is empty; {root}/hpa_cell_mask is empty"
     for options in ((), ("--prune",), ("--prune", "--allow-gone", 4)):
         stopped = run("ingest", root, *options)
         assert (stopped.code, stopped.out) == (1, "")
         assert stopped.err.startswith(f"hpastore: {root}: {why}")
-        assert "say --allow-gone 5" in stopped.err
+        assert "give --allow-gone 5" in stopped.err
     assert run("ingest", root, "--dry-run").code == 1
     planned = run("--json", "plan", root)
     assert (planned.code, len(planned.json["gone"])) == (4, 5)
@@ -633,7 +634,7 @@ def test_masks_are_read_again_as_a_later_run_says_and_stay_so(run: Run, root: Pa
     planned = run("--json", "plan", root, "--binary-mask", "components")
     assert planned.json["changed"] == [name_of(0)]
     assert (
-        "its mask is to be read with --binary-mask components"
+        "its mask must be read with --binary-mask components"
         in run("plan", root, "--binary-mask", "components").out
     )
     assert run("--json", "ingest", root, "--binary-mask", "components", "-j", 1).json["changed"] == 1

@@ -12,7 +12,7 @@ import pytest
 import hpastore
 from hpastore.errors import MeasureError
 from hpastore.ingestion import remeasure as again
-from hpastore.kernels import plugins
+from hpastore.ingestion import run as ingestion
 from tests.cli.conftest import Run
 from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, write_image
 
@@ -115,9 +115,9 @@ def test_plan_says_which_images_lack_a_measure(run: Run, root: Path, monkeypatch
     install(monkeypatch, replace(SPREAD, version=2), replace(SHIFT, name="other"))
     plan = run("plan", root)
     assert plan.code == 4
-    assert "it lacks a measure that takes pixels" in plan.out
+    assert "lacks a custom measure of pixels" in plan.out
     install(monkeypatch, replace(SPREAD, version=2))
-    assert "its numbers are of another recipe, or lack a measure" in run("plan", root).out
+    assert "other settings, or lacks a custom measure" in run("plan", root).out
     done = run("remeasure")
     assert (done.code, done.out.split()[-3:]) == (0, ["measure", "spread", "8"])
     assert run("plan", root).code == 0
@@ -130,7 +130,7 @@ def test_a_measure_that_fails_on_stored_images_ends_a_command_with_3(
     for command in (("--json", "remeasure"), ("ingest", root, "--executor", "serial")):
         done = run(*command)
         assert done.code == 3
-        assert "ZeroDivisionError: division by zero; mend the measure, then hpastore remeasure" in done.err
+        assert "ZeroDivisionError: division by zero; fix the measure, then run hpastore remeasure" in done.err
     assert run("--json", "remeasure").json["failed"] == 8
 
 
@@ -149,7 +149,7 @@ def test_a_package_that_cannot_be_loaded_leaves_no_store(
     def broken() -> None:
         raise MeasureError("mine = code:measure", "cannot be loaded")
 
-    monkeypatch.setattr(plugins, "load_measures", broken)
+    monkeypatch.setattr(ingestion, "load_measures", broken)
     path = tmp_path / "new.db"
     refused = run("ingest", dataset(tmp_path / "data", 1), db=str(path))
     assert (refused.code, path.exists()) == (1, False)

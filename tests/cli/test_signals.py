@@ -76,7 +76,7 @@ def test_a_signal_keeps_what_was_finished(empty_url: str, tmp_path: Path, number
     stopping, accounts = err.splitlines()
     assert stopping == STOPPING
     assert accounts.startswith(f"200 files = {5 * before} stored + 0 unchanged")
-    assert accounts.endswith(f" + {5 * (40 - before)} not looked at")
+    assert accounts.endswith(f" + {5 * (40 - before)} not processed")
     assert whole(empty_url)
     with hpastore.open_store(empty_url) as store:
         summary = hpastore.ingest(store, root, jobs=2)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 
 import hpastore
 from hpastore.errors import HpastoreError
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.runtime import failpoints
 from hpastore.store.engine import connect
 from hpastore.store.status import counts

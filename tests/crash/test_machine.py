@@ -191,7 +191,7 @@ class Machine(RuleBasedStateMachine):
     def ingest(self, prune: bool) -> None:
         if self._is_refused():
             for store in self.pair.stores:
-                with pytest.raises(InputError, match=r"no row is an image in|no file of the \d+ images"):
+                with pytest.raises(InputError, match=r"no row matches an image in|no file of the \d+ image"):
                     self._ingest(store, prune)
             return
         planned = self.pair.same(lambda store: str(hpastore.plan(store, self.root, prune=prune)))

@@ -1,4 +1,4 @@
-"""The command line, but images are looked at in an order drawn from a seed: SEED, then the arguments."""
+"""The command line, but images are processed in an order drawn from a seed: SEED, then the arguments."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from typing import Any
 
 from hpastore.cli.app import main
-from hpastore.ingestion import run
+from hpastore.ingestion import run, tasks
 
 if __name__ == "__main__":
     seed, *arguments = sys.argv[1:]
-    in_order = run._tasks
+    in_order = tasks.make_tasks
 
     def shuffled(*given: Any) -> Any:
-        tasks = in_order(*given)
-        random.Random(int(seed)).shuffle(tasks)
-        return tasks
+        made = in_order(*given)
+        random.Random(int(seed)).shuffle(made)
+        return made
 
-    setattr(run, "_tasks", shuffled)  # noqa: B010 its types are none of ours
+    setattr(run, "make_tasks", shuffled)  # noqa: B010 its types are none of ours
     main(arguments)

@@ -20,8 +20,8 @@ from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import create_clean_set, thresholds
 from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingestion import remeasure as again
-from hpastore.ingestion import run, worker
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion import run, tasks, worker, writer
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest, plan, retry
 from hpastore.ingestion.summary import Summary
 from hpastore.kernels.definitions import VERSION
@@ -438,7 +438,7 @@ def test_a_limit_calls_none_gone_and_prunes_none(
     assert plan(store, Layout(root, limit=1)).work == 0
     caplog.clear()
     assert take(store, Layout(root, limit=1), prune=True) == Summary(unchanged=1)
-    assert caplog.messages == ["nothing is pruned: with a limit, no image is called gone"]
+    assert caplog.messages == ["--prune deletes nothing: with --limit, no image counts as gone"]
     assert scalar(store, "SELECT count(*) FROM image") == 3
 
 
@@ -516,7 +516,7 @@ def test_prune_deletes_what_is_gone_of_this_root(
     assert (todo.gone, todo.pruned, todo.work) == ((C,), (C, name_of(3)), 2)
     caplog.clear()
     assert take(store, root, prune=True) == Summary(gone=2, unchanged=2)
-    assert caplog.messages == ["2 gone images were pruned; clean sets remember 3 verdicts on them"]
+    assert caplog.messages == ["2 gone images were deleted; clean sets keep 3 verdicts on them"]
     found = rows(store, "SELECT name FROM image ORDER BY name")
     assert [row["name"] for row in found] == [A, B, "y", "z"]
     assert (
@@ -646,7 +646,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let the program become one whose measures are of the next version."""
 
     def newer() -> None:
-        for module in (run, again):
+        for module in (tasks, writer, again):
             monkeypatch.setattr(module, "VERSION", VERSION + 1)
 
     return newer
@@ -687,7 +687,9 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     assert (changed(todo), todo.work) == (dict.fromkeys((A, B, C), ()), 3)
     caplog.clear()
     assert take(store, root) == Summary(changed=3, cells=6, images_decoded=3)
-    assert caplog.messages[0].startswith("2 judged images changed; clean sets keep their 4 verdicts on the")
+    assert caplog.messages[0].startswith(
+        "2 images in clean sets changed; the clean sets keep 4 verdicts on the"
+    )
     assert rows(
         store,
         "SELECT DISTINCT version, root FROM image JOIN measurement_settings AS s ON s.id = settings_id",
@@ -708,7 +710,7 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
     caplog.clear()
     assert take(store, other).changed == 1
     assert caplog.messages == [
-        "3 images hold measures of another version of hpastore; ingest their roots again"
+        "3 images have measures of another version of hpastore; ingest their roots again"
     ]
     assert plan(store, other).work == 0
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
@@ -754,7 +756,7 @@ def test_retry_takes_all_or_those_that_are_named(store: Store, tmp_path: Path) -
     for name in (A, B):
         spoil(channel(root, name))
     take(store, root)
-    with pytest.raises(NotFoundError, match=f"no rejected image {C}; 'hpastore failures' shows"):
+    with pytest.raises(NotFoundError, match=f"no rejected image {C}; 'hpastore failures' lists"):
         retry(store, [B, C])
     assert plan(store, root).work == 0
     assert retry(store) == [A, B]
@@ -954,7 +956,7 @@ def test_names_that_differ_by_case_only_are_refused_in_any_run(store: Store, tmp
     take(store, root)
     assert [failure.code for failure in plan(store, other).rejected] == ["duplicate"]
     assert take(store, other) == Summary(rejected=1)
-    message = "CELL: the store has cell, which is the same but for case; rename one of them"
+    message = "CELL: the store has cell, which differs only in case; rename one of them"
     assert rows(store, "SELECT message FROM failure") == [{"message": message}]
     write_image(root, "Cell")
     assert take(store, Layout(root, labels="none")) == Summary(rejected=2)

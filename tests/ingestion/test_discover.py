@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from hpastore.errors import InputError, UsageError
-from hpastore.ingestion.discover import Layout, discover
-from hpastore.model import FileStamp, Found, Orphan
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.layout import Layout
+from hpastore.model import FileStamp, Inputs, Orphan
 from hpastore.vocabulary import CELL_MASK, CHANNELS
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 
-def roles(found: Found, i: int = 0) -> dict[str, str]:
+def roles(found: Inputs, i: int = 0) -> dict[str, str]:
     return {file.role: file.uri for file in found.sources[i].files}
 
 
@@ -181,7 +182,7 @@ def test_a_link_is_as_good_as_its_file(tmp_path: Path) -> None:
         ("", {}, r"data: no such folder; give the folder that holds train\.csv, train/ and hpa_cell_mask/"),
         ("train", {}, "train: no such folder; name it with --images"),
         ("hpa_cell_mask", {}, "hpa_cell_mask: no such folder; name it with --masks"),
-        ("train.csv", {}, r"train\.csv: no such table; name it with --labels FILE, or say --labels none"),
+        ("train.csv", {}, r"train\.csv: no such table; name it with --labels FILE, or give --labels none"),
         ("train.csv", {"nuclei": Path("/nowhere")}, "nowhere: no such folder; name it with --nuclei"),
         ("train.csv", {"labels": Path("/nowhere.csv")}, r"nowhere\.csv: no such table"),
         (
@@ -256,7 +257,7 @@ def test_names_that_are_equal_but_for_case_are_not_both_taken(tmp_path: Path) ->
     found = discover(Layout(root, labels="none"))
     assert [s.name for s in found.sources] == ["CELL", name_of(0)]
     assert [(f.image_name, f.code, f.message) for f in found.failures] == [
-        (name, "duplicate", f"{name}: the name equals CELL but for case; rename the image's files")
+        (name, "duplicate", f"{name}: the name differs from CELL only in case; rename the image's files")
         for name in ("Cell", "cell")
     ]
     write_table(root, {"cell": "0", "CELL": "0"})

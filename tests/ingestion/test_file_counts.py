@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from hpastore.errors import InputError
 from hpastore.ingestion import run
-from hpastore.ingestion.discover import CHANNEL_ENDINGS, Layout, discover
-from hpastore.ingestion.file_counts import Accounts, Ledger
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.file_counts import FileCounter, FileCounts
+from hpastore.ingestion.layout import CHANNEL_ENDINGS, Layout
 from hpastore.ingestion.run import ingest, plan
 from hpastore.ingestion.summary import Summary
-from hpastore.model import Change, Failure, FileStamp, Found, Orphan, Plan, Source
+from hpastore.model import Change, Failure, FileStamp, Inputs, Orphan, Plan, Source
 from hpastore.store.engine import Store
 from hpastore.text import printable
 from hpastore.vocabulary import CHANNELS, ORPHANS
@@ -34,7 +35,7 @@ def source(name: str, files: int) -> Source:
 
 
 SOURCES = tuple(map(source, "abcde", (5, 6, 5, 5, 3)))
-FOUND = Found(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1, "z": 0})
+INPUTS = Inputs(Path("/data"), SOURCES, (), seen=5 + 6 + 5 + 5 + 3 + 2, refused={"x": 1, "z": 0})
 PLAN = Plan(
     new=SOURCES[:1],
     changed=(Change(SOURCES[1], ()),),
@@ -49,40 +50,40 @@ PLAN = Plan(
 
 
 def test_files_are_counted_as_the_results_come() -> None:
-    ledger = Ledger(FOUND, PLAN)
-    ledger.take("a", stored=True)
-    ledger.reject(Failure("b", "", "png", ""))
-    ledger.take("c", stored=False)
-    closed = ledger.close()
-    assert closed == Accounts(26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1)
-    assert str(closed) == (
+    counter = FileCounter(INPUTS, PLAN)
+    counter.add_taken("a", stored=True)
+    counter.add_rejected(Failure("b", "", "png", ""))
+    counter.add_taken("c", stored=False)
+    counts = counter.result()
+    assert counts == FileCounts(26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1)
+    assert str(counts) == (
         "26 files = 5 stored + 10 unchanged + 10 rejected (1 label, 3 missing_file, 6 png) "
-        "+ 1 orphans (1 spare_file); 1 rows of the table have no image"
+        "+ 1 orphan (1 spare_file); 1 row of the table has no image"
     )
 
 
-def test_what_a_stopped_run_did_not_look_at_is_left() -> None:
-    ledger = Ledger(FOUND, PLAN)
-    ledger.take("a", stored=True)
-    closed = ledger.close()
-    assert (closed.stored, closed.left) == (5, 11)
-    assert str(closed).endswith("+ 11 not looked at; 1 rows of the table have no image")
+def test_files_that_a_stopped_run_did_not_process_are_left() -> None:
+    counter = FileCounter(INPUTS, PLAN)
+    counter.add_taken("a", stored=True)
+    counts = counter.result()
+    assert (counts.stored, counts.left) == (5, 11)
+    assert str(counts).endswith("+ 11 not processed; 1 row of the table has no image")
 
 
 @pytest.mark.parametrize("seen", [25, 27])
-def test_accounts_that_do_not_add_up_are_a_bug(seen: int) -> None:
-    ledger = Ledger(Found(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
-    with pytest.raises(AssertionError, match=f"accounts do not add up: {seen} files = 0 stored"):
-        ledger.close()
+def test_counts_that_do_not_add_up_are_a_bug(seen: int) -> None:
+    counter = FileCounter(Inputs(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
+    with pytest.raises(AssertionError, match=f"file counts do not add up: {seen} files = 0 stored"):
+        counter.result()
 
 
 def test_an_image_is_counted_once() -> None:
-    ledger = Ledger(FOUND, PLAN)
-    ledger.take("a", stored=True)
+    counter = FileCounter(INPUTS, PLAN)
+    counter.add_taken("a", stored=True)
     with pytest.raises(KeyError):
-        ledger.take("a", stored=True)
+        counter.add_taken("a", stored=True)
     with pytest.raises(KeyError):
-        ledger.reject(Failure("a", "", "png", ""))
+        counter.add_rejected(Failure("a", "", "png", ""))
 
 
 def test_an_ingest_that_loses_a_file_says_so(
@@ -91,7 +92,9 @@ def test_an_ingest_that_loses_a_file_says_so(
     root = dataset(tmp_path, 2)
     write_table(root, {A: "0"})
     monkeypatch.setattr(run, "discover", lambda layout: replace(discover(layout), orphans=()))
-    with pytest.raises(AssertionError, match=r"accounts do not add up: 10 files = 5 stored \+ 0 unchanged"):
+    with pytest.raises(
+        AssertionError, match=r"file counts do not add up: 10 files = 5 stored \+ 0 unchanged"
+    ):
         ingest(store, root, executor="serial")
 
 
@@ -106,7 +109,7 @@ def test_an_ingest_accounts_for_every_file(store: Store, tmp_path: Path) -> None
     shutil.copy(root / "hpa_cell_mask" / f"{A}.npz", root / "hpa_cell_mask" / f"{A}.npy")
     (root / "train" / "notes.txt").write_text("no image's")
     done = ingest(store, root, executor="serial")
-    assert done.files == Accounts(
+    assert done.files == FileCounts(
         seen=6 * 6 - 1 + 2,
         stored=6,
         unchanged=6,
@@ -137,7 +140,7 @@ def test_a_touched_image_is_unchanged_and_a_relabelled_one_too(store: Store, tmp
     (root / "train" / f"{A}_red.png").touch()
     write_table(root, {A: "0", B: "5", C: "0|16"})
     done = ingest(store, root, executor="serial")
-    assert (done.relabelled, done.unchanged, done.files) == (1, 2, Accounts(15, 0, 15, {}, {}))
+    assert (done.relabelled, done.unchanged, done.files) == (1, 2, FileCounts(15, 0, 15, {}, {}))
 
 
 # Any folder
@@ -278,14 +281,16 @@ def test_all_files_of_any_folder_are_accounted_for(
         root = tmp_path / f"mess-{next(numbers)}"
         layout = lay(mess, root, tmp_path / "good")
         if not meets(mess, root):
-            with pytest.raises(InputError, match=r"no row is an image in|no file is named like an image's"):
+            with pytest.raises(
+                InputError, match=r"no row matches an image in|no files match the expected names"
+            ):
                 ingest(store, layout, executor="serial")
             shutil.rmtree(root)
             return
         found, todo = discover(layout), plan(store, layout)
         if todo.stopped:
             assert not any(has_image(mess, root, source.name) for source in found.sources)
-            with pytest.raises(InputError, match=r"no file of the \d+ images of the table is there"):
+            with pytest.raises(InputError, match=r"no file of the \d+ images? in the table"):
                 ingest(store, layout, executor="serial")
             shutil.rmtree(root)
             return

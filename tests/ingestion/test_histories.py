@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hpastore.errors import InputError
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import forget, plan
 from hpastore.ingestion.summary import Summary
 from hpastore.kernels.custom import CustomMeasure
@@ -306,12 +306,12 @@ def refused(store: Store, world: World, layout: Layout, options: dict[str, Any])
     here = {name for name in world.table if world.holds(name)}
     there = list((world.root / "train").iterdir())
     if there and not any(of_image(world.root, name) for name in world.table):
-        with pytest.raises(InputError, match=r"no row is an image in"):
+        with pytest.raises(InputError, match=r"no row matches an image in"):
             take(store, layout, **options)
         assert dump(store, views=False) == before
         return True
     if not live(store) and not here and set(world.table) & set(world.rows()):
-        with pytest.raises(InputError, match=r"no file of the \d+ images of the table is there"):
+        with pytest.raises(InputError, match=r"no file of the \d+ images? in the table"):
             take(store, layout, **options)
         assert dump(store, views=False) == before
         return True

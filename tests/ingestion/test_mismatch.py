@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpastore.errors import InputError
-from hpastore.ingestion.discover import Layout, discover
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.mismatch import explain_mismatch
 from hpastore.model import ForeignFiles
 from tests.world import dataset, name_of, write_image, write_table
@@ -29,29 +30,29 @@ FOLDER = Path("/data/train")
             "remove the folder from the IDs and remove the ending .png from the IDs",
         ),
         ("a_red", "a_red.png", "remove the channel _red from the IDs"),
-        ("A", "a_red.png", "the case differs: write the IDs as the files are called"),
+        ("A", "a_red.png", "the case differs: write the IDs as the files are named"),
         (
             "1",
             "001_red.png",
-            "the numbers are written otherwise: write the IDs as the files are called, as text",
+            "the numbers are written differently: write the IDs as the files are named, as text",
         ),
         (
             "1.0",
             "1_red.png",
-            "the numbers are written otherwise: write the IDs as the files are called, as text",
+            "the numbers are written differently: write the IDs as the files are named, as text",
         ),
-        ("a-1", "a_1_red.png", "the separators differ: write the IDs as the files are called"),
+        ("a-1", "a_1_red.png", "the separators differ: write the IDs as the files are named"),
         (
             "a",
             "a_red.jpg",
-            "a_red.jpg is not read: an image's channels are grey PNG called ID_red.png and so on",
+            "a_red.jpg is not read: channels are grey PNG files named ID_red.png and so on",
         ),
         (
             "a",
             "a_red.tif.gz",
-            "a_red.tif.gz is not read: an image's channels are grey PNG called ID_red.png and",
+            "a_red.tif.gz is not read: channels are grey PNG files named ID_red.png and",
         ),
-        ("a", "a.png", "a.png is not read: an image's channels are grey PNG called ID_red.png and so on"),
+        ("a", "a.png", "a.png is not read: channels are grey PNG files named ID_red.png and so on"),
         ("a", "b_red.png", "compare the two, or name another folder with --images"),
     ],
 )
@@ -62,7 +63,7 @@ def test_an_unmatched_name_of_each_side_is_shown_with_the_likely_cause(
     assert f"the table has {row!r}, the folder {file!r}; {cause}" in message
 
 
-def test_the_names_that_are_shown_are_those_that_nearly_meet() -> None:
+def test_the_names_that_are_shown_are_those_that_are_nearly_equal() -> None:
     rows, files = ["a", "b", "z.png"], ["c_red.png", "z_blue.png", "z_red.png"]
     assert "the table has 'z.png', the folder 'z_blue.png'" in explain_mismatch(rows, files, FOLDER)
 
@@ -85,7 +86,7 @@ def ids(root: Path, pattern: str) -> None:
 def test_a_table_and_folders_without_a_common_image_are_refused(tmp_path: Path, pattern: str) -> None:
     root = dataset(tmp_path, 3)
     ids(root, pattern)
-    with pytest.raises(InputError, match=r"train\.csv: no row is an image in \S+/train: the table has"):
+    with pytest.raises(InputError, match=r"train\.csv: no row matches an image in \S+/train: the table has"):
         discover(Layout(root))
 
 
@@ -97,7 +98,7 @@ def test_a_folder_of_other_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'image-00_blue\.jpg'; image-00_blue\.jpg is not read"):
         discover(Layout(root))
     with pytest.raises(
-        InputError, match=r"train: no file is named like .* 12 files such as image-00_blue\.jpg"
+        InputError, match=r"train: no files match the expected names .* 12 files, such as image-00_blue\.jpg"
     ):
         discover(Layout(root, "none"))
 
@@ -173,6 +174,6 @@ def test_rows_that_nearly_name_an_image_are_said_though_others_meet(tmp_path: Pa
     assert discover(Layout(root)).near is None
     write_table(root, {A: "0", f"{B}.png": "0", f"{C}.png": "0", "unseen": "0"})
     assert discover(Layout(root)).near == (
-        f"2 rows nearly name an image that is there, such as '{B}.png' for '{B}_red.png'; "
+        f"2 rows nearly name an existing image, such as '{B}.png' for '{B}_red.png'; "
         "remove the ending .png from the IDs"
     )

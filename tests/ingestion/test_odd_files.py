@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hpastore.errors import InputError
-from hpastore.ingestion.discover import Layout, discover
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest, plan
 from hpastore.model import Orphan
 from hpastore.reading import MAX_FILE_BYTES

@@ -10,7 +10,7 @@ import pytest
 from hpastore.clean.overrides import Override, override_cells
 from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import create_clean_set, thresholds
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS

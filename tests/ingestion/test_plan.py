@@ -7,20 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpastore.ingestion.plan import Policy, plan, unsure
+from hpastore.ingestion.plan import make_plan
+from hpastore.ingestion.policy import Policy
 from hpastore.kernels.definitions import VERSION
 from hpastore.model import (
     Change,
     Failure,
     FileStamp,
-    Found,
-    Known,
+    Inputs,
     MaskOptions,
     MeasurementSettings,
     Orphan,
     Plan,
+    RequiredMeasures,
     Source,
-    Wanted,
+    StoredImage,
 )
 from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
@@ -30,7 +31,7 @@ NOW = MeasurementSettings(0.99, VERSION)
 OTHER_PERCENTILE = MeasurementSettings(0.5, VERSION)
 OTHER_VERSION = MeasurementSettings(0.99, VERSION - 1)
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
-WANTED = Wanted(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
+REQUIRED = RequiredMeasures(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
 OLD = "measured by another version of hpastore"
 
@@ -57,20 +58,22 @@ def known(
     labels: tuple[int, ...] = (0,),
     stamps: tuple[FileStamp, ...] | None = None,
     split: str | None = None,
-    recipe: MeasurementSettings = NOW,
+    settings: MeasurementSettings = NOW,
     *,
     gone: bool = False,
     measures: frozenset[tuple[str, int]] = frozenset(),
-) -> Known:
-    return Known(root, split, labels, files() if stamps is None else stamps, recipe, gone, measures)
+) -> StoredImage:
+    return StoredImage(root, split, labels, files() if stamps is None else stamps, settings, gone, measures)
 
 
 ANY_GONE = Policy(allow_gone=1_000)
 PRUNE = Policy(prune=True, allow_gone=1_000)
 
 
-def planned(*sources: Source, split: str | None = None, policy: Policy = ANY_GONE, **stored: Known) -> Plan:
-    return plan(Found(ROOT, sources, (), split), stored, recipe=NOW, policy=policy)
+def planned(
+    *sources: Source, split: str | None = None, policy: Policy = ANY_GONE, **stored: StoredImage
+) -> Plan:
+    return make_plan(Inputs(ROOT, sources, (), split), stored, settings=NOW, policy=policy)
 
 
 def unchanged(n: int = 1, **rest: object) -> Plan:
@@ -109,21 +112,16 @@ def test_files_of_other_sizes_are_a_change_that_names_them() -> None:
 def test_files_of_other_times_are_doubtful_until_their_bytes_were_compared() -> None:
     touched = source(stamps=altered("green"))
     assert planned(touched, a=known()) == Plan(doubtful=(Change(touched, ("green",)),))
-    found, stored = Found(ROOT, (touched,), ()), {"a": known()}
-    assert plan(found, stored, compared={"a": ()}) == unchanged()
-    assert plan(found, stored, compared={"a": ("green",)}) == Plan(changed=(Change(touched, ("green",)),))
+    found, stored = Inputs(ROOT, (touched,), ()), {"a": known()}
+    assert make_plan(found, stored, compared={"a": ()}) == unchanged()
+    assert make_plan(found, stored, compared={"a": ("green",)}) == Plan(
+        changed=(Change(touched, ("green",)),)
+    )
 
 
 def test_files_of_other_names_are_doubtful_too() -> None:
     elsewhere = source(stamps=tuple(f._replace(uri=f"moved/{f.uri}") for f in files()))
     assert planned(elsewhere, a=known()).doubtful == (Change(elsewhere, NEEDED),)
-
-
-def test_only_bytes_tell_about_files_of_the_same_size() -> None:
-    stamps = tuple(f._replace(size=11) if f.role == "red" else f._replace(mtime_ns=2) for f in files())
-    change = Change(source(stamps=stamps), NEEDED)
-    assert [file.role for file in unsure(change, known())] == ["green", "blue", "yellow", CELL_MASK]
-    assert unsure(Change(source(), (NUCLEUS_MASK,)), known(stamps=files(*ROLES))) == ()
 
 
 def test_other_labels_need_no_pixel() -> None:
@@ -154,13 +152,13 @@ def test_an_image_without_any_file_is_gone_and_its_row_an_orphan() -> None:
 def test_an_image_with_a_bad_row_is_gone_only_where_its_files_are() -> None:
     bad = Failure("a", "train.csv", "label", "line 2")
     for left, gone in ((5, ()), (0, ("a",))):
-        found = plan(Found(ROOT, (), (bad,), refused={"a": left}), {"a": known()}, policy=ANY_GONE)
+        found = make_plan(Inputs(ROOT, (), (bad,), refused={"a": left}), {"a": known()}, policy=ANY_GONE)
         assert found == Plan(rejected=(bad,), gone=gone)
 
 
 def test_other_roots_and_what_a_limit_leaves_out_are_not_gone() -> None:
     assert planned(a=known("/other")) == Plan()
-    assert plan(Found(ROOT, (), (), complete=False), {"a": known()}) == Plan()
+    assert make_plan(Inputs(ROOT, (), (), complete=False), {"a": known()}) == Plan()
 
 
 def test_an_image_is_gone_whatever_its_split_and_that_of_the_run() -> None:
@@ -176,59 +174,11 @@ def test_a_nucleus_mask_alone_keeps_no_image() -> None:
     assert (with_mask.gone, [f.code for f in with_mask.rejected]) == ((), ["missing_file"])
 
 
-# Too many gone
-
-
-def many(n: int, **options: object) -> dict[str, Known]:
-    return {f"image-{i:03}": known(**options) for i in range(n)}  # type: ignore[arg-type]  # by name
-
-
-def left(n: int, of: int) -> tuple[Source, ...]:
-    """Give the first images of `many`, of which N have left."""
-    return tuple(source(f"image-{i:03}") for i in range(of - n))
-
-
-@pytest.mark.parametrize(
-    ("gone", "live", "stops"),
-    [
-        (1, 1, True),
-        (1, 2, False),
-        (3, 3, True),
-        (10, 11, False),
-        (11, 12, True),
-        (11, 54, True),
-        (11, 55, False),
-        (20, 100, False),
-        (21, 100, True),
-    ],
-)
-def test_more_than_a_fifth_and_more_than_ten_or_all_stop_a_run(gone: int, live: int, stops: bool) -> None:
-    todo = plan(Found(ROOT, left(gone, live), ()), many(live))
-    assert (len(todo.gone), todo.stopped is not None) == (gone, stops)
-    allowed = plan(Found(ROOT, left(gone, live), ()), many(live), policy=Policy(allow_gone=gone))
-    assert allowed.stopped is None
-    if stops:
-        short = plan(Found(ROOT, left(gone, live), ()), many(live), policy=Policy(allow_gone=gone - 1))
-        assert short.stopped
-
-
-def test_the_images_of_other_roots_and_those_that_are_gone_do_not_count() -> None:
-    others = {f"other-{i}": known("/other") for i in range(100)}
-    before = {f"before-{i}": known(gone=True) for i in range(100)}
-    stored = many(12) | others | before
-    assert plan(Found(ROOT, left(11, 12), ()), stored).stopped
-    assert plan(Found(ROOT, left(12, 12), ()), stored).stopped
-    assert plan(Found(ROOT, (), ()), before | others).stopped is None
-
-
-def test_why_images_would_be_gone_is_said() -> None:
-    rows = tuple(source(f"image-{i:03}", stamps=()) for i in range(2))
-    todo = plan(Found(ROOT, rows, (), remarks=("/data/train is empty",)), many(3))
-    assert todo.stopped == (
-        "3 of the 3 images from here would be gone (/data/train is empty; 2 have no file; 1 have no row in "
-        "the table); nothing was changed. A root has one table, with the rows of all its images. "
-        "If they have left for good, say --allow-gone 3"
-    )
+def test_a_plan_says_why_it_must_not_be_carried_out() -> None:
+    stopped = make_plan(Inputs(ROOT, (), ()), {"a": known()})
+    assert stopped.stopped is not None
+    assert stopped.gone == ("a",)
+    assert planned(a=known()).stopped is None
 
 
 def test_an_image_that_is_marked_as_gone_is_no_work() -> None:
@@ -256,52 +206,52 @@ def test_pruning_takes_what_is_gone_and_was_before_of_this_root() -> None:
         "d": known(split="train", gone=True),
         "e": known(gone=True),
         "f": known(gone=True),
-        "g": known(gone=True, recipe=OTHER_PERCENTILE),
+        "g": known(gone=True, settings=OTHER_PERCENTILE),
     }
     back, half = source("e"), source("f", stamps=files("red"))
-    found = Found(ROOT, (back, half), ())
-    todo = plan(found, stored, recipe=NOW, policy=PRUNE)
+    found = Inputs(ROOT, (back, half), ())
+    todo = make_plan(found, stored, settings=NOW, policy=PRUNE)
     pruned = ("a", "b", "d", "g")
     assert (todo.gone, todo.pruned, todo.stale, todo.work) == (("a",), pruned, (), 6)
-    assert plan(found, stored, recipe=NOW).pruned == ()
-    assert plan(found, stored, recipe=NOW).stale == ("g",)
-    assert plan(Found(ROOT, (), (), complete=False), stored, policy=PRUNE).pruned == ()
+    assert make_plan(found, stored, settings=NOW).pruned == ()
+    assert make_plan(found, stored, settings=NOW).stale == ("g",)
+    assert make_plan(Inputs(ROOT, (), (), complete=False), stored, policy=PRUNE).pruned == ()
 
 
 # Stale
 
 
 def test_numbers_of_another_percentile_are_stale_whatever_their_root() -> None:
-    stored = {"a": known(recipe=OTHER_PERCENTILE), "b": known("/other", recipe=OTHER_PERCENTILE)}
-    todo = plan(Found(ROOT, (source(),), ()), stored, recipe=NOW)
+    stored = {"a": known(settings=OTHER_PERCENTILE), "b": known("/other", settings=OTHER_PERCENTILE)}
+    todo = make_plan(Inputs(ROOT, (source(),), ()), stored, settings=NOW)
     assert todo == unchanged(stale=("a", "b"))
     assert todo.work == 2
-    relabelled = plan(Found(ROOT, (source(labels=(4,)),), ()), stored, recipe=NOW)
+    relabelled = make_plan(Inputs(ROOT, (source(labels=(4,)),), ()), stored, settings=NOW)
     assert (len(relabelled.relabelled), relabelled.stale, relabelled.work) == (1, ("a", "b"), 2)
 
 
 def test_a_changed_image_is_not_stale_besides() -> None:
     changed = source(stamps=altered("red", size=11))
-    todo = planned(changed, a=known(recipe=OTHER_PERCENTILE))
+    todo = planned(changed, a=known(settings=OTHER_PERCENTILE))
     assert todo == Plan(changed=(Change(changed, ("red",)),))
 
 
 def test_measures_of_another_version_need_the_pixels_again() -> None:
-    old = known(recipe=OTHER_VERSION)
+    old = known(settings=OTHER_VERSION)
     assert planned(source(), a=old) == Plan(changed=(Change(source(), (), OLD),))
-    touched = Found(ROOT, (source(stamps=altered("red")),), ())
-    assert plan(touched, {"a": old}, recipe=NOW).doubtful
-    assert plan(touched, {"a": old}, recipe=NOW, compared={"a": ()}).changed == (
+    touched = Inputs(ROOT, (source(stamps=altered("red")),), ())
+    assert make_plan(touched, {"a": old}, settings=NOW).doubtful
+    assert make_plan(touched, {"a": old}, settings=NOW, compared={"a": ()}).changed == (
         Change(touched.sources[0], (), OLD),
     )
-    assert planned(a=known("/other", recipe=OTHER_VERSION)) == Plan()
+    assert planned(a=known("/other", settings=OTHER_VERSION)) == Plan()
 
 
 # Measures that users added
 
 
-def lacking(*sources: Source, failed: dict[str, Failure] | None = None, **stored: Known) -> Plan:
-    return plan(Found(ROOT, sources, ()), stored, failed, failed or (), NOW, wanted=WANTED)
+def lacking(*sources: Source, failed: dict[str, Failure] | None = None, **stored: StoredImage) -> Plan:
+    return make_plan(Inputs(ROOT, sources, ()), stored, failed, failed or (), NOW, required=REQUIRED)
 
 
 def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_it_is_here() -> None:
@@ -312,9 +262,9 @@ def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_i
         known(labels=(4,)),
         known(measures=frozenset({OF_HISTOGRAMS})),
         known(measures=frozenset({OF_HISTOGRAMS, ("offset", 2)})),
-        known(recipe=OTHER_PERCENTILE, measures=frozenset({OF_HISTOGRAMS})),
+        known(settings=OTHER_PERCENTILE, measures=frozenset({OF_HISTOGRAMS})),
     ):
-        stale = ("a",) if stored.recipe != NOW else ()
+        stale = ("a",) if stored.settings != NOW else ()
         todo = lacking(source(), a=stored)
         assert todo == Plan(unmeasured=(source(),), stale=stale)
         assert todo.work == 1
@@ -326,7 +276,7 @@ def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_i
 def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> None:
     crops = frozenset({OF_CROPS})
     for measures in (crops, crops | {("p99", 1)}):
-        here, there = known(measures=measures), known("/other", measures=measures, recipe=OTHER_VERSION)
+        here, there = known(measures=measures), known("/other", measures=measures, settings=OTHER_VERSION)
         todo = lacking(source(), a=here, b=there, c=known(gone=True, measures=measures))
         assert todo == unchanged(stale=("a", "b", "c"))
     relabelled = source(labels=(4,))
@@ -337,13 +287,13 @@ def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> N
 def test_what_is_measured_anyway_lacks_nothing() -> None:
     changed = source(stamps=altered("red", size=11))
     assert lacking(changed, a=known()) == Plan(changed=(Change(changed, ("red",)),))
-    assert lacking(source(), a=known(recipe=OTHER_VERSION)) == Plan(changed=(Change(source(), (), OLD),))
+    assert lacking(source(), a=known(settings=OTHER_VERSION)) == Plan(changed=(Change(source(), (), OLD),))
 
 
 def test_a_touched_image_without_a_measure_is_doubtful_until_its_bytes_were_compared() -> None:
-    touched = Found(ROOT, (source(stamps=altered("red")),), ())
-    assert plan(touched, {"a": known(measures=BOTH)}, recipe=NOW, wanted=WANTED).doubtful
-    same = plan(touched, {"a": known()}, recipe=NOW, wanted=WANTED, compared={"a": ()})
+    touched = Inputs(ROOT, (source(stamps=altered("red")),), ())
+    assert make_plan(touched, {"a": known(measures=BOTH)}, settings=NOW, required=REQUIRED).doubtful
+    same = make_plan(touched, {"a": known()}, settings=NOW, required=REQUIRED, compared={"a": ()})
     assert same == Plan(unmeasured=touched.sources)
 
 
@@ -353,7 +303,7 @@ def test_measures_that_nobody_has_installed_any_more_make_nothing_stale() -> Non
 
 def test_an_image_that_was_measured_in_vain_is_left_until_its_failure_is_forgotten() -> None:
     failed = {"a": tried("measure")}
-    known_reject = Plan(rejected=(failed["a"],), known_rejects=1, stale=("a",))
+    known_reject = Plan(rejected=(failed["a"],), rejected_before=1, stale=("a",))
     assert lacking(source(), failed=failed, a=known()) == known_reject
     assert lacking(source(), failed=failed, a=known(measures=BOTH)) == unchanged(recovered=("a",))
     forgotten = {"a": tried("measure", stamps=())}
@@ -383,31 +333,31 @@ def test_an_image_that_lost_a_file_is_rejected_and_kept() -> None:
     assert [failure.code for failure in found.rejected] == ["missing_file"]
     assert (found.work, found.gone) == (1, ())
     listed = {"a": found.rejected[0]}
-    again = plan(Found(ROOT, (source(stamps=files(*CHANNELS)),), ()), {"a": known()}, listed)
-    assert (again.rejected, again.known_rejects, again.work) == (found.rejected, 1, 0)
+    again = make_plan(Inputs(ROOT, (source(stamps=files(*CHANNELS)),), ()), {"a": known()}, listed)
+    assert (again.rejected, again.rejected_before, again.work) == (found.rejected, 1, 0)
 
 
 def test_what_was_tried_in_vain_is_tried_again_only_when_its_files_change() -> None:
     for stored in ({}, {"a": known(stamps=files(size=9))}):
-        again = plan(Found(ROOT, (source(),), ()), stored, {"a": tried()})
-        assert again == Plan(rejected=(tried(),), known_rejects=1)
+        again = make_plan(Inputs(ROOT, (source(),), ()), stored, {"a": tried()})
+        assert again == Plan(rejected=(tried(),), rejected_before=1)
         assert again.work == 0
         for other in (files(mtime_ns=2), files(size=11), files(*ROLES), ()):
-            assert plan(Found(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work == 1
+            assert make_plan(Inputs(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work == 1
 
 
 def test_an_image_that_is_as_stored_is_unchanged_whatever_was_tried() -> None:
-    assert plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}) == unchanged()
+    assert make_plan(Inputs(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}) == unchanged()
 
 
 def test_an_image_is_rejected_once_however_many_rows_are_bad() -> None:
     twice = (Failure("b", "train.csv", "label", "line 3"), Failure("b", "train.csv", "label", "line 4"))
-    assert plan(Found(ROOT, (), twice), {}).rejected == (twice[1],)
+    assert make_plan(Inputs(ROOT, (), twice), {}).rejected == (twice[1],)
 
 
 def test_failures_of_the_table_are_handed_on() -> None:
     failure = Failure("b", "train.csv", "label", "line 3")
-    assert plan(Found(ROOT, (source(),), (failure,)), {}).rejected == (failure,)
+    assert make_plan(Inputs(ROOT, (source(),), (failure,)), {}).rejected == (failure,)
 
 
 def test_a_new_name_that_equals_a_stored_one_but_for_case_is_refused() -> None:
@@ -419,7 +369,7 @@ def test_a_new_name_that_equals_a_stored_one_but_for_case_is_refused() -> None:
                 "A",
                 "train/a_red.png",
                 "duplicate",
-                "A: the store has a, which is the same but for case; rename one of them",
+                "A: the store has a, which differs only in case; rename one of them",
             ),
         ),
     )
@@ -434,20 +384,20 @@ def test_an_image_may_be_renamed_in_case_only() -> None:
 
 
 def test_an_image_that_is_as_stored_again_has_recovered() -> None:
-    found = plan(Found(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}, ["a"])
+    found = make_plan(Inputs(ROOT, (source(),), ()), {"a": known()}, {"a": tried()}, ["a"])
     assert found == unchanged(recovered=("a",))
 
 
 def test_a_failure_that_left_the_inputs_has_recovered_unless_only_some_were_looked_at() -> None:
     failed = {"b": Failure("b", "", "png", "", files())}
-    assert plan(Found(ROOT, (), ()), {}, failed, ["b"]).recovered == ("b",)
-    assert plan(Found(ROOT, (), ()), {}, failed).recovered == ()
-    assert plan(Found(ROOT, (), (), complete=False), {}, failed, ["b"]).recovered == ()
+    assert make_plan(Inputs(ROOT, (), ()), {}, failed, ["b"]).recovered == ("b",)
+    assert make_plan(Inputs(ROOT, (), ()), {}, failed).recovered == ()
+    assert make_plan(Inputs(ROOT, (), (), complete=False), {}, failed, ["b"]).recovered == ()
     still = Failure("b", "train.csv", "name", "line 2")
-    assert plan(Found(ROOT, (), (still,)), {}, failed, ["b"]).recovered == ()
+    assert make_plan(Inputs(ROOT, (), (still,)), {}, failed, ["b"]).recovered == ()
     for stamps in (files(), files(mtime_ns=2), files("red")):
-        assert plan(Found(ROOT, (source("b", stamps=stamps),), ()), {}, failed, ["b"]).recovered == ()
-    assert plan(Found(ROOT, (source("b", stamps=()),), ()), {}, failed, ["b"]).recovered == ("b",)
+        assert make_plan(Inputs(ROOT, (source("b", stamps=stamps),), ()), {}, failed, ["b"]).recovered == ()
+    assert make_plan(Inputs(ROOT, (source("b", stamps=()),), ()), {}, failed, ["b"]).recovered == ("b",)
 
 
 # Other roots and splits
@@ -459,26 +409,27 @@ def test_another_roots_image_of_the_same_name_is_a_conflict() -> None:
         "a",
         "train/a_red.png",
         "conflict",
-        "a: the store has another image of this name, from /other; rename one of the two.  If that root does "
-        "not exist any more: --moved-from /other where it has moved here, else hpastore forget /other",
+        "a: the store has another image with this name, from /other; rename one of the two.  If that root "
+        "no longer exists: ingest with --moved-from /other if it has moved here, else run "
+        "hpastore forget /other",
         files(size=11),
     )
 
 
 def test_only_bytes_tell_whether_another_roots_image_of_the_same_sizes_is_a_conflict() -> None:
     other = source(stamps=files(mtime_ns=2))
-    found, stored = Found(ROOT, (other,), ()), {"a": known("/other")}
-    assert plan(found, stored) == Plan(doubtful=(Change(other, NEEDED),))
-    assert plan(found, stored, compared={"a": ()}) == unchanged(moved=("a",))
-    (failure,) = plan(found, stored, compared={"a": ("red",)}).rejected
+    found, stored = Inputs(ROOT, (other,), ()), {"a": known("/other")}
+    assert make_plan(found, stored) == Plan(doubtful=(Change(other, NEEDED),))
+    assert make_plan(found, stored, compared={"a": ()}) == unchanged(moved=("a",))
+    (failure,) = make_plan(found, stored, compared={"a": ("red",)}).rejected
     assert failure.code == "conflict"
 
 
 def test_a_conflict_is_looked_at_again_when_the_other_image_is_not_there_any_more() -> None:
-    found, failed = Found(ROOT, (source(),), ()), {"a": tried("conflict")}
-    assert plan(found, {"a": known("/other", stamps=files(size=9))}, failed).rejected == (failed["a"],)
-    assert plan(found, {}, failed).new == (source(),)
-    assert plan(found, {"a": known(stamps=files(size=9))}, failed).changed == (Change(source(), NEEDED),)
+    found, failed = Inputs(ROOT, (source(),), ()), {"a": tried("conflict")}
+    assert make_plan(found, {"a": known("/other", stamps=files(size=9))}, failed).rejected == (failed["a"],)
+    assert make_plan(found, {}, failed).new == (source(),)
+    assert make_plan(found, {"a": known(stamps=files(size=9))}, failed).changed == (Change(source(), NEEDED),)
 
 
 def test_the_same_files_under_another_root_are_no_conflict() -> None:
@@ -496,9 +447,9 @@ def test_a_rejected_image_moves_with_its_root() -> None:
         (known("/other", gone=True), ()),
         (known("/other", stamps=files(mtime_ns=5)), ()),
     ):
-        todo = plan(Found(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried(stamps=spoilt.files)})
+        todo = make_plan(Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried(stamps=spoilt.files)})
         assert (len(todo.rejected), todo.moved, todo.work) == (1, moved, 0)
-        todo = plan(Found(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried("conflict", spoilt.files)})
+        todo = make_plan(Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried("conflict", spoilt.files)})
         assert todo.moved == ()
 
 
@@ -549,8 +500,8 @@ def test_an_image_is_read_again_if_its_masks_are_to_be_read_otherwise(
     image = source(stamps=files(*ROLES))
     stored = known(stamps=image.files)._replace(masks=masks, in_pieces=in_pieces)
     todo = planned(image, a=stored, policy=policy)
-    assert [change.why for change in todo.changed if why in change.why] == [c.why for c in todo.changed]
     assert (len(todo.changed), todo.unchanged) == ((1, 0) if why else (0, 1))
+    assert all(why in change.why for change in todo.changed)
 
 
 def test_nuclei_need_no_other_reading_where_there_are_none() -> None:
@@ -560,7 +511,7 @@ def test_nuclei_need_no_other_reading_where_there_are_none() -> None:
 def test_an_image_whose_nuclei_were_refused_is_tried_again_where_they_are_matched() -> None:
     failed = {"a": tried("nucleus_ids")}
     for policy, new in ((Policy(), ()), (Policy(match_nuclei="overlap"), (source(),))):
-        assert plan(Found(ROOT, (source(),), ()), {}, failed, policy=policy).new == new
+        assert make_plan(Inputs(ROOT, (source(),), ()), {}, failed, policy=policy).new == new
 
 
 # Any plan
@@ -580,7 +531,7 @@ roots = st.sampled_from(["/data", "/other"])
 recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
 splits = st.sampled_from([None, "train"])
 had = st.frozensets(st.sampled_from([OF_HISTOGRAMS, OF_CROPS, ("p99", 1), ("old", 1)]))
-images = st.builds(Known, roots, splits, labels, stamps, recipes, st.booleans(), had)
+images = st.builds(StoredImage, roots, splits, labels, stamps, recipes, st.booleans(), had)
 stores = st.dictionaries(names, images)
 codes = st.sampled_from(["png", "conflict"])
 failed = st.dictionaries(names, st.builds(tried, codes, stamps)).map(
@@ -590,11 +541,13 @@ bytes_differ = st.dictionaries(names, st.booleans())
 
 
 @st.composite
-def found(draw: st.DrawFn) -> Found:
+def found(draw: st.DrawFn) -> Inputs:
     taken = draw(sources)
     others = draw(st.sets(names)) - {s.name for s in taken}
     bad = tuple(Failure(name, "train.csv", "label", "line 2") for name in sorted(others))
-    return Found(ROOT, taken, bad, draw(splits), refused={f.image_name: draw(st.integers(0, 5)) for f in bad})
+    return Inputs(
+        ROOT, taken, bad, draw(splits), refused={f.image_name: draw(st.integers(0, 5)) for f in bad}
+    )
 
 
 def compared(todo: Plan, differ: dict[str, bool]) -> dict[str, tuple[str, ...]]:
@@ -602,7 +555,7 @@ def compared(todo: Plan, differ: dict[str, bool]) -> dict[str, tuple[str, ...]]:
     return {c.source.name: c.roles if differ.get(c.source.name, False) else () for c in todo.doubtful}
 
 
-def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]:
+def done(todo: Plan, found: Inputs, stored: dict[str, StoredImage]) -> dict[str, StoredImage]:
     """What a store knows after a plan was carried out."""
     after = dict(stored)
     after |= {name: of_histograms(after[name]) for name in todo.stale}
@@ -614,7 +567,7 @@ def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]
     after |= {name: after[name]._replace(split=found.split) for name in todo.resplit}
     for s in (*todo.new, *(c.source for c in todo.changed)):
         split = (after[s.name].split if s.name in after else None) or found.split
-        after[s.name] = Known(str(ROOT), split, s.labels, s.files, NOW, measures=BOTH)
+        after[s.name] = StoredImage(str(ROOT), split, s.labels, s.files, NOW, measures=BOTH)
     by_name = {s.name: s for s in found.sources}
     kept = after.keys() & by_name.keys() - {f.image_name for f in todo.rejected}
     after |= {n: after[n]._replace(files=by_name[n].files) for n in kept if by_name[n].files}
@@ -622,14 +575,14 @@ def done(todo: Plan, found: Found, stored: dict[str, Known]) -> dict[str, Known]
     return {name: image for name, image in after.items() if name not in todo.pruned}
 
 
-def measured(stored: Known) -> Known:
+def measured(stored: StoredImage) -> StoredImage:
     return stored._replace(measures=stored.measures | BOTH)
 
 
-def of_histograms(stored: Known) -> Known:
+def of_histograms(stored: StoredImage) -> StoredImage:
     """After what follows from histograms was computed; a version of ours does not."""
-    recipe = NOW if stored.recipe.version == VERSION else stored.recipe
-    return stored._replace(recipe=recipe, measures=stored.measures | {OF_HISTOGRAMS})
+    settings = NOW if stored.settings.version == VERSION else stored.settings
+    return stored._replace(settings=settings, measures=stored.measures | {OF_HISTOGRAMS})
 
 
 policies = st.builds(Policy, st.booleans(), st.just(1_000), st.booleans())
@@ -637,25 +590,25 @@ policies = st.builds(Policy, st.booleans(), st.just(1_000), st.booleans())
 
 @given(found(), stores, failed, bytes_differ, policies)
 def test_after_a_plan_was_carried_out_there_is_no_work(
-    found: Found,
-    stored: dict[str, Known],
+    found: Inputs,
+    stored: dict[str, StoredImage],
     failed: dict[str, Failure],
     differ: dict[str, bool],
     policy: Policy,
 ) -> None:
-    draft = plan(found, stored, failed, recipe=NOW, policy=policy, wanted=WANTED)
+    draft = make_plan(found, stored, failed, settings=NOW, policy=policy, required=REQUIRED)
     differing = compared(draft, differ)
-    first = plan(found, stored, failed, failed, NOW, differing, policy=policy, wanted=WANTED)
+    first = make_plan(found, stored, failed, failed, NOW, differing, policy=policy, required=REQUIRED)
     sources = (*first.new, *first.relabelled, *first.unmeasured, *(c.source for c in first.changed))
     written = {s.name for s in sources}
     left = {n: f for n, f in failed.items() if n not in {*first.recovered, *written}}
     left |= {failure.image_name: failure for failure in first.rejected}
-    again = plan(found, done(first, found, stored), left, left, NOW, policy=policy, wanted=WANTED)
+    again = make_plan(found, done(first, found, stored), left, left, NOW, policy=policy, required=REQUIRED)
     assert again == Plan(
         unchanged=first.unchanged + len(written),
         unchanged_files=again.unchanged_files,
         rejected=first.rejected,
-        known_rejects=len(first.rejected),
+        rejected_before=len(first.rejected),
         orphans=first.orphans,
         other_split=again.other_split,
         stopped=again.stopped,
@@ -666,9 +619,9 @@ def test_after_a_plan_was_carried_out_there_is_no_work(
 
 @given(found(), stores, failed)
 def test_every_image_that_is_found_is_in_exactly_one_place(
-    found: Found, stored: dict[str, Known], failed: dict[str, Failure]
+    found: Inputs, stored: dict[str, StoredImage], failed: dict[str, Failure]
 ) -> None:
-    todo = plan(found, stored, failed, recipe=NOW, wanted=WANTED)
+    todo = make_plan(found, stored, failed, settings=NOW, required=REQUIRED)
     placed = [s.name for s in (*todo.new, *todo.relabelled, *todo.unmeasured)]
     placed += [c.source.name for c in (*todo.changed, *todo.doubtful)]
     placed += [failure.image_name for failure in todo.rejected]
@@ -688,18 +641,18 @@ def test_every_image_that_is_found_is_in_exactly_one_place(
 
 @given(found(), stores, failed)
 def test_planning_changes_nothing_and_depends_on_nothing_else(
-    found: Found, stored: dict[str, Known], failed: dict[str, Failure]
+    found: Inputs, stored: dict[str, StoredImage], failed: dict[str, Failure]
 ) -> None:
     before = dict(stored)
-    first = plan(found, stored, failed, failed, NOW)
+    first = make_plan(found, stored, failed, failed, NOW)
     assert stored == before
-    assert plan(found, dict(reversed(stored.items())), failed, failed, NOW) == first
+    assert make_plan(found, dict(reversed(stored.items())), failed, failed, NOW) == first
 
 
 @pytest.mark.parametrize("labels", [(0,), (3,)])
 def test_twenty_thousand_images_are_one_plan(labels: tuple[int, ...]) -> None:
     every = [f"image-{i}" for i in range(20_000)]
-    found = Found(ROOT, tuple(source(name) for name in sorted(every)), ())
-    todo = plan(found, {name: known(labels=labels) for name in every}, recipe=NOW)
+    found = Inputs(ROOT, tuple(source(name) for name in sorted(every)), ())
+    todo = make_plan(found, {name: known(labels=labels) for name in every}, settings=NOW)
     assert (todo.unchanged, len(todo.relabelled)) == ((20_000, 0) if labels == (0,) else (0, 20_000))
     assert todo.unchanged_files == 100_000

@@ -15,7 +15,7 @@ import pytest
 import hpastore
 from hpastore.errors import InputError, NotFoundError, UsageError
 from hpastore.ingestion import mismatch
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import forget, ingest, plan
 from hpastore.ingestion.summary import Move, Summary
 from hpastore.store.engine import Store
@@ -226,7 +226,7 @@ def test_a_root_that_is_still_there_has_not_moved(store: Store, tmp_path: Path) 
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     segment_again(copy, B)
     assert [failure.code for failure in plan(store, copy).rejected] == ["conflict"]
-    with pytest.raises(UsageError, match="still exists, so that it has not moved to"):
+    with pytest.raises(UsageError, match="still exists, so it has not moved to"):
         take(store, copy, moved_from=[root])
     assert roots(store) == [str(root)]
 
@@ -238,7 +238,7 @@ def test_a_root_with_none_of_its_channels_has_not_moved_here(store: Store, tmp_p
     for i in range(3):
         write_image(other, name_of(i), seed=100 + i)
     write_table(other, table(3))
-    message = f"none of its 3 images is there with the same channels; hpastore forget '{root}' marks"
+    message = f"none of its 3 images was found there with the same channels; hpastore forget '{root}' marks"
     with pytest.raises(UsageError, match=re.escape(message)):
         take(store, other, moved_from=[root])
     assert roots(store) == [str(root)]
@@ -256,7 +256,9 @@ def test_images_stay_in_the_root_where_they_still_are(
     for layout in (Layout(trial), Layout(trial, split="val")):
         assert plan(store, layout).work == 0
         assert counts(take(store, layout)) == {"unchanged": 2}
-    assert f"2 images are stored from {root}, where they still are, and stay there" in caplog.messages
+    assert (
+        f"2 images are stored from {root}, where their files still exist, and stay there" in caplog.messages
+    )
     take_out(trial, B)
     write_table(trial, {A: "7"})
     assert counts(take(store, trial)) == {"unchanged": 1}
@@ -317,9 +319,7 @@ def test_emptied_folders_change_nothing_and_are_named(store: Store, tmp_path: Pa
     todo = plan(store, root)
     assert len(todo.gone) == 3
     for options in ({}, {"prune": True}, {"allow_gone": 2, "prune": True}):
-        with pytest.raises(
-            InputError, match=r"3 of the 3 images .*train is empty; .*mask is empty; 3 have no"
-        ):
+        with pytest.raises(InputError, match=r"3 of 3 images .*train is empty; .*mask is empty; 3 have no"):
             take(store, root, **options)
     assert dump(store) == before
     assert counts(take(store, root, allow_gone="all")) == {"gone": 3}
@@ -333,7 +333,7 @@ def test_the_last_image_is_not_gone_without_a_word(store: Store, tmp_path: Path)
     assert counts(take(store, root)) == {"gone": 1, "unchanged": 1}
     write_table(root, {"z": "0"})
     write_image(root, "z")
-    with pytest.raises(InputError, match="1 of the 1 images from here would be gone"):
+    with pytest.raises(InputError, match="1 of 1 image from here would be gone"):
         take(store, root)
     assert live(store) == [A]
     assert counts(take(store, root, allow_gone=1)) == {"new": 1, "gone": 1}
@@ -489,7 +489,7 @@ def test_a_first_split_is_a_change(store: Store, tmp_path: Path) -> None:
     assert (todo.resplit, todo.work) == ((A, B, C), 3)
     summary = take(store, Layout(root, split="train"))
     assert counts(summary) == {"resplit": 3, "unchanged": 3}
-    assert summary.other_cells
+    assert summary.changes_cells
     assert splits(store) == dict.fromkeys((A, B, C), "train")
     assert plan(store, Layout(root, split="train")).work == 0
 
@@ -530,7 +530,7 @@ def test_a_table_of_a_part_of_a_root_does_not_end_the_others(store: Store, tmp_p
     write_table(root, {A: "0", B: "16"}).rename(root / "first.csv")
     write_table(root, {C: "7"}).rename(root / "second.csv")
     take(store, Layout(root, root / "first.csv", split="train"))
-    with pytest.raises(InputError, match="2 of the 2 images from here would be gone"):
+    with pytest.raises(InputError, match="2 of 2 images from here would be gone"):
         take(store, Layout(root, root / "second.csv", split="val"))
 
 
@@ -550,9 +550,11 @@ def test_new_images_without_a_split_beside_others_are_said(
     write_table(root, table(3))
     caplog.clear()
     take(store, root)
-    assert caplog.messages == [
-        "1 new images have no split, and others of their root have one (2 train); --split NAME gives it"
-    ]
+    (message,) = caplog.messages
+    assert message == (
+        "1 new image has no split, but other images of this root have one (2 train); "
+        "give it with --split NAME"
+    )
 
 
 # Options that are given on one run and forgotten on the next
@@ -563,7 +565,7 @@ def test_nuclei_are_not_lost_where_nobody_says_where_they_are(store: Store, tmp_
     nuclei = (root / "hpa_nuclei_mask").rename(tmp_path / "nuclei")
     take(store, Layout(root, nuclei=nuclei))
     before = dump(store)
-    with pytest.raises(InputError, match=r"3 images have nucleus masks .* or say --nuclei none"):
+    with pytest.raises(InputError, match=r"3 stored images have nucleus masks.* or give --nuclei none"):
         take(store, root)
     assert plan(store, root).stopped
     assert dump(store) == before
@@ -586,7 +588,7 @@ def test_a_first_run_on_empty_folders_is_refused(store: Store, tmp_path: Path) -
     root = dataset(tmp_path / "data", 3)
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
         path.unlink()
-    with pytest.raises(InputError, match=r"no file of the 3 images .* is there; \S+/train is empty"):
+    with pytest.raises(InputError, match=r"no file of the 3 images in the table; \S+/train is empty"):
         take(store, root)
     for path in sorted(root.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -622,7 +624,7 @@ def test_a_moved_root_is_guarded_by_its_own_number_of_images(store: Store, tmp_p
         path.rename(big / path.relative_to(root))
     shutil.rmtree(root)
     write_table(big, {f"big-{i:02}": "0" for i in range(60)} | {A: "0"})
-    with pytest.raises(InputError, match="12 of the 73 images from here would be gone"):
+    with pytest.raises(InputError, match="12 of 73 images from here would be gone"):
         take(store, big, moved_from=[root])
     assert take(store, big, moved_from=[root], allow_gone=12).gone == 12
     assert take(store, big, moved_from=[root]).gone == 0  # the same command again

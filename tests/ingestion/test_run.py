@@ -15,7 +15,7 @@ from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import create_clean_set, thresholds
 from hpastore.errors import InputError, UsageError
 from hpastore.ingestion import run
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest, plan, retry
 from hpastore.ingestion.summary import Summary
 from hpastore.ingestion.worker import measure_source
@@ -357,7 +357,7 @@ def test_a_stores_background_percentile_is_kept(store: Store, tmp_path: Path) ->
             r"background percentile takes a share from 0 to 1, not 99; 99 % is 0\.99",
         ),
         ({"background_percentile": -1}, "not -1"),
-        ({"executor": "magic"}, "no executor 'magic'; there are process and serial"),
+        ({"executor": "magic"}, r"invalid --executor 'magic' \(choose from process, serial\)"),
         ({"executor": "process", "jobs": 0}, "jobs takes a number of processes, 1 or more"),
     ],
 )
@@ -486,7 +486,7 @@ def test_verdicts_that_go_with_a_changed_image_are_said(
     assert ingest(store, root, executor="serial").changed == 1
     (message,) = caplog.messages
     assert message.startswith(
-        "1 judged images changed; clean sets keep their 3 verdicts on the former cells,"
+        "1 image in clean sets changed; the clean sets keep 3 verdicts on the former cells, and"
     )
 
 

@@ -122,7 +122,7 @@ def test_an_image_that_a_measure_fails_on_is_rejected_and_the_others_are_stored(
     assert (failure["image_name"], failure["code"]) == (name_of(0), "measure")
     assert failure["message"] == (
         f"{name_of(0)}: measure own: cell 5 in red: ZeroDivisionError: division by zero; "
-        "mend the measure, then hpastore retry"
+        "fix the measure, then run hpastore retry"
     )
     packages.install("abc")
     sys.modules.pop("abc_code")

@@ -12,7 +12,7 @@ import pytest
 import hpastore
 from hpastore.errors import ExportError
 from hpastore.export.figure import save_figure
-from hpastore.ingestion.discover import Layout
+from hpastore.ingestion.layout import Layout
 from hpastore.store.engine import Store
 from tests.world import dataset, is_a_file, name_of, write_image
 

@@ -16,7 +16,7 @@ from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Failure, Known, Measured, MeasurementSettings, Source
+from hpastore.model import Cells, Failure, Measured, MeasurementSettings, Source, StoredImage
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.schema.types import Flag
 from hpastore.store import (
@@ -119,7 +119,7 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
         known = image_records.known_images(connection)
     settings = MeasurementSettings(0.99, VERSION)
     files = measured("a", (0, 16)).source.files
-    assert known == {"a": Known("/data", "train", (0, 16), files, settings)}
+    assert known == {"a": StoredImage("/data", "train", (0, 16), files, settings)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
 
 

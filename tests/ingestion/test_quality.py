@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from hpastore.errors import RejectedError
-from hpastore.ingestion.discover import Layout, discover
-from hpastore.ingestion.judge import Prepared, judge, prepare_masks
+from hpastore.ingestion.discover import discover
+from hpastore.ingestion.layout import Layout
+from hpastore.ingestion.quality import Prepared, prepare_masks, quality_notes
 from hpastore.ingestion.run import ingest
 from hpastore.ingestion.worker import Task, measure_source
 from hpastore.kernels.image import measure
@@ -32,7 +33,7 @@ PATHS = {CELL_MASK: Path("a.npz"), NUCLEUS_MASK: Path("nuclei/a.npz")}
 def take(image: Decoded, masks: MaskOptions = DEFAULT_MASKS) -> tuple[Prepared, Cells, tuple[Note, ...]]:
     prepared = prepare_masks(image, masks, PATHS)
     cells = measure(prepared.decoded, 0.99)
-    return prepared, cells, judge(prepared, cells, PATHS)
+    return prepared, cells, quality_notes(prepared, cells, PATHS)
 
 
 def picture(cells: str, nuclei: str | None = None) -> Decoded:
@@ -91,7 +92,7 @@ def test_nuclei_in_the_cells_of_their_ids_need_no_word(cells: str, nuclei: str) 
 def test_nuclei_elsewhere_reject_the_image_where_they_are_most_of_them(
     cells: str, nuclei: str, share: str
 ) -> None:
-    found = f"nuclei outside of the cells whose ids they have: {share}; give each nucleus the id of its cell"
+    found = f"nuclei outside the cells with their ids: {share}; give each nucleus the id of its cell"
     remedy = ", or ingest with --match-nuclei overlap"
     outside, number = map(int, share.split(" of "))
     if 2 * outside > number:
@@ -119,7 +120,7 @@ def test_two_nuclei_of_a_cell_are_parts_of_one_and_one_in_no_cell_is_counted() -
     assert cells.shape["nucleus_area"].tolist() == [3, 1]
     assert prepared.decoded.nucleus_mask is not None
     assert notes("1111.222...", "7.88.9...66", OVERLAP) == {
-        "nuclei_without_cell": "nuclei that lie in no cell: 1 of 4; they are left out"
+        "nuclei_without_cell": "nuclei outside all cells: 1 of 4; they are left out"
     }
 
 
@@ -144,8 +145,7 @@ def test_a_binary_mask_of_the_nuclei_of_several_cells_rejects_the_image(
     if nuclei.endswith("Z"):
         nuclei = ".Z...Z....Z"
     reason = refusal("111.222....", nuclei, masks)
-    assert reason.startswith("is binary: one id, ")
-    assert "is that of the nuclei of 2 cells; " in reason
+    assert reason.startswith("is binary: the nuclei of 2 cells have the same id, ")
     assert reason.endswith("ingest with --binary-mask components")
     assert take(picture("111.222....", nuclei), COMPONENTS)[1].shape["nucleus_area"].tolist() == [1, 1]
 
@@ -159,7 +159,9 @@ def test_one_nucleus_that_reaches_into_the_next_cell_is_not_binary() -> None:
 
 
 def test_one_id_in_several_pieces_is_noted() -> None:
-    text = "its cell mask has one id, 1, in 2 pieces, stored as one cell; if they are cells, ingest with "
+    text = (
+        "its cell mask has one id, 1, in 2 pieces, stored as one cell; if the pieces are cells, ingest with "
+    )
     assert notes("11.11") == {"binary_mask": f"{text}--binary-mask components"}
     assert notes("11.22") == notes("11...") == {}
 
@@ -167,10 +169,9 @@ def test_one_id_in_several_pieces_is_noted() -> None:
 @pytest.mark.parametrize(("mask_id", "noted"), [(1, False), (7, False), (255, True), (65535, True)])
 def test_the_white_of_a_binary_mask_is_noted_though_it_is_one_piece(mask_id: int, noted: bool) -> None:
     found = take(decoded(0, mask_id * drawn("11.")))[2]
-    text = (
-        f"its cell mask has one id, {mask_id}, as binary masks have, stored as one cell; if it is several, "
-    )
-    assert list(found) == ([Note("binary_mask", f"{text}give each an id of its own")] if noted else [])
+    text = f"its cell mask has one id, {mask_id}, as binary masks have, stored as one cell; "
+    text += "if it shows several cells, "
+    assert list(found) == ([Note("binary_mask", f"{text}give each its own id")] if noted else [])
 
 
 def test_the_pieces_of_one_id_become_cells_where_that_is_asked_for() -> None:
@@ -196,7 +197,7 @@ def test_nuclei_of_a_mask_that_was_split_are_matched_by_overlap(nuclei: str) -> 
 
 def test_nuclei_of_a_binary_mask_of_cells_are_refused_with_the_cause() -> None:
     assert refusal("111.111.111", ".7...8...9.") == (
-        "nuclei outside of the cells whose ids they have: 3 of 3, since the cell mask has one id in 3 pieces"
+        "nuclei outside the cells with their ids: 3 of 3, since the cell mask has one id in 3 pieces"
         "; ingest with --binary-mask components"
     )
 
@@ -204,7 +205,7 @@ def test_nuclei_of_a_binary_mask_of_cells_are_refused_with_the_cause() -> None:
 def test_a_mask_of_too_many_pieces_is_refused() -> None:
     specks = np.zeros((514, 514), np.uint8)
     specks[::2, ::2] = 1
-    with pytest.raises(RejectedError, match="more than 65535 pieces, which is the most") as caught:
+    with pytest.raises(RejectedError, match="more than 65,535 pieces, the maximum") as caught:
         take(decoded(0, specks), COMPONENTS)
     assert caught.value.code == "too_many_cells"
 
@@ -214,7 +215,7 @@ def test_a_mask_of_too_many_pieces_is_refused() -> None:
 
 def test_ids_in_many_pieces_are_noted_with_their_numbers() -> None:
     found = notes("1.2.1.2.1.2.1.2.")
-    assert found["mask_in_pieces"].startswith("the 2 ids of its cell mask lie in 8 pieces, as where a resize")
+    assert found["mask_in_pieces"].startswith("the 2 ids of its cell mask are in 8 pieces, as after a resize")
     assert "nearest neighbour" in found["mask_in_pieces"]
     assert notes("1.2.1.2.1.2.1...") == {}
 
@@ -222,7 +223,9 @@ def test_ids_in_many_pieces_are_noted_with_their_numbers() -> None:
 def test_ids_of_nuclei_in_many_cells_are_noted() -> None:
     cells, nuclei = "111.222.333.444", "111.12..12..2.2"
     text = notes(cells, nuclei, OVERLAP)["mask_in_pieces"]
-    assert text.startswith("the 2 ids of its nucleus mask lie in 3 cells at most, as where a resize blends")
+    assert text.startswith(
+        "the 2 ids of its nucleus mask are in up to 3 cells each, as after a resize that blends"
+    )
     assert "mask_in_pieces" not in notes(cells, "111.12..1......", OVERLAP)
 
 
@@ -266,7 +269,7 @@ def test_few_levels_in_16_bits_are_noted_with_the_largest(
     bits: int, largest: int, remedy: str | None
 ) -> None:
     image = replace(picture("11.22"), bit_depth=bits, largest_level=largest)
-    dark = f"the largest level of its 16-bit channels is {largest} of 65535, so that its cells are dark"
+    dark = f"the highest level of its 16-bit channels is {largest} of 65535, so its cells are dark"
     want = [] if remedy is None else [Note("few_levels", f"{dark}; {remedy}")]
     assert list(take(image)[2]) == want
 
@@ -304,7 +307,7 @@ def test_an_image_whose_nuclei_are_numbered_apart_is_a_failure(store: Store, tmp
     assert ingest(store, tmp_path, executor="serial").rejected == 1
     (failure,) = rows(store, "SELECT code, uri, message FROM failure")
     assert (failure["code"], failure["uri"]) == ("nucleus_ids", "hpa_nuclei_mask/a.npz")
-    assert "whose ids they have: 3 of 3; " in failure["message"]
+    assert "nuclei outside the cells with their ids: 3 of 3; " in failure["message"]
     assert rows(store, "SELECT * FROM image") == []
 
 

@@ -264,7 +264,9 @@ def test_an_image_that_a_measure_fails_on_keeps_none_up_and_is_tried_again(
     caplog.clear()
     done = remeasure(store)
     assert (done.remeasured, done.measures, done.failed) == (3, {"bad": 1, "spread": 3}, 2)
-    assert caplog.messages == [f"{A} (one of 2 images): {FAILS}; mend the measure, then hpastore remeasure"]
+    assert caplog.messages == [
+        f"{A} (one of 2 images): {FAILS}; fix the measure, then run hpastore remeasure"
+    ]
     assert plan(store, root).stale == (A, C)
     again = take(store, root)
     assert (again.remeasured, again.failed) == (0, 2)
@@ -301,8 +303,8 @@ def test_a_stored_image_that_a_measure_of_pixels_fails_on_is_rejected_until_it_i
     assert plan(store, root).work == 0
     assert take(store, root).rejected == 2
     assert caplog.messages[-1] == (
-        "2 images lack a measure that takes pixels (shift); 'hpastore retry' for the 2 that a measure "
-        "failed on, then ingest their roots again"
+        "2 images lack a custom measure of pixels (shift); run 'hpastore retry' for the 2 images that a "
+        "measure failed on, then ingest their roots again"
     )
     retry(store)
     assert take(store, root) == Summary(remeasured=2, unchanged=3, images_decoded=2)
@@ -337,7 +339,7 @@ def test_images_that_are_gone_learn_from_histograms_and_wait_for_their_pixels(
     install(monkeypatch, SHIFT, SPREAD)
     caplog.clear()
     assert remeasure(store).measures == {"spread": 3}
-    lacking = "2 images lack a measure that takes pixels (shift); ingest their roots again"
+    lacking = "2 images lack a custom measure of pixels (shift); ingest their roots again"
     assert caplog.messages == [lacking]
     assert take(store, root).remeasured == 2
     assert plan(store, root).work == 0

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Run
+from tests.world import dataset, name_of
+
+
+def test_a_store_without_failures_says_so(run: Run, tmp_path: Path) -> None:
+    run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
+    none = run("failures")
+    assert (none.code, none.out, none.err) == (0, "", "no image is rejected\n")
+    assert run("--json", "failures").json == []
+
+
+def test_failures_are_a_list_of_images_and_messages(run: Run, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 2)
+    (root / "train" / f"{name_of(0)}_red.png").unlink()
+    run("ingest", root, "--executor", "serial")
+    assert run("failures").out.splitlines() == [
+        f"{name_of(0)}: missing_file",
+        f"  train/{name_of(0)}_red.png is missing; add it, or remove the image's row from the table",
+    ]
+
+
+def test_status_shows_settings_and_roots(run: Run, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", 2)
+    run("ingest", root, "--executor", "serial", "--background-percentile", 0.75)
+    lines = [line.split() for line in run("status").out.splitlines()]
+    assert ["background", "percentile", "0.75"] in lines
+    assert [str(root), "-", "2"] in lines
