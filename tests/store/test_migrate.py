@@ -139,7 +139,7 @@ def test_a_migration_that_fails_leaves_the_old_schema(
 # Other versions
 
 
-def test_a_database_without_tables_is_said(empty_url: str) -> None:
+def test_a_database_without_tables_is_reported(empty_url: str) -> None:
     with connect(empty_url, create=True) as store:
         for use in (version.require_current, migrate.check):
             with pytest.raises(
@@ -199,7 +199,7 @@ def test_the_file_of_a_newer_schema_is_left_as_it_is(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "message"),
     [
         ("ALTER TABLE image ADD COLUMN well TEXT", "well"),
         ("ALTER TABLE image DROP COLUMN split", "split"),
@@ -213,7 +213,7 @@ def test_the_file_of_a_newer_schema_is_left_as_it_is(url: str) -> None:
         ),
     ],
 )
-def test_what_differs_from_the_models_is_said(store: Store, statement: str, said: str) -> None:
+def test_what_differs_from_the_models_is_reported(store: Store, statement: str, message: str) -> None:
     with store.writing() as connection:
         if " DROP COLUMN" in statement:  # views hold on to their columns
             migrate._drop_views(connection)
@@ -222,7 +222,7 @@ def test_what_differs_from_the_models_is_said(store: Store, statement: str, said
         if " DROP COLUMN" in statement and not store.is_sqlite:
             connection.execute(text("ALTER TABLE image ADD COLUMN part TEXT"))
     found = migrate.check(store)
-    assert any(said in sentence for sentence in found), found
+    assert any(message in sentence for sentence in found), found
 
 
 ACTIONS = {
@@ -250,7 +250,9 @@ ACTIONS = {
 }
 
 
-def test_triggers_and_rules_are_said_and_removed_as_the_sentence_says(store: Store, database: str) -> None:
+def test_triggers_and_rules_are_reported_and_removed_as_the_sentence_says(
+    store: Store, database: str
+) -> None:
     actions = ACTIONS[database]
     with store.writing() as connection:
         for statement in actions:
@@ -267,12 +269,12 @@ def test_triggers_and_rules_are_said_and_removed_as_the_sentence_says(store: Sto
     assert migrate.check(store) == []
 
 
-def test_all_that_differs_is_said(store: Store) -> None:
+def test_all_that_differs_is_reported(store: Store) -> None:
     with store.writing() as connection:
         for statement in ("DROP VIEW image_summary", "DROP VIEW label_summary", "DROP TABLE failure_file"):
             connection.execute(text(statement))
-    said = " ".join(migrate.check(store))
-    assert all(name in said for name in ("image_summary", "label_summary", "failure"))
+    messages = " ".join(migrate.check(store))
+    assert all(name in messages for name in ("image_summary", "label_summary", "failure"))
 
 
 # A copy of a table on SQLite

@@ -115,10 +115,10 @@ WRONG = {
     ),
     "run": ("DELETE FROM ingest_run", "failure", "2 rows refer to a row of ingest_run that does not exist"),
 }
-"""What is done to a store, and what is said of it: where, and what."""
+"""What is done to a store, and what the doctor finds: where, and what."""
 
 
-def said(findings: list[Finding], where: str, what: str) -> bool:
+def is_reported(findings: list[Finding], where: str, what: str) -> bool:
     return any(finding.where == where and what in finding.what for finding in findings)
 
 
@@ -127,7 +127,7 @@ def test_rows_that_contradict_each_other_are_found(filled: Store, fault: str) ->
     statement, where, what = WRONG[fault]
     change(filled, statement)
     findings = doctor(filled)
-    assert said(findings, where, what), findings
+    assert is_reported(findings, where, what), findings
     assert all(finding.hint for finding in findings)
 
 
@@ -196,7 +196,7 @@ CHECKED = {
     *("image.bit_depth", "image_file.role", "image_channel.channel", "cell_channel.channel"),
     "clean_set.scope",
 }
-"""Columns in which PostgreSQL refuses each of the changes below; SQLite is told not to look."""
+"""Columns in which PostgreSQL refuses each of the changes below; SQLite is made to accept them."""
 
 
 @pytest.mark.soak
@@ -281,7 +281,7 @@ def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Stor
 
 
 @is_a_file
-def test_of_a_damaged_file_only_that_is_said(
+def test_of_a_damaged_file_only_that_is_reported(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_checks, "labels", lambda connection: [Finding("image a", "who knows", "")])
@@ -317,7 +317,7 @@ def test_an_index_that_lost_a_row_is_found_by_a_deep_look(filled: Store) -> None
 
 @is_a_file
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (b"REFERENCES label (id)", b"REFERENCES label (if)", "schema: the tables are inconsistent"),
         (b"CREATE VIEW clean_cell", b"CREATE VIEW clean_c\xe9ll", "is damaged; restore a backup"),
@@ -325,8 +325,8 @@ def test_an_index_that_lost_a_row_is_found_by_a_deep_look(filled: Store) -> None
         (b"CREATE TABLE cell (", b"CREATE T\xd3BLE cell (", "is damaged; restore a backup"),
     ],
 )
-def test_a_damaged_schema_is_said_in_a_sentence(
-    filled: Store, tmp_path: Path, before: bytes, after: bytes, said: str
+def test_a_damaged_schema_is_reported_in_a_sentence(
+    filled: Store, tmp_path: Path, before: bytes, after: bytes, message: str
 ) -> None:
     filled.close()
     whole = path_of(filled).read_bytes()
@@ -338,7 +338,7 @@ def test_a_damaged_schema_is_said_in_a_sentence(
             sentences = [str(finding) for finding in doctor(store)]
     except HpastoreError as error:
         sentences = [str(error)]
-    assert any(said in sentence for sentence in sentences), sentences
+    assert any(message in sentence for sentence in sentences), sentences
 
 
 @is_a_file
@@ -445,16 +445,16 @@ def test_no_mount_is_no_kind() -> None:
     ],
 )
 @is_a_file
-def test_a_network_file_system_is_said(
+def test_a_network_file_system_is_reported(
     store: Store, kind: str, remote: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_checks, "file_system", lambda path, mounts: kind)
-    said = [f"on a network file system ({kind})" in finding.what for finding in doctor(store)]
-    assert said == [True] * remote
+    messages = [f"on a network file system ({kind})" in finding.what for finding in doctor(store)]
+    assert messages == [True] * remote
 
 
 @is_a_file
-def test_a_long_log_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_checks, "MAX_LOG_BYTES", 200_000)
     with store.reading() as connection:
         connection.execute(text("SELECT count(*) FROM image"))  # keeps the log from being folded in
@@ -466,7 +466,7 @@ def test_a_long_log_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @is_a_file
-def test_another_journal_is_said_and_an_upgrade_sets_it(store: Store) -> None:
+def test_another_journal_is_reported_and_an_upgrade_sets_it(store: Store) -> None:
     store.close()
     with sqlite3.connect(path_of(store)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -504,7 +504,7 @@ SERVER = {
 
 @has_collations
 @pytest.mark.parametrize("fault", SERVER)
-def test_what_postgresql_knows_to_be_wrong_is_said(store: Store, fault: str) -> None:
+def test_what_postgresql_knows_to_be_wrong_is_reported(store: Store, fault: str) -> None:
     statement, finding = SERVER[fault]
     change(store, statement, "CREATE TABLE other (name text)")
     assert finding in doctor(store)
@@ -513,7 +513,7 @@ def test_what_postgresql_knows_to_be_wrong_is_said(store: Store, fault: str) -> 
 
 
 @has_collations
-def test_an_old_postgresql_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_postgresql_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_checks, "MIN_POSTGRESQL", 999)
     (finding,) = doctor(store)
     assert finding.what.endswith(" is older than 999")
