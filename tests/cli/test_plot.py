@@ -77,5 +77,5 @@ def test_without_matplotlib_it_says_how_to_get_it(
     done = run("plot", "hist", "--out", "a.png")
     assert (done.code, done.err) == (
         2,
-        "hpastore: figures need Matplotlib; get it with: pip install 'hpastore[plot]'\n",
+        "hpastore: figures need Matplotlib; install it with: pip install 'hpastore[plot]'\n",
     )
