@@ -17,7 +17,8 @@ from hpastore.clean.diff import CAUSES
 from hpastore.clean.recipe import parse_recipe
 from hpastore.cli import app
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.schema.views import LABEL_THRESHOLD, VIEWS, verdict
+from hpastore.schema.clean_views import judge_all_sets
+from hpastore.schema.views import LABEL_THRESHOLD, VIEWS
 from hpastore.vocabulary import NOTE_CODES
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +88,7 @@ def test_every_command_has_a_line_in_it_and_help_with_an_example() -> None:
 def test_every_view_and_reason_has_a_line_in_it() -> None:
     for view in VIEWS:
         assert f"| `{view.table.name}` |" in README
-    judged = verdict(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
+    judged = judge_all_sets(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
     reasons = set(re.findall(r"THEN '(\w+)'", str(judged)))
     assert {"no_background", "dark", "below_lower"} < reasons
     for reason in reasons:
@@ -101,7 +102,7 @@ def test_every_note_has_a_line_in_it() -> None:
 
 def test_its_recipe_is_one_and_every_cause_has_a_line() -> None:
     (text,) = [block for block in blocks("toml") if "[[rule]]" in block]
-    recipe = parse_recipe(text).checked()
+    recipe = parse_recipe(text).validated()
     assert (len(recipe.rules), len(recipe.labels[18])) == (4, 1)
     for cause in CAUSES:
         assert f"`{cause}`" in README

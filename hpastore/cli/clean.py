@@ -15,8 +15,8 @@ from hpastore.cli.table import print_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hpastore.clean.create import CleanSetSummary
     from hpastore.clean.limits import ForcedDrop, IdleRule
-    from hpastore.clean.sets import CleanSetSummary
     from hpastore.store.engine import Store
 
 DRIFTED: Final = 4
@@ -44,7 +44,7 @@ def thresholds(
     Example: hpastore thresholds --measure intensity_mean --lower 0.05 --upper 0.95
     """
     import hpastore
-    from hpastore.clean.sets import measure_name
+    from hpastore.clean.thresholds import measure_name
 
     rule = hpastore.Rule(measure, channel, lower, upper)
     with show.open_store() as store:
@@ -315,7 +315,7 @@ def override(
         raise hpastore.UsageError("--lost goes with --undo")
     with show.open_store() as store:
         if keep is None:
-            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, lost=lost)
+            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, detached=lost)
         else:
             author = _user_name() if author is None else author
             decided = (hpastore.Override(c, keep, label, score, author, comment) for c in cells)
@@ -337,7 +337,7 @@ def overrides(
     import hpastore
 
     with show.open_store() as store:
-        show.frame(hpastore.list_overrides(store, lost=lost))
+        show.frame(hpastore.list_overrides(store, detached=lost))
 
 
 @app.command("override-import")
@@ -409,6 +409,9 @@ def explain(cell: Annotated[str, typer.Argument(help="NAME:ID", metavar="CELL")]
         show.line(f"  {_named(one.channel, one.measure)}: {', '.join(numbers)}{place}")
         if one.override:
             show.line(f"  override: {one.override}")
+        if one.later_override:
+            refresh = f"'hpastore clean refresh {one.clean_set}' applies it"
+            show.line(f"  override after this version: {one.later_override}; {refresh}")
         rows = [
             (c.reason, _named(c.channel, c.measure), c.value, c.lower, c.upper, _passed(c.passed, c.note))
             for c in one.checks

@@ -14,7 +14,8 @@ from hpastore.errors import UsageError
 from hpastore.export.manifest import Written, document, manifest_path
 from hpastore.export.output import whole_export
 from hpastore.export.selection import Choice, look_up, refuse_empty
-from hpastore.store import judging, read
+from hpastore.store import read
+from hpastore.store.clean_sets.live_verdicts import stream_verdicts
 from hpastore.store.decoding import image_name
 from hpastore.store.engine import Store
 
@@ -73,7 +74,7 @@ def export_csv(
             chosen = look_up(connection, choice)
             recipe = read.current_settings(connection)
             with (
-                closing(judging.verdict_rows(connection, chosen.selection)) as rows,
+                closing(stream_verdicts(connection, chosen.selection)) as rows,
                 temporary.open("w", encoding="utf-8", newline="") as file,
             ):
                 counts = _write(file, rows, layout)

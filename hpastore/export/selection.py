@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation
-from hpastore.store import export_rows, read, stored_sets
+from hpastore.store import export_rows, read
+from hpastore.store.clean_sets.rows import find_clean_set, newest_name
 from hpastore.vocabulary import require_label
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def look_up(connection: Connection, choice: Choice) -> Chosen:
     if choice.clean is None:
         _warn_of_all_cells(connection)
         return Chosen(choice, None, selection)
-    set_id, name, version = stored_sets.find_clean_set(connection, choice.clean, choice.split)
+    set_id, name, version = find_clean_set(connection, choice.clean, choice.split)
     warn_if_outdated(connection, set_id)
     return Chosen(choice, f"{name}@{version}", selection._replace(set_id=set_id))
 
@@ -133,7 +134,7 @@ def refuse_empty(out: Path, chosen: Chosen, annotations: int) -> None:
 
 
 def _warn_of_all_cells(connection: Connection) -> None:
-    newest = stored_sets.newest_name(connection)
+    newest = newest_name(connection)
     if newest is not None:
         logger.warning(
             "no clean set was asked for: all cells are written, also those that are not clean; "

@@ -22,6 +22,7 @@ from hpastore.kernels.plugins import load_measures, wanted
 from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, read, write
 from hpastore.store.engine import Store
+from hpastore.store.status import warn_of_other_version
 
 logger = logging.getLogger(__name__)
 
@@ -194,14 +195,6 @@ def remeasure_batch(connection: Connection, users: Sequence[CustomMeasure], afte
     names = custom_measures.names(connection, list(asked.failed))
     failed = {names[image_id]: reason for image_id, reason in asked.failed.items()}
     return Batch(chosen[-1], len(done), given, failed)
-
-
-def warn_of_other_version(connection: Connection) -> None:
-    """Say so where images hold measures of another version of hpastore, which only pixels can mend."""
-    if outdated := read.outdated(connection):
-        logger.warning(
-            "%d images hold measures of another version of hpastore; ingest their roots again", outdated
-        )
 
 
 def warn_outdated(store: Store, users: Sequence[CustomMeasure]) -> None:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import figures, stored_sets
+from hpastore.store import figures
+from hpastore.store.clean_sets.counts import clean_shares
+from hpastore.store.clean_sets.rows import find_clean_set, read_versions
 from hpastore.store.engine import Store
 from hpastore.vocabulary import require_label
 
@@ -73,14 +75,13 @@ def plot_drift(store: Store, name: str, *, label: int | None = None) -> Figure:
     with store.reading() as connection:
         if "@" in name:
             raise UsageError(f"drift is about all versions; leave out {name[name.index('@') :]}")
-        newest, _, _ = stored_sets.find_clean_set(connection, name)
+        newest = find_clean_set(connection, name)
         versions = []
-        for key, version in figures.versions(connection, name):
-            counts = figures.counts_by_label(connection, key)
-            shares = {of: clean / cells for of, (cells, clean) in counts.items()}
-            rules = figures.clean_set_rules(connection, key)
-            versions.append(_Version(f"@{version}", _shown(rules), shares))
-        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest)), {}))
+        for made in read_versions(connection, name):
+            shares = clean_shares(connection, made.id)
+            rules = figures.kept_rules(connection, made.id)
+            versions.append(_Version(f"@{made.version}", _shown(rules), shares))
+        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest.id)), {}))
     labels = sorted({of for version in versions for of in version.shares if label in (None, of)})
     figure, grid = _grid(len(labels))
     for of, row in zip(labels, grid, strict=True):

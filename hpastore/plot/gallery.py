@@ -31,8 +31,20 @@ from hpastore.plot.canvas import (
 )
 from hpastore.render.cells import Outline, outlines
 from hpastore.render.channels import Look, Picture, coloured, look, reduced
-from hpastore.store import figures, pixels, read, stored_sets
+from hpastore.schema.clean_rows import Side, deciding_rule
+from hpastore.store import pixels, read
+from hpastore.store.cell_facts import CellMeasures, read_measures
+from hpastore.store.cell_masks import CellMask, read_masks
+from hpastore.store.cell_selection import (
+    CellFilter,
+    SelectedCell,
+    cells_of_images,
+    count_by_image,
+    nearest_cells,
+)
+from hpastore.store.clean_sets.rows import FoundSet, find_clean_set_or_newest, read_clean_set
 from hpastore.store.engine import Store
+from hpastore.store.figures import RuleOfLabel, kept_rules
 from hpastore.vocabulary import REASONS, require_label
 
 if TYPE_CHECKING:
@@ -64,8 +76,8 @@ _PAPER: Final = 200
 class _Tile(NamedTuple):
     """A cell to be drawn."""
 
-    subject: figures.Subject
-    place: figures.Place
+    subject: SelectedCell
+    place: CellMask
     caption: tuple[str, ...]
     """Its name, and what else is to be said."""
 
@@ -141,15 +153,15 @@ def plot_gallery(
     _check(label, which, rule, n)
     with store.reading() as connection:
         read.require_split(connection, split)
-        chosen = figures.clean_set_or_newest(connection, clean, split)
-        rules = figures.clean_set_rules(connection, chosen.key) if chosen else []
+        chosen = find_clean_set_or_newest(connection, clean, split)
+        rules = kept_rules(connection, chosen.id) if chosen else []
         wanted = _wanted(chosen, rules, label, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        row = stored_sets.clean_set(connection, chosen.key) if chosen else None
-        caption = _Caption(rules, row["min_green"] if row else 0, by_shown=wanted.side is not None)
+        row = read_clean_set(connection, chosen.id) if chosen else None
+        caption = _Caption(rules, row.min_green if row else 0, by_shown=wanted.side is not None)
         tiles = _tiles(connection, subjects, caption, one_label=label is not None)
         if chosen:
-            warn_if_outdated(connection, chosen.key)
+            warn_if_outdated(connection, chosen.id)
         names = sorted({subject.image_name for subject in subjects})
         files = pixels.files_of(connection, names, chosen_look.channels)
     drawn = _drawn(tiles, files, chosen_look)
@@ -157,11 +169,11 @@ def plot_gallery(
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
         _draw(axes, tile, result)
     asked = f"{which} {rule}" if rule else which
-    of = f"{chosen.name}, {asked}" if chosen else "no clean set"
+    of = f"{chosen.versioned_name}, {asked}" if chosen else "no clean set"
     of += f", {label_name(label)}" if label is not None else ""
     of += f", split {shortened(split, _CHARACTERS)}" if split is not None else ""
     how = "" if which.startswith("near") else f", seed {seed}"
-    what = "verdicts" if row and row["scope"] == "all" and label is None else "cells"
+    what = "verdicts" if row and row.scope == "all" and label is None else "cells"
     _say(
         figure,
         f"{of}: {len(tiles)} of {total:,} {what}{how}",
@@ -184,55 +196,55 @@ def _check(label: int | None, which: str, rule: str | None, n: int) -> None:
 
 
 def _wanted(
-    chosen: figures.FoundSet | None,
-    rules: Sequence[figures.RuleOfLabel],
+    chosen: FoundSet | None,
+    rules: Sequence[RuleOfLabel],
     label: int | None,
     which: str,
     rule: str | None,
-) -> figures.Wanted:
+) -> CellFilter:
     """Say which cells are asked for."""
     if chosen is None:
         if which != "all":
             raise UsageError(f"no clean set to tell which cells are {which}; make one: hpastore clean create")
-        return figures.Wanted(label=label)
-    wanted = figures.Wanted(chosen.key, label)
+        return CellFilter(label=label)
+    wanted = CellFilter(chosen.id, label)
     if which in ("kept", "dropped"):
         return wanted._replace(clean=which == "kept")
     if which == "dropped-by":
         own = sorted({r.reason for r in rules if r.reason})
         if rule not in REASONS and rule not in own:
             there = ", ".join([*REASONS, *own])
-            raise UsageError(f"{chosen.name} has no rule {rule!r}; its reasons are {there}")
+            raise UsageError(f"{chosen.versioned_name} has no rule {rule!r}; its reasons are {there}")
         return wanted._replace(clean=False, reason=rule)
     if which != "all":
-        side = "lower" if which in ("below", "near-lower") else "upper"
+        side: Side = "lower" if which in ("below", "near-lower") else "upper"
         return wanted._replace(side=side, rules=tuple(rules))
     return wanted
 
 
 def _choose(
-    connection: Connection, wanted: figures.Wanted, which: str, n: int, seed: int
-) -> tuple[list[figures.Subject], int]:
+    connection: Connection, wanted: CellFilter, which: str, n: int, seed: int
+) -> tuple[list[SelectedCell], int]:
     """Choose cells, and count those there are."""
     if which.startswith("near"):
-        outside = figures.nearest(connection, wanted, n)
-        inside = figures.nearest(connection, wanted._replace(outside=False), n)
+        outside = nearest_cells(connection, wanted, n)
+        inside = nearest_cells(connection, wanted._replace(outside=False), n)
         few = min(len(outside), max(n // 2, n - len(inside)))
         ordered = [*reversed(outside[:few]), *inside[: n - few]]
         total = sum(
             count
             for side in (True, False)
-            for _, count in figures.count_by_image(connection, wanted._replace(outside=side))
+            for _, count in count_by_image(connection, wanted._replace(outside=side))
         )
         return ordered if wanted.side == "lower" else ordered[::-1], total
-    counts = figures.count_by_image(connection, wanted)
+    counts = count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
     total = ends[-1] if ends else 0
     places = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
     images = np.searchsorted(ends, places, side="right").tolist()
     names = [counts[image][0] for image in images]
-    found: dict[str, list[figures.Subject]] = {}
-    for subject in figures.subjects(connection, wanted, sorted(set(names))):
+    found: dict[str, list[SelectedCell]] = {}
+    for subject in cells_of_images(connection, wanted, sorted(set(names))):
         found.setdefault(subject.image_name, []).append(subject)
     begins = [0, *ends]
     return [found[counts[i][0]][place - begins[i]] for i, place in zip(images, places, strict=True)], total
@@ -240,14 +252,14 @@ def _choose(
 
 def _tiles(
     connection: Connection,
-    subjects: Sequence[figures.Subject],
+    subjects: Sequence[SelectedCell],
     caption: _Caption,
     *,
     one_label: bool,
 ) -> list[_Tile]:
     cells = sorted({subject.cell_id for subject in subjects})
-    places = figures.places(connection, cells)
-    values = figures.measures_of(connection, cells)
+    places = read_masks(connection, cells)
+    values = read_measures(connection, cells)
     tiles = []
     for subject in subjects:
         cell = f":{subject.mask_id}"
@@ -258,11 +270,11 @@ def _tiles(
     return tiles
 
 
-def _label(subject: figures.Subject) -> str:
+def _label(subject: SelectedCell) -> str:
     return label_name(subject.label_id) if subject.label_id is not None else f"labels {subject.labels or '-'}"
 
 
-def _verdict(subject: figures.Subject) -> str:
+def _verdict(subject: SelectedCell) -> str:
     if subject.clean is None:
         return ""
     word = "kept" if subject.clean else "dropped"
@@ -283,11 +295,11 @@ class _Caption:
         Whether the cells were chosen by the rule that their label is shown with, whatever dropped them.
     """
 
-    rules: Sequence[figures.RuleOfLabel]
+    rules: Sequence[RuleOfLabel]
     min_green: int
     by_shown: bool
 
-    def lines(self, subject: figures.Subject, values: figures.Values) -> list[str]:
+    def lines(self, subject: SelectedCell, values: CellMeasures) -> list[str]:
         """Name the measure that decided about a cell, its value and the bounds."""
         if subject.clean is None:
             return [f"green fraction {number(values['fraction', 'green'])}"]
@@ -298,26 +310,21 @@ class _Caption:
         lies = _against(values.get((rule.measure, rule.channel)), rule)
         return [f"{what} {lies}"] if len(what) + len(lies) < _CHARACTERS else [what, lies]
 
-    def _rule(self, subject: figures.Subject) -> figures.RuleOfLabel | None:
+    def _rule(self, subject: SelectedCell) -> RuleOfLabel | None:
         """Find the rule that a verdict names, or else the one that is shown."""
         mine = [rule for rule in self.rules if rule.label_id == subject.label_id]
-        shown = next((rule for rule in mine if rule.shown), None)
-        if self.by_shown:
-            return shown
-        if subject.reason == "dark":
+        if subject.reason == "dark" and not self.by_shown:
             return _dark_limit(subject, self.min_green)
-        reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
-        named = [rule for rule in mine if rule.reason == reason] if subject.reason else []
-        return next(iter(named), shown)
+        return deciding_rule(mine, None if self.by_shown else subject.reason)
 
 
-def _dark_limit(subject: figures.Subject, min_green: int) -> figures.RuleOfLabel:
+def _dark_limit(subject: SelectedCell, min_green: int) -> RuleOfLabel:
     """Write the dark limit as a rule."""
     label = subject.label_id or 0
-    return figures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
+    return RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
 
 
-def _against(value: float | None, rule: figures.RuleOfLabel) -> str:
+def _against(value: float | None, rule: RuleOfLabel) -> str:
     """How a value lies to a rule's bounds."""
     lower, upper = rule.lower, rule.upper
     if value is None:
@@ -355,7 +362,7 @@ def _trouble(error: RejectedError) -> str:
     return known.get(error.code, "file cannot be read")
 
 
-def _cut(picture: Picture, place: figures.Place) -> _Drawn:
+def _cut(picture: Picture, place: CellMask) -> _Drawn:
     """Cut a square around a cell; what lies outside the image is grey."""
     side = max(place.width, place.height)
     side += 2 * max(4, side // 12)

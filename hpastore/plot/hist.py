@@ -12,12 +12,12 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from hpastore.clean.outdated import warn_if_outdated
-from hpastore.clean.sets import warn_of_gaps
+from hpastore.clean.thresholds import warn_of_incomplete_measures
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.plot.canvas import DROPPED, FAINT, INK, KEPT, blank, drawing, label_name, shortened
-from hpastore.store import custom_measures as of_users
-from hpastore.store import figures, read
+from hpastore.store import custom_measures, figures, read
+from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, require_label
 
@@ -114,12 +114,12 @@ def plot_hist(
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
         read.require_split(connection, split)
-        chosen = figures.clean_set_or_newest(connection, clean, split)
-        rows = figures.values_by_label(connection, measure, channel, label, chosen and chosen.key, split)
-        rules = figures.clean_set_rules(connection, chosen.key) if chosen else None
-        warn_of_gaps(connection, {measure})
+        chosen = find_clean_set_or_newest(connection, clean, split)
+        rows = figures.values_by_label(connection, measure, channel, label, chosen and chosen.id, split)
+        rules = figures.kept_rules(connection, chosen.id) if chosen else None
+        warn_of_incomplete_measures(connection, {measure})
         if chosen:
-            warn_if_outdated(connection, chosen.key)
+            warn_if_outdated(connection, chosen.id)
     what = f"{channel} {measure}" if channel else measure
     labels = np.unique(rows["label"]).tolist() if label is None else [label]
     panels = _panels(labels, rows, _bounds(rules, measure, channel))
@@ -127,7 +127,16 @@ def plot_hist(
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
         _draw(place, panel, axis)
-    _say(figure, note, what, unit, axis, chosen and chosen.name, any(panel.bounds for panel in panels), split)
+    _say(
+        figure,
+        note,
+        what,
+        unit,
+        axis,
+        chosen and chosen.versioned_name,
+        any(panel.bounds for panel in panels),
+        split,
+    )
     if label is None:
         _say_empty(figure, note, len(panels))
     return figure
@@ -135,9 +144,9 @@ def plot_hist(
 
 def _channel(connection: Connection, measure: str, channel: str | None) -> tuple[str | None, str]:
     """Say which channel a measure is of, and its unit."""
-    own = figures.own_units(connection, measure)
+    own = figures.custom_measure_units(connection, measure)
     if not own:
-        checked = channel_of(measure, channel, [row["name"] for row in of_users.measures(connection)])
+        checked = channel_of(measure, channel, [row["name"] for row in custom_measures.measures(connection)])
         return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
     if None in own:
         return None, own[None]

@@ -15,7 +15,9 @@ from hpastore.plot.canvas import FAINT, INK, KEPT, blank, drawing, fitted, label
 from hpastore.render.cells import Outline, mask_of, outlines
 from hpastore.render.channels import coloured, look, reduced
 from hpastore.runtime.opencv import cv2
-from hpastore.store import figures, pixels
+from hpastore.store import pixels
+from hpastore.store.cell_masks import CellMask, read_image_cells, read_image_verdicts
+from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.vocabulary import require_label
 
@@ -92,17 +94,17 @@ def plot_overlay(
     if label is not None:
         require_label(label)
     with store.reading() as connection:
-        width, height, labels, places = figures.image_cells(connection, image)
+        width, height, labels, masks = read_image_cells(connection, image)
         files = pixels.files_of(connection, [image], chosen_look.channels)
-        chosen = figures.clean_set_or_newest(connection, clean)
-        verdicts = figures.image_verdicts(connection, image, chosen.key) if chosen else []
+        chosen = find_clean_set_or_newest(connection, clean)
+        verdicts = read_image_verdicts(connection, image, chosen.id) if chosen else []
         if chosen:
-            warn_if_outdated(connection, chosen.key)
+            warn_if_outdated(connection, chosen.id)
     if label is not None and str(label) not in labels.split("|"):
         raise UsageError(f"{image} has no label {label}; its labels are {labels or 'none'}")
     judged = sorted({row[1] for row in verdicts if label in (None, row[1])})
     picture = reduced(coloured(pixels.read_pixels(files[image]), chosen_look), _PIXELS)
-    cells = [_cell(place) for place in sorted(places.values())]
+    cells = [_cell(place) for place in sorted(masks.values())]
     panels = [{row[0]: _word(row[2], row[3]) for row in verdicts if row[1] == under} for under in judged]
     words = sorted({word for panel in panels for word in panel.values()} - {KEPT_WORD})
     ways = {KEPT_WORD: (KEPT, "-"), **lines_of(words), NOT_JUDGED: ("white", (0, (1, 1)))}
@@ -112,7 +114,7 @@ def plot_overlay(
         axes.imshow(picture, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")
         axes.set_title(title, loc="left", color=INK)
         _draw(axes, cells, panel, ways, bool(chosen))
-    _say(figure, image, chosen and chosen.name, len(cells), chosen_look.words)
+    _say(figure, image, chosen and chosen.versioned_name, len(cells), chosen_look.words)
     return figure
 
 
@@ -126,7 +128,7 @@ def _unjudged(labels: str) -> str:
     return f"labels {labels}" if labels else "no label"
 
 
-def _cell(place: figures.Place) -> _Cell:
+def _cell(place: CellMask) -> _Cell:
     """Find where in a cell its id has the most room."""
     free = cv2.distanceTransform(np.pad(mask_of(place).astype(np.uint8), 1), cv2.DIST_L2, 3)
     row, column = np.unravel_index(int(free.argmax()), free.shape)

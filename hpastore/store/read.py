@@ -8,10 +8,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    and_,
     bindparam,
     case,
-    cast,
     exists,
     false,
     func,
@@ -25,10 +23,11 @@ from sqlalchemy.orm import aliased
 from hpastore.errors import DamagedError, UsageError
 from hpastore.model import DEFAULT_MASKS, FileStamp, Known, MaskOptions, MeasurementSettings
 from hpastore.model import Failure as FailureValue
+from hpastore.schema.conditions import LIVE
+from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CellMeasure,
     CleanSet,
     CleanSetCell,
@@ -44,12 +43,6 @@ from hpastore.schema.tables import (
     StoredSettings,
 )
 from hpastore.schema.types import REAL
-from hpastore.schema.views import (
-    CHANNEL_NAMES,
-    LIVE,
-    SHAPE_NAMES,
-    shape_value,
-)
 from hpastore.store import decoding
 from hpastore.text import printable
 from hpastore.vocabulary import ROLES
@@ -323,25 +316,15 @@ def thresholds(
 
 def label_values(measure: str, channel: str | None, split: str | None = None) -> AnySelect:
     """Select the values of a measure in images with one label: ``label_id, cell_id, value``."""
-    single = select(ImageLabel.label_id, Cell.id.label("cell_id"))
-    single = single.join_from(ImageLabel, Image, Image.id == ImageLabel.image_id)
-    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
-    if split is not None:
-        single = single.where(Image.split == split)
-    value: Any
-    # Outer, though values are wanted: an inner join SQLite begins with cell_channel, all of it.
-    if measure in SHAPE_NAMES:
-        value = shape_value(measure)
-    elif measure in CHANNEL_NAMES:
-        value = cast(getattr(CellChannel, measure), REAL)
-        mine = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
-        single = single.outerjoin(CellChannel, mine)
-    else:
-        value = CellMeasure.value
-        named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name == measure))
-        of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.channel == (channel or ""))
-        single = single.outerjoin(CellMeasure, and_(of_cell, named))
-    return single.add_columns(value.label("value")).where(value.is_not(None))
+    values = MeasureValues([(measure, channel)])
+    value = values.value(measure, channel)
+    tables = ImageLabel.__table__.join(Image, Image.id == ImageLabel.image_id)
+    tables = tables.join(Cell, Cell.image_id == Image.id)
+
+    single = select(ImageLabel.label_id, Cell.id.label("cell_id"), value.label("value"))
+    single = single.select_from(values.join_to(tables))
+    single = single.where(Image.label_count == 1, LIVE, value.is_not(None))
+    return single if split is None else single.where(Image.split == split)
 
 
 def counts(connection: Connection) -> dict[str, int]:

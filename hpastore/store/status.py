@@ -6,11 +6,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import Connection
+
 from hpastore.model import MeasurementSettings
 from hpastore.reading.places import exists, quoted
 from hpastore.store import read, version
 from hpastore.store.engine import Store
-from hpastore.text import printable
+from hpastore.text import count_text, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +83,16 @@ def warn_of_missing_root(root: str, live: int, met: int = 0) -> None:
         "gone for good, hpastore forget %s marks its images as gone",
         *(live, here, printable(root, None), quoted(root), quoted(root)),
     )
+
+
+def warn_of_other_version(connection: Connection) -> None:
+    """Warn if images were measured by another version of hpastore, which only their pixels can change."""
+    if outdated := read.outdated(connection):
+        logger.warning(
+            "%s %s measured by another version of hpastore; ingest their roots again",
+            count_text(outdated, "image"),
+            "was" if outdated == 1 else "were",
+        )
 
 
 RUN_COLUMNS: Final = (

@@ -149,7 +149,7 @@ def write_image(
     source = measured.source
     before = connection.execute(_BEFORE, {"name": source.name}).one_or_none()
     cells, channels = _cell_columns(measured.cells), _channel_columns(measured.cells)
-    theirs = custom_measures.of_cells(measured.cells, users)
+    theirs = custom_measures.known_values(measured.cells, users)
     row = {
         "name": source.name,
         "width": measured.width,

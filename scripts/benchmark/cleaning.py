@@ -12,6 +12,7 @@ import pandas as pd
 from sqlalchemy import Text, case, cast, func, select
 
 import hpastore
+from hpastore.clean.rules import Scope
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.tables import Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import CELL_STATS
@@ -81,7 +82,7 @@ class Report:
 
 
 def clean(
-    folder: Path, *, images: int = 200, size: int = 1024, seed: int = SEED, scope: str = "single"
+    folder: Path, *, images: int = 200, size: int = 1024, seed: int = SEED, scope: Scope = "single"
 ) -> Report:
     """Draw a sample, ingest it, make a clean set by each recipe, and compare with the truth.
 

@@ -12,22 +12,19 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
+from hpastore.clean.create import Flips, ShareMove, create_clean_set, refresh_clean_set
 from hpastore.clean.diff import CAUSES, clean_diff, summarise_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.overrides import Override, override_cells, undo_overrides
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
 from hpastore.clean.sets import (
-    Flips,
-    ShareMove,
     clean_set,
     clean_set_recipe,
     clean_sets,
-    create_clean_set,
     drop_clean_set,
     emptied_images,
     freeze_clean_set,
-    refresh_clean_set,
 )
 from hpastore.errors import NotFoundError
 from hpastore.kernels.definitions import VERSION

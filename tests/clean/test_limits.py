@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.explain import explain
 from hpastore.clean.limits import ForcedDrop, IdleRule, limits_text
 from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.sets import clean_set, clean_set_limits, create_clean_set, refresh_clean_set
+from hpastore.clean.sets import clean_set, clean_set_limits
+from hpastore.schema.clean_rows import SIDES
 from hpastore.store.engine import Store
 from tests.world import measured, put, rows
 
@@ -76,7 +78,7 @@ def test_percentiles_that_drop_by_force_are_said_in_a_line() -> None:
     drops = [
         ForcedDrop(label, "", "size", side, p, n)
         for label, n in ((0, 7), (5, 9))
-        for side, p in (("lower", 0.01), ("upper", 0.99))
+        for side, p in zip(SIDES, (0.01, 0.99), strict=True)
     ]
     (line,) = limits_text((), drops)
     assert line == (

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from hpastore.clean import overrides as module
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.overrides import (
     Override,
     list_overrides,
@@ -21,7 +22,6 @@ from hpastore.clean.overrides import (
     undo_overrides,
 )
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set, refresh_clean_set
 from hpastore.errors import ExportError, InputError, NotFoundError, UsageError
 from hpastore.export.overrides import export_overrides
 from hpastore.kernels.image import measure
@@ -327,9 +327,9 @@ def test_a_decision_about_a_lost_cell_is_not_taken_for_one_about_its_namesake(
     assert undo_overrides(store, ["a:1"]) == 1
     assert list_overrides(store)["comment"].tolist() == ["two cells"]
     override_cells(store, read)
-    assert undo_overrides(store, ["a:1"], lost=True) == 1
+    assert undo_overrides(store, ["a:1"], detached=True) == 1
     assert list_overrides(store)["comment"].tolist() == ["good"]
-    assert undo_overrides(store, ["a:1"], lost=True) == 0
+    assert undo_overrides(store, ["a:1"], detached=True) == 0
     put(store, drawn(np.zeros_like(mask)))
     assert undo_overrides(store, ["a:1"]) == 1
     assert list_overrides(store).empty

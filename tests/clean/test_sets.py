@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from hpastore.clean.create import CleanSetSummary, create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import CleanSetSummary, clean_set, clean_sets, create_clean_set
+from hpastore.clean.sets import clean_set, clean_sets
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.store.engine import Store
 from tests.world import dump, measured, put, rows, scalar

@@ -136,7 +136,7 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
     assert run("--json", "clean", "recipe").json == shipped() == ["hpa", "notebook"]
     run("ingest", root, "-j", 1)
     for name in shipped():
-        load_recipe(name).checked()
+        load_recipe(name).validated()
         assert run("clean", "recipe", name).out == load_recipe(name).text
         assert run("clean", "create", name, "--recipe", name).code == 0
     counts = [(row["name"], row["rules"]) for row in run("--json", "clean", "list").json]

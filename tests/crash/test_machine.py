@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 import hpastore
-from hpastore.clean.rules import CleanRecipe
+from hpastore.clean.rules import CleanRecipe, Scope
 from hpastore.errors import InputError, UsageError
 from hpastore.store import migrate
 from hpastore.store.engine import Store
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         self.pair.same(hpastore.retry)
 
     @rule(scope=st.sampled_from(["single", "all"]))
-    def clean(self, scope: str) -> None:
+    def clean(self, scope: Scope) -> None:
         def create(store: Store) -> object:
             try:
                 return hpastore.create_clean_set(store, "mine", CleanRecipe(scope=scope))

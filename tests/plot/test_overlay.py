@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hpastore
-from hpastore.clean.rules import Bound
+from hpastore.clean.rules import Bound, Scope
 from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.plot.canvas import KEPT, lines_of
 from hpastore.store.engine import Store
@@ -119,7 +119,8 @@ def test_entries_of_a_legend_stay_within_their_panel(filled: Store) -> None:
         hpastore.Rule("area", lower=Bound(value=11 * (k + 1)), upper=None, name=f"{'w' * 60}_{k}")
         for k in range(5)
     )
-    for scope, image in (("single", name_of(0)), ("all", name_of(2))):
+    panels: dict[Scope, str] = {"single": name_of(0), "all": name_of(2)}
+    for scope, image in panels.items():
         hpastore.create_clean_set(filled, "long", hpastore.CleanRecipe(rules, 0, scope))
         figure = hpastore.plot_overlay(filled, image)
         agg: Any = FigureCanvasAgg(figure)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.overrides import Override, override_cells
-from hpastore.clean.sets import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
 from hpastore.kernels.custom import CustomMeasure
@@ -19,7 +19,8 @@ from hpastore.kernels.image import measure
 from hpastore.model import Cells, Failure, Known, Measured, MeasurementSettings, Source
 from hpastore.schema.tables import Base, Cell, CellChannel
 from hpastore.schema.types import Flag
-from hpastore.store import custom_measures, read, stored_sets, write
+from hpastore.store import custom_measures, read, write
+from hpastore.store.clean_sets.rows import find_clean_set
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.vocabulary import CHANNELS
@@ -428,7 +429,7 @@ def test_a_stream_gives_all_rows(store: Store) -> None:
 
 def test_a_version_is_a_number(store: Store) -> None:
     with store.reading() as connection, pytest.raises(UsageError, match="a version is a number, as in a@1"):
-        stored_sets.find_clean_set(connection, "a@new")
+        find_clean_set(connection, "a@new")
 
 
 def test_cells_of_the_helper_are_cells() -> None:

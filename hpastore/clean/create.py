@@ -1,0 +1,366 @@
+"""Create clean sets, and refresh them: a new version by the same recipe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from hpastore.clean.diff import differences
+from hpastore.clean.limits import ForcedDrop, IdleRule
+from hpastore.clean.recipe import parse_recipe, recipe_toml
+from hpastore.clean.rules import CleanRecipe, check_name
+from hpastore.clean.sets import read_limits
+from hpastore.clean.thresholds import warn_of_incomplete_measures
+from hpastore.errors import UsageError
+from hpastore.schema.clean_rows import BoundRow
+from hpastore.store import decoding, read
+from hpastore.store.clean_sets.counts import (
+    LabelCounts,
+    clean_shares,
+    count_by_label,
+    read_emptied_images,
+)
+from hpastore.store.clean_sets.materialise import write_clean_set
+from hpastore.store.clean_sets.rows import (
+    FoundSet,
+    find_clean_set,
+    read_bounds,
+    read_clean_set,
+    read_rules,
+    read_versions,
+)
+from hpastore.store.engine import Store
+
+logger = logging.getLogger(__name__)
+
+SHARE_WARNING: Final = 0.1
+"""A refresh warns of a label whose share of clean verdicts moved by more."""
+
+
+@dataclass(frozen=True)
+class CleanSetSummary:
+    """A new version of a clean set.
+
+    Parameters
+    ----------
+    name, version
+        As in ``NAME@VERSION``.
+    cells, clean
+        Number of verdicts, and of those that are clean; a cell has one for each label it is judged
+        against.
+    emptied
+        Number of images that lost all their cells for a label; each label of an image counts.
+    split
+        The split that it is limited to.
+    idle
+        Rules whose percentiles and medians bound nothing for a label, since it has too few cells.
+    forced
+        Percentiles that drop a label's lowest or highest cell, however good, since it has few cells.
+    flips
+        What a refresh changed; empty for a set that was created.
+    shares
+        Labels whose share of clean verdicts a refresh moved by more than `SHARE_WARNING`.
+    skipped_images, skipped_cells
+        Images with several labels, and their cells, that are not judged since the scope is ``single``.
+    superseded
+        The version that the name meant before, if that is of another split or by other rules.
+    """
+
+    name: str
+    version: int
+    cells: int
+    clean: int
+    emptied: int = 0
+    split: str | None = None
+    idle: tuple[IdleRule, ...] = ()
+    forced: tuple[ForcedDrop, ...] = ()
+    flips: tuple[Flips, ...] = ()
+    shares: tuple[ShareMove, ...] = ()
+    skipped_images: int = 0
+    skipped_cells: int = 0
+    superseded: Superseded | None = None
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """The version that a clean set's name meant before, and how it differs from the new one.
+
+    Parameters
+    ----------
+    version
+    split
+        The split that it is limited to.
+    other_split, other_rules
+        Whether its split differs, and its rules, scope or limits.
+    """
+
+    version: int
+    split: str | None
+    other_split: bool
+    other_rules: bool
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How many cells of a label a refresh made clean, or not clean any more, for one cause.
+
+    Parameters
+    ----------
+    label_id, label
+    change
+        ``in`` or ``out``.
+    cause
+        One of `hpastore.CAUSES`.
+    cells
+    """
+
+    label_id: int
+    label: str
+    change: str
+    cause: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class ShareMove:
+    """Share of a label's verdicts that are clean, 0..1, before and after a refresh."""
+
+    label_id: int
+    label: str
+    before: float
+    after: float
+
+
+def create_clean_set(
+    store: Store,
+    name: str,
+    recipe: CleanRecipe | None = None,
+    *,
+    frozen: bool = False,
+    split: str | None = None,
+) -> CleanSetSummary:
+    """Judge all cells by a recipe, and keep the verdicts under a name.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        A name that exists gets its next version; older ones are kept.
+    recipe : CleanRecipe, optional
+        By default the notebook's.
+    frozen : bool
+        Whether later versions that `refresh_clean_set` makes keep its thresholds.
+    split : str, optional
+        Only cells of images in this split are judged, and make the thresholds; later versions that
+        `refresh_clean_set` makes are limited to it too.
+
+    Returns
+    -------
+    CleanSetSummary
+
+    Raises
+    ------
+    UsageError
+        If the name or the recipe is invalid, there is no such split, or the store has no labelled cell
+        to judge.
+    """
+    check_name(name)
+    recipe = recipe or CleanRecipe()
+
+    def create(connection: Connection) -> CleanSetSummary:
+        read.require_split(connection, split)
+        version = _write_version(connection, name, recipe, frozen=frozen, split=split)
+        if not version.labels:
+            in_split = "" if split is None else f" in split {split}"
+            raise UsageError(
+                f"no cell to judge{in_split}; ingest images with labels first, or use --scope all"
+            )
+        return _summarise(connection, version, recipe, split)
+
+    return store.write(create)
+
+
+def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
+    """Make a new version of a clean set by the same recipe, from the current cells and overrides.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds; the
+        new version is frozen too.
+
+    Returns
+    -------
+    CleanSetSummary
+        With what changed since that version, per label and cause.  A warning names the labels whose share
+        of clean verdicts moved by more than `SHARE_WARNING`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    UsageError
+        If its recipe cannot be used any more.
+
+    Notes
+    -----
+    Where no cell is left to judge, such as after all images moved to another split, the new version has
+    no verdict, and a warning says so.
+    """
+
+    def refresh(connection: Connection) -> CleanSetSummary:
+        old = find_clean_set(connection, name)
+        before = read_clean_set(connection, old.id)
+        kept = _kept_bounds(connection, old.id) if before.frozen else None
+        recipe = parse_recipe(before.recipe_toml, f"recipe of {name}")
+        version = _write_version(
+            connection, old.name, recipe, frozen=before.frozen, split=before.split, kept=kept
+        )
+        new = version.found
+        if not version.labels:
+            where = "" if before.split is None else f" in split {before.split}"
+            logger.warning(
+                "clean set %s has no verdicts: there are no cells to judge%s",
+                new.versioned_name,
+                where,
+            )
+        summary = _summarise(connection, version, recipe, before.split)
+        return _with_changes(connection, old, new, summary)
+
+    return store.write(refresh)
+
+
+def _kept_bounds(connection: Connection, set_id: int) -> dict[tuple[int, int], BoundRow]:
+    """Read the bounds that a version keeps, by the rule's position and the label."""
+    positions = {rule.id: rule.position for rule in read_rules(connection, set_id)}
+    bounds = read_bounds(connection, set_id)
+    return {(positions[bound.rule_id], bound.label_id): bound for bound in bounds}
+
+
+class _Version(NamedTuple):
+    """A version that was written."""
+
+    found: FoundSet
+    labels: list[LabelCounts]
+    superseded: Superseded | None
+
+
+def _write_version(
+    connection: Connection,
+    name: str,
+    recipe: CleanRecipe,
+    *,
+    frozen: bool,
+    split: str | None,
+    kept: Mapping[tuple[int, int], BoundRow] | None = None,
+) -> _Version:
+    """Write a new version, and count its verdicts by label."""
+    valid = recipe.validated(read.own_channels(connection))
+    settings = read.current_settings(connection)
+    columns = {
+        "name": name,
+        "scope": valid.scope,
+        "min_green": valid.min_green,
+        "min_cells": valid.min_cells,
+        "guard": valid.guard,
+        "recipe_toml": recipe_toml(valid),
+        "frozen": frozen,
+        "split": split,
+        "background_percentile": settings and settings.background_percentile,
+        # Inside the writing transaction: an image that was stored before belongs to the set.
+        "created_at": datetime.now(UTC),
+    }
+    superseded = _superseded(connection, name, valid, split)
+    set_id, version = write_clean_set(connection, columns, valid.rows(), kept)
+    labels = count_by_label(connection, set_id)
+    return _Version(FoundSet(set_id, name, version), labels, superseded)
+
+
+def _summarise(
+    connection: Connection, version: _Version, recipe: CleanRecipe, split: str | None
+) -> CleanSetSummary:
+    """Count the verdicts of a new version, and find what its author should know of it."""
+    rules = [*recipe.rules, *(rule for of_label in recipe.labels.values() for rule in of_label)]
+    warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
+
+    set_id, name, number = version.found
+    labels = [counts.label_id for counts in version.labels]
+    idle, forced = read_limits(connection, set_id, labels)
+    skipped_images, skipped_cells = 0, 0
+    if recipe.scope == "single":
+        skipped_images, skipped_cells = read.several_labels(connection, split)
+    return CleanSetSummary(
+        name,
+        number,
+        cells=sum(counts.cells for counts in version.labels),
+        clean=sum(counts.clean for counts in version.labels),
+        emptied=len(read_emptied_images(connection, set_id)),
+        split=split,
+        idle=idle,
+        forced=forced,
+        skipped_images=skipped_images,
+        skipped_cells=skipped_cells,
+        superseded=version.superseded,
+    )
+
+
+def _superseded(
+    connection: Connection, name: str, recipe: CleanRecipe, split: str | None
+) -> Superseded | None:
+    """Find the newest version of a name, if its split or its rules differ from those of the next one."""
+    versions = read_versions(connection, name)
+    if not versions:
+        return None
+    last = versions[-1]
+    try:
+        channels = read.own_channels(connection)
+        before = parse_recipe(last.recipe_toml, f"recipe of {name}").validated(channels)
+        other_rules = _content(before) != _content(recipe)
+    except UsageError:  # for example a custom measure that does not exist any more
+        other_rules = True
+    other_split = last.split != split
+    if not (other_split or other_rules):
+        return None
+    return Superseded(last.version, last.split, other_split, other_rules)
+
+
+def _content(recipe: CleanRecipe) -> tuple[Any, ...]:
+    """What a recipe means, however its text is written."""
+    return recipe.rows(), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
+
+
+def _with_changes(
+    connection: Connection, old: FoundSet, new: FoundSet, summary: CleanSetSummary
+) -> CleanSetSummary:
+    """Add to a new version's summary how it differs from an older one, and warn of large moves."""
+    found = differences(connection, old.id, new.id)
+    keys = ["label_id", "label", "change", "cause"]
+    grouped = found.groupby(keys).size().reset_index(name="cells")
+    counted = grouped[[*keys, "cells"]].itertuples(index=False, name=None)
+    flips = tuple(Flips(*row) for row in counted)
+
+    shares = _share_moves(clean_shares(connection, old.id), clean_shares(connection, new.id))
+    if shares:
+        logger.warning(
+            "%s: the share of clean verdicts moved by more than 10 percentage points for %s; "
+            "'hpastore clean diff %s %s' lists the cells",
+            new.versioned_name,
+            ", ".join(f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares),
+            old.versioned_name,
+            new.versioned_name,
+        )
+    return replace(summary, flips=flips, shares=shares)
+
+
+def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
+    return tuple(
+        ShareMove(label, decoding.label_name(label, "clean_set_cell"), before[label], after[label])
+        for label in sorted(before.keys() & after.keys())
+        if abs(after[label] - before[label]) > SHARE_WARNING
+    )
