@@ -348,7 +348,7 @@ def _with_changes(
     shares = _share_moves(clean_shares(connection, old.id), clean_shares(connection, new.id))
     if shares:
         logger.warning(
-            "%s: the share of clean verdicts moved by more than 10 percentage points for %s; "
+            "%s: the share of clean verdicts moved by more than 10 percentage points: %s; "
             "'hpastore clean diff %s %s' lists the cells",
             new.versioned_name,
             ", ".join(f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares),

@@ -153,8 +153,8 @@ def test_one_line_says_what_is_newer_and_how_to_take_it_in(
     assert said("single") == []
     override_cells(made, [Override("b:1", keep=True)])
     put(made, measured("n", (0,)), measured("o", (0,)))
-    line = "clean set single@1 does not know 1 override and 2 new or replaced images; "
-    assert said("single") == [line + "'hpastore clean refresh single' makes a version that does"]
+    line = "clean set single@1 is older than 1 override and 2 new or replaced images; "
+    assert said("single") == [line + "'hpastore clean refresh single' makes a version with them"]
     refresh_clean_set(made, "single")
     assert said("single") == []
-    assert said("single@1") == [line + "'hpastore clean refresh single@1' makes a version that does"]
+    assert said("single@1") == [line + "'hpastore clean refresh single@1' makes a version with them"]

@@ -28,7 +28,7 @@ def test_grey_levels_may_be_limits(limit: int) -> None:
         (CleanRecipe((Rule(upper=99.9),)), r"for 99\.9 % say 0\.999"),
     ],
 )
-def test_recipes_that_make_no_sense_are_refused(recipe: CleanRecipe, message: str) -> None:
+def test_invalid_recipes_are_refused(recipe: CleanRecipe, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe.validated()
 
@@ -43,6 +43,6 @@ def test_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a@1", "../a", "-a", ".a", "a\n", "ä", "9" * 65])
-def test_names_that_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be a clean set's name"):
+def test_invalid_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="invalid clean set name"):
         check_name(name)

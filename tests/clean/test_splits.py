@@ -156,7 +156,7 @@ def test_a_refresh_whose_split_is_empty_makes_a_version_without_verdicts(
     move(halves, "train", "x", "y")
     made = refresh_clean_set(halves, "half")
     assert (made.version, made.cells, made.split) == (2, 0, "val")
-    assert "clean set half@2 has no verdict: no cell of split val is left to judge" in caplog.text
+    assert "clean set half@2 has no verdicts: there are no cells to judge in split val" in caplog.text
     assert clean_set(halves, "half").empty
     assert not drift(halves, "half")[0].any
     assert doctor(halves, deep=True) == []

@@ -284,7 +284,7 @@ def test_a_store_that_is_not_there_is_not_made(
         (["thresholds", "--measure", "size"], "no measure 'size'; there are"),
         (["thresholds", "--channel", "pink"], "no channel 'pink' for fraction; there are red, green"),
         (["thresholds", "--label", "19"], "no label 19; ids go from 0 to 18"),
-        (["clean", "create", "a b"], "'a b' cannot be a clean set's name"),
+        (["clean", "create", "a b"], "invalid clean set name 'a b'"),
         (["clean", "create", "a", "--scope", "some"], "no scope 'some'"),
         (["clean", "create", "a", "--min-green", "300"], "min green takes a grey level"),
         (["ingest", "data", "--background-percentile", "99"], "for 99 % say 0.99"),

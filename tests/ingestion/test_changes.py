@@ -708,7 +708,7 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
     caplog.clear()
     assert take(store, other).changed == 1
     assert caplog.messages == [
-        "3 images hold measures of another version of hpastore; ingest their roots again"
+        "3 images were measured by another version of hpastore; ingest their roots again"
     ]
     assert plan(store, other).work == 0
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
