@@ -1,5 +1,6 @@
 # The public names and where they live; hpastore/__init__.py loads them from this list.
 
+from .clean.bound import Bound
 from .clean.create import create_clean_set, refresh_clean_set
 from .clean.diff import CAUSES, clean_diff, summarise_diff
 from .clean.drift import drift
@@ -12,7 +13,7 @@ from .clean.overrides import (
     undo_overrides,
 )
 from .clean.recipe import load_recipe
-from .clean.rules import Bound, CleanRecipe, Rule
+from .clean.rules import CleanRecipe, Rule
 from .clean.sets import (
     clean_set,
     clean_set_limits,

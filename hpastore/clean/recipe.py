@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpastore.arguments import expanded
-from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
+from hpastore.clean.bound import Bound
+from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
 from hpastore.errors import InputError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
 from hpastore.arguments import require_share
+from hpastore.clean.bound import Bound, BoundKind
 from hpastore.errors import UsageError
-from hpastore.kernels.custom import MOST
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
 from hpastore.schema.clean_rows import SIDES, Side
 from hpastore.text import printable
@@ -25,21 +24,15 @@ Guard = Literal["report", "keep"]
 SCOPES: Final = get_args(Scope)
 GUARDS: Final = get_args(Guard)
 
-BoundKind = Literal["percentile", "value", "median"]
-
 FLAGS: Final = (*(m.name for m in SHAPE_MEASURES if m.kind == "flag"), "no_nucleus")
 """Rules without bounds: a cell that has the flag is dropped."""
 
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REASON_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 _MAX_LEVEL: Final = 255
 
 _MAX_MIN_CELLS: Final = 2**31 - 1
 """The largest integer that both databases hold in ``clean_set.min_cells``."""
-
-_MAX_FACTOR: Final = 1e6
-"""Of a label's median.  On PostgreSQL a product out of range fails every query."""
 
 MAX_RULES: Final = 500
 """Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
@@ -58,48 +51,6 @@ _COLUMNS: Final = (*SHOWN, *COUNTED, "reasons")
 
 CustomChannels = Mapping[str, Sequence[str | None]]
 """The channels of each custom measure; None is the cell as a whole."""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The lower or upper bound of a cell's value: a percentile, a value or a median.
-
-    Parameters
-    ----------
-    percentile : float, optional
-        Of the label's cells, a share 0..1.
-    value : float, optional
-        In the measure's unit.
-    median : float, optional
-        A multiple of the label's median.
-    """
-
-    percentile: float | None = None
-    value: float | None = None
-    median: float | None = None
-
-    def resolve(self) -> tuple[BoundKind, float]:
-        """Return the kind of bound and its number.
-
-        Raises
-        ------
-        UsageError
-            If it is not one number of one kind.
-        """
-        numbers = {kind: getattr(self, kind) for kind in get_args(BoundKind)}
-        given = {kind: number for kind, number in numbers.items() if number is not None}
-        if len(given) != 1:
-            raise UsageError("a bound is one of {percentile = P}, {value = V} and {median = M}")
-        [(kind, number)] = given.items()
-
-        is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        # A percentile that is NaN is refused with the others outside 0..1, by `Rule.validated`.
-        is_finite = is_number and (kind == "percentile" or abs(number) < math.inf)
-        if not is_finite or abs(number) > MOST:
-            raise UsageError(f"invalid {kind} {printable(repr(number))} of a bound; use a number")
-        if kind == "median" and abs(number) > _MAX_FACTOR:
-            raise UsageError(f"invalid median {number:g} of a bound; use a factor up to {_MAX_FACTOR:g}")
-        return kind, float(number)
 
 
 @dataclass(frozen=True)
@@ -273,20 +224,6 @@ class CleanRecipe:
                 label_ids: Sequence[int | None] = (None,) if labels is None else labels
                 rows += [{"label_id": label, **columns} for label in label_ids]
         return rows
-
-
-def check_name(name: str) -> None:
-    """Refuse an invalid name of a clean set.
-
-    Raises
-    ------
-    UsageError
-    """
-    if not NAME_PATTERN.fullmatch(name):
-        raise UsageError(
-            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', a letter or "
-            "digit first"
-        )
 
 
 def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:

@@ -15,8 +15,8 @@ from hpastore.cli.table import print_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpastore.clean.create import CleanSetSummary
     from hpastore.clean.limits import ForcedDrop, IdleRule
+    from hpastore.clean.summary import CleanSetSummary
     from hpastore.store.engine import Store
 
 DRIFTED: Final = 4

@@ -1,7 +1,7 @@
-"""What the views say of clean sets: thresholds and verdicts, of all sets in one statement.
+"""The verdicts of all clean sets in one statement, for the view ``clean_cell``.
 
-These are for ``label_threshold`` and ``clean_cell``.  Where one set is asked for, its rules are known, and
-`hpastore.schema.verdict` judges by them in one pass over the cells.  Tests hold the two equal.
+The rules of a single set are known beforehand, and `hpastore.schema.verdict` judges by them in one pass
+over the cells.  Tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from sqlalchemy import (
     and_,
     case,
     func,
-    literal,
     literal_column,
     or_,
     select,
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.clean_rows import BOUND_REASONS, SIDES
+from hpastore.schema.clean_rows import BOUND_REASONS
 from hpastore.schema.conditions import IN_SPLIT, LIVE, rule_applies
 from hpastore.schema.measure_value import flag_value, named_value
-from hpastore.schema.percentile import AnySelect, percentiles
+from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -37,100 +36,11 @@ from hpastore.schema.tables import (
     ImageLabel,
     Label,
 )
-from hpastore.schema.types import REAL
+from hpastore.schema.threshold_view import is_rule_channel, rule_values
 from hpastore.schema.verdict_steps import apply_guard, rule_progress, steps_before_rules
 from hpastore.vocabulary import NEGATIVE, REASONS
 
 Column = ColumnElement[Any]
-
-
-def label_threshold(set_id: Any = None) -> AnySelect:
-    """Select the bounds of every rule for every label, from the current cells.
-
-    The bounds of a frozen set are those that it keeps.
-
-    Parameters
-    ----------
-    set_id
-        Only of this clean set.  A condition on the view would not do: the view takes the percentiles of
-        all rules first.
-
-    Returns
-    -------
-    Select
-        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n, lower,
-        upper``; `rule` is the rule's position.
-    """
-    where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
-    shares: dict[str, Column] = {side: literal_column(f"ranked.{side}_percentile", REAL) for side in SIDES}
-    values = _rule_value(*where).subquery("rule_value")
-    found = percentiles(values, ("rule_id", "label_id"), {**shares, "median": literal(0.5, REAL)})
-
-    current = found.subquery("found")
-    kept = aliased(CleanSetThreshold, name="kept")
-    rows = (
-        CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(Label, rule_applies(Label.id))
-        .outerjoin(current, and_(current.c.rule_id == CleanRule.id, current.c.label_id == Label.id))
-        .outerjoin(kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id))
-    )
-    bounds = [
-        case((CleanSet.frozen, getattr(kept, side)), else_=_bound(current, side)).label(side)
-        for side in SIDES
-    ]
-    columns = (
-        CleanRule.clean_set_id,
-        CleanRule.id.label("rule_id"),
-        CleanSet.name.label("clean_set"),
-        CleanSet.version,
-        CleanRule.position.label("rule"),
-        Label.id.label("label_id"),
-        Label.name.label("label"),
-        CleanRule.measure,
-        CleanRule.channel,
-        case((CleanSet.frozen, kept.n), else_=func.coalesce(current.c.n, 0)).label("n"),
-        *bounds,
-    )
-    return select(*columns).select_from(rows).where(*where)
-
-
-def _rule_value(*where: Column) -> AnySelect:
-    """One row per rule, of those chosen, and cell of a single-label image that has a value for it.
-
-    Of a clean set that is limited to a split, only cells of images in this split.
-    """
-    value = named_value(CleanRule.measure, CleanRule.channel)
-    single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE, IN_SPLIT)
-    rows = (
-        CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(ImageLabel, rule_applies(ImageLabel.label_id))
-        .join(Image, single)
-        .join(Cell, Cell.image_id == Image.id)
-        .outerjoin(CellChannel, _is_rule_channel())
-    )
-    return (
-        select(
-            CleanRule.id.label("rule_id"),
-            CleanRule.lower_percentile,
-            CleanRule.upper_percentile,
-            ImageLabel.label_id,
-            Cell.id.label("cell_id"),
-            value.label("value"),
-        )
-        .select_from(rows)
-        .where(value.is_not(None), *where)
-    )
-
-
-def _is_rule_channel() -> Column:
-    return and_(CellChannel.cell_id == Cell.id, CellChannel.channel == CleanRule.channel)
-
-
-def _bound(found: FromClause, side: str) -> Column:
-    """One side of a rule's bounds; what is taken from a label's cells needs enough of them."""
-    taken = func.coalesce(found.c[side], getattr(CleanRule, f"{side}_median") * found.c.median)
-    enough = case((found.c.n >= CleanSet.min_cells, taken))
-    return func.coalesce(enough, getattr(CleanRule, f"{side}_value"))
 
 
 def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
@@ -149,26 +59,26 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
         ``clean_set_id, cell_id, label_id, clean, reason``; `reason` is the first that applies, NULL
         for a clean cell that neither an override nor the guard had to keep.
     """
-    asked = _rule_results(thresholds, *where).subquery("asked")
+    results = _rule_results(thresholds, *where).subquery("asked")
     named = aliased(CleanRule, name="named")
     green = aliased(CellChannel, name="green")
     of_label = aliased(CellOverride, name="of_label")
     of_all = aliased(CellOverride, name="of_all")
 
-    lower_failed = asked.c.failed == 2 * named.position
-    upper_failed = asked.c.failed == 2 * named.position + 1
+    lower_failed = results.c.failed == 2 * named.position
+    upper_failed = results.c.failed == 2 * named.position + 1
     rows = (
-        asked.join(CleanSet, CleanSet.id == asked.c.clean_set_id)
-        .join(Cell, Cell.id == asked.c.cell_id)
+        results.join(CleanSet, CleanSet.id == results.c.clean_set_id)
+        .join(Cell, Cell.id == results.c.cell_id)
         .join(Image, Image.id == Cell.image_id)
         .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
-        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == asked.c.label_id))
+        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == results.c.label_id))
         .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
         .outerjoin(
             named,
             and_(
-                named.clean_set_id == asked.c.clean_set_id,
-                or_(named.label_id.is_(None), named.label_id == asked.c.label_id),
+                named.clean_set_id == results.c.clean_set_id,
+                or_(named.label_id.is_(None), named.label_id == results.c.label_id),
                 or_(lower_failed, upper_failed),
             ),
         )
@@ -176,26 +86,26 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
 
     steps = steps_before_rules(
         func.coalesce(of_label.keep, of_all.keep),
-        {"no_background": asked.c.no_background == 1, "no_value": asked.c.no_value == 1},
+        {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
         and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)),
-        asked.c.unbounded == 1,
+        results.c.unbounded == 1,
     )
     by_rule = func.coalesce(
         named.reason,
         case((lower_failed, BOUND_REASONS["lower"]), else_=BOUND_REASONS["upper"]),
     )
     reasons: list[Any] = [(when, reason) for when, reason, _ in steps]
-    reasons.append((asked.c.failed.is_not(None), by_rule))
+    reasons.append((results.c.failed.is_not(None), by_rule))
     places = [(when, progress) for when, _, progress in steps]
     judged = select(
-        asked.c.clean_set_id,
+        results.c.clean_set_id,
         Cell.id.label("cell_id"),
-        asked.c.label_id,
+        results.c.label_id,
         Cell.image_id,
         Cell.area,
         Cell.mask_id,
         case(*reasons).label("reason"),
-        case(*places, else_=rule_progress(asked.c.failed // 2)).label("place"),
+        case(*places, else_=rule_progress(results.c.failed // 2)).label("place"),
         (CleanSet.guard == "keep").label("guarded"),
     ).select_from(rows)
     return apply_guard(judged.subquery("judged"), "clean_set_id")
@@ -227,7 +137,7 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
         .join(ImageLabel, ImageLabel.image_id == Image.id)
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CleanRule, of_set)
-        .outerjoin(CellChannel, _is_rule_channel())
+        .outerjoin(CellChannel, is_rule_channel())
         .outerjoin(thresholds, of_label)
     )
 
@@ -271,7 +181,7 @@ def clean_cell(live: FromClause, ranks: FromClause, *where: Column, joined: bool
         .join(Image, and_(Image.id == Cell.image_id, LIVE))
         .join(Label, Label.id == CleanSetCell.label_id)
         .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _is_deciding_rule()))
-        .outerjoin(CellChannel, _is_rule_channel())
+        .outerjoin(CellChannel, is_rule_channel())
         .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
     )
 
@@ -340,7 +250,7 @@ def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
 
 def _ranks() -> AnySelect:
     """Rank of the value of every cell of a single-label image, by rule and label."""
-    made = _rule_value().subquery("made")
+    made = rule_values().subquery("made")
     rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
     return select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank"))
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, FromClause, MetaData, and_, case, cast, fu
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.ddl import CreateView
 
-from hpastore.schema.clean_views import clean_cell_view, label_threshold
+from hpastore.schema.clean_views import clean_cell_view
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES
 from hpastore.schema.percentile import AnySelect, percentiles
@@ -21,6 +21,7 @@ from hpastore.schema.tables import (
     ImageLabel,
     Label,
 )
+from hpastore.schema.threshold_view import label_threshold
 from hpastore.schema.types import BIGINT, REAL
 from hpastore.vocabulary import CHANNELS
 

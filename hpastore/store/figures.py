@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, FromClause, and_, null, select
 
-from hpastore.schema.clean_views import label_threshold
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect
@@ -22,6 +21,7 @@ from hpastore.schema.tables import (
     ImageLabel,
     Measure,
 )
+from hpastore.schema.threshold_view import label_threshold
 
 _BATCH_ROWS: Final = 10_000
 """Rows that are held at once, where there may be millions."""

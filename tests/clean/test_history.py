@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
-from hpastore.clean.create import Flips, ShareMove, create_clean_set, refresh_clean_set
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.diff import CAUSES, clean_diff, summarise_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.overrides import Override, override_cells, undo_overrides
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import (
     clean_set,
     clean_set_recipe,
@@ -26,6 +27,7 @@ from hpastore.clean.sets import (
     emptied_images,
     freeze_clean_set,
 )
+from hpastore.clean.summary import Flips, ShareMove
 from hpastore.errors import NotFoundError
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.explain import explain
 from hpastore.clean.limits import ForcedDrop, IdleRule, limits_text
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import clean_set, clean_set_limits
 from hpastore.schema.clean_rows import SIDES
 from hpastore.store.engine import Store

@@ -4,7 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from hpastore.clean.rules import CleanRecipe, Rule, check_name
+from hpastore.clean.create import check_name
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.errors import UsageError
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hpastore.clean.create import CleanSetSummary, create_clean_set
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import clean_set, clean_sets
+from hpastore.clean.summary import CleanSetSummary
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.store.engine import Store
 from tests.world import dump, measured, put, rows, scalar

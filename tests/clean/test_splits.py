@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpastore.clean.create import Superseded, create_clean_set, refresh_clean_set
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.diff import clean_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import explain
 from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import clean_set, clean_sets
+from hpastore.clean.summary import Superseded
 from hpastore.clean.thresholds import thresholds
 from hpastore.errors import UsageError
 from hpastore.schema.views import CLEAN_CELL

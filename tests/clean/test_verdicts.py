@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
+from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.recipe import parse_recipe, recipe_toml
-from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
+from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
 from hpastore.errors import UsageError
 from hpastore.schema.tables import Base
 from hpastore.store import overrides, write

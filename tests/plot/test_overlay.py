@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import hpastore
-from hpastore.clean.rules import Bound, Scope
+from hpastore.clean.bound import Bound
+from hpastore.clean.rules import Scope
 from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.plot.canvas import KEPT, lines_of
 from hpastore.store.engine import Store

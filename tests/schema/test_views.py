@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
-from hpastore.clean.rules import Bound, CleanRecipe, Rule, Scope
+from hpastore.clean.rules import CleanRecipe, Rule, Scope
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.schema.clean_views import label_threshold
 from hpastore.schema.tables import Cell, CellChannel, Image
+from hpastore.schema.threshold_view import label_threshold
 from hpastore.schema.views import (
     CELL_SIZE,
     CELL_STATS,

@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
 import hpastore.store
+from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
