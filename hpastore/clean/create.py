@@ -78,8 +78,8 @@ def create_clean_set(
     Raises
     ------
     UsageError
-        If the name or the recipe is invalid, there is no such split, or the store has no labelled cell
-        to judge.
+        If the name or the recipe is invalid, there is no such split, or the store has no labelled
+        cell to judge.
     """
     check_name(name)
     recipe = recipe or CleanRecipe()
@@ -118,14 +118,14 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
     ----------
     store : Store
     name : str
-        ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds; the
-        new version is frozen too.
+        ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds;
+        the new version is frozen too.
 
     Returns
     -------
     CleanSetSummary
-        With what changed since that version, per label and cause.  A warning names the labels whose share
-        of clean verdicts moved by more than `SHARE_WARNING`.
+        With what changed since that version, per label and cause.  A warning names the labels whose
+        share of clean verdicts moved by more than `SHARE_WARNING`.
 
     Raises
     ------
@@ -136,8 +136,8 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
 
     Notes
     -----
-    Where no cell is left to judge, such as after all images moved to another split, the new version has
-    no verdict, and a warning says so.
+    Where no cell is left to judge, such as after all images moved to another split, the new version
+    has no verdict, and a warning says so.
     """
 
     def refresh(connection: Connection) -> CleanSetSummary:
@@ -239,7 +239,7 @@ def _summarise(
 def _superseded(
     connection: Connection, name: str, recipe: CleanRecipe, split: str | None
 ) -> Superseded | None:
-    """Find the newest version of a name, if its split or its rules differ from those of the next one."""
+    """Find the newest version of a name, if its split or rules differ from the next one's."""
     versions = read_versions(connection, name)
     if not versions:
         return None

@@ -72,7 +72,7 @@ class _Side:
     rules: Mapping[ReasonKey, _Rule]
     bounds: Mapping[ReasonKey, tuple[float | None, float | None]]
     judged: Mapping[str, set[int]]
-    """The labels for which it judged an image, by image; of images with a verdict in only one set."""
+    """Labels for which it judged an image, by image; only of images that one set lacks."""
 
 
 def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
@@ -87,9 +87,9 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``change, cause, cell, label_id, label, reason_a, reason_b``: `change` is ``in`` for a cell that is
-        clean in `b` only and ``out`` for one that is clean in `a` only; `cause` is one of `CAUSES`; a
-        reason is missing where the verdict is clean, or the set has none on the cell.
+        ``change, cause, cell, label_id, label, reason_a, reason_b``: `change` is ``in`` for a cell
+        that is clean in `b` only and ``out`` for one that is clean in `a` only; `cause` is one of
+        `CAUSES`; a reason is missing where the verdict is clean, or the set has none on the cell.
 
     Raises
     ------
@@ -202,7 +202,8 @@ def _absence(key: VerdictKey, without: _Side, other: _Side, image: ImageHistory 
 def _is_in_other_split(without: _Side, other: _Side, image: ImageHistory | None) -> bool:
     """Whether a set has no verdict on an image since the image is not in the set's split.
 
-    The store keeps only an image's current split.  For a deleted image, the split of the other set tells.
+    The store keeps only an image's current split.  For a deleted image, the split of the other set
+    tells.
     """
     limited = without.row.split
     if limited is None:

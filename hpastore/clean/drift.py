@@ -36,8 +36,8 @@ class Drift:
     unjudged
         Cells, for each label, that are in the set's scope and have no verdict yet.
     left
-        Verdicts that a refresh would leave out: the cell or its image was deleted, or the image is gone,
-        has other labels or left the set's split.
+        Verdicts that a refresh would leave out: the cell or its image was deleted, or the image is
+        gone, has other labels or left the set's split.
     cells
         Verdicts of the set that a refresh would give again, flipped or not.
     """

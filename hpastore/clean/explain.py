@@ -47,8 +47,8 @@ class Check:
     passed
         None where the rule was not checked; `note` gives the cause.
     note
-        Why the rule, or one of its bounds, was not checked: the cell has no value or not the flag that the
-        rule is for, or its label has fewer cells than the recipe's `min_cells`.
+        Why the rule, or one of its bounds, was not checked: the cell has no value or not the flag
+        that the rule is for, or its label has fewer cells than the recipe's `min_cells`.
     """
 
     reason: str
@@ -73,21 +73,21 @@ class Explanation:
     measure, channel, value, lower, upper
         Of the rule that the reason names, else of the first percentiles.
     rank, n
-        Rank of the value among those of the n current cells of images whose only label it is, and that are
-        in the set's split; None for a cell of another image.
+        Rank of the value among those of the n current cells of images whose only label it is, and
+        that are in the set's split; None for a cell of another image.
     split
         The split that the set is limited to.
     override
         ``keep`` or ``drop`` where an override gave the verdict, with its comment if it still holds.
     later_override
-        An override that came after this version, which does not use it: ``keep`` or ``drop``, with the
-        comment, or ``undone`` for one that was taken back.
+        An override that came after this version, which does not use it: ``keep`` or ``drop``, with
+        the comment, or ``undone`` for one that was taken back.
     since
         The first of the versions, without a gap up to this one, with the same verdict on the cell.
     checks
-        What is checked of a cell, in that order: the dark limit, then the rules.  Before the dark limit
-        comes the first rule with a percentile if the cell lacks its value, and right after it if no cell of
-        the label has one.  The first check that is not passed gives the reason.
+        What is checked of a cell, in that order: the dark limit, then the rules.  Before the dark
+        limit comes the first rule with a percentile if the cell lacks its value, and right after it
+        if no cell of the label has one.  The first check that is not passed gives the reason.
     """
 
     clean_set: str
@@ -219,7 +219,7 @@ def _rank(
     rule: RuleRow | None,
     value: float | None,
 ) -> tuple[int | None, int | None]:
-    """Rank a cell's value among the current values of its label; None for an image with several labels."""
+    """Rank a cell's value among its label's; None for an image with several labels."""
     label = verdict.label_id
     if rule is None or value is None or cell.labels != (label,):
         return None, None
@@ -310,7 +310,7 @@ def _is_within(value: float, bound: BoundRow) -> bool | None:
 
 
 def _too_few(rule: RuleRow, n: int, min_cells: int) -> str | None:
-    """Explain that a label has too few cells for a rule's percentiles and medians, if that is so."""
+    """Note that a label has too few cells for a rule's percentiles and medians."""
     if not is_idle(rule, n, min_cells):
         return None
     return f"{n} cells, {max(min_cells, 1)} needed"

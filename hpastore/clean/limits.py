@@ -1,9 +1,9 @@
 """What the bounds of a clean set cannot do for labels with few cells.
 
-Context: a percentile or a median of fewer cells than the recipe's `min_cells` bounds nothing, and nobody
-noticed; a percentile of a few cells more always drops the lowest or the highest one, however good it is.
-Decision: both are found from the rules and the numbers of cells that a set keeps, and reported where a set
-is created or shown.
+Context: a percentile or a median of fewer cells than the recipe's `min_cells` bounds nothing, and
+nobody noticed; a percentile of a few cells more always drops the lowest or the highest one, however
+good it is.  Decision: both are found from the rules and the numbers of cells that a set keeps, and
+reported where a set is created or shown.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class IdleRule:
 
 @dataclass(frozen=True)
 class ForcedDrop:
-    """A percentile that drops a label's lowest or highest cell, however good that is, unless it has an equal.
+    """A percentile that drops a label's lowest or highest cell, however good, unless two are equal.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def idle_rules(
 
     Notes
     -----
-    The first rule with a percentile is not idle where no cell has a value: it drops all cells, with the
-    reason ``no_threshold``.
+    The first rule with a percentile is not idle where no cell has a value: it drops all cells, with
+    the reason ``no_threshold``.
     """
     return tuple(
         IdleRule(label, LABEL_NAMES[label], rule.title, n, max(min_cells, 1))
@@ -106,7 +106,7 @@ def idle_rules(
 def forced_drops(
     rules: Iterable[RuleRow], bounds: Iterable[BoundRow], min_cells: int, labels: Iterable[int]
 ) -> tuple[ForcedDrop, ...]:
-    """Find the percentiles that would drop less than one cell of a label, and hence always drop one.
+    """Find the percentiles whose share is less than one cell of a label, and that still drop one.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def forced_drops(
 
     Notes
     -----
-    Interpolated, a percentile p above 0 of n cells lies above the lowest of them, and drops it unless
-    another has the same value.  Where n p is 1 or more, that is what the recipe intends.  A rule that
-    applies only to cells with a flag may spare the lowest cell, and is left out.
+    Interpolated, a percentile p above 0 of n cells lies above the lowest of them, and drops it
+    unless another has the same value.  Where n p is 1 or more, that is what the recipe intends.  A
+    rule that applies only to cells with a flag may spare the lowest cell, and is left out.
     """
     found = []
     for label, rule, n in _by_label(rules, bounds, labels):
@@ -133,7 +133,7 @@ def forced_drops(
 
 
 def limits_text(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> list[str]:
-    """Describe rules that bound nothing, and percentiles that must drop a cell; at most a line each."""
+    """Describe rules that bound nothing and percentiles that must drop a cell, in a line each."""
     lines = []
     if idle:
         lines.append(_idle_text(idle))
@@ -181,7 +181,7 @@ def _expected_drops(side: Side, percentile: float, n: int) -> float:
 
 
 def _labels_text(found: Sequence[IdleRule] | Sequence[ForcedDrop]) -> str:
-    """Begin a sentence on labels with their numbers of cells, which may differ from rule to rule."""
+    """Begin a sentence on labels with their numbers of cells, which differ between rules."""
     cells: dict[int, set[int]] = {}
     for one in found:
         cells.setdefault(one.label_id, set()).add(one.n)

@@ -1,8 +1,8 @@
 """Overrides: what people decide about single cells, whatever the rules say.
 
-An override is stored with the cell's mask.  When the mask of an image is replaced, the override is attached
-to the cell that covers the same pixels (intersection over union 0.7 or more).  One that fits no cell is
-detached: it is kept and listed, and attached again should its cell come back.
+An override is stored with the cell's mask.  When the mask of an image is replaced, the override is
+attached to the cell that covers the same pixels (intersection over union 0.7 or more).  One that
+fits no cell is detached: it is kept and listed, and attached again should its cell come back.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Override:
     keep : bool
         Whether the cell is clean, whatever the rules say.
     label : int, optional
-        Only for this label; for every label if None.  An override for one label takes precedence over one
-        for every label.
+        Only for this label; for every label if None.  An override for one label takes precedence
+        over one for every label.
     score : float, optional
         How sure its author is, or how good the cell looks, 0..1.
     author, comment : str, optional
@@ -203,8 +203,8 @@ def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.
     Parameters
     ----------
     path : Path
-        A table, see `hpastore.reading.table`, has columns of `COLUMNS`, at least ``cell`` and ``keep``;
-        keep is one of keep, drop, true, false, 1, 0.
+        A table, see `hpastore.reading.table`, has columns of `COLUMNS`, at least ``cell`` and
+        ``keep``; keep is one of keep, drop, true, false, 1, 0.
     first_id : int
         The number of an image's first cell in lines of scores: with 0, ``a_0`` is the cell ``a:1``.
     keep_from : float
@@ -313,7 +313,7 @@ def _label(text: str) -> int:
 
 
 def _text(text: str | None, what: str) -> str | None:
-    """Normalise a text to what both databases and a CSV hold: UTF-8 without NUL, lines that end in LF."""
+    """Normalise a text for both databases and CSV: UTF-8 without NUL, lines that end in LF."""
     try:
         (text or "").encode()
     except UnicodeEncodeError:

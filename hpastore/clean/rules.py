@@ -44,7 +44,7 @@ SHOWN: Final = (
 """First columns of a table of verdicts by label, before one for each reason."""
 
 COUNTED: Final = ("emptied", "idle_rules", "forced_drops")
-"""Its last columns: images that lost all cells, rules that bound nothing, percentiles that must drop one."""
+"""Its last columns: numbers of emptied images, of `IdleRule` and of `ForcedDrop`."""
 
 _COLUMNS: Final = (*SHOWN, *COUNTED, "reasons")
 """None of these may be a reason."""
@@ -69,7 +69,8 @@ class Rule:
         nothing.
     name : str, optional
         The reason of the cells that it drops; by default the measure's name, after the channel's if
-        that is not green, and ``below_lower`` and ``above_upper`` for the first rule with a percentile.
+        that is not green, and ``below_lower`` and ``above_upper`` for the first rule with a
+        percentile.
     where : str, optional
         One of `FLAGS`; the rule applies only to cells that have it.
     """
@@ -115,8 +116,8 @@ class Rule:
         Raises
         ------
         UsageError
-            If there is no such measure, channel or flag, a percentile is not a share, or the lower bound
-            is above the upper.
+            If there is no such measure, channel or flag, a percentile is not a share, or the lower
+            bound is above the upper.
         """
         if self.where is not None and self.where not in FLAGS:
             raise UsageError(f"invalid flag {self.where!r} (choose from {', '.join(FLAGS)})")
@@ -147,8 +148,8 @@ class CleanRecipe:
     rules : tuple of Rule
         In their order: the first that fails gives a cell's reason.  By default the notebook's one.
     min_green : int
-        Cells whose brightest green pixel is darker are dark, hence not clean, except in images whose
-        only label is Negative; 0 turns this off.  The default is the notebook's MAX_GREEN.
+        Cells whose brightest green pixel is darker are dark, hence not clean, except in images
+        whose only label is Negative; 0 turns this off.  The default is the notebook's MAX_GREEN.
     scope : str
         ``single`` judges the cells of images with one label; ``all`` judges each cell against each
         label of its image.
@@ -157,8 +158,8 @@ class CleanRecipe:
     min_cells : int
         The percentiles and medians of a label with fewer cells that have a value bound nothing.
     guard : str
-        For an image that would lose all its cells for a label: ``report`` reports it, ``keep`` keeps the
-        cell that passed the most rules, of several the largest.
+        For an image that would lose all its cells for a label: ``report`` reports it, ``keep``
+        keeps the cell that passed the most rules, of several the largest.
     text : str, optional
         The text of the file that it was read from.
     """
@@ -227,7 +228,7 @@ class CleanRecipe:
 
 
 def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
-    """Name the reason of the cells that a rule of a list drops; None is below_lower and above_upper."""
+    """Name the reason that a rule of a list gives; None is below_lower and above_upper."""
     if rule.name is not None:
         return rule.name
     if rule.has_percentile and rule is _shown_rule(rules):
@@ -287,7 +288,7 @@ def _validated_rules(
 
 
 def _shown_rule(rules: Sequence[Rule]) -> Rule | None:
-    """Choose the rule whose value is shown for a cell that no rule drops: the first with a percentile."""
+    """Choose the rule whose value is shown for clean cells: the first with a percentile."""
     first = rules[0] if rules else None
     return next((rule for rule in rules if rule.has_percentile), first)
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def clean_sets(store: Store) -> pd.DataFrame:
     """List the clean sets, one row per version, with the numbers of their verdicts.
 
-    `archived` verdicts are on cells that were deleted since, because their image was replaced or pruned;
-    they are not among `cells` and `clean`.
+    `archived` verdicts are on cells that were deleted since, because their image was replaced or
+    pruned; they are not among `cells` and `clean`.
     """
     with store.reading() as connection:
         rows = list_clean_sets(connection)
@@ -45,7 +45,7 @@ def clean_sets(store: Store) -> pd.DataFrame:
 
 
 def clean_set(store: Store, name: str) -> pd.DataFrame:
-    """Show a clean set: per label its verdicts counted by reason, and the bounds of its first percentiles.
+    """Show a clean set: verdicts by label and reason, and the bounds of the first percentiles.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``label_id, label, split, measure, channel, n, lower, upper, cells, clean`` and a count for each
-        reason that occurs, in the order in which they are checked; after them ``emptied``, the images that
-        lost all cells for the label, and the numbers of its ``idle_rules`` and ``forced_drops``, which
-        `clean_set_limits` lists.
+        ``label_id, label, split, measure, channel, n, lower, upper, cells, clean`` and a count for
+        each reason that occurs, in the order in which they are checked; after them ``emptied``, the
+        images that lost all cells for the label, and the numbers of its ``idle_rules`` and
+        ``forced_drops``, which `clean_set_limits` lists.
 
     Raises
     ------
@@ -104,7 +104,8 @@ def clean_set_limits(store: Store, name: str) -> tuple[tuple[IdleRule, ...], tup
     -------
     idle, forced
         Rules whose percentiles and medians bound nothing for a label, since it has fewer cells than
-        `min_cells`; and percentiles that drop a label's lowest or highest cell, however good that is.
+        `min_cells`; and percentiles that drop a label's lowest or highest cell, however good that
+        is.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def clean_set_limits(store: Store, name: str) -> tuple[tuple[IdleRule, ...], tup
 def read_limits(
     connection: Connection, set_id: int, labels: Sequence[int]
 ) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
-    """Find what `clean_set_limits` finds, for some labels of a clean set, in an open transaction."""
+    """Find what `clean_set_limits` finds, for some labels, in an open transaction."""
     min_cells = read_clean_set(connection, set_id).min_cells
     rules = read_rules(connection, set_id)
     bounds = read_bounds(connection, set_id)
@@ -141,7 +142,7 @@ def clean_set_recipe(store: Store, name: str) -> str:
 
 
 def emptied_images(store: Store, name: str) -> pd.DataFrame:
-    """List the images that lost all their cells for a label: ``image_name, label_id, label, cells``.
+    """List the images without a clean cell for a label: ``image_name, label_id, label, cells``.
 
     Raises
     ------

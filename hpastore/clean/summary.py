@@ -29,13 +29,15 @@ class CleanSetSummary:
     idle
         Rules whose percentiles and medians bound nothing for a label, since it has too few cells.
     forced
-        Percentiles that drop a label's lowest or highest cell, however good, since it has few cells.
+        Percentiles that drop a label's lowest or highest cell, however good, since it has few
+        cells.
     flips
         What a refresh changed; empty for a set that was created.
     shares
         Labels whose share of clean verdicts a refresh moved by more than `SHARE_WARNING`.
     skipped_images, skipped_cells
-        Images with several labels, and their cells, that are not judged since the scope is ``single``.
+        Images with several labels, and their cells, that are not judged since the scope is
+        ``single``.
     superseded
         The version that the name meant before, if that is of another split or by other rules.
     """

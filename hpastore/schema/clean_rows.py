@@ -113,7 +113,8 @@ class RuleRow(NamedTuple):
 class BoundRow(NamedTuple):
     """The bounds of a rule for a label, as numbers in the measure's unit.
 
-    They are a row of ``clean_set_threshold``, or current: taken from the cells that the store holds now.
+    They are a row of ``clean_set_threshold``, or current: taken from the cells that the store holds
+    now.
     """
 
     rule_id: int

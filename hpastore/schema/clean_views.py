@@ -1,7 +1,7 @@
 """The verdicts of all clean sets in one statement, for the view ``clean_cell``.
 
-The rules of a single set are known beforehand, and `hpastore.schema.verdict` judges by them in one pass
-over the cells.  Tests hold the two equal.
+The rules of a single set are known beforehand, and `hpastore.schema.verdict` judges by them in one
+pass over the cells.  Tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
 def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
     """One row per clean set, cell in its scope and label: the results of all its rules together.
 
-    ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for the
-    upper bound.
+    ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for
+    the upper bound.
     """
     value = named_value(CleanRule.measure, CleanRule.channel)
     lower, upper = thresholds.c.lower, thresholds.c.upper
@@ -222,10 +222,11 @@ def clean_cell(live: FromClause, ranks: FromClause, *where: Column, joined: bool
 
 
 def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
-    """Select the rows of the view ``clean_cell``, whose live verdicts and ranks are computed on demand.
+    """Select the rows of the view ``clean_cell``, with live verdicts and ranks on demand.
 
-    SQLite runs the subquery of a column that a query names, once, and gives it an index.  PostgreSQL
-    would run it for each row, but leaves out a join that it knows to find one row at most.
+    SQLite runs the subquery of a column that a query names, once, and gives it an index.
+    PostgreSQL would run it for each row, but leaves out a join that it knows to find one row at
+    most.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Where a measure's value comes from: a column of `Cell`, of `CellChannel`, or a row of `CellMeasure`.
+"""Where the value of a measure is stored.
 
-Measures of a cell's mask are columns of ``cell``, measures of a channel are columns of ``cell_channel``,
-and custom measures are rows of ``cell_measure``.  Statements that know their measures beforehand join the
-tables once each, with `MeasureValues`; the views, whose measures are named by rows of ``clean_rule``, use
-`named_value`.
+Measures of a cell's mask are columns of ``cell``, measures of a channel are columns of
+``cell_channel``, and custom measures are rows of ``cell_measure``.  Statements that know their
+measures beforehand join the tables once each, with `MeasureValues`; the views, whose measures are
+named by rows of ``clean_rule``, use `named_value`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class MeasureValues:
     def join_to(self, rows: FromClause) -> FromClause:
         """Join the tables to rows of `Cell`.
 
-        The joins are outer ones even where a value is required: SQLite begins an inner join with all
-        rows of ``cell_channel``.
+        The joins are outer ones even where a value is required: SQLite begins an inner join with
+        all rows of ``cell_channel``.
         """
         for name, stats in self._channels.items():
             rows = rows.outerjoin(stats, and_(stats.cell_id == Cell.id, stats.channel == name))

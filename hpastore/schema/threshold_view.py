@@ -34,14 +34,14 @@ def label_threshold(set_id: Any = None) -> AnySelect:
     Parameters
     ----------
     set_id
-        Only of this clean set.  A condition on the view would not do: the view takes the percentiles of
-        all rules first.
+        Only of this clean set.  A condition on the view would not do: the view takes the
+        percentiles of all rules first.
 
     Returns
     -------
     Select
-        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n, lower,
-        upper``; `rule` is the rule's position.
+        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n,
+        lower, upper``; `rule` is the rule's position.
     """
     where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
     shares: dict[str, Column] = {side: literal_column(f"ranked.{side}_percentile", REAL) for side in SIDES}

@@ -1,6 +1,7 @@
 """What is checked of a cell before its rules, and the guard: shared by both ways to judge.
 
-`hpastore.schema.verdict` judges the cells by one clean set, `hpastore.schema.clean_views` by all of them.
+`hpastore.schema.verdict` judges the cells by one clean set, `hpastore.schema.clean_views` by all of
+them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def apply_guard(judged: FromClause, *sets: str) -> AnySelect:
     Parameters
     ----------
     judged
-        Has the columns ``cell_id, label_id, image_id, area, mask_id, reason, place, guarded``; `place`
-        is the cell's progress through the checks, `guarded` whether its clean set has the guard.
+        Has the columns ``cell_id, label_id, image_id, area, mask_id, reason, place, guarded``;
+        `place` is the cell's progress through the checks, `guarded` whether its clean set has the
+        guard.
     sets
         The column that tells clean sets apart, if there are several.
 

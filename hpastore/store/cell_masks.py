@@ -86,7 +86,7 @@ def read_image_cells(connection: Connection, name: str) -> ImageCells:
 def read_image_verdicts(
     connection: Connection, name: str, set_id: int
 ) -> list[tuple[int, int, bool, str | None]]:
-    """Read a clean set's verdicts on an image's cells: ``mask_id, label_id, clean, reason``, by label."""
+    """Read the verdicts on an image's cells: ``mask_id, label_id, clean, reason``, by label."""
     columns = (Cell.mask_id, CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
     statement = select(*columns).select_from(judged_cells())
     statement = statement.where(CleanSetCell.clean_set_id == set_id, Image.name == name)

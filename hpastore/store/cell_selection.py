@@ -1,4 +1,4 @@
-"""Choose the cells that a gallery shows: by clean set, label, verdict, reason, or distance to a bound."""
+"""Choose the cells that a gallery shows: by label, verdict, reason or distance to a bound."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class CellFilter(NamedTuple):
     reason
         Only those with this reason.
     side, outside
-        Only cells whose value lies outside, or not outside, the bound on this side of the rule that their
-        label is shown with; cells of a label without this bound are left out.
+        Only cells whose value lies outside, or not outside, the bound on this side of the rule that
+        their label is shown with; cells of a label without this bound are left out.
     rules
         The rules of the clean set, with their bounds.
     split
@@ -81,7 +81,7 @@ def cells_of_images(connection: Connection, chosen: CellFilter, names: Sequence[
 
 
 def nearest_cells(connection: Connection, chosen: CellFilter, n: int) -> list[SelectedCell]:
-    """Read the n chosen cells whose values are nearest to the bound on their side, the nearest first."""
+    """Read the n chosen cells that are nearest to the bound on their side, the nearest first."""
     shown = _shown_value(chosen)
     distance = func.abs(shown.value - shown.bound)
     statement = _select_cells(chosen, *_columns(chosen), shown=shown)
@@ -96,7 +96,7 @@ def judged_cells() -> FromClause:
 
 
 class _ShownValue(NamedTuple):
-    """A cell's value by the rule that its label is shown with, and the bound on the side of a filter."""
+    """A cell's value by the rule that its label is shown with, and the bound of a filter."""
 
     tables: MeasureValues
     value: Any

@@ -44,7 +44,7 @@ def with_measures(connection: Connection, known: Mapping[str, Known]) -> dict[st
 
 
 def versions(connection: Connection, images: Sequence[int] | None = None) -> dict[int, Versions]:
-    """Read the custom measures of images, all or some, by the image's key; one without any is left out."""
+    """Read the custom measures of all or some images by key; an image without any is left out."""
     statement = select(ImageMeasure.image_id, ImageMeasure.measure, ImageMeasure.version)
     if images is not None:
         statement = statement.where(ImageMeasure.image_id.in_(images))

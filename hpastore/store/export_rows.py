@@ -36,9 +36,9 @@ _LABELS: Final = frozenset(range(len(LABEL_NAMES)))
 class Selection(NamedTuple):
     """Which images and cells an export holds.
 
-    With a clean set these are the images that it has verdicts on, under the labels it judged them by, and
-    the images without a cell that were there when it was made.  Images that were ingested or relabelled
-    later do not matter.
+    With a clean set these are the images that it has verdicts on, under the labels it judged them
+    by, and the images without a cell that were there when it was made.  Images that were ingested
+    or relabelled later do not matter.
     """
 
     set_id: int | None = None
@@ -69,7 +69,8 @@ def channel_files(
 def annotated_cells(
     connection: Connection, selection: Selection, chosen: Sequence[Any]
 ) -> dict[int, list[Annotation]]:
-    """Read the cells of some of a selection's images; with a clean set, those that are clean for a label.
+    """Read the cells of some of a selection's images; with a clean set, those that are clean for a
+    label.
 
     Parameters
     ----------
@@ -98,8 +99,9 @@ def annotated_cells(
         .where(Cell.image_id.in_(of_key))
         .order_by(Cell.image_id, Cell.mask_id)
     )
-    # All rows at once, since SQLite gives single rows slowly; and from the driver, since SQLAlchemy, which
-    # need not decode any of these columns, takes longer for its rows than the check of all masks.
+    # All rows at once, since SQLite gives single rows slowly; and from the driver, since
+    # SQLAlchemy, which need not decode any of these columns, takes longer for its rows than the
+    # check of all masks.
     rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
     _check_masks(of_key, rows)
     _check_labels(of_key, rows, labels)
@@ -138,8 +140,8 @@ def stream_cells(
     connection
     selection
     view
-        The rows of the selection's clean set; without one, these are all cells with all their labels, the
-        green fraction and no verdict.
+        The rows of the selection's clean set; without one, these are all cells with all their
+        labels, the green fraction and no verdict.
 
     Raises
     ------
@@ -191,7 +193,8 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
 def _labels_of(
     connection: Connection, selection: Selection, images: Sequence[int]
 ) -> tuple[Any, dict[int, tuple[int, ...]]]:
-    """Read the labels that a selection's cells have, ascending: from their image, or by their verdicts.
+    """Read the labels that a selection's cells have, ascending: from their image, or by their
+    verdicts.
 
     Returns
     -------
@@ -207,7 +210,8 @@ def _labels_of(
         owner = Cell.id
         label_id = CleanSetCell.label_id
         in_set = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
-        # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the set.
+        # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the
+        # set.
         statement = select(owner, label_id).outerjoin(CleanSetCell, and_(in_set, CleanSetCell.clean))
         statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
     found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
@@ -237,7 +241,7 @@ def _live(selection: Selection) -> list[ColumnElement[bool]]:
 
 
 def _judged(set_id: int) -> AnySelect:
-    """Select the images of a clean set's cells, for IN: SQLite would repeat an EXISTS for each image."""
+    """Select the images of a clean set's cells, for IN: SQLite repeats an EXISTS for each image."""
     statement = select(Cell.image_id).join(CleanSetCell, CleanSetCell.cell_id == Cell.id)
     return statement.where(CleanSetCell.clean_set_id == set_id).correlate(None)
 

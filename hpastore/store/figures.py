@@ -42,7 +42,7 @@ class RuleOfLabel(NamedTuple):
 
 
 def kept_rules(connection: Connection, set_id: int) -> list[RuleOfLabel]:
-    """Read the rules of a clean set for every label, in their order, with the bounds that it keeps."""
+    """Read the rules of a clean set for every label, in their order, with the bounds it keeps."""
     return _rules(connection, CleanSetThreshold.__table__, set_id)
 
 
@@ -66,7 +66,7 @@ def _rules(connection: Connection, bounds: FromClause, set_id: int) -> list[Rule
 
 
 def custom_measure_units(connection: Connection, measure: str) -> dict[str | None, str]:
-    """Read a custom measure's unit by channel, None for the cell as a whole; empty for other measures."""
+    """Read a custom measure's unit by channel, None for the whole cell; empty for other measures."""
     statement = select(CellMeasure.channel, Measure.unit).join(Measure, Measure.id == CellMeasure.measure_id)
     found = connection.execute(statement.where(Measure.name == measure).distinct())
     return {channel or None: unit for channel, unit in found}
@@ -82,8 +82,8 @@ def values_by_label(
 ) -> npt.NDArray[Any]:
     """Read a measure of many cells.
 
-    Of a clean set these are the cells that it judged, under the label that it judged them by.  Without
-    one they are all cells of images with a single label, and none is clean.
+    Of a clean set these are the cells that it judged, under the label that it judged them by.
+    Without one they are all cells of images with a single label, and none is clean.
 
     Parameters
     ----------

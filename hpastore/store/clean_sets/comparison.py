@@ -1,4 +1,4 @@
-"""Compare the verdicts of a clean set with current ones, and those of two clean sets with each other."""
+"""Compare the verdicts of a clean set with current ones, or with those of another clean set."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _count_verdicts(connection: Connection, set_id: int) -> int:
 def differing_verdicts(
     connection: Connection, a: int, b: int
 ) -> tuple[dict[VerdictKey, SetVerdict], dict[VerdictKey, SetVerdict]]:
-    """Read the verdicts of two clean sets that may differ: all but those on one row of a cell that agree."""
+    """Read the verdicts of two clean sets but for those on the same row of a cell that agree."""
     of_a = _archived_verdicts(connection, a) | _unlike_other_set(connection, a, b)
     of_b = _archived_verdicts(connection, b) | _unlike_other_set(connection, b, a)
     return of_a, of_b
@@ -169,7 +169,7 @@ def _unlike_other_set(connection: Connection, set_id: int, other_id: int) -> dic
 
 
 def judged_labels(connection: Connection, set_id: int, names: Iterable[str]) -> dict[str, set[int]]:
-    """Read the labels for which a clean set has judged images, by image; archived verdicts count too."""
+    """Read the labels for which a clean set has judged images, also in archived verdicts."""
     verdict, archived = CleanSetCell, CleanSetFormer
     of_cells = select(Image.name, verdict.label_id).join_from(verdict, Cell).join(Image)
     of_cells = of_cells.where(verdict.clean_set_id == set_id)

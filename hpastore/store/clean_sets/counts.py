@@ -145,7 +145,7 @@ def read_emptied_images(connection: Connection, set_id: int) -> list[EmptiedImag
 
 
 def clean_shares(connection: Connection, set_id: int) -> dict[int, float]:
-    """Read the share of a clean set's verdicts that are clean, by label; archived ones count too."""
+    """Read the share of a clean set's verdicts that are clean, archived ones too, by label."""
     cells: dict[int, int] = {}
     clean: dict[int, int] = {}
     tables: tuple[Any, ...] = (CleanSetCell, CleanSetFormer)

@@ -22,8 +22,8 @@ from hpastore.store.clean_sets.rows import check_labels, read_bounds, read_clean
 def stream_verdicts(connection: Connection, selection: export_rows.Selection) -> Generator[Any]:
     """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
-    The view itself judges by the rules of all sets; here only the rules of one set are used.  Without a
-    clean set the rows have no verdict, see `hpastore.store.export_rows.stream_cells`.
+    The view itself judges by the rules of all sets; here only the rules of one set are used.
+    Without a clean set the rows have no verdict, see `hpastore.store.export_rows.stream_cells`.
     """
     set_id = selection.set_id
     if set_id is None:
@@ -44,7 +44,7 @@ def stream_verdicts(connection: Connection, selection: export_rows.Selection) ->
 
 
 def _deciding_rules(connection: Connection, set_id: int, rules: Sequence[RuleRow]) -> Iterable[RuleRow]:
-    """Choose the rules whose values the rows show, one row of each: a rule has one for each label."""
+    """Choose the rules whose values the rows show; of the rows of a rule, one for a label, only one."""
     reasons = {*read_reasons(connection, set_id), None}
     by_position = {rule.position: rule for rule in rules}
     return [rule for rule in by_position.values() if rule.shown or rule.reason in reasons]
@@ -60,7 +60,7 @@ def _ranks(rules: Iterable[RuleRow], split: str | None) -> AnySelect | CompoundS
 
 
 def _rule_ranks(rule: RuleRow, split: str | None) -> AnySelect:
-    """Rank of the value of every cell of a single-label image, of any split or of one, for one rule."""
+    """Rank of the value of every cell of a single-label image for one rule."""
     values = read.label_values(rule.measure, rule.channel, split).subquery("single")
     of_label = and_(
         CleanRule.clean_set_id == rule.clean_set_id,

@@ -1,4 +1,4 @@
-"""Write a version of a clean set with its rules, bounds and verdicts; freeze and delete versions."""
+"""Write versions of clean sets with rules, bounds and verdicts; freeze and delete them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def write_clean_set(
     rules
         Their columns.
     kept
-        Bounds to judge by, by the rule's position and the label: those of a frozen version.  Without
-        them the bounds are taken from the current cells.
+        Bounds to judge by, by the rule's position and the label: those of a frozen version.
+        Without them the bounds are taken from the current cells.
 
     Returns
     -------

@@ -58,8 +58,8 @@ def newer_than(connection: Connection, set_id: int) -> NewerData:
 
     Notes
     -----
-    An image's cells are judged together, so that one cell of each stands for all.  The images' states are
-    compared, not times, which several machines may have set.
+    An image's cells are judged together, so that one cell of each stands for all.  The images'
+    states are compared, not times, which several machines may have set.
     """
     missing = {name: bool(judged) for name, judged in connection.execute(_missing(set_id))}
     surplus = {name: bool(stays) for name, stays in connection.execute(_surplus(set_id))}
@@ -90,7 +90,7 @@ def _in_scope() -> Any:
 
 
 def _missing(set_id: int) -> Any:
-    """Select images in the scope of a set that lack a verdict for a label, and whether they have any."""
+    """Select images in scope without a verdict for one of their labels, and whether they have any."""
     same = and_(CleanSetCell.clean_set_id == set_id, CleanSetCell.cell_id == _first_cell())
     for_label = exists().where(same, CleanSetCell.label_id == ImageLabel.label_id)
     judged = func.max(case((exists().where(same), 1), else_=0))
@@ -102,7 +102,7 @@ def _missing(set_id: int) -> Any:
 
 
 def _surplus(set_id: int) -> Any:
-    """Select images with a verdict that a refresh would not give, and whether they are still there."""
+    """Select images with a verdict that a refresh would leave out, and whether they are there."""
     stays = and_(LIVE, IN_SPLIT)
     has_label = exists().where(ImageLabel.image_id == Image.id, ImageLabel.label_id == CleanSetCell.label_id)
     same = and_(CleanSetCell.clean_set_id == set_id, CleanSetCell.cell_id == _first_cell())
