@@ -52,7 +52,8 @@ def versions(connection: Connection, images: Sequence[int] | None = None) -> dic
     for image_id, measure, version in connection.execute(statement):
         found.setdefault(image_id, []).append((measure, version))
 
-    shared: dict[Versions, Versions] = {}  # most images have the same measures: one set for all of them
+    # Most images have the same measures: they share one set.
+    shared: dict[Versions, Versions] = {}
     result = {}
     for image_id, measures in found.items():
         frozen = frozenset(measures)

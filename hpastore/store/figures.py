@@ -66,7 +66,7 @@ def _rules(connection: Connection, bounds: FromClause, set_id: int) -> list[Rule
 
 
 def custom_measure_units(connection: Connection, measure: str) -> dict[str | None, str]:
-    """Read a custom measure's unit by channel, None for the whole cell; empty for other measures."""
+    """Read a custom measure's unit by channel, None for the whole cell; else an empty dict."""
     statement = select(CellMeasure.channel, Measure.unit).join(Measure, Measure.id == CellMeasure.measure_id)
     found = connection.execute(statement.where(Measure.name == measure).distinct())
     return {channel or None: unit for channel, unit in found}

@@ -428,7 +428,10 @@ def test_a_stream_gives_all_rows(store: Store) -> None:
 
 
 def test_a_version_is_a_number(store: Store) -> None:
-    with store.reading() as connection, pytest.raises(UsageError, match="a version is a number, as in a@1"):
+    with (
+        store.reading() as connection,
+        pytest.raises(UsageError, match="invalid version in 'a@new'; use a number, as in a@1"),
+    ):
         find_clean_set(connection, "a@new")
 
 

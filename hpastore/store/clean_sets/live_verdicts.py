@@ -44,7 +44,7 @@ def stream_verdicts(connection: Connection, selection: export_rows.Selection) ->
 
 
 def _deciding_rules(connection: Connection, set_id: int, rules: Sequence[RuleRow]) -> Iterable[RuleRow]:
-    """Choose the rules whose values the rows show; of the rows of a rule, one for a label, only one."""
+    """Choose the rules whose values the rows show; one row of each, whatever its labels."""
     reasons = {*read_reasons(connection, set_id), None}
     by_position = {rule.position: rule for rule in rules}
     return [rule for rule in by_position.values() if rule.shown or rule.reason in reasons]

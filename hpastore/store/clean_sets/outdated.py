@@ -90,7 +90,7 @@ def _in_scope() -> Any:
 
 
 def _missing(set_id: int) -> Any:
-    """Select images in scope without a verdict for one of their labels, and whether they have any."""
+    """Select images that lack a verdict for one of their labels, and whether they have any."""
     same = and_(CleanSetCell.clean_set_id == set_id, CleanSetCell.cell_id == _first_cell())
     for_label = exists().where(same, CleanSetCell.label_id == ImageLabel.label_id)
     judged = func.max(case((exists().where(same), 1), else_=0))
