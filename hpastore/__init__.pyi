@@ -1,5 +1,7 @@
 # The public names and where they live; hpastore/__init__.py loads them from this list.
 
+from .clean.bound import Bound
+from .clean.create import create_clean_set, refresh_clean_set
 from .clean.diff import CAUSES, clean_diff, summarise_diff
 from .clean.drift import drift
 from .clean.explain import explain
@@ -11,19 +13,17 @@ from .clean.overrides import (
     undo_overrides,
 )
 from .clean.recipe import load_recipe
-from .clean.rules import Bound, CleanRecipe, Rule
+from .clean.rules import CleanRecipe, Rule
 from .clean.sets import (
     clean_set,
     clean_set_limits,
     clean_set_recipe,
     clean_sets,
-    create_clean_set,
     drop_clean_set,
     emptied_images,
     freeze_clean_set,
-    refresh_clean_set,
-    thresholds,
 )
+from .clean.thresholds import thresholds
 from .errors import HpastoreError, UsageError
 from .export.coco import export_coco
 from .export.csv import export_csv

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.schema.clean_rows import Side
 
 Row = Mapping[str, Any]
 Key = tuple[str, int, int]
@@ -133,8 +134,10 @@ class Oracle:
         ]
         enough = values and len(values) >= self.recipe.min_cells
 
-        def bound(side: str) -> float | None:
-            kind, number = rule.sides.get(side, ("none", 0.0))
+        def bound(side: Side) -> float | None:
+            if side not in rule.sides:
+                return None
+            kind, number = rule.sides[side]
             if kind == "value":
                 return number
             if kind == "percentile" and enough:

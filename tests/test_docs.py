@@ -14,7 +14,8 @@ import pytest
 
 import hpastore
 from hpastore.clean.recipe import parse_recipe
-from hpastore.schema.views import LABEL_THRESHOLD, VIEWS, verdict
+from hpastore.schema.clean_views import judge_all_sets
+from hpastore.schema.views import LABEL_THRESHOLD, VIEWS
 from scripts.documentation.examples import Ran, find_examples, matches, run_page, updated
 from scripts.documentation.pages import DOCS, PAGES, README, ROOT, World
 from scripts.documentation.tables import TABLES, commands, with_tables
@@ -159,7 +160,7 @@ def test_a_column_is_named_once_for_all_channels_only_where_each_has_it() -> Non
 def test_every_view_and_reason_has_a_line() -> None:
     for view in VIEWS:
         assert f"| `{view.table.name}` | " in page("sql.md")
-    judged = verdict(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
+    judged = judge_all_sets(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
     reasons = set(re.findall(r"THEN '(\w+)'", str(judged)))
     assert {"no_background", "dark", "below_lower"} < reasons
     for reason in reasons:
@@ -168,7 +169,7 @@ def test_every_view_and_reason_has_a_line() -> None:
 
 def test_the_recipe_of_the_page_on_recipes_is_one() -> None:
     (text,) = [one.command for one in find_examples(page("recipes.md")) if one.file == "mine.toml"]
-    recipe = parse_recipe(text).checked()
+    recipe = parse_recipe(text).validated()
     assert (len(recipe.rules), len(recipe.labels[18])) == (4, 1)
 
 

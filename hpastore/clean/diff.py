@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
-from hpastore.store import decoding, judging, statements, stored_sets
+from hpastore.schema.clean_rows import BOUND_REASONS, OVERRIDE_REASONS, CleanSetRow, RuleBound
+from hpastore.store import decoding
+from hpastore.store.clean_sets.comparison import (
+    ImageHistory,
+    SetVerdict,
+    VerdictKey,
+    differing_verdicts,
+    image_histories,
+    judged_labels,
+)
+from hpastore.store.clean_sets.rows import (
+    find_clean_set,
+    read_bounds,
+    read_clean_set,
+    read_rules,
+)
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,42 +32,47 @@ if TYPE_CHECKING:
 CAUSES: Final = {
     "threshold_moved": "other cells moved a bound of the same rule",
     "rule_changed": "the recipes differ: the rule, the dark limit, the guard or the scope",
-    "override": "somebody decided about the cell, or took it back",
-    "guard": "the cell was kept as its image's best, and is not any more, or is now",
+    "override": "an override of the cell was recorded, changed or undone",
+    "guard": "the guard kept the cell as its image's best in only one of the sets",
     "relabelled": "the image's labels changed",
     "split_changed": "the image's split changed, or the sets are limited to different splits",
-    "remeasured": "the cell's numbers were computed with another background percentile or formula",
-    "new_image": "the image came after one of the sets was made",
+    "remeasured": "the cell was measured with another background percentile or formula",
+    "new_image": "the image was ingested after one of the sets was made",
     "image_changed": "the image was replaced, and its cells with it",
-    "image_gone": "the image had left its inputs when one of the sets was made",
+    "image_gone": "the image was gone when one of the sets was made",
 }
 """Why a cell is clean in one set and not in the other."""
 
 _COLUMNS: Final = ("change", "cause", "cell", "label_id", "label", "reason_a", "reason_b")
 
-Key = tuple[str, int, int]
-"""Image's name, mask id, label."""
+_FIRST_RULE: Final = BOUND_REASONS["lower"]
+"""Stands for both reasons of the first rule with a percentile."""
+
+ReasonKey = tuple[int, str]
+"""A label, and the reason that a rule gives under it."""
 
 
-class Verdict(NamedTuple):
-    """A row of a clean set, as it is compared."""
+@dataclass(frozen=True)
+class _Rule:
+    """What decides which cells a rule drops: all but its position and name."""
 
-    clean: bool
-    reason: str | None
-    former: bool
-    """Whether its cell's image was replaced or pruned since."""
+    measure: str
+    channel: str | None
+    condition: str | None
+    lower: RuleBound
+    upper: RuleBound
+    min_cells: int
 
 
 @dataclass(frozen=True)
 class _Side:
     """One of two clean sets."""
 
-    row: statements.Row
-    rules: Mapping[tuple[int, str], tuple[Any, ...]]
-    """What the rule behind a label's reason says; without its place and name."""
-    bounds: Mapping[tuple[int, str], tuple[float | None, float | None]]
+    row: CleanSetRow
+    rules: Mapping[ReasonKey, _Rule]
+    bounds: Mapping[ReasonKey, tuple[float | None, float | None]]
     judged: Mapping[str, set[int]]
-    """Labels under which it has judged an image, by image of which one set has verdicts and one has not."""
+    """Labels for which it judged an image, by image; only of images that one set lacks."""
 
 
 def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
@@ -68,9 +87,9 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``change, cause, cell, label_id, label, reason_a, reason_b``: `change` is ``in`` for a cell that is
-        clean in `b` only and ``out`` for one that is clean in `a` only; `cause` is one of `CAUSES`; a
-        reason is missing where the verdict is clean, or the set has none on the cell.
+        ``change, cause, cell, label_id, label, reason_a, reason_b``: `change` is ``in`` for a cell
+        that is clean in `b` only and ``out`` for one that is clean in `a` only; `cause` is one of
+        `CAUSES`; a reason is missing where the verdict is clean, or the set has none on the cell.
 
     Raises
     ------
@@ -78,136 +97,159 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
         If there is no such set.
     """
     with store.reading() as connection:
-        ids = [stored_sets.find_clean_set(connection, name)[0] for name in (a, b)]
-        return differences(connection, *ids)
+        set_a = find_clean_set(connection, a)
+        set_b = find_clean_set(connection, b)
+        return differences(connection, set_a.id, set_b.id)
 
 
 def differences(connection: Connection, a: int, b: int) -> pd.DataFrame:
-    """List what `clean_diff` lists of two clean sets by their keys, in a transaction that is there."""
+    """List what `clean_diff` lists, of two clean sets by their keys, in an open transaction."""
     import pandas as pd
 
-    verdicts = judging.differing(connection, a, b)
-    names = {key[0] for key in verdicts[0].keys() ^ verdicts[1].keys()}
-    sides = [_side(connection, set_id, names) for set_id in (a, b)]
-    images = judging.image_facts(connection, names)
-    frame = pd.DataFrame(list(_differences(verdicts, sides, images)), columns=list(_COLUMNS))
+    verdicts = differing_verdicts(connection, a, b)
+    names = {name for name, _, _ in verdicts[0].keys() ^ verdicts[1].keys()}
+    sides = (_side(connection, a, names), _side(connection, b, names))
+    images = image_histories(connection, names)
+    rows = list(_differences(verdicts, sides, images))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     return frame.sort_values(["change", "cause", "cell", "label_id"], ignore_index=True)
 
 
 def summarise_diff(differences: pd.DataFrame) -> pd.DataFrame:
-    """Count what `clean_diff` lists: ``change, cause, cells``, what is most first."""
+    """Count what `clean_diff` lists: ``change, cause, cells``, the largest count first."""
     counted = differences.groupby(["change", "cause"]).size().reset_index(name="cells")
     return counted.sort_values(["cells", "change", "cause"], ascending=[False, True, True], ignore_index=True)
 
 
 def _differences(
-    verdicts: tuple[Mapping[Key, Any], Mapping[Key, Any]],
-    sides: list[_Side],
-    images: Mapping[str, statements.Row],
+    verdicts: tuple[Mapping[VerdictKey, SetVerdict], Mapping[VerdictKey, SetVerdict]],
+    sides: tuple[_Side, _Side],
+    images: Mapping[str, ImageHistory],
 ) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of `clean_diff`."""
     for key in {**verdicts[0], **verdicts[1]}:
-        pair = [None if found is None else Verdict(*found) for found in (v.get(key) for v in verdicts)]
-        clean_in = [one is not None and one.clean for one in pair]
-        if clean_in[0] == clean_in[1]:
+        a = verdicts[0].get(key)
+        b = verdicts[1].get(key)
+        clean_in_a = a is not None and a.clean
+        clean_in_b = b is not None and b.clean
+        if clean_in_a == clean_in_b:
             continue
+
         name, mask_id, label_id = key
-        cause = _cause(key, pair, sides, images.get(name))
-        change = "in" if clean_in[1] else "out"
-        reasons = [None if one is None else one.reason for one in pair]
         cell = f"{name}:{mask_id}"
-        yield change, cause, cell, label_id, decoding.label_name(label_id, f"cell {cell}"), *reasons
+        yield (
+            "in" if clean_in_b else "out",
+            _cause(key, (a, b), sides, images.get(name)),
+            cell,
+            label_id,
+            decoding.label_name(label_id, f"cell {cell}"),
+            a and a.reason,
+            b and b.reason,
+        )
 
 
-def _cause(key: Key, pair: list[Verdict | None], sides: list[_Side], image: statements.Row | None) -> str:
+def _cause(
+    key: VerdictKey,
+    pair: tuple[SetVerdict | None, SetVerdict | None],
+    sides: tuple[_Side, _Side],
+    image: ImageHistory | None,
+) -> str:
     """Name why the verdicts of a pair differ, of which one may be missing."""
-    if pair[0] is None or pair[1] is None:
-        missing = 0 if pair[0] is None else 1
-        return _absence(key, sides[missing], sides[1 - missing], image)
-    if pair[0].former != pair[1].former:
+    a, b = pair
+    side_a, side_b = sides
+    if a is None:
+        return _absence(key, side_a, side_b, image)
+    if b is None:
+        return _absence(key, side_b, side_a, image)
+    if a.archived != b.archived:
         return "image_changed"
-    reasons = [one.reason or "" for one in pair if one is not None]
-    if any(reason.startswith("override_") for reason in reasons):
+
+    reasons = (a.reason, b.reason)
+    if any(reason in OVERRIDE_REASONS for reason in reasons):
         return "override"
     if "kept_best" in reasons:
-        return "rule_changed" if sides[0].row["guard"] != sides[1].row["guard"] else "guard"
-    unclean = 0 if not pair[0].clean else 1
-    return _by_rule(key[2], reasons[unclean], sides[unclean], sides[1 - unclean])
+        return "rule_changed" if side_a.row.guard != side_b.row.guard else "guard"
+    if a.clean:
+        return _by_rule(key[2], b.reason or "", side_b, side_a)
+    return _by_rule(key[2], a.reason or "", side_a, side_b)
 
 
-def _absence(key: Key, lacks: _Side, has: _Side, image: statements.Row | None) -> str:
-    """Name why a set has no verdict on a cell for a label where another has one.
+def _absence(key: VerdictKey, without: _Side, other: _Side, image: ImageHistory | None) -> str:
+    """Name why one set has no verdict on a cell for a label where another has one.
 
-    By what both sets say of the image, which does not change when the image does later.
+    By what both sets hold about the image, which does not change when the image does later.
     """
     name, _, label = key
-    if judged := lacks.judged.get(name):
+    if judged := without.judged.get(name):
         return "image_changed" if label in judged else "relabelled"
-    if _is_of_other_split(lacks, has, image):
+    if _is_in_other_split(without, other, image):
         return "split_changed"
-    made = (lacks.row["created_at"], has.row["created_at"])
-    relabelled = image and image["relabelled_at"]
-    if relabelled and min(made) < relabelled <= max(made):
+
+    made = without.row.created_at
+    other_made = other.row.created_at
+    relabelled = image and image.relabelled_at
+    if relabelled and min(made, other_made) < relabelled <= max(made, other_made):
         return "relabelled"
-    if lacks.row["scope"] != has.row["scope"] and len(has.judged[name]) > 1:
+    if without.row.scope != other.row.scope and len(other.judged[name]) > 1:
         return "rule_changed"
-    came = image is None or image["ingested_at"] > made[0]
-    if came and made[0] < made[1]:
+
+    is_older = made < other_made
+    if is_older and (image is None or image.ingested_at > made):
         return "new_image"
-    entered = lacks.row["split"] is not None and made[0] < made[1]
-    return "split_changed" if entered else "image_gone"
+    return "split_changed" if is_older and without.row.split is not None else "image_gone"
 
 
-def _is_of_other_split(lacks: _Side, has: _Side, image: statements.Row | None) -> bool:
-    """Whether a set has no verdict on an image since it is limited to a split that is not the image's.
+def _is_in_other_split(without: _Side, other: _Side, image: ImageHistory | None) -> bool:
+    """Whether a set has no verdict on an image since the image is not in the set's split.
 
-    The store keeps an image's split of now only: for a deleted image, the split that the other set is
-    limited to tells.
+    The store keeps only an image's current split.  For a deleted image, the split of the other set
+    tells.
     """
-    limited = lacks.row["split"]
+    limited = without.row.split
     if limited is None:
         return False
     if image is None:
-        return has.row["split"] not in (None, limited)
-    was_gone = image["gone_at"] is not None and image["gone_at"] <= lacks.row["created_at"]
-    return bool(image["split"] != limited and not was_gone)
+        return other.row.split not in (None, limited)
+    was_gone = image.gone_at is not None and image.gone_at <= without.row.created_at
+    return image.split != limited and not was_gone
 
 
-def _by_rule(label: int, reason: str, unclean: _Side, other: _Side) -> str:
-    """Name why a cell is dropped by one set and not by another, that has judged it too."""
+def _by_rule(label: int, reason: str, dropping: _Side, other: _Side) -> str:
+    """Name why a cell is dropped by one set and not by another that has judged it too."""
     if reason == "dark":
-        return "rule_changed" if unclean.row["min_green"] != other.row["min_green"] else "relabelled"
-    key = (label, {"above_upper": "below_lower"}.get(reason, reason))
-    rule = unclean.rules.get(key)
-    if rule is None:  # no_background, no_value, no_threshold: of the rules together
-        if set(unclean.rules.items()) != set(other.rules.items()):
+        same_limit = dropping.row.min_green == other.row.min_green
+        return "relabelled" if same_limit else "rule_changed"
+
+    key = (label, _FIRST_RULE if reason in BOUND_REASONS.values() else reason)
+    rule = dropping.rules.get(key)
+    if rule is None:  # no_background, no_value or no_threshold, which belong to all rules together
+        if dropping.rules != other.rules:
             return "rule_changed"
         return "threshold_moved" if reason == "no_threshold" else "remeasured"
-    twin = next((k for k, r in other.rules.items() if k[0] == label and r == rule), None)
+
+    same_rules = (k for k, r in other.rules.items() if k[0] == label and r == rule)
+    twin = next(same_rules, None)
     if twin is None:
         return "rule_changed"
-    percentiles = [side.row["background_percentile"] for side in (unclean, other)]
-    if percentiles[0] != percentiles[1] and rule[0] == "fraction":
-        return "remeasured"
-    return "threshold_moved" if unclean.bounds.get(key) != other.bounds.get(twin) else "remeasured"
+    if rule.measure == "fraction":
+        percentile = dropping.row.background_percentile
+        if percentile != other.row.background_percentile:
+            return "remeasured"
+    return "threshold_moved" if dropping.bounds.get(key) != other.bounds.get(twin) else "remeasured"
 
 
 def _side(connection: Connection, set_id: int, names: set[str]) -> _Side:
-    row = stored_sets.clean_set(connection, set_id)
-    rules, bounds = stored_sets.clean_rules(connection, set_id), stored_sets.clean_bounds(connection, set_id)
-    by_id = {rule["id"]: rule for rule in rules}
-    said = {}
-    for rule in rules:
-        labels = range(len(LABEL_NAMES)) if rule["label_id"] is None else (rule["label_id"],)
-        for label in labels:
-            said[label, rule["reason"] or "below_lower"] = (
-                *(rule[name] for name in judging.MEANING),
-                row["min_cells"],
-            )
-    kept = {
-        (bound["label_id"], by_id[bound["rule_id"]]["reason"] or "below_lower"): (
-            bound["lower"],
-            bound["upper"],
-        )
-        for bound in bounds
+    """Read what is compared of a clean set; its judged labels only of images with these names."""
+    row = read_clean_set(connection, set_id)
+    stored = read_rules(connection, set_id)
+    rules: dict[ReasonKey, _Rule] = {}
+    for rule in stored:
+        content = _Rule(rule.measure, rule.channel, rule.condition, rule.lower, rule.upper, row.min_cells)
+        rules |= {(label, rule.reason or _FIRST_RULE): content for label in rule.labels}
+
+    by_id = {rule.id: rule for rule in stored}
+    bounds = {
+        (bound.label_id, by_id[bound.rule_id].reason or _FIRST_RULE): (bound.lower, bound.upper)
+        for bound in read_bounds(connection, set_id)
     }
-    return _Side(row, said, kept, judging.labels_judged(connection, set_id, names))
+    return _Side(row, rules, bounds, judged_labels(connection, set_id, names))

@@ -1,10 +1,18 @@
-"""How far clean sets are from what they would be, were they made now."""
+"""How far clean sets are from what a refresh would make of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpastore.store import judging, stored_sets
+from sqlalchemy import Connection
+
+from hpastore.store.clean_sets.bounds import current_bounds
+from hpastore.store.clean_sets.comparison import (
+    count_refresh_changes,
+    moved_labels,
+    newest_versions,
+)
+from hpastore.store.clean_sets.rows import find_clean_set, read_bounds, read_clean_set, read_rules
 from hpastore.store.engine import Store
 from hpastore.text import count_text
 
@@ -23,13 +31,15 @@ class Drift:
         Labels of which a bound would move, ascending.
     flips
         Verdicts that would turn, from clean to not clean or back.
+    overridden
+        Those of the flips that come from an override that was recorded, changed or undone since.
     unjudged
-        Cells, for each label, that are in its scope and that it has no verdict on.
+        Cells, for each label, that are in the set's scope and have no verdict yet.
     left
-        Verdicts that would be no more: the image is gone, has other labels or left the set's split, or the
-        cell is no more.
+        Verdicts that a refresh would leave out: the cell or its image was deleted, or the image is
+        gone, has other labels or left the set's split.
     cells
-        Verdicts that it has on cells of now.
+        Verdicts of the set that a refresh would give again, flipped or not.
     """
 
     clean_set: str
@@ -37,6 +47,7 @@ class Drift:
     frozen: bool
     labels: tuple[int, ...]
     flips: int
+    overridden: int
     unjudged: int
     left: int
     cells: int
@@ -49,18 +60,30 @@ class Drift:
     def __str__(self) -> str:
         name = f"clean set {self.clean_set}@{self.version}"
         if not self.any:
-            return f"{name}: nothing would change"
-        labels = f" ({', '.join(map(str, self.labels))})" if self.labels else ""
-        moved = count_text(len(self.labels), "label")
-        return (
-            f"{name}: thresholds of {moved}{labels} would move, {self.flips:,} of "
-            f"{self.cells:,} verdicts flip, {self.unjudged:,} cells are not judged yet, {self.left:,} judged "
-            f"ones have left; 'hpastore clean refresh {self.clean_set}' makes a version of now"
-        )
+            return f"{name}: a refresh would change nothing"
+        *first, last = self._changes()
+        changes = f"{', '.join(first)} and {last}" if first else last
+        return f"{name}: a refresh would {changes}; run 'hpastore clean refresh {self.clean_set}'"
+
+    def _changes(self) -> list[str]:
+        """What a refresh would do, each after "would"."""
+        changes = []
+        if self.labels:
+            labels = ", ".join(map(str, self.labels))
+            noun = "label" if len(self.labels) == 1 else "labels"
+            changes.append(f"move the thresholds of {noun} {labels}")
+        if self.flips:
+            cause = f" ({self.overridden:,} because of overrides)" if self.overridden else ""
+            changes.append(f"flip {self.flips:,} of {count_text(self.cells, 'verdict')}{cause}")
+        if self.unjudged:
+            changes.append(f"judge {count_text(self.unjudged, 'new cell')}")
+        if self.left:
+            changes.append(f"leave out {count_text(self.left, 'verdict')} on cells that left")
+        return changes
 
 
 def drift(store: Store, name: str | None = None) -> list[Drift]:
-    """Say what a refresh of clean sets would change; nothing is written.
+    """Find what a refresh of clean sets would change; nothing is written.
 
     Parameters
     ----------
@@ -74,17 +97,25 @@ def drift(store: Store, name: str | None = None) -> list[Drift]:
         If there is no such set.
     """
     with store.reading() as connection:
-        named = None if name is None else stored_sets.find_clean_set(connection, name)[0]
-        ids = judging.newest(connection) if named is None else [named]
-        found = []
-        for set_id in ids:
-            row, rules = (
-                stored_sets.clean_set(connection, set_id),
-                stored_sets.clean_rules(connection, set_id),
-            )
-            kept = stored_sets.clean_bounds(connection, set_id)
-            now = kept if row["frozen"] else judging.bounds_of_now(connection, row, rules)
-            labels = judging.moved(kept, now)
-            counts = judging.compare_verdicts(connection, row, rules, now)
-            found.append(Drift(row["name"], row["version"], bool(row["frozen"]), labels, *counts))
-    return found
+        named = None if name is None else find_clean_set(connection, name)
+        ids = newest_versions(connection) if named is None else [named.id]
+        return [_drift(connection, set_id) for set_id in ids]
+
+
+def _drift(connection: Connection, set_id: int) -> Drift:
+    row = read_clean_set(connection, set_id)
+    rules = read_rules(connection, set_id)
+    kept = read_bounds(connection, set_id)
+    bounds = kept if row.frozen else current_bounds(connection, row, rules)
+    changes = count_refresh_changes(connection, row, rules, bounds)
+    return Drift(
+        clean_set=row.name,
+        version=row.version,
+        frozen=bool(row.frozen),
+        labels=moved_labels(kept, bounds),
+        flips=changes.flips,
+        overridden=changes.overridden,
+        unjudged=changes.unjudged,
+        left=changes.left,
+        cells=changes.cells,
+    )

@@ -1,42 +1,54 @@
-"""Why a cell is clean or not: every rule's verdict, in every clean set."""
+"""Why a cell is clean or not: every rule's result, in every clean set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from sqlalchemy import Connection
 
 from hpastore.clean.limits import is_idle
 from hpastore.clean.overrides import parse_cell
 from hpastore.errors import NotFoundError
-from hpastore.schema.verdict import has_percentile
-from hpastore.store import decoding, judging, statements, stored_sets
+from hpastore.schema.clean_rows import OVERRIDE_REASONS, BoundRow, RuleRow, deciding_rule
+from hpastore.store import decoding
+from hpastore.store.cell_facts import (
+    CellFacts,
+    OverrideRow,
+    VerdictRow,
+    rank_of_value,
+    read_cell,
+    verdicts_on_cell,
+)
+from hpastore.store.clean_sets.counts import list_clean_sets
+from hpastore.store.clean_sets.rows import find_bound, read_bounds, read_rules
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, NEGATIVE
+
+_MISSING: Final = ("no_background", "no_value")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one rule says of a cell.
+    """The result of one rule for a cell.
 
     Parameters
     ----------
     reason
-        The reason that it gives a cell which it drops: ``below_lower / above_upper`` for the first
-        percentiles, or ``no_background``, ``no_value`` or ``no_threshold`` where that is why.
+        The reason of the cells that the rule drops: ``below_lower / above_upper`` for the first
+        percentiles; or ``no_background``, ``no_value`` or ``no_threshold`` where that is why.
     measure, channel
-        What it asks for.
+        Of the rule.
     value
-        The cell's value of now; None where it has none.
+        The cell's current value; None where it has none.
     lower, upper
         Bounds that the clean set keeps, inclusive; None bounds nothing.
     passed
-        None where the rule was not asked; `note` says why.
+        None where the rule was not checked; `note` gives the cause.
     note
-        Why it was not asked, or which of its bounds was not: the cell has no value or not the flag that the
-        rule is for, or its label has fewer cells than the recipe's `min_cells`.
+        Why the rule, or one of its bounds, was not checked: the cell has no value or not the flag
+        that the rule is for, or its label has fewer cells than the recipe's `min_cells`.
     """
 
     reason: str
@@ -61,18 +73,21 @@ class Explanation:
     measure, channel, value, lower, upper
         Of the rule that the reason names, else of the first percentiles.
     rank, n
-        Place of the value among the n cells of now of images whose only label it is, and that are of the
-        set's split; None for a cell of another image.
+        Rank of the value among those of the n current cells of images whose only label it is, and
+        that are in the set's split; None for a cell of another image.
     split
         The split that the set is limited to.
     override
-        ``keep`` or ``drop`` where somebody decided about the cell, with the comment; of now.
+        ``keep`` or ``drop`` where an override gave the verdict, with its comment if it still holds.
+    later_override
+        An override that came after this version, which does not use it: ``keep`` or ``drop``, with
+        the comment, or ``undone`` for one that was taken back.
     since
-        The first of the versions, without a gap up to this one, that say the same of the cell.
+        The first of the versions, without a gap up to this one, with the same verdict on the cell.
     checks
-        What is asked of a cell, in that order: the dark limit, then the rules.  Before the dark limit stands
-        the first rule with a percentile if the cell lacks its value, and right after it if no cell of the
-        label has one.  The first check that is not passed gives the reason.
+        What is checked of a cell, in that order: the dark limit, then the rules.  Before the dark
+        limit comes the first rule with a percentile if the cell lacks its value, and right after it
+        if no cell of the label has one.  The first check that is not passed gives the reason.
     """
 
     clean_set: str
@@ -90,12 +105,13 @@ class Explanation:
     n: int | None
     split: str | None
     override: str | None
+    later_override: str | None
     since: int
     checks: tuple[Check, ...]
 
 
 def explain(store: Store, cell: str) -> list[Explanation]:
-    """Say why a cell is clean or not, for every clean set and label.
+    """Explain why a cell is clean or not, for every clean set and label.
 
     Parameters
     ----------
@@ -113,17 +129,14 @@ def explain(store: Store, cell: str) -> list[Explanation]:
     NotFoundError
         If the store has no such cell.
     """
-    name, mask_id = parse_cell(cell)
     with store.reading() as connection:
-        found = judging.cell_facts(connection, name, mask_id)
-        if found is None:
-            raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
-        verdicts = judging.verdicts_on(connection, found.cell_id)
+        found = _find_cell(connection, cell)
+        verdicts = verdicts_on_cell(connection, found.cell_id)
         return [_explain(connection, found, verdict, verdicts) for verdict in verdicts]
 
 
 def unjudged_text(store: Store, cell: str) -> str:
-    """Say why no clean set has judged a cell.
+    """Explain why no clean set has judged a cell.
 
     Parameters
     ----------
@@ -136,96 +149,113 @@ def unjudged_text(store: Store, cell: str) -> str:
     NotFoundError
         If the store has no such cell.
     """
-    name, mask_id = parse_cell(cell)
     with store.reading() as connection:
-        found = judging.cell_facts(connection, name, mask_id)
-        scopes = {row["scope"] for row in stored_sets.clean_sets(connection)}
-    if found is None:
-        raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
+        found = _find_cell(connection, cell)
+        scopes = {row["scope"] for row in list_clean_sets(connection)}
     if not found.labels:
         return f"{cell} is not judged: its image has no label"
     if len(found.labels) > 1 and scopes == {"single"}:
         labels = "|".join(map(str, found.labels))
         return (
-            f"{cell} is not judged: its image has several labels ({labels}), and the scope of all clean sets "
-            "is single; 'hpastore clean create NAME --scope all' judges it"
+            f"{cell} is not judged: its image has several labels ({labels}), and all clean sets judge only "
+            "images with a single label; 'hpastore clean create NAME --scope all' judges the others too"
         )
     return f"no clean set has judged {cell}"
 
 
+def _find_cell(connection: Connection, cell: str) -> CellFacts:
+    name, mask_id = parse_cell(cell)
+    found = read_cell(connection, name, mask_id)
+    if found is None:
+        raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
+    return found
+
+
 def _explain(
-    connection: Connection,
-    cell: judging.CellFacts,
-    verdict: statements.Row,
-    verdicts: Sequence[statements.Row],
+    connection: Connection, cell: CellFacts, verdict: VerdictRow, verdicts: Sequence[VerdictRow]
 ) -> Explanation:
-    set_id, label = verdict["clean_set_id"], verdict["label_id"]
+    label = verdict.label_id
     where = f"cell {cell.name}"
     label_name = decoding.label_name(label, where)
-    rules = [r for r in stored_sets.clean_rules(connection, set_id) if r["label_id"] in (None, label)]
-    bounds = {b["rule_id"]: b for b in stored_sets.clean_bounds(connection, set_id) if b["label_id"] == label}
-    told = _told(rules, verdict["reason"])
-    value = None if told is None else cell.value(told["measure"], told["channel"])
-    bound: Mapping[Any, Any] = stored_sets.find_bound(bounds, told["id"], where) if told is not None else {}
-    rank, n = None, None
-    if told is not None and value is not None and cell.labels == (label,):
-        rank, n = judging.rank(connection, told["measure"], told["channel"], label, value, verdict["split"])
+    rules = [rule for rule in read_rules(connection, verdict.clean_set_id) if label in rule.labels]
+    bounds = {
+        bound.rule_id: bound
+        for bound in read_bounds(connection, verdict.clean_set_id)
+        if bound.label_id == label
+    }
+    checks = [_check(cell, rule, find_bound(bounds, rule.id, where), verdict.min_cells) for rule in rules]
+    override, later_override = _overrides(verdict, cell.override(label))
+
+    rule = deciding_rule(rules, verdict.reason)
+    bound = None if rule is None else find_bound(bounds, rule.id, where)
+    value = None if rule is None else cell.value(rule.measure, rule.channel)
+    rank, n = _rank(connection, cell, verdict, rule, value)
     return Explanation(
-        verdict["name"],
-        verdict["version"],
-        label,
-        label_name,
-        bool(verdict["clean"]),
-        verdict["reason"],
-        told and told["measure"],
-        told and told["channel"],
-        value,
-        bound.get("lower"),
-        bound.get("upper"),
-        rank,
-        n,
-        verdict["split"],
-        cell.override(label),
-        _since(verdict, verdicts),
-        _in_order(
-            _dark(cell, verdict["min_green"]),
-            [
-                _check(cell, rule, stored_sets.find_bound(bounds, rule["id"], where), verdict["min_cells"])
-                for rule in rules
-            ],
-        ),
+        clean_set=verdict.name,
+        version=verdict.version,
+        label_id=label,
+        label=label_name,
+        clean=bool(verdict.clean),
+        reason=verdict.reason,
+        measure=rule and rule.measure,
+        channel=rule and rule.channel,
+        value=value,
+        lower=bound and bound.lower,
+        upper=bound and bound.upper,
+        rank=rank,
+        n=n,
+        split=verdict.split,
+        override=override,
+        later_override=later_override,
+        since=_since(verdict, verdicts),
+        checks=_in_order(_dark(cell, verdict.min_green), checks),
     )
 
 
-def _told(rules: Sequence[statements.Row], reason: str | None) -> Any:
-    """Choose the rule that a reason names, else the one that is shown."""
-    for rule in rules:
-        if reason is not None and reason in ((rule["reason"],) if rule["reason"] else _SIDES):
-            return rule
-    return next((rule for rule in rules if rule["shown"]), None)
+def _rank(
+    connection: Connection,
+    cell: CellFacts,
+    verdict: VerdictRow,
+    rule: RuleRow | None,
+    value: float | None,
+) -> tuple[int | None, int | None]:
+    """Rank a cell's value among its label's; None for an image with several labels."""
+    label = verdict.label_id
+    if rule is None or value is None or cell.labels != (label,):
+        return None, None
+    return rank_of_value(connection, rule.measure, rule.channel, label, value, verdict.split)
 
 
-_SIDES = ("below_lower", "above_upper")
+def _overrides(verdict: VerdictRow, current: OverrideRow | None) -> tuple[str | None, str | None]:
+    """Name the override that gave a verdict, and the one that came after it."""
+    used = None
+    if verdict.reason in OVERRIDE_REASONS:
+        used = verdict.reason.removeprefix("override_")
+
+    text = None
+    if current is not None:
+        text = current.action + (f": {current.comment}" if current.comment else "")
+        if current.action == used:
+            return text, None
+    return used, text or (used and "undone")
 
 
-def _since(verdict: statements.Row, verdicts: Sequence[statements.Row]) -> int:
-    """Find the first version of a run that ends here, all with one verdict."""
-    of_name = [v for v in verdicts if (v["name"], v["label_id"]) == (verdict["name"], verdict["label_id"])]
-    since = int(verdict["version"])
-    for other in sorted(of_name, key=lambda v: -v["version"]):
-        if other["version"] == since - 1 and (other["clean"], other["reason"]) == (
-            verdict["clean"],
-            verdict["reason"],
-        ):
-            since -= 1
+def _since(verdict: VerdictRow, verdicts: Sequence[VerdictRow]) -> int:
+    """Find the first of the versions up to this one, without a gap, that have the same verdict."""
+    same = {
+        other.version
+        for other in verdicts
+        if (other.name, other.label_id) == (verdict.name, verdict.label_id)
+        and (other.clean, other.reason) == (verdict.clean, verdict.reason)
+    }
+    since = verdict.version
+    while since - 1 in same:
+        since -= 1
     return since
 
 
-_MISSING = ("no_background", "no_value")
-
-
 def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
-    """Sort the checks by the order in which they are asked."""
+    """Sort the checks by the order in which they are made."""
 
     def stage(check: Check) -> int:
         if check.reason in _MISSING:
@@ -237,39 +267,50 @@ def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(sorted([dark, *checks], key=stage))
 
 
-def _dark(cell: judging.CellFacts, min_green: int) -> Check:
+def _dark(cell: CellFacts, min_green: int) -> Check:
+    """Check the dark limit."""
     brightest = cell.value("intensity_max", "green")
     if cell.labels == (NEGATIVE,):
-        passed, note = None, f"cells of {LABEL_NAMES[NEGATIVE]} may be dark"
+        passed = None
+        note = f"cells of {LABEL_NAMES[NEGATIVE]} may be dark"
     else:
-        passed, note = brightest is None or brightest >= min_green, None
+        passed = brightest is None or brightest >= min_green
+        note = None
     return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: judging.CellFacts, rule: statements.Row, bound: Mapping[Any, Any], min_cells: int) -> Check:
-    value = cell.value(rule["measure"], rule["channel"])
-    lower, upper = bound["lower"], bound["upper"]
-    reason = rule["reason"] or " / ".join(_SIDES)
-    passed, note = None, None
-    judges_missing = rule["shown"] and has_percentile(rule)
-
-    if rule["condition"] is not None and not cell.flag(rule["condition"]):
-        note = f"only cells with {rule['condition']}"
-    elif value is None and judges_missing:
-        passed, reason = False, "no_background" if rule["measure"] == "fraction" else "no_value"
+def _check(cell: CellFacts, rule: RuleRow, bound: BoundRow, min_cells: int) -> Check:
+    """Check one rule."""
+    value = cell.value(rule.measure, rule.channel)
+    reason = rule.title
+    passed = None
+    note = None
+    if rule.condition is not None and not cell.flag(rule.condition):
+        note = f"only for cells with {rule.condition}"
+    elif value is None and rule.decides_missing:
+        passed = False
+        reason = rule.missing_reason
     elif value is None:
         note = "no value"
-    elif judges_missing and bound["n"] == 0:
-        passed, reason = False, "no_threshold"
+    elif rule.decides_missing and bound.n == 0:
+        passed = False
+        reason = "no_threshold"
     else:
-        note = _too_few(rule, bound["n"], min_cells)
-        if (lower, upper) != (None, None):
-            passed = (lower is None or value >= lower) and (upper is None or value <= upper)
-    return Check(reason, rule["measure"], rule["channel"], value, lower, upper, passed, note)
+        note = _too_few(rule, bound.n, min_cells)
+        passed = _is_within(value, bound)
+    return Check(reason, rule.measure, rule.channel, value, bound.lower, bound.upper, passed, note)
 
 
-def _too_few(rule: statements.Row, n: int, min_cells: int) -> str | None:
-    """Say so where a label has too few cells for a rule's percentiles and medians."""
+def _is_within(value: float, bound: BoundRow) -> bool | None:
+    """Whether a value lies between the bounds; None without any."""
+    if bound.lower is None and bound.upper is None:
+        return None
+    above_lower = bound.lower is None or value >= bound.lower
+    return above_lower and (bound.upper is None or value <= bound.upper)
+
+
+def _too_few(rule: RuleRow, n: int, min_cells: int) -> str | None:
+    """Note that a label has too few cells for a rule's percentiles and medians."""
     if not is_idle(rule, n, min_cells):
         return None
     return f"{n} cells, {max(min_cells, 1)} needed"

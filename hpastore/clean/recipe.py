@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpastore.arguments import expanded
-from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
+from hpastore.clean.bound import Bound
+from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
 from hpastore.errors import InputError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text
@@ -22,7 +23,7 @@ _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "labe
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))
 _BOUND_KEYS: Final = tuple(f.name for f in fields(Bound))
 
-_MOST_BYTES: Final = 2**24
+_MAX_BYTES: Final = 2**24
 """Of a recipe's file."""
 
 
@@ -44,21 +45,21 @@ def load_recipe(name: str | Path) -> CleanRecipe:
     Returns
     -------
     CleanRecipe
-        Not checked yet: a store may have measures of its own.
+        Not validated yet: its rules may be on custom measures of a store.
 
     Raises
     ------
     UsageError
-        If a key, a label or a type is none that a recipe has, with those that are allowed.
+        If a key, a label or a type is not allowed in a recipe; the message lists those that are.
     InputError
-        If there is no such file, or it is no TOML.
+        If there is no such file, or it is not TOML.
     """
     path = expanded(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        return parse_recipe(read_text(path, _MOST_BYTES), str(path))
+        return parse_recipe(read_text(path, _MAX_BYTES), str(path))
     if str(name) not in shipped():
         raise UsageError(
-            f"no recipe {str(name)!r}; there are {', '.join(shipped())}, or a path of a .toml file"
+            f"no recipe {str(name)!r} (choose from {', '.join(shipped())}, or give the path of a .toml file)"
         )
     return parse_recipe((_folder() / f"{name}.toml").read_text(encoding="utf-8"), str(name))
 
@@ -70,7 +71,7 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
     ----------
     text : str
     where : str
-        What it is, for messages.
+        What the text is, for messages.
 
     Raises
     ------
@@ -78,17 +79,17 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
         As `load_recipe`.
     """
     try:
-        said = tomllib.loads(text)
+        given = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, lists in lists in lists
         raise InputError(where, f"is not TOML: {error}") from error
     try:
-        return CleanRecipe(**_recipe(said), text=text)
+        return CleanRecipe(**_recipe_arguments(given), text=text)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
 
 
 def recipe_toml(recipe: CleanRecipe) -> str:
-    r"""Write a recipe as TOML: the text that it was read from, or else one that says the same.
+    r"""Write a recipe as TOML: the text that it was read from, or else an equal one.
 
     Examples
     --------
@@ -122,71 +123,87 @@ def _folder() -> Any:
     return resources.files("hpastore.clean") / "recipes"
 
 
-def _recipe(said: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `CleanRecipe`."""
-    _known("key", said, _RECIPE_KEYS)
+    _require_known("key", given, _RECIPE_KEYS)
     arguments: dict[str, Any] = {}
     for key, kind in (("scope", str), ("min_green", int), ("min_cells", int), ("guard", str)):
-        if key in said:
-            arguments[key] = _typed(said[key], kind, key)
-    if "rule" in said:
-        arguments["rules"] = _rules(said["rule"])
-    labels = _typed(said.get("label", {}), dict, "label")
-    arguments["labels"] = {}
-    for name, own in labels.items():
-        label = find_label(name)
-        if label in arguments["labels"]:
-            raise UsageError(f"label {label} has two lists of rules, by its number and by its name")
-        _known(f"key of label {name}", _typed(own, dict, f"label {name}"), ("rule",))
-        arguments["labels"][label] = _rules(own.get("rule", []))
+        if key in given:
+            arguments[key] = _typed(given[key], kind, key)
+    if "rule" in given:
+        arguments["rules"] = _rules(given["rule"])
+    arguments["labels"] = _rules_by_label(_typed(given.get("label", {}), dict, "label"))
     return arguments
 
 
-def _rules(said: Any) -> tuple[Rule, ...]:
-    return tuple(_rule(_typed(one, dict, "[[rule]]")) for one in _typed(said, list, "rule"))
+def _rules_by_label(given: Mapping[str, Any]) -> dict[int | str, tuple[Rule, ...]]:
+    rules: dict[int | str, tuple[Rule, ...]] = {}
+    for name, table in given.items():
+        label = find_label(name)
+        if label in rules:
+            raise UsageError(f"label {label} has two lists of rules, by its id and by its name")
+        _require_known(f"key of label {name}", _typed(table, dict, f"label {name}"), ("rule",))
+        rules[label] = _rules(table.get("rule", []))
+    return rules
 
 
-def _rule(said: Mapping[str, Any]) -> Rule:
-    _known("key of a rule", said, _RULE_KEYS)
-    if "measure" not in said:
+def _rules(given: Any) -> tuple[Rule, ...]:
+    tables = _typed(given, list, "rule")
+    return tuple(_rule(_typed(table, dict, "[[rule]]")) for table in tables)
+
+
+def _rule(given: Mapping[str, Any]) -> Rule:
+    _require_known("key of a rule", given, _RULE_KEYS)
+    if "measure" not in given:
         raise UsageError("a rule has no measure")
-    for key in _needless(said["measure"]):
-        if key in said:
-            raise UsageError(f"a rule on {said['measure']} has no {key}")
+    measure = given["measure"]
+    for key in _forbidden_keys(measure):
+        if key in given:
+            raise UsageError(f"remove {key} from the rule on {measure}, which has none")
+
     arguments: dict[str, Any] = {"channel": None, "lower": None, "upper": None}
-    for key, value in said.items():
-        arguments[key] = _bound(value, key) if key in ("lower", "upper") else _typed(value, str, key)
+    for key, value in given.items():
+        is_bound = key in ("lower", "upper")
+        arguments[key] = _bound(value, key) if is_bound else _typed(value, str, key)
     return Rule(**arguments)
 
 
-def _needless(measure: str) -> list[str]:
-    """Keys that a rule on a measure has not."""
-    keys = ["channel"] if measure in FLAGS or any(measure == m.name for m in SHAPE_MEASURES) else []
-    return [*keys, "lower", "upper"] if measure in FLAGS else keys
+def _forbidden_keys(measure: str) -> list[str]:
+    """Keys that a rule on a measure must not have."""
+    if measure in FLAGS:
+        return ["channel", "lower", "upper"]
+    return ["channel"] if any(measure == m.name for m in SHAPE_MEASURES) else []
 
 
-def _bound(said: Any, side: str) -> Bound:
-    _known(f"kind of {side} bound", _typed(said, dict, side), _BOUND_KEYS)
-    bound = Bound(**said)
-    bound.said()
+def _bound(given: Any, side: str) -> Bound:
+    _require_known(f"kind of {side} bound", _typed(given, dict, side), _BOUND_KEYS)
+    bound = Bound(**given)
+    bound.resolve()
     return bound
 
 
-def _known(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+def _require_known(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Refuse names that are not allowed."""
     for name in given:
         if name not in allowed:
-            raise UsageError(f"no {what} {printable(name)!r}; there are {', '.join(allowed)}")
+            raise UsageError(f"no {what} {printable(name)!r} (choose from {', '.join(allowed)})")
 
 
 def _typed(value: Any, kind: type, what: str) -> Any:
-    words = {str: "a text", int: "a whole number", dict: "a table", list: "a list"}
+    """Refuse a value of another type."""
+    words = {str: "a string", int: "a whole number", dict: "a table", list: "a list"}
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise UsageError(f"{what} takes {words[kind]}, not {printable(repr(value))}")
+        raise UsageError(f"{what} must be {words[kind]}, not {printable(repr(value))}")
     return value
 
 
 def _rule_lines(rule: Rule) -> list[str]:
-    texts = {key: getattr(rule, key) for key in ("name", "measure", "channel", "where")}
-    texts = {key: value for key, value in texts.items() if key not in _needless(rule.measure)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in texts.items() if value is not None]
-    return lines + [f"{side} = {{{kind} = {number!r}}}" for side, (kind, number) in rule.sides.items()]
+    """Write the keys of a rule."""
+    lines = []
+    for key in ("name", "measure", "channel", "where"):
+        value = getattr(rule, key)
+        if value is not None and key not in _forbidden_keys(rule.measure):
+            lines.append(f"{key} = {json.dumps(value)}")
+    for side, (kind, number) in rule.sides.items():
+        lines.append(f"{side} = {{{kind} = {number!r}}}")
+    return lines

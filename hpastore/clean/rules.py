@@ -1,92 +1,50 @@
-"""What makes a cell clean, as a value."""
+"""Rules and recipes: what decides whether a cell is clean."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, get_args
 
 from hpastore.arguments import require_share
+from hpastore.clean.bound import Bound, BoundKind
 from hpastore.errors import UsageError
-from hpastore.kernels.custom import MAX_VALUE
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
+from hpastore.schema.clean_rows import SIDES, Side
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, REASONS, find_label
+from hpastore.vocabulary import LABEL_NAMES, REASONS, Guard, Scope, find_label
 
-SCOPES: Final = ("single", "all")
-GUARDS: Final = ("report", "keep")
+SCOPES: Final = get_args(Scope)
+GUARDS: Final = get_args(Guard)
 
 FLAGS: Final = (*(m.name for m in SHAPE_MEASURES if m.kind == "flag"), "no_nucleus")
 """Rules without bounds: a cell that has the flag is dropped."""
 
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REASON_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
-_BRIGHTEST: Final = 255
+_MAX_LEVEL: Final = 255
 
-_MOST_CELLS: Final = 2**31 - 1
-"""As both databases hold `min_cells`."""
+_MAX_MIN_CELLS: Final = 2**31 - 1
+"""The largest integer that both databases hold in ``clean_set.min_cells``."""
 
-_MOST_TIMES: Final = 1e6
-"""Of a label's median: a product beyond the range of numbers ends every query of PostgreSQL."""
-
-MOST_RULES: Final = 500
+MAX_RULES: Final = 500
 """Of a recipe, those of all its labels together; PostgreSQL takes 1,664 columns in a SELECT."""
 
 SHOWN: Final = (
     *("label_id", "label", "split", "measure", "channel"),
     *("n", "lower", "upper", "cells", "clean"),
 )
-"""What a table of verdicts by label begins with, before a column for each reason."""
+"""First columns of a table of verdicts by label, before one for each reason."""
 
 COUNTED: Final = ("emptied", "idle_rules", "forced_drops")
-"""What it ends with: images that lost all cells, rules that bound nothing, percentiles that must drop one."""
+"""Its last columns: numbers of emptied images, of `IdleRule` and of `ForcedDrop`."""
 
 _COLUMNS: Final = (*SHOWN, *COUNTED, "reasons")
-"""None of these is a reason."""
+"""None of these may be a reason."""
 
-Own = Mapping[str, Sequence[str | None]]
-"""The channels of each measure that users added; None is a cell as a whole."""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """One side of what a cell's value may be; one of the three.
-
-    Parameters
-    ----------
-    percentile : float, optional
-        Of the label's cells, a share 0..1.
-    value : float, optional
-        In the measure's unit.
-    median : float, optional
-        Times the label's median.
-    """
-
-    percentile: float | None = None
-    value: float | None = None
-    median: float | None = None
-
-    def said(self) -> tuple[str, float]:
-        """Return the kind of bound and its number.
-
-        Raises
-        ------
-        UsageError
-            If it is not one number of one kind.
-        """
-        given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None]
-        if len(given) != 1:
-            raise UsageError("a bound is one of {percentile = P}, {value = V} and {median = M}")
-        kind, number = given[0]
-        is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or (kind != "percentile" and not abs(number) < math.inf) or abs(number) > MAX_VALUE:
-            raise UsageError(f"a bound's {kind} takes a number, not {printable(repr(number))}")
-        if kind == "median" and abs(number) > _MOST_TIMES:
-            raise UsageError(f"a bound's median takes a factor up to {_MOST_TIMES:g}, not {number:g}")
-        return kind, float(number)
+CustomChannels = Mapping[str, Sequence[str | None]]
+"""The channels of each custom measure; None is the cell as a whole."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +63,10 @@ class Rule:
         nothing.
     name : str, optional
         The reason of the cells that it drops; by default the measure's name, after the channel's if
-        that is not green, and ``below_lower`` and ``above_upper`` for the first rule with a percentile.
+        that is not green, and ``below_lower`` and ``above_upper`` for the first rule with a
+        percentile.
     where : str, optional
-        One of `FLAGS`; the rule is asked for cells that have it and for no others.
+        One of `FLAGS`; the rule applies only to cells that have it.
     """
 
     measure: str = "fraction"
@@ -123,116 +82,121 @@ class Rule:
         return self.measure in FLAGS
 
     @property
-    def sides(self) -> dict[str, tuple[str, float]]:
-        """Kind and number of each bound that there is, by ``lower`` and ``upper``."""
-        bounds = {} if self.is_flag else {"lower": self.lower, "upper": self.upper}
-        return {
-            side: (bound if isinstance(bound, Bound) else Bound(percentile=bound)).said()
-            for side, bound in bounds.items()
-            if bound is not None
-        }
+    def sides(self) -> dict[Side, tuple[BoundKind, float]]:
+        """Kind and number of each bound that the rule has, by ``lower`` and ``upper``."""
+        sides: dict[Side, tuple[BoundKind, float]] = {}
+        if self.is_flag:
+            return sides
+        for side in SIDES:
+            bound = self.lower if side == "lower" else self.upper
+            if bound is not None:
+                bound = bound if isinstance(bound, Bound) else Bound(percentile=bound)
+                sides[side] = bound.resolve()
+        return sides
 
     @property
     def has_percentile(self) -> bool:
-        """Whether it has a bound that is a percentile."""
+        """Whether one of its bounds is a percentile."""
         return any(kind == "percentile" for kind, _ in self.sides.values())
 
-    def checked(self, own: Own | None = None) -> Rule:
-        """Return the rule with its channel put right, and percentiles as bounds.
+    def validated(self, custom: CustomChannels | None = None) -> Rule:
+        """Return the rule with the channel of its measure, and its percentiles as `Bound`.
 
         Parameters
         ----------
-        own
-            Measures that users added.
+        custom
+            The custom measures of the store.
 
         Raises
         ------
         UsageError
-            If there is no such measure, channel or flag, a percentile is not a share, or the lower bound
-            is above the upper.
+            If there is no such measure, channel or flag, a percentile is not a share, or the lower
+            bound is above the upper.
         """
         if self.where is not None and self.where not in FLAGS:
-            raise UsageError(f"no flag {self.where!r}; there are {', '.join(FLAGS)}")
+            raise UsageError(f"invalid flag {self.where!r} (choose from {', '.join(FLAGS)})")
         if self.name is not None and not REASON_PATTERN.fullmatch(self.name):
-            raise UsageError(f"{self.name!r} cannot be a rule's name; use small letters, digits and '_'")
+            raise UsageError(
+                f"invalid rule name {self.name!r}; use up to 64 small letters, digits and '_', a letter first"
+            )
         if self.is_flag:
             return replace(self, channel=None, lower=None, upper=None)
-        channel = _own_channel(self, own or {})
+        channel = _channel(self, custom or {})
         sides = self.sides
         if not sides:
             raise UsageError(f"the rule on {self.measure} has neither a lower nor an upper bound")
         for side, (kind, number) in sides.items():
             if kind == "percentile":
                 require_share(number, side)
-        kinds = {kind for kind, _ in sides.values()}
-        if len(sides) == 2 and len(kinds) == 1 and sides["lower"][1] > sides["upper"][1]:
-            raise UsageError(f"lower {sides['lower'][1]:g} is above upper {sides['upper'][1]:g}")
+        _require_order(sides)
         bounds = {side: Bound(**{kind: number}) for side, (kind, number) in sides.items()}
         return replace(self, channel=channel, lower=bounds.get("lower"), upper=bounds.get("upper"))
 
 
 @dataclass(frozen=True)
 class CleanRecipe:
-    """Everything that a clean set is made from.
+    """Everything that decides about the cells of a clean set.
 
     Parameters
     ----------
     rules : tuple of Rule
         In their order: the first that fails gives a cell's reason.  By default the notebook's one.
     min_green : int
-        Cells whose brightest green pixel is below are dark, hence not clean, except in images whose
-        only label is Negative; 0 turns this off.  The default is the notebook's MAX_GREEN.
+        Cells whose brightest green pixel is darker are dark, hence not clean, except in images
+        whose only label is Negative; 0 turns this off.  The default is the notebook's MAX_GREEN.
     scope : str
         ``single`` judges the cells of images with one label; ``all`` judges each cell against each
         label of its image.
     labels : mapping of int or str to tuple of Rule
         Rules of single labels, given by id or name, in place of `rules`.
     min_cells : int
-        Where a label has fewer cells with a value, but any, its percentiles and medians bound nothing.
+        The percentiles and medians of a label with fewer cells that have a value bound nothing.
     guard : str
-        Of an image that would lose all its cells for a label: ``report`` says so, ``keep`` keeps the
-        cell that passed the most rules, of several the largest.
+        For an image that would lose all its cells for a label: ``report`` reports it, ``keep``
+        keeps the cell that passed the most rules, of several the largest.
     text : str, optional
-        The file that it was read from.
+        The text of the file that it was read from.
     """
 
     rules: tuple[Rule, ...] = (Rule(),)
     min_green: int = 64
-    scope: str = "single"
+    scope: Scope = "single"
     labels: Mapping[int | str, tuple[Rule, ...]] = field(default_factory=dict)
     min_cells: int = 1
-    guard: str = "report"
+    guard: Guard = "report"
     text: str | None = field(default=None, compare=False, repr=False)
 
-    def checked(self, own: Own | None = None) -> CleanRecipe:
-        """Return the recipe with its rules checked.
+    def validated(self, custom: CustomChannels | None = None) -> CleanRecipe:
+        """Return the recipe with its rules validated.
 
         Parameters
         ----------
-        own
-            Measures that users added.
+        custom
+            The custom measures of the store.
 
         Raises
         ------
         UsageError
-            If a value makes no sense.
+            If a value is invalid.
         """
         if self.scope not in SCOPES:
-            raise UsageError(f"no scope {self.scope!r}; there are {' and '.join(SCOPES)}")
+            raise UsageError(f"invalid scope {self.scope!r} (choose from {', '.join(SCOPES)})")
         if self.guard not in GUARDS:
-            raise UsageError(f"no guard {self.guard!r}; there are {' and '.join(GUARDS)}")
-        if not 0 <= self.min_green <= _BRIGHTEST + 1:
-            raise UsageError(f"min green takes a grey level from 0 to {_BRIGHTEST + 1}, not {self.min_green}")
-        if not 0 <= self.min_cells <= _MOST_CELLS:
-            raise UsageError(f"min cells takes a number from 0 to {_MOST_CELLS}, not {self.min_cells}")
-        of_labels = self.rules_by_label()
+            raise UsageError(f"invalid guard {self.guard!r} (choose from {', '.join(GUARDS)})")
+        if not 0 <= self.min_green <= _MAX_LEVEL + 1:
+            raise UsageError(
+                f"invalid min_green {self.min_green}; use a grey level from 0 to {_MAX_LEVEL + 1}"
+            )
+        if not 0 <= self.min_cells <= _MAX_MIN_CELLS:
+            raise UsageError(f"invalid min_cells {self.min_cells}; use a number from 0 to {_MAX_MIN_CELLS}")
+        rules_by_label = self.rules_by_label()
         count = len(self.rules) + sum(map(len, self.labels.values()))
-        if count > MOST_RULES:
-            raise UsageError(f"a recipe has up to {MOST_RULES} rules, not {count}")
-        rules = _checked_list(self.rules, own)
+        if count > MAX_RULES:
+            raise UsageError(f"the recipe has {count} rules; use at most {MAX_RULES}")
+        rules = _validated_rules(self.rules, custom)
         labels: dict[int | str, tuple[Rule, ...]] = {}
-        for label, of_label in of_labels.items():
-            labels[label] = _checked_list(of_label, own, f" of label {label}")
+        for label, of_label in rules_by_label.items():
+            labels[label] = _validated_rules(of_label, custom, f" of label {label}")
         return replace(self, rules=rules, labels=labels)
 
     def rules_by_label(self) -> dict[int, tuple[Rule, ...]]:
@@ -251,93 +215,98 @@ class CleanRecipe:
             found[label_id] = rules
         return dict(sorted(found.items()))
 
-    def lists(self) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
-        """Give each list of rules, with the labels that it is for, if any; None is every label."""
-        of_labels = self.rules_by_label()
-        others = tuple(label for label in range(len(LABEL_NAMES)) if label not in of_labels)
-        yield (others if of_labels else None), self.rules
-        for label, rules in of_labels.items():
+    def rule_lists(self) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
+        """Give each list of rules with the labels that it is for; None is every label."""
+        rules_by_label = self.rules_by_label()
+        others = tuple(label for label in range(len(LABEL_NAMES)) if label not in rules_by_label)
+        yield (others if rules_by_label else None), self.rules
+        for label, rules in rules_by_label.items():
             yield (label,), rules
 
     def rows(self) -> list[dict[str, Any]]:
         """Give the recipe's rows of ``clean_rule``: one per rule, or per rule and label."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         position = 0
-        for labels, rules in self.lists():
-            shown = _shown(rules)
+        for labels, rules in self.rule_lists():
+            shown = _shown_rule(rules)
             for rule in rules:
                 position += 1
                 columns = {**_columns(rule, rules), "position": position, "shown": rule is shown}
-                rows += [{"label_id": label, **columns} for label in ((None,) if labels is None else labels)]
+                label_ids: Sequence[int | None] = (None,) if labels is None else labels
+                rows += [{"label_id": label, **columns} for label in label_ids]
         return rows
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that no clean set may have.
-
-    Raises
-    ------
-    UsageError
-    """
-    if not NAME_PATTERN.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be a clean set's name; use letters, digits, '.', '_' and '-', up to 64"
-        )
-
-
 def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
-    """Name the reason of the cells that a rule of a list drops; None is below_lower and above_upper."""
+    """Name the reason that a rule of a list gives; None is below_lower and above_upper."""
     if rule.name is not None:
         return rule.name
-    if rule.has_percentile and rule is _shown(rules):
+    if rule.has_percentile and rule is _shown_rule(rules):
         return None
     return rule.measure if rule.channel in (None, "green") else f"{rule.channel}_{rule.measure}"
 
 
-def _own_channel(rule: Rule, own: Own) -> str | None:
-    """Say which channel a rule's measure is of."""
-    if rule.measure not in own:
-        return channel_of(rule.measure, rule.channel, own)
-    channels = own[rule.measure]
+def _require_order(sides: Mapping[Side, tuple[BoundKind, float]]) -> None:
+    """Refuse a lower bound above an upper one of the same kind."""
+    if len(sides) < 2:
+        return
+    lower_kind, lower = sides["lower"]
+    upper_kind, upper = sides["upper"]
+    if lower_kind == upper_kind and lower > upper:
+        raise UsageError(f"lower {lower:g} is above upper {upper:g}")
+
+
+def _channel(rule: Rule, custom: CustomChannels) -> str | None:
+    """Find the channel of a rule's measure; None for a measure of the whole cell."""
+    if rule.measure not in custom:
+        return channel_of(rule.measure, rule.channel, custom)
+    channels = custom[rule.measure]
     if None in channels:
         return None
     if rule.channel not in channels:
         raise UsageError(
-            f"no channel {rule.channel!r} for {rule.measure}; there are {', '.join(map(str, channels))}"
+            f"{rule.measure} has no channel {rule.channel!r} (choose from {', '.join(map(str, channels))})"
         )
     return rule.channel
 
 
-def _checked_list(rules: Sequence[Rule], own: Own | None, of_label: str = "") -> tuple[Rule, ...]:
-    checked = []
+def _validated_rules(
+    rules: Sequence[Rule], custom: CustomChannels | None, of_label: str = ""
+) -> tuple[Rule, ...]:
+    """Validate a list of rules, each and their reasons together."""
+    valid = []
     for n, rule in enumerate(rules, 1):
         try:
-            checked.append(rule.checked(own))
+            valid.append(rule.validated(custom))
         except UsageError as error:
             raise UsageError(
                 f"rule {n}{of_label}, {printable(rule.name or rule.measure)}: {error}"
             ) from error
+
     seen: set[str | None] = set()
-    for n, rule in enumerate(checked, 1):
-        reason = reason_of(rule, checked)
+    for n, rule in enumerate(valid, 1):
+        reason = reason_of(rule, valid)
         where = f"rule {n}{of_label}, {rule.name or rule.measure}"
         if reason in REASONS or reason in _COLUMNS:
-            raise UsageError(f"{where}: {reason!r} is no reason for a rule to give; give it another name")
+            raise UsageError(f"{where}: the reason {reason!r} is reserved; give the rule another name")
         if reason in seen:
-            raise UsageError(f"{where}: another rule gives the reason {reason!r} too; give it another name")
+            raise UsageError(
+                f"{where}: another rule has the reason {reason!r}; give one of them another name"
+            )
         seen.add(reason)
-    return tuple(checked)
+    return tuple(valid)
 
 
-def _shown(rules: Sequence[Rule]) -> Rule | None:
-    """Choose the rule with whose value a cell is shown that none drops: the first with a percentile."""
-    return next((rule for rule in rules if rule.has_percentile), rules[0] if rules else None)
+def _shown_rule(rules: Sequence[Rule]) -> Rule | None:
+    """Choose the rule whose value is shown for clean cells: the first with a percentile."""
+    first = rules[0] if rules else None
+    return next((rule for rule in rules if rule.has_percentile), first)
 
 
 def _columns(rule: Rule, rules: Sequence[Rule]) -> dict[str, Any]:
-    """What a row of ``clean_rule`` says of the rule itself; a flag is a bound like any other."""
+    """Columns of ``clean_rule`` that describe the rule itself; a flag becomes a bound."""
     bounds: dict[str, float | None] = {
-        f"{side}_{f.name}": None for side in ("lower", "upper") for f in fields(Bound)
+        f"{side}_{kind}": None for side in SIDES for kind in get_args(BoundKind)
     }
     measure = rule.measure
     if measure == "no_nucleus":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hpastore.clean.limits import ForcedDrop, IdleRule
     from hpastore.clean.rules import CleanRecipe
-    from hpastore.clean.sets import CleanSetSummary
+    from hpastore.clean.summary import CleanSetSummary
 
 DRIFTED: Final = 4
 

@@ -34,10 +34,10 @@ def complete_clean_sets(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _clean_set_names() -> list[str]:
-    from hpastore.store import stored_sets
+    from hpastore.store.clean_sets import rows
 
     with show.open_store() as store, store.reading() as connection:
-        return stored_sets.clean_set_names(connection)
+        return rows.clean_set_names(connection)
 
 
 def _give_up(*_: object) -> NoReturn:

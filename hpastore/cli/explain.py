@@ -53,6 +53,9 @@ def _print(one: Explanation) -> None:
     show.line(f"  {show.measure_name(one.channel, one.measure)}: {shown}{rank}")
     if one.override:
         show.line(f"  override: {one.override}")
+    if one.later_override:
+        refresh = f"'hpastore clean refresh {one.clean_set}' applies it"
+        show.line(f"  override after this version: {one.later_override}; {refresh}")
 
     show.line()
     print_table(["rule", "measure", "value", "lower", "upper", ""], [_row(c) for c in one.checks])

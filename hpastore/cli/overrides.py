@@ -52,7 +52,7 @@ def override(
         raise hpastore.UsageError("--lost needs --undo")
     with show.open_store() as store:
         if keep is None:
-            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, lost=lost)
+            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, detached=lost)
         else:
             author = _user_name() if author is None else author
             decisions = [hpastore.Override(cell, keep, label, score, author, comment) for cell in cells]
@@ -75,7 +75,7 @@ def overrides(
     import hpastore
 
     with show.open_store() as store:
-        show.frame(hpastore.list_overrides(store, lost=lost))
+        show.frame(hpastore.list_overrides(store, detached=lost))
 
 
 def override_import(

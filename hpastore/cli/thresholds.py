@@ -19,7 +19,7 @@ def thresholds(
     Example: hpastore thresholds --measure intensity_mean --lower 0.05 --upper 0.95
     """
     import hpastore
-    from hpastore.clean.sets import measure_name
+    from hpastore.clean.thresholds import measure_name
 
     rule = hpastore.Rule(measure, channel, lower, upper)
     with show.open_store() as store:

@@ -14,7 +14,7 @@ from hpastore.errors import UsageError
 from hpastore.export.manifest import Counts, Written
 from hpastore.export.pipeline import export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
-from hpastore.store import judging
+from hpastore.store.clean_sets.live_verdicts import stream_verdicts
 from hpastore.store.decoding import image_name as check_image_name
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CsvLayout
@@ -78,7 +78,7 @@ def export_csv(
 
 
 def _rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
-    return judging.verdict_rows(connection, resolved.selection)
+    return stream_verdicts(connection, resolved.selection)
 
 
 def _write(file: TextIO, rows: Iterable[Any], layout: CsvLayout) -> Counts:

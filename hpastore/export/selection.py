@@ -15,7 +15,8 @@ from hpastore.arguments import require_choice
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage, Annotation
-from hpastore.store import export_rows, roots_and_splits, stored_sets
+from hpastore.store import export_rows, roots_and_splits
+from hpastore.store.clean_sets.rows import find_clean_set, newest_name
 from hpastore.vocabulary import Multilabel, find_label
 
 logger = logging.getLogger(__name__)
@@ -85,9 +86,9 @@ def resolve_options(connection: Connection, options: ExportOptions) -> ResolvedO
     if options.clean is None:
         _warn_of_all_cells(connection)
         return ResolvedOptions(options, None, selection)
-    set_id, name, version = stored_sets.find_clean_set(connection, options.clean, options.split)
-    warn_if_outdated(connection, set_id)
-    return ResolvedOptions(options, f"{name}@{version}", selection._replace(set_id=set_id))
+    found = find_clean_set(connection, options.clean, options.split)
+    warn_if_outdated(connection, found.id)
+    return ResolvedOptions(options, found.versioned_name, selection._replace(set_id=found.id))
 
 
 def annotated_images(connection: Connection, resolved: ResolvedOptions) -> Generator[AnnotatedImage]:
@@ -129,7 +130,7 @@ def refuse_empty(out: Path, resolved: ResolvedOptions, annotations: int) -> None
 
 
 def _warn_of_all_cells(connection: Connection) -> None:
-    newest = stored_sets.newest_name(connection)
+    newest = newest_name(connection)
     if newest is not None:
         logger.warning(
             "all cells are exported, also those that are not clean; to export only clean cells, "

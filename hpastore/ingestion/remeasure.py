@@ -22,6 +22,7 @@ from hpastore.kernels.plugins import load_measures, required_measures
 from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, image_records, measurement_settings, write
 from hpastore.store.engine import Store
+from hpastore.store.status import warn_of_other_version
 from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
@@ -229,15 +230,6 @@ def remeasure_batch(connection: Connection, measures: Sequence[CustomMeasure], a
         {name: len(images) for name, images in custom.values.items() if images},
         {names[image_id]: reason for image_id, reason in custom.failed.items()},
     )
-
-
-def warn_of_other_version(connection: Connection) -> None:
-    """Warn of images whose measures are of another version of hpastore, which need their pixels."""
-    if outdated := measurement_settings.count_other_version(connection):
-        logger.warning(
-            "%s measures of another version of hpastore; ingest their roots again",
-            count_text(outdated, "image has", "images have"),
-        )
 
 
 def warn_outdated(store: Store, measures: Sequence[CustomMeasure]) -> None:

@@ -21,7 +21,9 @@ from hpastore.plot.canvas import (
     label_name,
     shortened,
 )
-from hpastore.store import figures, stored_sets
+from hpastore.store import figures
+from hpastore.store.clean_sets.counts import clean_shares
+from hpastore.store.clean_sets.rows import find_clean_set, read_versions
 from hpastore.store.engine import Store
 from hpastore.vocabulary import find_label
 
@@ -82,14 +84,13 @@ def plot_drift(store: Store, name: str, *, label: int | str | None = None) -> Fi
     if "@" in name:
         raise UsageError(f"drift shows all versions; leave out {name[name.index('@') :]}")
     with store.reading() as connection:
-        newest, _, _ = stored_sets.find_clean_set(connection, name)
+        newest = find_clean_set(connection, name)
         versions = []
-        for set_id, version in figures.versions(connection, name):
-            counts = figures.counts_by_label(connection, set_id)
-            shares = {key: clean / cells for key, (cells, clean) in counts.items()}
-            rules = figures.clean_set_rules(connection, set_id)
-            versions.append(_Version(f"@{version}", _shown(rules), shares))
-        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest)), {}))
+        for stored in read_versions(connection, name):
+            shares = clean_shares(connection, stored.id)
+            rules = figures.kept_rules(connection, stored.id)
+            versions.append(_Version(f"@{stored.version}", _shown(rules), shares))
+        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest.id)), {}))
     found = {key for version in versions for key in version.shares}
     labels = sorted(found if label_id is None else found & {label_id})
     figure, grid = _grid(len(labels))

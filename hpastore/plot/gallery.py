@@ -41,8 +41,20 @@ from hpastore.render.channels import (
     parse_channels,
     shrink,
 )
-from hpastore.store import figures, pixels, roots_and_splits, stored_sets
+from hpastore.schema.clean_rows import Side, deciding_rule
+from hpastore.store import pixels, roots_and_splits
+from hpastore.store.cell_facts import CellMeasures, read_measures
+from hpastore.store.cell_masks import CellMask, read_masks
+from hpastore.store.cell_selection import (
+    CellFilter,
+    SelectedCell,
+    cells_of_images,
+    count_by_image,
+    nearest_cells,
+)
+from hpastore.store.clean_sets.rows import FoundSet, find_clean_set_or_newest, read_clean_set
 from hpastore.store.engine import Store
+from hpastore.store.figures import RuleOfLabel, kept_rules
 from hpastore.vocabulary import REASONS, Which, find_label
 
 if TYPE_CHECKING:
@@ -72,8 +84,8 @@ _OUTSIDE: Final = 200
 class _Tile(NamedTuple):
     """A cell to be drawn."""
 
-    subject: figures.Subject
-    place: figures.Place
+    subject: SelectedCell
+    place: CellMask
     caption: tuple[str, ...]
     """Lines: its name, label, verdict and value."""
 
@@ -152,15 +164,15 @@ def plot_gallery(
     _check(which, rule, n)
     with store.reading() as connection:
         roots_and_splits.require_split(connection, split)
-        found = figures.clean_set_or_newest(connection, clean, split)
-        rules = figures.clean_set_rules(connection, found.key) if found else []
+        found = find_clean_set_or_newest(connection, clean, split)
+        rules = kept_rules(connection, found.id) if found else []
         wanted = _wanted(found, rules, label_id, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
-        row = stored_sets.clean_set(connection, found.key) if found else None
-        caption = _Caption(rules, row["min_green"] if row else 0, by_shown=wanted.side is not None)
+        row = read_clean_set(connection, found.id) if found else None
+        caption = _Caption(rules, row.min_green if row else 0, by_shown=wanted.side is not None)
         tiles = _tiles(connection, subjects, caption, one_label=label_id is not None)
         if found:
-            warn_if_outdated(connection, found.key)
+            warn_if_outdated(connection, found.id)
         names = sorted({subject.image_name for subject in subjects})
         files = pixels.channel_files(connection, names, colours.channels)
 
@@ -169,12 +181,12 @@ def plot_gallery(
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
         _draw(axes, tile, result)
 
-    parts = [f"{found.name}, {f'{which} {rule}' if rule else which}" if found else "no clean set"]
+    parts = [f"{found.versioned_name}, {f'{which} {rule}' if rule else which}" if found else "no clean set"]
     if label_id is not None:
         parts.append(label_name(label_id))
     if split is not None:
         parts.append(f"split {shortened(split, _MAX_CHARACTERS)}")
-    counts_verdicts = row is not None and row["scope"] == "all" and label_id is None
+    counts_verdicts = row is not None and row.scope == "all" and label_id is None
     count = f"{len(tiles)} of {total:,} {'verdicts' if counts_verdicts else 'cells'}"
     chosen_by = "" if which.startswith("near") else f", seed {seed}"
     _add_texts(figure, f"{', '.join(parts)}: {count}{chosen_by}", colours, judged=found is not None)
@@ -192,47 +204,47 @@ def _check(which: Which, rule: str | None, n: int) -> None:
 
 
 def _wanted(
-    chosen: figures.FoundSet | None,
-    rules: Sequence[figures.RuleOfLabel],
+    chosen: FoundSet | None,
+    rules: Sequence[RuleOfLabel],
     label: int | None,
     which: Which,
     rule: str | None,
-) -> figures.Wanted:
+) -> CellFilter:
     """Translate the arguments into a query's conditions."""
     if chosen is None:
         if which != "all":
             raise UsageError(f"--which {which} needs a clean set; make one with: hpastore clean create NAME")
-        return figures.Wanted(label=label)
-    wanted = figures.Wanted(chosen.key, label)
+        return CellFilter(label=label)
+    wanted = CellFilter(chosen.id, label)
     if which in ("kept", "dropped"):
         return wanted._replace(clean=which == "kept")
     if which == "dropped-by":
         names = sorted({r.reason for r in rules if r.reason})
         if rule not in REASONS and rule not in names:
             reasons = ", ".join([*REASONS, *names])
-            raise UsageError(f"{chosen.name} has no rule {rule!r}; its reasons are {reasons}")
+            raise UsageError(f"{chosen.versioned_name} has no rule {rule!r}; its reasons are {reasons}")
         return wanted._replace(clean=False, reason=rule)
     if which != "all":
-        side = "lower" if which in ("below", "near-lower") else "upper"
+        side: Side = "lower" if which in ("below", "near-lower") else "upper"
         return wanted._replace(side=side, rules=tuple(rules))
     return wanted
 
 
 def _choose(
-    connection: Connection, wanted: figures.Wanted, which: Which, n: int, seed: int
-) -> tuple[list[figures.Subject], int]:
+    connection: Connection, wanted: CellFilter, which: Which, n: int, seed: int
+) -> tuple[list[SelectedCell], int]:
     """Choose cells, and count all that could be chosen."""
     if which.startswith("near"):
         return _nearest(connection, wanted, n)
     return _random(connection, wanted, n, seed)
 
 
-def _nearest(connection: Connection, wanted: figures.Wanted, n: int) -> tuple[list[figures.Subject], int]:
+def _nearest(connection: Connection, wanted: CellFilter, n: int) -> tuple[list[SelectedCell], int]:
     """Choose the cells nearest to a bound, half of them outside of it if there are enough."""
     is_outside = wanted._replace(outside=True)
     is_inside = wanted._replace(outside=False)
-    outside = figures.nearest(connection, is_outside, n)
-    inside = figures.nearest(connection, is_inside, n)
+    outside = nearest_cells(connection, is_outside, n)
+    inside = nearest_cells(connection, is_inside, n)
     n_outside = min(len(outside), max(n // 2, n - len(inside)))
     ordered = [*reversed(outside[:n_outside]), *inside[: n - n_outside]]
     if wanted.side == "upper":
@@ -241,22 +253,20 @@ def _nearest(connection: Connection, wanted: figures.Wanted, n: int) -> tuple[li
     return ordered, total
 
 
-def _count(connection: Connection, wanted: figures.Wanted) -> int:
-    return sum(count for _, count in figures.count_by_image(connection, wanted))
+def _count(connection: Connection, wanted: CellFilter) -> int:
+    return sum(count for _, count in count_by_image(connection, wanted))
 
 
-def _random(
-    connection: Connection, wanted: figures.Wanted, n: int, seed: int
-) -> tuple[list[figures.Subject], int]:
+def _random(connection: Connection, wanted: CellFilter, n: int, seed: int) -> tuple[list[SelectedCell], int]:
     """Choose random cells by their numbers, and read only images with a chosen cell."""
-    counts = figures.count_by_image(connection, wanted)
+    counts = count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
     total = ends[-1] if ends else 0
     chosen = sorted(Random(seed).sample(range(total), min(n, total)))  # noqa: S311 no secret
     images = np.searchsorted(ends, chosen, side="right").tolist()
     names = sorted({counts[image][0] for image in images})
-    of_image: dict[str, list[figures.Subject]] = {}
-    for subject in figures.subjects(connection, wanted, names):
+    of_image: dict[str, list[SelectedCell]] = {}
+    for subject in cells_of_images(connection, wanted, names):
         of_image.setdefault(subject.image_name, []).append(subject)
     begins = [0, *ends]
     subjects = []
@@ -268,14 +278,14 @@ def _random(
 
 def _tiles(
     connection: Connection,
-    subjects: Sequence[figures.Subject],
+    subjects: Sequence[SelectedCell],
     caption: _Caption,
     *,
     one_label: bool,
 ) -> list[_Tile]:
     cells = sorted({subject.cell_id for subject in subjects})
-    places = figures.places(connection, cells)
-    values = figures.measures_of(connection, cells)
+    places = read_masks(connection, cells)
+    values = read_measures(connection, cells)
     tiles = []
     for subject in subjects:
         cell = f":{subject.mask_id}"
@@ -286,11 +296,11 @@ def _tiles(
     return tiles
 
 
-def _label(subject: figures.Subject) -> str:
+def _label(subject: SelectedCell) -> str:
     return label_name(subject.label_id) if subject.label_id is not None else f"labels {subject.labels or '-'}"
 
 
-def _verdict(subject: figures.Subject) -> str:
+def _verdict(subject: SelectedCell) -> str:
     if subject.clean is None:
         return ""
     word = "kept" if subject.clean else "dropped"
@@ -312,11 +322,11 @@ class _Caption:
         cell.
     """
 
-    rules: Sequence[figures.RuleOfLabel]
+    rules: Sequence[RuleOfLabel]
     min_green: int
     by_shown: bool
 
-    def value_lines(self, subject: figures.Subject, values: figures.Values) -> list[str]:
+    def value_lines(self, subject: SelectedCell, values: CellMeasures) -> list[str]:
         """Name the measure that decided about a cell, its value and the bounds."""
         if subject.clean is None:
             return [f"green fraction {number_text(values['fraction', 'green'])}"]
@@ -329,26 +339,21 @@ class _Caption:
             return [f"{what} {comparison}"]
         return [what, comparison]
 
-    def _rule(self, subject: figures.Subject) -> figures.RuleOfLabel | None:
+    def _rule(self, subject: SelectedCell) -> RuleOfLabel | None:
         """Find the rule that a verdict names, or else the one that its label is shown with."""
         rules = [rule for rule in self.rules if rule.label_id == subject.label_id]
-        shown = next((rule for rule in rules if rule.shown), None)
-        if self.by_shown:
-            return shown
-        if subject.reason == "dark":
+        if subject.reason == "dark" and not self.by_shown:
             return _dark_limit(subject, self.min_green)
-        reason = None if subject.reason in ("below_lower", "above_upper") else subject.reason
-        named = [rule for rule in rules if rule.reason == reason] if subject.reason else []
-        return next(iter(named), shown)
+        return deciding_rule(rules, None if self.by_shown else subject.reason)
 
 
-def _dark_limit(subject: figures.Subject, min_green: int) -> figures.RuleOfLabel:
+def _dark_limit(subject: SelectedCell, min_green: int) -> RuleOfLabel:
     """Express the limit for dark cells as a rule."""
     label = subject.label_id or 0
-    return figures.RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
+    return RuleOfLabel(label, "intensity_max", "green", "dark", None, False, min_green, None)
 
 
-def _comparison(value: float | None, rule: figures.RuleOfLabel) -> str:
+def _comparison(value: float | None, rule: RuleOfLabel) -> str:
     """Compare a value with a rule's bounds: ``0.2 < 0.3``."""
     lower = rule.lower
     upper = rule.upper
@@ -387,7 +392,7 @@ def _short_reason(error: RejectedError) -> str:
     return reasons.get(error.code, "file cannot be read")
 
 
-def _cut(picture: Picture, place: figures.Place) -> _Drawn:
+def _cut(picture: Picture, place: CellMask) -> _Drawn:
     """Cut a square around a cell; it is grey where it reaches beyond the image."""
     side = max(place.width, place.height)
     side += 2 * max(4, side // 12)

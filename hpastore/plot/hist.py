@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from hpastore.clean.outdated import warn_if_outdated
-from hpastore.clean.sets import warn_of_gaps
+from hpastore.clean.thresholds import warn_of_incomplete_measures
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, channel_of
 from hpastore.plot.canvas import (
@@ -27,6 +27,7 @@ from hpastore.plot.canvas import (
     shortened,
 )
 from hpastore.store import custom_measures, figures, roots_and_splits
+from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.text import count_text
 from hpastore.vocabulary import LABEL_NAMES, find_label
@@ -124,11 +125,11 @@ def plot_hist(
     with store.reading() as connection:
         channel, unit = _channel(connection, measure, channel)
         roots_and_splits.require_split(connection, split)
-        found = figures.clean_set_or_newest(connection, clean, split)
-        set_id = found and found.key
+        found = find_clean_set_or_newest(connection, clean, split)
+        set_id = found and found.id
         rows = figures.values_by_label(connection, measure, channel, label_id, set_id, split)
-        rules = None if set_id is None else figures.clean_set_rules(connection, set_id)
-        warn_of_gaps(connection, {measure})
+        rules = None if set_id is None else figures.kept_rules(connection, set_id)
+        warn_of_incomplete_measures(connection, {measure})
         if set_id is not None:
             warn_if_outdated(connection, set_id)
     what = f"{channel} {measure}" if channel else measure
@@ -138,7 +139,7 @@ def plot_hist(
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
         _draw(place, panel, axis)
-    clean_name = found and found.name
+    clean_name = found and found.versioned_name
     bounded = any(panel.bounds for panel in panels)
     _add_legend(figure, note, clean_name, bounded=bounded)
     _add_texts(figure, what, unit, axis, clean_name, bounded=bounded, split=split)
@@ -149,7 +150,7 @@ def plot_hist(
 
 def _channel(connection: Connection, measure: str, channel: str | None) -> tuple[str | None, str]:
     """Find the channel of a measure, None for a measure of the whole cell, and its unit."""
-    units = figures.own_units(connection, measure)
+    units = figures.custom_measure_units(connection, measure)
     if not units:
         custom = [row["name"] for row in custom_measures.measures(connection)]
         checked = channel_of(measure, channel, custom)

@@ -27,7 +27,9 @@ from hpastore.plot.canvas import (
 from hpastore.render.cells import Outline, box_mask, outlines
 from hpastore.render.channels import colour_picture, parse_channels, shrink
 from hpastore.runtime.opencv import cv2
-from hpastore.store import figures, pixels
+from hpastore.store import pixels
+from hpastore.store.cell_masks import CellMask, read_image_cells, read_image_verdicts
+from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.text import count_text
 from hpastore.vocabulary import find_label
@@ -109,17 +111,17 @@ def plot_overlay(
     colours = parse_channels(channels, gain)
     label_id = None if label is None else find_label(label)
     with store.reading() as connection:
-        width, height, labels, places = figures.image_cells(connection, image)
+        width, height, labels, masks = read_image_cells(connection, image)
         files = pixels.channel_files(connection, [image], colours.channels)
-        found = figures.clean_set_or_newest(connection, clean)
-        verdicts = figures.image_verdicts(connection, image, found.key) if found else []
+        found = find_clean_set_or_newest(connection, clean)
+        verdicts = read_image_verdicts(connection, image, found.id) if found else []
         if found:
-            warn_if_outdated(connection, found.key)
+            warn_if_outdated(connection, found.id)
     if label_id is not None and str(label_id) not in labels.split("|"):
         raise UsageError(f"{image} has no label {label_id}; its labels are {labels or 'none'}")
 
     picture = shrink(colour_picture(pixels.read_pixels(files[image]), colours), _MAX_PIXELS)
-    cells = [_cell(place) for place in sorted(places.values())]
+    cells = [_cell(place) for place in sorted(masks.values())]
     panels: dict[int, dict[int, str]] = {}
     for mask_id, judged_by, is_clean, reason in verdicts:
         if label_id in (None, judged_by):
@@ -136,7 +138,7 @@ def plot_overlay(
         axes.set_title(title, loc="left", color=INK)
         _draw(axes, cells, panel, styles, judged=found is not None)
     left = 0.15 / figure.get_size_inches()[0]
-    source = f"verdicts of {found.name}" if found else "no clean set"
+    source = f"verdicts of {found.versioned_name}" if found else "no clean set"
     add_title(figure, f"{shortened(image, 60)}: {count_text(len(cells), 'cell')}, {source}", left)
     add_footnote(figure, colours.description, left)
     return figure
@@ -152,7 +154,7 @@ def _unjudged_title(labels: str) -> str:
     return f"labels {labels}" if labels else "no label"
 
 
-def _cell(place: figures.Place) -> _Cell:
+def _cell(place: CellMask) -> _Cell:
     """Find the place in a cell that is the farthest from its outline: its id is written there."""
     mask = np.pad(box_mask(place).astype(np.uint8), 1)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)

@@ -53,8 +53,8 @@ def neighbours(rows: Subquery, share: Number, name: str) -> list[ColumnElement[A
     Returns
     -------
     list of columns
-        ``{name}_a``, the value at floor(h) with h = (n - 1) share; ``{name}_b``, the one after, NULL
-        at the last; ``{name}_t`` = h - floor(h).
+        ``{name}_a``, the value at floor(h) with h = (n - 1) share; ``{name}_b``, the one after,
+        NULL at the last; ``{name}_t`` = h - floor(h).
 
     Notes
     -----
@@ -69,8 +69,8 @@ def neighbours(rows: Subquery, share: Number, name: str) -> list[ColumnElement[A
 
 
 def near(rows: Subquery, shares: Iterable[Number]) -> ColumnElement[bool]:
-    """Choose the rows that `neighbours` needs, and the first of each group, which alone knows n if all
-    shares are NULL.
+    """Choose the rows that `neighbours` needs, and the first of each group, which alone knows n if
+    all shares are NULL.
 
     Aggregates over all rows would take as long as the sort.
     """

@@ -1,4 +1,4 @@
-"""Measures that users added: which images have them, and their rows."""
+"""Custom measures: which images have them, and their rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from hpastore.kernels.custom import CustomMeasure, Values
 from hpastore.model import Cells, StoredImage
 from hpastore.runtime.failpoints import failpoint
+from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
-from hpastore.schema.views import LIVE
 from hpastore.store.bulk import as_rows, change, insert_rows, plain
 from hpastore.store.integrity import checksums
 from hpastore.store.measurement_settings import lacks_measure
@@ -23,14 +23,14 @@ from hpastore.store.statements import Row, rows
 _Floats = npt.NDArray[np.float64]
 
 _MEASURES: Final = select(Measure.__table__)
-"""Made once: to build a statement takes longer than to run it."""
+"""Built once: building a statement takes longer than running it."""
 
 Versions = frozenset[tuple[str, int]]
 """Measures by name and version."""
 
 
-class Own(NamedTuple):
-    """Measures that users added, of an image."""
+class CustomValues(NamedTuple):
+    """The custom measures of an image."""
 
     versions: Mapping[str, int]
     values: Mapping[tuple[str, str], Sequence[float | None]]
@@ -38,22 +38,28 @@ class Own(NamedTuple):
 
 
 def with_measures(connection: Connection, known: Mapping[str, StoredImage]) -> dict[str, StoredImage]:
-    """Add to what the store remembers of images the measures that they have."""
-    has = versions(connection)
+    """Add to known images the custom measures that they have."""
+    by_image = versions(connection)
     found = connection.execute(select(Image.name, Image.id))
-    return {name: known[name]._replace(measures=has.get(key, frozenset())) for name, key in found}
+    return {name: known[name]._replace(measures=by_image.get(key, frozenset())) for name, key in found}
 
 
 def versions(connection: Connection, images: Sequence[int] | None = None) -> dict[int, Versions]:
-    """Read the measures of images, all or some, by the image's key; one without any is left out."""
+    """Read the custom measures of all or some images by key; an image without any is left out."""
     statement = select(ImageMeasure.image_id, ImageMeasure.measure, ImageMeasure.version)
     if images is not None:
         statement = statement.where(ImageMeasure.image_id.in_(images))
     found: dict[int, list[tuple[str, int]]] = {}
     for image_id, measure, version in connection.execute(statement):
         found.setdefault(image_id, []).append((measure, version))
-    alike: dict[Versions, Versions] = {}  # most images have the same: one set for all of them
-    return {key: alike.setdefault(of, of) for key, of in ((k, frozenset(m)) for k, m in found.items())}
+
+    # Most images have the same measures: they share one set.
+    shared: dict[Versions, Versions] = {}
+    result = {}
+    for image_id, measures in found.items():
+        frozen = frozenset(measures)
+        result[image_id] = shared.setdefault(frozen, frozen)
+    return result
 
 
 def names(connection: Connection, images: Sequence[int]) -> dict[int, str]:
@@ -63,7 +69,7 @@ def names(connection: Connection, images: Sequence[int]) -> dict[int, str]:
 
 
 def cells(connection: Connection, images: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """Read key and mask id of images' cells, in ascending mask id."""
+    """Read key and mask id of images' cells by the image's key, in ascending mask id."""
     statement = select(Cell.image_id, Cell.id, Cell.mask_id).where(Cell.image_id.in_(images))
     found: dict[int, list[tuple[int, int]]] = {image_id: [] for image_id in images}
     for image_id, key, mask_id in connection.execute(statement.order_by(Cell.image_id, Cell.mask_id)):
@@ -72,7 +78,7 @@ def cells(connection: Connection, images: Sequence[int]) -> dict[int, list[tuple
 
 
 def count_lacking(connection: Connection, measures: Versions) -> int:
-    """Count the images that lack one of these measures, and that can be read again."""
+    """Count the live images without one of these measures."""
     statement = select(func.count(Image.id)).where(LIVE, lacks_measure(measures))
     return int(connection.execute(statement).scalar_one())
 
@@ -85,46 +91,49 @@ def counts(connection: Connection) -> dict[tuple[str, int], int]:
 
 
 def measures(connection: Connection) -> list[Row]:
-    """Read the measures that users added as they were last written, by name."""
+    """Read the custom measures as they were last written, by name."""
     columns = [column for column in Measure.__table__.c if column.name != "id"]
     return rows(connection, select(*columns).order_by(Measure.name))
 
 
 def add_measures(
-    connection: Connection, users: Sequence[CustomMeasure], images: Mapping[int, Values]
+    connection: Connection, measures: Sequence[CustomMeasure], images: Mapping[int, Values]
 ) -> None:
-    """Give stored images measures that users added, in place of what they have of these names.
+    """Write custom measures of stored images, in place of what they have of these names.
 
     Parameters
     ----------
     connection
         In a writing transaction.
-    users
-        The measures.
+    measures
     images
         By an image's key: the (K,) values of its cells, in ascending mask id.
     """
-    chosen, names = list(images), [user.name for user in users]
-    stored = cells(connection, chosen)
-    now = {key: _of_values(values, users) for key, values in images.items()}
-    differences = _delete(connection, names, chosen)
-    for key, one in now.items():
+    keys = list(images)
+    versions = {measure.name: measure.version for measure in measures}
+    stored = cells(connection, keys)
+    new = {key: CustomValues(versions, _plain(values)) for key, values in images.items()}
+
+    differences = _delete(connection, list(versions), keys)
+    for key, custom in new.items():
         mask_ids = [mask_id for _, mask_id in stored[key]]
-        differences[key] += checksums.rows_number(ImageMeasure, version_rows(one.versions))
-        differences[key] += checksums.blocks_number(CellMeasure, value_blocks(mask_ids, one.values))
-    change(connection, Image, Image.id.in_(chosen), {}, differences)
-    write_measures(connection, users, {key: ([i for i, _ in stored[key]], one) for key, one in now.items()})
+        differences[key] += checksums.rows_number(ImageMeasure, version_rows(custom.versions))
+        differences[key] += checksums.blocks_number(CellMeasure, value_blocks(mask_ids, custom.values))
+    change(connection, Image, Image.id.in_(keys), {}, differences)
+
+    rows_of_images = {key: ([cell_id for cell_id, _ in stored[key]], custom) for key, custom in new.items()}
+    write_measures(connection, measures, rows_of_images)
 
 
-def of_cells(cells: Cells, users: Iterable[CustomMeasure]) -> Own:
-    """Choose the measures that are known here: a worker may have met a package that came just now."""
-    known = {user.name for user in users}
+def known_values(cells: Cells, measures: Iterable[CustomMeasure]) -> CustomValues:
+    """Choose the values of the measures that this process knows.
+
+    A worker may have found a package that was installed after this process started.
+    """
+    known = {measure.name for measure in measures}
     versions = {name: version for name, version in cells.custom_versions.items() if name in known}
-    return Own(versions, _plain({key: v for key, v in cells.custom.items() if key[0] in known}))
-
-
-def _of_values(values: Values, users: Iterable[CustomMeasure]) -> Own:
-    return Own({user.name: user.version for user in users}, _plain(values))
+    values = {key: values for key, values in cells.custom.items() if key[0] in known}
+    return CustomValues(versions, _plain(values))
 
 
 def _plain(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, str], list[Any]]:
@@ -165,35 +174,44 @@ def _delete(connection: Connection, names: Sequence[str], images: Sequence[int])
 
 def write_measures(
     connection: Connection,
-    users: Sequence[CustomMeasure],
-    images: Mapping[int, tuple[Sequence[int], Own]],
+    measures: Sequence[CustomMeasure],
+    images: Mapping[int, tuple[Sequence[int], CustomValues]],
 ) -> None:
-    """Write measures that users added, of images by their keys, with the keys of their cells."""
-    keys = _adopt_measures(connection, users)
-    versions = [(key, *one) for key, (_, theirs) in images.items() for one in theirs.versions.items()]
+    """Write custom measures of images by their keys, with the keys of their cells."""
+    keys = _adopt_measures(connection, measures)
+    versions = [
+        (image_id, name, version)
+        for image_id, (_, custom) in images.items()
+        for name, version in custom.versions.items()
+    ]
     insert_rows(connection, ImageMeasure, ("image_id", "measure", "version"), versions)
     failpoint("image.measures")
     values_of_cells = [
         row
-        for ids, theirs in images.values()
-        for (name, channel), values in theirs.values.items()
+        for ids, custom in images.values()
+        for (name, channel), values in custom.values.items()
         for row in as_rows(ids, keys[name], channel, values)
     ]
     insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), values_of_cells)
     failpoint("image.cell_measures")
 
 
-def _adopt_measures(connection: Connection, users: Iterable[CustomMeasure]) -> dict[str, int]:
-    """Say what measures that users added are now, and give their keys by name."""
+def _adopt_measures(connection: Connection, measures: Iterable[CustomMeasure]) -> dict[str, int]:
+    """Write what custom measures are where that is new or has changed; give their keys by name."""
     stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
     keys = {name: int(row["id"]) for name, row in stored.items()}
-    for user in users:
-        now = {"version": user.version, "kind": user.kind, "unit": user.unit, "comment": user.sentence}
-        row = stored.get(user.name)
+    for measure in measures:
+        columns = {
+            "version": measure.version,
+            "kind": measure.kind,
+            "unit": measure.unit,
+            "comment": measure.sentence,
+        }
+        row = stored.get(measure.name)
         if row is None:
-            statement = insert(Measure).values(name=user.name, **now).returning(Measure.id)
-            keys[user.name] = int(connection.execute(statement).scalar_one())
-        elif {name: row[name] for name in now} != now:
-            connection.execute(update(Measure).where(Measure.id == row["id"]).values(now))
+            statement = insert(Measure).values(name=measure.name, **columns).returning(Measure.id)
+            keys[measure.name] = int(connection.execute(statement).scalar_one())
+        elif {name: row[name] for name in columns} != columns:
+            connection.execute(update(Measure).where(Measure.id == row["id"]).values(columns))
     failpoint("image.measure")
     return keys

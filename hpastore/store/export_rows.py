@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, literal, null, or_, select
 
 from hpastore.model import Annotation
+from hpastore.schema.conditions import IN_SPLIT, LIVE
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
@@ -21,30 +22,33 @@ from hpastore.schema.tables import (
     ImageLabel,
     Label,
 )
-from hpastore.schema.views import CLEAN_CELL, IN_SPLIT, LIVE
+from hpastore.schema.views import CLEAN_CELL
 from hpastore.store import arrays, decoding, pixels
 from hpastore.store.statements import stream
 from hpastore.vocabulary import LABEL_NAMES
 
 _RLE: Final = 8
-"""The place of the mask in a row of `annotated_cells`."""
+"""The index of the mask in a row of `annotated_cells`."""
+
+_LABELS: Final = frozenset(range(len(LABEL_NAMES)))
 
 
 class Selection(NamedTuple):
     """Which images and cells an export holds.
 
-    With a clean set these are the images it has verdicts on, under the labels it judged them by, and
-    the images without a cell that it met: what came or was relabelled since does not matter.
+    With a clean set these are the images that it has verdicts on, under the labels it judged them
+    by, and the images without a cell that were there when it was made.  Images that were ingested
+    or relabelled later do not matter.
     """
 
     set_id: int | None = None
-    """A clean set; None takes all images, cells and labels of now."""
+    """A clean set; None takes all current images, cells and labels."""
     labels: tuple[int, ...] = ()
-    """Only these; all if empty."""
+    """Only these labels; all if empty."""
     single: bool = False
-    """Whether images with several labels are left out, be it now or in the clean set."""
+    """Whether images with several labels, current ones or in the clean set, are left out."""
     split: str | None = None
-    """Only images of this split; all if None."""
+    """Only images in this split; all if None."""
 
 
 def images(connection: Connection, selection: Selection) -> list[Any]:
@@ -56,22 +60,23 @@ def images(connection: Connection, selection: Selection) -> list[Any]:
 def channel_files(
     connection: Connection, selection: Selection, channels: Sequence[str]
 ) -> dict[str, list[pixels.StoredFile]]:
-    """Read where channels of a selection's images are, by the image's name."""
+    """Read the files of channels of a selection's images, by the image's name."""
     statement = _images(selection, *pixels.COLUMNS)
     statement = statement.outerjoin(ImageFile, ImageFile.image_id == Image.id)
     return pixels.stored_files(connection, statement, channels)
 
 
 def annotated_cells(
-    connection: Connection, selection: Selection, some: Sequence[Any]
+    connection: Connection, selection: Selection, chosen: Sequence[Any]
 ) -> dict[int, list[Annotation]]:
-    """Read the cells of some of a selection's images, of a clean set those that are clean for a label.
+    """Read the cells of some of a selection's images; with a clean set, those that are clean for a
+    label.
 
     Parameters
     ----------
     connection
     selection
-    some
+    chosen
         Rows of `images`.
 
     Returns
@@ -82,9 +87,9 @@ def annotated_cells(
     Raises
     ------
     DamagedError
-        If a mask does not fill its image, or a label is none.
+        If a mask does not fill its image, or a label is invalid.
     """
-    of_key = {image.id: image for image in some}
+    of_key = {image.id: image for image in chosen}
     owner, labels = _labels_of(connection, selection, list(of_key))
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
@@ -94,8 +99,9 @@ def annotated_cells(
         .where(Cell.image_id.in_(of_key))
         .order_by(Cell.image_id, Cell.mask_id)
     )
-    # At once, for SQLite gives single rows slowly; and from the driver: none of these columns needs
-    # SQLAlchemy to decode it, whose rows take longer than to check all masks.
+    # All rows at once, since SQLite gives single rows slowly; and from the driver, since
+    # SQLAlchemy, which need not decode any of these columns, takes longer for its rows than the
+    # check of all masks.
     rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
     _check_masks(of_key, rows)
     _check_labels(of_key, rows, labels)
@@ -124,10 +130,9 @@ def _check_labels(
             decoding.label_name(label, f"image {of_key[image_id].name}")
 
 
-_LABELS: Final = frozenset(range(len(LABEL_NAMES)))
-
-
-def verdicts(connection: Connection, selection: Selection, view: FromClause | None = None) -> Generator[Any]:
+def stream_cells(
+    connection: Connection, selection: Selection, view: FromClause | None = None
+) -> Generator[Any]:
     """Stream rows like those of ``clean_cell`` with the cells' boxes and notebook fractions.
 
     Parameters
@@ -135,13 +140,13 @@ def verdicts(connection: Connection, selection: Selection, view: FromClause | No
     connection
     selection
     view
-        The rows of the selection's clean set; without one, these are all cells with all their labels, the
-        green fraction and no verdict.
+        The rows of the selection's clean set; without one, these are all cells with all their
+        labels, the green fraction and no verdict.
 
     Raises
     ------
     DamagedError
-        While they are read, if a label is none.
+        While they are read, if a label is invalid.
     """
     green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
@@ -159,10 +164,10 @@ def verdicts(connection: Connection, selection: Selection, view: FromClause | No
     return _with_labels(stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id)))
 
 
-def _with_labels(verdicts: Generator[Any]) -> Generator[Any]:
-    """Give rows as they come, if their labels are some."""
-    with closing(verdicts):
-        for row in verdicts:
+def _with_labels(rows: Generator[Any]) -> Generator[Any]:
+    """Pass on rows whose labels are valid."""
+    with closing(rows):
+        for row in rows:
             if row.label_id is not None and row.label_id not in _LABELS:
                 decoding.label_name(row.label_id, f"image {row.image_name}")
             yield row
@@ -176,32 +181,38 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
     if selection.set_id is None:
         return statement.where(labelled) if labels else statement
     judged = _judged(selection.set_id).where(*_of_labels(CleanSetCell.label_id, selection))
-    met = exists().where(
+    was_there = exists().where(
         CleanSet.id == selection.set_id,
         CleanSet.created_at >= Image.ingested_at,
         or_(CleanSet.scope == "all", Image.label_count == 1),
         IN_SPLIT,
     )
-    return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, met)))
+    return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, was_there)))
 
 
 def _labels_of(
     connection: Connection, selection: Selection, images: Sequence[int]
 ) -> tuple[Any, dict[int, tuple[int, ...]]]:
-    """Read the labels that a selection's cells have, ascending: from their image, or by their verdicts.
+    """Read the labels that a selection's cells have, ascending: from their image, or by their
+    verdicts.
 
     Returns
     -------
     column of cell, labels by its values
     """
+    owner: Any
+    label_id: Any
     if selection.set_id is None:
-        owner, label_id = Cell.image_id, ImageLabel.label_id
+        owner = Cell.image_id
+        label_id = ImageLabel.label_id
         statement = select(ImageLabel.image_id, label_id).where(ImageLabel.image_id.in_(images))
     else:
-        owner, label_id = Cell.id, CleanSetCell.label_id
-        mine = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
-        # Outer, though verdicts are wanted: an inner join SQLite begins with all of the set's.
-        statement = select(owner, label_id).outerjoin(CleanSetCell, and_(mine, CleanSetCell.clean))
+        owner = Cell.id
+        label_id = CleanSetCell.label_id
+        in_set = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
+        # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the
+        # set.
+        statement = select(owner, label_id).outerjoin(CleanSetCell, and_(in_set, CleanSetCell.clean))
         statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
     found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
     labels: dict[int, tuple[int, ...]] = {}
@@ -215,7 +226,7 @@ def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]
 
 
 def _live(selection: Selection) -> list[ColumnElement[bool]]:
-    """Choose images that are not gone, of a split and of one label if only such are wanted."""
+    """Choose live images, in the split and with the single label that a selection requires."""
     live: list[ColumnElement[bool]] = [LIVE]
     if selection.split is not None:
         live.append(Image.split == selection.split)
@@ -230,7 +241,7 @@ def _live(selection: Selection) -> list[ColumnElement[bool]]:
 
 
 def _judged(set_id: int) -> AnySelect:
-    """Select the images of a clean set's cells, for IN; for EXISTS, SQLite goes over them per image."""
+    """Select the images of a clean set's cells, for IN: SQLite repeats an EXISTS for each image."""
     statement = select(Cell.image_id).join(CleanSetCell, CleanSetCell.cell_id == Cell.id)
     return statement.where(CleanSetCell.clean_set_id == set_id).correlate(None)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from hpastore.errors import DamagedError
 from hpastore.model import DEFAULT_MASKS, FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.model import Failure as FailureValue
+from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import (
     Cell,
     CleanSetCell,
@@ -20,7 +21,6 @@ from hpastore.schema.tables import (
     IngestRun,
     StoredSettings,
 )
-from hpastore.schema.views import LIVE
 from hpastore.store import decoding
 from hpastore.store.statements import batches
 from hpastore.text import printable

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, cast, func, literal, select
+from sqlalchemy import Connection, func, literal, select
 
+from hpastore.schema.conditions import LIVE
+from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect, percentiles
-from hpastore.schema.tables import Cell, CellChannel, CellMeasure, Image, ImageLabel, Label, Measure
+from hpastore.schema.tables import Cell, CellMeasure, Image, ImageLabel, Label, Measure
 from hpastore.schema.types import REAL
-from hpastore.schema.views import CHANNEL_NAMES, LIVE, SHAPE_NAMES, shape_value
 from hpastore.store.statements import Row, rows
 
 
@@ -57,26 +58,15 @@ def thresholds(
 
 def label_values(measure: str, channel: str | None, split: str | None = None) -> AnySelect:
     """Select the values of a measure in single-label images: ``label_id, cell_id, value``."""
-    single = select(ImageLabel.label_id, Cell.id.label("cell_id"))
-    single = single.join_from(ImageLabel, Image, Image.id == ImageLabel.image_id)
-    single = single.join(Cell, Cell.image_id == Image.id).where(Image.label_count == 1, LIVE)
-    if split is not None:
-        single = single.where(Image.split == split)
+    values = MeasureValues([(measure, channel)])
+    value = values.value(measure, channel)
+    tables = ImageLabel.__table__.join(Image, Image.id == ImageLabel.image_id)
+    tables = tables.join(Cell, Cell.image_id == Image.id)
 
-    # Outer joins, though values are needed: SQLite would begin an inner join with cell_channel.
-    value: Any
-    if measure in SHAPE_NAMES:
-        value = shape_value(measure)
-    elif measure in CHANNEL_NAMES:
-        value = cast(getattr(CellChannel, measure), REAL)
-        of_cell = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == channel)
-        single = single.outerjoin(CellChannel, of_cell)
-    else:
-        value = CellMeasure.value
-        named = CellMeasure.measure_id.in_(select(Measure.id).where(Measure.name == measure))
-        of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.channel == (channel or ""))
-        single = single.outerjoin(CellMeasure, and_(of_cell, named))
-    return single.add_columns(value.label("value")).where(value.is_not(None))
+    single = select(ImageLabel.label_id, Cell.id.label("cell_id"), value.label("value"))
+    single = single.select_from(values.join_to(tables))
+    single = single.where(Image.label_count == 1, LIVE, value.is_not(None))
+    return single if split is None else single.where(Image.split == split)
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_
 from sqlalchemy.orm import aliased
 
 from hpastore.model import MeasurementSettings
+from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import Image, ImageMeasure, StoredSettings
-from hpastore.schema.views import LIVE
 
 
 def current_settings(connection: Connection) -> MeasurementSettings | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, case, func, select
 
 from hpastore.errors import UsageError
+from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import Image, IngestRun
-from hpastore.schema.views import LIVE
 from hpastore.store.statements import Row, rows
 from hpastore.text import printable
 

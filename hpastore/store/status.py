@@ -10,12 +10,12 @@ from sqlalchemy import Connection, func, select
 
 from hpastore.model import MeasurementSettings
 from hpastore.reading.places import exists, quoted
+from hpastore.schema.conditions import LIVE
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import CleanSet, Failure, Image, IngestRun, StoredSettings
-from hpastore.schema.views import LIVE
 from hpastore.store import version
 from hpastore.store.engine import Store
-from hpastore.store.measurement_settings import current_settings
+from hpastore.store.measurement_settings import count_other_version, current_settings
 from hpastore.store.roots_and_splits import images_per_root
 from hpastore.store.statements import rows
 from hpastore.text import count_text, printable
@@ -142,6 +142,15 @@ def warn_of_missing_root(root: str, live: int, found: int = 0) -> None:
         quoted(root),
         quoted(root),
     )
+
+
+def warn_of_other_version(connection: Connection) -> None:
+    """Warn of images whose measures are of another version of hpastore, which need their pixels."""
+    if outdated := count_other_version(connection):
+        logger.warning(
+            "%s measures of another version of hpastore; ingest their roots again",
+            count_text(outdated, "image has", "images have"),
+        )
 
 
 def runs(store: Store) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from hpastore.schema.tables import Cell, CleanSet, CleanSetCell, Image
 from hpastore.schema.views import CELL_STATS
 from hpastore.store.engine import Store
 from hpastore.synthetic.fields import FAULTS
-from hpastore.vocabulary import CHANNELS
+from hpastore.vocabulary import CHANNELS, Scope
 
 RECIPES: Final = ("notebook", "hpa")
 
@@ -81,7 +81,7 @@ class Report:
 
 
 def clean(
-    folder: Path, *, images: int = 200, size: int = 1024, seed: int = SEED, scope: str = "single"
+    folder: Path, *, images: int = 200, size: int = 1024, seed: int = SEED, scope: Scope = "single"
 ) -> Report:
     """Draw a sample, ingest it, make a clean set by each recipe, and compare with the truth.
 

@@ -12,23 +12,22 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.diff import CAUSES, clean_diff, summarise_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.overrides import Override, override_cells, undo_overrides
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.clean.sets import (
-    Flips,
-    ShareMove,
     clean_set,
     clean_set_recipe,
     clean_sets,
-    create_clean_set,
     drop_clean_set,
     emptied_images,
     freeze_clean_set,
-    refresh_clean_set,
 )
+from hpastore.clean.summary import Flips, ShareMove
 from hpastore.errors import NotFoundError
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import remeasure
@@ -248,7 +247,7 @@ def test_a_mask_and_labels_may_change_at_once(store: Store) -> None:
     assert causes(store, 1, 3)["b"] == {"rule_changed"}
 
 
-def test_a_value_that_is_no_more_was_not_dropped_by_a_threshold(store: Store) -> None:
+def test_a_value_that_is_missing_was_not_dropped_by_a_threshold(store: Store) -> None:
     put_now(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3]))
     create_clean_set(store, "x", CleanRecipe((Rule(lower=0, upper=1),)))
     with store.writing() as connection:
@@ -317,7 +316,7 @@ def test_explain_agrees_with_the_row_of_every_cell(store: Store) -> None:
         explain(store, "i0:99")
 
 
-def test_explain_says_since_when_and_what_was_decided(store: Store) -> None:
+def test_explain_tells_since_when_and_by_which_override(store: Store) -> None:
     put(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3, 0.4]))
     middle = CleanRecipe((Rule(lower=0.3, upper=1),))
     create_clean_set(store, "x", middle)
@@ -327,9 +326,27 @@ def test_explain_says_since_when_and_what_was_decided(store: Store) -> None:
     create_clean_set(store, "x", middle)
     found = explain(store, "a:1")
     assert [e.since for e in found] == [1, 1, 3, 3]
-    assert [e.override for e in found] == ["keep: fine"] * 4
+    assert [e.override for e in found] == [None, None, "keep: fine", "keep: fine"]
+    assert [e.later_override for e in found] == ["keep: fine", "keep: fine", None, None]
     assert [(e.rank, e.n) for e in found] == [(1, 4)] * 4
     assert [e.since for e in explain(store, "a:4")] == [1] * 4
+
+
+def test_explain_tells_an_override_of_a_version_from_what_came_after_it(store: Store) -> None:
+    put(store, measured("a", (0, 16), n=1))
+    create_clean_set(store, "x", replace(ALL, scope="all"))
+    override_cells(store, [Override("a:1", keep=False, comment="two cells")])
+    refresh_clean_set(store, "x")
+
+    def overrides() -> list[tuple[str | None, str | None]]:
+        return [(e.override, e.later_override) for e in explain(store, "a:1")]
+
+    text = "drop: two cells"
+    assert overrides() == [(None, text), (None, text), (text, None), (text, None)]
+    override_cells(store, [Override("a:1", keep=True, label=16)])
+    assert overrides() == [(None, text), (None, "keep"), (text, None), ("drop", "keep")]
+    undo_overrides(store, ["a:1"])
+    assert overrides() == [(None, None), (None, None), ("drop", "undone"), ("drop", "undone")]
 
 
 # Versions
@@ -349,7 +366,7 @@ def test_a_refresh_makes_a_version_and_leaves_the_old_as_it_was(store: Store) ->
     assert refresh_clean_set(store, "x@1").version == 3
 
 
-def test_a_refresh_says_what_flipped_and_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refresh_counts_what_flipped_and_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     wide = CleanRecipe((Rule(lower=0, upper=1),), 0)
     put_now(store, measured("a", (0,), green_fraction=[k / 100 for k in range(20)]), measured("b", (7,)))
     made = create_clean_set(store, "x", wide)
@@ -370,7 +387,8 @@ def test_a_refresh_says_what_flipped_and_why(store: Store, caplog: pytest.LogCap
     assert made.shares == (ShareMove(0, "Nucleoplasm", 0.95, 0.8),)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == (
-        "x@3: the share clean moved by more than ten points, of 0 Nucleoplasm from 95.0% to 80.0%; "
+        "x@3: the share of clean verdicts moved by more than 10 percentage points: 0 Nucleoplasm from "
+        "95.0% to 80.0%; "
         "'hpastore clean diff x@2 x@3' lists the cells"
     )
     assert refresh_clean_set(store, "x").flips == ()
@@ -400,7 +418,7 @@ def test_a_frozen_set_keeps_its_thresholds_when_data_arrive_and_others_follow(st
     assert [one.any for one in drift(store)] == [False, False]
 
 
-def test_drift_counts_verdicts_that_would_be_no_more(store: Store) -> None:
+def test_drift_counts_verdicts_that_a_refresh_would_leave_out(store: Store) -> None:
     names = ("a", "b", "c", "d", "e")
     put_now(store, *(measured(name, (0,), area=[5, 6, 7]) for name in names))
     create_clean_set(store, "follows", ALL)
@@ -420,8 +438,9 @@ def test_drift_counts_verdicts_that_would_be_no_more(store: Store) -> None:
     put_now(store, measured("d", (0,), area=[5, 6, 7]))
     (one, _) = drift(store)
     assert (one.left, one.unjudged, one.cells) == (12, 3, 3)
-    assert "3 cells are not judged yet, 12 judged ones have left; 'hpastore clean refresh follows'" in str(
-        one
+    assert str(one) == (
+        "clean set follows@1: a refresh would judge 3 new cells and leave out 12 verdicts on cells that "
+        "left; run 'hpastore clean refresh follows'"
     )
     for name in ("follows", "frozen"):
         assert refresh_clean_set(store, name).cells == 6
@@ -433,7 +452,7 @@ def test_drift_counts_what_a_refresh_would_turn(store: Store) -> None:
     create_clean_set(store, "x", CleanRecipe((Rule(lower=0.5, upper=1),)))
     [found] = drift(store)
     assert not found.any
-    assert str(found) == "clean set x@1: nothing would change"
+    assert str(found) == "clean set x@1: a refresh would change nothing"
     put(store, measured("b", (0,), green_fraction=[0.05, 0.06]))
     override_cells(store, [Override("c:1", keep=True), Override("a:4", keep=False)])
     [found] = drift(store, "x")
@@ -444,6 +463,27 @@ def test_drift_counts_what_a_refresh_would_turn(store: Store) -> None:
     assert found.flips == sum(after[key] != before[key] for key in before) > 1
     with pytest.raises(NotFoundError):
         drift(store, "y")
+
+
+def test_drift_counts_the_flips_that_come_from_overrides(store: Store) -> None:
+    put(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3, 0.4, 0.5]))
+    override_cells(store, [Override("a:4", keep=False)])
+    create_clean_set(store, "x", CleanRecipe((Rule(lower=0.5, upper=1),)))
+    undo_overrides(store, ["a:4"])
+    override_cells(store, [Override("a:1", keep=True), Override("a:5", keep=True)])
+    [found] = drift(store)
+    assert (found.flips, found.overridden, found.labels) == (2, 2, ())  # a:5 was clean without it
+    assert str(found) == (
+        "clean set x@1: a refresh would flip 2 of 5 verdicts (2 because of overrides); "
+        "run 'hpastore clean refresh x'"
+    )
+    put(store, measured("b", (0,), green_fraction=[0.45, 0.46]))
+    [found] = drift(store)
+    assert (found.labels, found.unjudged) == ((0,), 2)
+    assert found.flips > found.overridden == 2
+    assert str(found).startswith("clean set x@1: a refresh would move the thresholds of label 0, flip ")
+    refresh_clean_set(store, "x")
+    assert drift(store)[0].overridden == 0
 
 
 def test_a_set_is_dropped_whole_or_one_version(store: Store) -> None:
@@ -459,7 +499,7 @@ def test_a_set_is_dropped_whole_or_one_version(store: Store) -> None:
         drop_clean_set(store, "x")
 
 
-def test_an_image_that_loses_all_its_cells_is_said_or_keeps_its_best(store: Store) -> None:
+def test_an_image_that_loses_all_its_cells_is_reported_or_keeps_its_best(store: Store) -> None:
     put(
         store,
         measured("a", (0,), green_fraction=[0.1, 0.2, 0.3], area=[5, 5, 5], green_intensity_max=[99] * 3),

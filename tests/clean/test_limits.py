@@ -1,13 +1,16 @@
-"""What bounds cannot do for labels with few cells is said."""
+"""What bounds cannot do for labels with few cells is reported."""
 
 from __future__ import annotations
 
 import pytest
 
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.explain import explain
 from hpastore.clean.limits import ForcedDrop, IdleRule, limits_text
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.sets import clean_set, clean_set_limits, create_clean_set, refresh_clean_set
+from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.clean.sets import clean_set, clean_set_limits
+from hpastore.schema.clean_rows import SIDES
 from hpastore.store.engine import Store
 from tests.world import measured, put, rows
 
@@ -23,12 +26,12 @@ def test_rules_that_bound_nothing_are_named_with_their_labels(store: Store) -> N
     assert clean_set(store, "a")["idle_rules"].tolist() == [2, 0]
     (line,) = limits_text(idle, ())
     assert line == (
-        "percentiles and medians of below_lower / above_upper, size bound nothing for label 0 (3 cells): "
-        "they need 4, the recipe's min_cells"
+        "label 0 (3 cells) has fewer than 4 cells (min_cells), so that the percentiles and medians of "
+        "below_lower / above_upper, size bound nothing"
     )
 
 
-def test_explain_says_which_bounds_are_not_asked_and_why(store: Store) -> None:
+def test_explain_notes_which_bounds_were_not_checked_and_why(store: Store) -> None:
     nan = float("nan")
     put(store, measured("a", (0,), area=[5, 100, 7], blue_brenner=[nan] * 3, touches_border=[0] * 3))
     border = Rule("pieces", None, None, Bound(value=1.0), where="touches_border")
@@ -44,7 +47,7 @@ def test_explain_says_which_bounds_are_not_asked_and_why(store: Store) -> None:
         "dark": (True, None),
         "below_lower / above_upper": (None, few),
         "size": (True, few),
-        "pieces": (None, "only cells with touches_border"),
+        "pieces": (None, "only for cells with touches_border"),
         "blue_brenner": (None, "no value"),
     }
     assert told[1]["size"] == (False, few)
@@ -72,17 +75,16 @@ def test_a_percentile_of_fewer_cells_than_it_is_a_share_of_drops_one_all_the_sam
         assert [bool(row["clean"]) for row in ends] == ["lower" not in sides, "upper" not in sides]
 
 
-def test_percentiles_that_drop_by_force_are_said_in_a_line() -> None:
+def test_a_line_describes_percentiles_that_must_drop_a_cell() -> None:
     drops = [
         ForcedDrop(label, "", "size", side, p, n)
         for label, n in ((0, 7), (5, 9))
-        for side, p in (("lower", 0.01), ("upper", 0.99))
+        for side, p in zip(SIDES, (0.01, 0.99), strict=True)
     ]
     (line,) = limits_text((), drops)
     assert line == (
-        "percentiles 0.01 and 0.99 drop the lowest and the highest cell, unless it has an equal, of labels 0 "
-        "(7 cells), 5 (9): that is more than their share; percentiles nearer to 0.5 or a larger min_cells "
-        "avoid it"
+        "labels 0 (7 cells), 5 (9) have so few cells that percentiles 0.01 and 0.99 drop the lowest and the "
+        "highest cell, good or bad; use percentiles nearer to 0.5 or a larger min_cells"
     )
 
 

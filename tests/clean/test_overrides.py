@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from hpastore.clean import overrides as module
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.overrides import (
     Override,
     list_overrides,
@@ -21,7 +22,6 @@ from hpastore.clean.overrides import (
     undo_overrides,
 )
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set, refresh_clean_set
 from hpastore.errors import ExportError, InputError, NotFoundError, UsageError
 from hpastore.export.overrides import export_overrides
 from hpastore.kernels.image import measure
@@ -86,7 +86,7 @@ def test_an_override_beats_every_rule_and_one_for_a_label_beats_one_for_all(stor
     assert rows(store, sql) == before
 
 
-def test_who_decides_again_replaces_what_was_decided(store: Store) -> None:
+def test_an_override_replaces_an_earlier_one(store: Store) -> None:
     put(store, measured("a", (0,)))
     override_cells(store, [Override("a:1", keep=True, score=0.9, author="x", comment="fine")])
     assert override_cells(store, [Override("a:1", keep=True), Override("a:1", keep=False, score=0.25)]) == 1
@@ -95,7 +95,7 @@ def test_who_decides_again_replaces_what_was_decided(store: Store) -> None:
     assert found["author"] is None
 
 
-def test_undo_forgets_for_a_label_or_all(store: Store) -> None:
+def test_undo_deletes_overrides_of_a_label_or_all(store: Store) -> None:
     put(store, measured("a", (0, 16)))
     every = [Override("a:1", keep=True, label=label) for label in (None, 0, 16)]
     override_cells(store, every)
@@ -125,15 +125,15 @@ def test_cells_that_the_store_has_not_are_named_or_left_out(
     [
         (Override("a:9", keep=True), NotFoundError, "no cell a:9"),
         (Override("b:1", keep=True), NotFoundError, "no cell b:1"),
-        (Override("a", keep=True), UsageError, "'a' is no cell; cells are named NAME:ID"),
+        (Override("a", keep=True), UsageError, "invalid cell name 'a'; cells are named NAME:ID"),
         (Override("a:0", keep=True), UsageError, "NAME:ID"),
         (Override("a:1", keep=True, label=19), UsageError, "no label 19"),
-        (Override("a:1", keep=True, score=1.5), UsageError, "a score goes from 0 to 1, not 1.5"),
-        (Override("a:1", keep=True, comment="a\0b"), UsageError, "the comment has a NUL in it"),
-        (Override("a:1", keep=True, author="\udcff"), UsageError, "the author is not UTF-8"),
+        (Override("a:1", keep=True, score=1.5), UsageError, "invalid score 1.5; use a number from 0 to 1"),
+        (Override("a:1", keep=True, comment="a\0b"), UsageError, "the comment contains a NUL character"),
+        (Override("a:1", keep=True, author="\udcff"), UsageError, "the author is not valid UTF-8"),
     ],
 )
-def test_of_overrides_of_which_one_is_none_nothing_is_written(
+def test_nothing_is_written_if_one_override_is_invalid(
     store: Store, override: Override, error: type[Exception], message: str
 ) -> None:
     put(store, measured("a", (0,)))
@@ -302,7 +302,7 @@ def test_any_comment_reads_back_with_its_lines_ended_alike(store: Store, tmp_pat
         assert back.comment == comment.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def test_a_decision_about_a_lost_cell_is_not_taken_for_one_about_its_namesake(
+def test_a_detached_override_is_not_applied_to_another_cell_of_the_same_name(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mask = np.zeros((4, 12), np.int64)
@@ -321,15 +321,15 @@ def test_a_decision_about_a_lost_cell_is_not_taken_for_one_about_its_namesake(
     caplog.clear()
     read = read_overrides(tmp_path / "o.csv")
     assert [o.comment for o in read] == ["good"]
-    assert "1 decisions about cells that were lost are left out" in caplog.text
+    assert "skipped 1 detached override, whose cells were deleted" in caplog.text
     override_cells(store, read)
     assert list_overrides(store)["comment"].tolist() == ["two cells", "good"]
     assert undo_overrides(store, ["a:1"]) == 1
     assert list_overrides(store)["comment"].tolist() == ["two cells"]
     override_cells(store, read)
-    assert undo_overrides(store, ["a:1"], lost=True) == 1
+    assert undo_overrides(store, ["a:1"], detached=True) == 1
     assert list_overrides(store)["comment"].tolist() == ["good"]
-    assert undo_overrides(store, ["a:1"], lost=True) == 0
+    assert undo_overrides(store, ["a:1"], detached=True) == 0
     put(store, drawn(np.zeros_like(mask)))
     assert undo_overrides(store, ["a:1"]) == 1
     assert list_overrides(store).empty
@@ -386,18 +386,18 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a_1\n", r"line 1, 'a_1': it is not of the form IMAGE_CELL SCORE"),
-        ("a_1 0.5\na_0 0.5\n", r"line 2, 'a_0 0.5': 'a:0' is no cell"),
-        ("a_1 nan\n", "line 1, 'a_1 nan': a score goes from 0 to 1"),
+        ("a_1\n", r"line 1, 'a_1': not of the form IMAGE_CELL SCORE"),
+        ("a_1 0.5\na_0 0.5\n", r"line 2, 'a_0 0.5': invalid cell name 'a:0'"),
+        ("a_1 nan\n", "line 1, 'a_1 nan': invalid score nan; use a number from 0 to 1"),
         ("a_1 x\n", "could not convert"),
-        ("cell,kept\na:1,1\n", "no column may be 'kept'; its header may have cell, label_id, keep"),
-        ("cell,score\na:1,1\n", "it lacks 'keep'"),
-        ("cell,keep,keep\na:1,1,0\n", "there are two of 'keep'"),
-        ("Cell,Keep\na:1,1\n", "no column may be 'Cell'"),
-        ("cell;kept\na:1;1\n", "no column may be 'kept'"),
-        ("cell;keep;score\na:1;1;1,5\n", "line 2: a score goes from 0 to 1, not 1.5"),
+        ("cell,kept\na:1,1\n", "unknown column 'kept'; its columns may be cell, label_id, keep"),
+        ("cell,score\na:1,1\n", "missing column 'keep'"),
+        ("cell,keep,keep\na:1,1,0\n", "repeated column 'keep'"),
+        ("Cell,Keep\na:1,1\n", "unknown column 'Cell'"),
+        ("cell;kept\na:1;1\n", "unknown column 'kept'"),
+        ("cell;keep;score\na:1;1;1,5\n", "line 2: invalid score 1.5; use a number from 0 to 1"),
         ('cell,keep,score\na:1,1,"0,5"\n', "line 2: could not convert string to float: '0,5'"),
-        ("cell keep\na:1 1\n", "line 1: is 'cell keep'; its columns must be cell,label_id,keep,score,author"),
+        ("cell keep\na:1 1\n", "line 1 is 'cell keep'; its columns must be cell,label_id,keep,score,author"),
         ('cell,keep,comment\na:1,keep,"two\na:2,drop,b\n', "line 3: unexpected end of data; correct the"),
         ('cell,keep,comment\na:1,keep,"a"b\n', "line 2: .*; correct the quotes of the row"),
         ("cell,keep,comment\na:1,keep,two cells, merged\n", "line 2: has 4 fields, the header 3; .* comma"),
@@ -405,15 +405,18 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
         (f"cell,keep,comment\na:1,keep,{'x' * 140_000}\n", "line 2: field larger than"),
         ("cell,keep,comment\na:1,keep,a\0b\n", "line 2: holds a NUL byte"),
         ("PK\3\4", "is an Excel workbook"),
-        ("keep,,cell\n1,2,a:1\n", "no column may be ''"),
-        ("cell,keep\na:1,perhaps\n", "line 2: keep is one of keep, drop, true, false, 1, 0, not 'perhaps'"),
+        ("keep,,cell\n1,2,a:1\n", "unknown column ''"),
+        (
+            "cell,keep\na:1,perhaps\n",
+            r"line 2: invalid keep 'perhaps' \(choose from keep, drop, true, false, 1, 0\)",
+        ),
         ("cell,keep,label_id\na:1,keep,20\n", "line 2: no label 20; ids go from 0 to 18"),
-        ("cell,keep,score\na:1,keep,2\n", "line 2: a score goes from 0 to 1, not 2"),
+        ("cell,keep,score\na:1,keep,2\n", "line 2: invalid score 2; use a number from 0 to 1"),
         ("cell,keep,label_id\na:1,keep,x\n", "line 2: no label 'x'; ids go from 0 to 18"),
         ("cell,keep,label_id\na:1,keep,3.5\n", "line 2: no label '3.5'"),
     ],
 )
-def test_of_a_file_with_a_bad_line_it_is_said_which(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_names_the_bad_line_of_a_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "file"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
@@ -428,8 +431,8 @@ def test_a_file_without_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> N
         read_overrides("/dev/zero")
 
 
-def test_cells_names_come_apart() -> None:
+def test_a_cells_name_is_split() -> None:
     assert parse_cell("a.b-c_1:4294967295") == ("a.b-c_1", 4294967295)
     for text in ("a:4294967296", "a:-1", "a:", ":1", "a:b:1", "a:1.0"):
-        with pytest.raises(UsageError, match="is no cell"):
+        with pytest.raises(UsageError, match="invalid cell name"):
             parse_cell(text)

@@ -5,8 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import CleanSetSummary, clean_set, clean_sets, create_clean_set
+from hpastore.clean.sets import clean_set, clean_sets
+from hpastore.clean.summary import CleanSetSummary
 from hpastore.errors import NotFoundError, UsageError
 from hpastore.store.engine import Store
 from tests.world import dump, measured, put, rows, scalar
@@ -130,7 +132,7 @@ def test_a_set_that_is_not_there_is_said(store: Store) -> None:
         with pytest.raises(NotFoundError, match=f"no clean set {name}"):
             clean_set(store, name)
     for name in ("a@", "a@x", "a@-1", "a@1@1"):
-        with pytest.raises(UsageError, match="a version is a number"):
+        with pytest.raises(UsageError, match="invalid version in"):
             clean_set(store, name)
 
 

@@ -7,25 +7,21 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.diff import clean_diff
 from hpastore.clean.drift import drift
 from hpastore.clean.explain import explain
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import (
-    Superseded,
-    clean_set,
-    clean_sets,
-    create_clean_set,
-    refresh_clean_set,
-    thresholds,
-)
+from hpastore.clean.sets import clean_set, clean_sets
+from hpastore.clean.summary import Superseded
+from hpastore.clean.thresholds import thresholds
 from hpastore.errors import UsageError
 from hpastore.schema.views import CLEAN_CELL
 from hpastore.store import write
+from hpastore.store.clean_sets.live_verdicts import stream_verdicts
 from hpastore.store.engine import Store
 from hpastore.store.export_rows import Selection
 from hpastore.store.integrity.doctor import doctor
-from hpastore.store.judging import verdict_rows
 from tests.world import measured, put, rows
 
 WIDE = CleanRecipe((Rule(lower=0, upper=1),))
@@ -86,7 +82,7 @@ def test_a_set_of_a_split_is_made_and_shown_from_its_cells_only(halves: Store) -
 def test_what_an_export_reads_of_a_set_of_a_split_is_what_the_view_shows(halves: Store) -> None:
     create_clean_set(halves, "half", CleanRecipe((Rule(lower=0.3, upper=0.8),)), split="train")
     with halves.reading() as connection:
-        found = [row._asdict() for row in verdict_rows(connection, Selection(1))]
+        found = [row._asdict() for row in stream_verdicts(connection, Selection(1))]
         view = connection.execute(CLEAN_CELL.table.select()).mappings().all()
     assert len(found) == len(view) == 6
     expected = [{name: row[name] for name in row if name in found[0]} for row in view]
@@ -161,7 +157,7 @@ def test_a_refresh_whose_split_is_empty_makes_a_version_without_verdicts(
     move(halves, "train", "x", "y")
     made = refresh_clean_set(halves, "half")
     assert (made.version, made.cells, made.split) == (2, 0, "val")
-    assert "clean set half@2 has no verdict: no cell of split val is left to judge" in caplog.text
+    assert "clean set half@2 has no verdicts: there are no cells to judge in split val" in caplog.text
     assert clean_set(halves, "half").empty
     assert not drift(halves, "half")[0].any
     assert doctor(halves, deep=True) == []

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set, thresholds
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set
+from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.clean.thresholds import thresholds
 from hpastore.errors import UsageError
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.recipe import parse_recipe, recipe_toml
-from hpastore.clean.rules import FLAGS, Bound, CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set
+from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
 from hpastore.errors import UsageError
 from hpastore.schema.tables import Base
 from hpastore.store import overrides, write
@@ -82,7 +83,7 @@ class Draw:
                 guard=self.one(["report", "keep"]),
             )
             try:
-                return recipe.checked()
+                return recipe.validated()
             except UsageError:
                 continue
 
@@ -168,7 +169,7 @@ def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:
 def check_bounds(store: Store, oracle: Oracle) -> None:
     """The bounds that are kept, and those of the view, are NumPy's to the last bit; a flag is a bound too."""
     expected, place = {}, 0
-    for labels, rules in oracle.recipe.lists():
+    for labels, rules in oracle.recipe.rule_lists():
         for rule in rules:
             place += 1
             for label in range(19) if labels is None else labels:
@@ -219,4 +220,4 @@ def check_explanation(one: Explanation, verdict: Verdict) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_a_recipe_reads_back_as_it_was_written(seed: int) -> None:
     recipe = Draw(seed).recipe()
-    assert parse_recipe(recipe_toml(recipe)).checked() == recipe
+    assert parse_recipe(recipe_toml(recipe)).validated() == recipe

@@ -287,7 +287,7 @@ def test_a_store_that_is_not_there_is_not_made(
             "invalid --channel 'pink' (choose from red, green, blue, yellow)",
         ),
         (["thresholds", "--label", "19"], "no label 19; ids go from 0 to 18"),
-        (["clean", "create", "a b"], "'a b' cannot be a clean set's name"),
+        (["clean", "create", "a b"], "invalid clean set name 'a b'"),
         (["clean", "create", "a", "--scope", "some"], "invalid --scope 'some' (choose from single, all)"),
         (["clean", "create", "a", "--guard", "some"], "invalid --guard 'some' (choose from report, keep)"),
         (
@@ -300,7 +300,7 @@ def test_a_store_that_is_not_there_is_not_made(
         ),
         (["export", "coco", "a", "--label", "Cytosl"], "no label 'Cytosl'; did you mean Cytosol? list all"),
         (["plot", "hist", "--label", "cyto", "--out", "a.png"], "no label 'cyto'; did you mean Cytosol?"),
-        (["clean", "create", "a", "--min-green", "300"], "min green takes a grey level"),
+        (["clean", "create", "a", "--min-green", "300"], "invalid min_green 300; use a grey level"),
         (["ingest", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["plan", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["ingest", "data", "-j", "0"], "jobs takes a number of processes"),

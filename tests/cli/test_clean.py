@@ -89,7 +89,7 @@ def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Pat
     write_image(root, name_of(0), seed=99, mask=draw_mask(2))
     run("ingest", root, "-j", 1)
     (row,) = run("--json", "clean", "list").json
-    assert (row["cells"], row["former"]) == (made["cells"] - 3, 3)
+    assert (row["cells"], row["archived"]) == (made["cells"] - 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
     assert run("--json", "clean", "recipe").json == shipped() == ["hpa", "notebook"]
     run("ingest", root, "-j", 1)
     for name in shipped():
-        load_recipe(name).checked()
+        load_recipe(name).validated()
         assert run("clean", "recipe", name).out == load_recipe(name).text
         assert run("clean", "create", name, "--recipe", name).code == 0
     counts = [(row["name"], row["rules"]) for row in run("--json", "clean", "list").json]
@@ -152,20 +152,24 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("scop = 1", 2, "no key 'scop'; there are scope, min_green, min_cells, guard, rule, label"),
-        ('scope = "some"', 2, "no scope 'some'; there are single and all"),
-        ("min_green = 1.5", 2, "min_green takes a whole number, not 1.5"),
-        ("min_green = true", 2, "min_green takes a whole number, not True"),
-        ("min_green = 300", 2, "min green takes a grey level from 0 to 256, not 300"),
-        ('guard = "drop"', 2, "no guard 'drop'; there are report and keep"),
-        ("rule = 1", 2, "rule takes a list, not 1"),
+        ("scop = 1", 2, "no key 'scop' (choose from scope, min_green, min_cells, guard, rule, label)"),
+        ('scope = "some"', 2, "invalid scope 'some' (choose from single, all)"),
+        ("min_green = 1.5", 2, "min_green must be a whole number, not 1.5"),
+        ("min_green = true", 2, "min_green must be a whole number, not True"),
+        ("min_green = 300", 2, "invalid min_green 300; use a grey level from 0 to 256"),
+        ('guard = "drop"', 2, "invalid guard 'drop' (choose from report, keep)"),
+        ("rule = 1", 2, "rule must be a list, not 1"),
         ("[[rule]]", 2, "a rule has no measure"),
         ('[[rule]]\nmeasure = "size"\nlower = {value = 1}', 2, "no measure 'size'; there are "),
         ('[[rule]]\nmeasure = "area"', 2, "the rule on area has neither a lower nor an upper bound"),
-        ('[[rule]]\nmeasure = "area"\nlower = 3', 2, "lower takes a table, not 3"),
+        ('[[rule]]\nmeasure = "area"\nlower = 3', 2, "lower must be a table, not 3"),
         ('[[rule]]\nmeasure = "area"\nlower = {percent = 3}', 2, "no kind of lower bound 'percent'"),
         ('[[rule]]\nmeasure = "area"\nlower = {value = 3, median = 1}', 2, "a bound is one of"),
-        ('[[rule]]\nmeasure = "area"\nlower = {value = "3"}', 2, "a bound's value takes a number, not '3'"),
+        (
+            '[[rule]]\nmeasure = "area"\nlower = {value = "3"}',
+            2,
+            "invalid value '3' of a bound; use a number",
+        ),
         ('[[rule]]\nmeasure = "area"\nlower = {percentile = 98}', 2, "98 % is 0.98"),
         (
             '[[rule]]\nmeasure = "area"\nlower = {value = 3}\nupper = {value = 2}',
@@ -175,21 +179,41 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         (
             '[[rule]]\nmeasure = "touches_border"\nwhere = "dark"',
             2,
-            "no flag 'dark'; there are touches_border",
+            "invalid flag 'dark' (choose from touches_border",
         ),
-        ('[[rule]]\nmeasure = "touches_border"\nname = "Border"', 2, "'Border' cannot be a rule's name"),
-        ('[[rule]]\nmeasure = "touches_border"\nname = "dark"', 2, "rule 1, dark: 'dark' is no reason for"),
+        (
+            '[[rule]]\nmeasure = "touches_border"\nname = "Border"',
+            2,
+            "invalid rule name 'Border'; use up to 64 small letters",
+        ),
+        (
+            '[[rule]]\nmeasure = "touches_border"\nname = "dark"',
+            2,
+            "rule 1, dark: the reason 'dark' is reserved",
+        ),
         *(
             (
                 f'[[rule]]\nmeasure = "area"\nname = "{name}"\nlower = {{value = 1}}',
                 2,
-                "is no reason for a rule",
+                "is reserved; give the rule another name",
             )
             for name in ("label", "label_id", "n", "lower", "upper", "cells", "clean", "emptied", "reasons")
         ),
-        ('[[rule]]\nmeasure = "touches_border"\nupper = {value = 1}', 2, "touches_border has no upper"),
-        ('[[rule]]\nmeasure = "touches_border"\nchannel = "red"', 2, "touches_border has no channel"),
-        ('[[rule]]\nmeasure = "area"\nchannel = "red"\nlower = {value = 1}', 2, "area has no channel"),
+        (
+            '[[rule]]\nmeasure = "touches_border"\nupper = {value = 1}',
+            2,
+            "remove upper from the rule on",
+        ),
+        (
+            '[[rule]]\nmeasure = "touches_border"\nchannel = "red"',
+            2,
+            "remove channel from the rule",
+        ),
+        (
+            '[[rule]]\nmeasure = "area"\nchannel = "red"\nlower = {value = 1}',
+            2,
+            "remove channel from the rule",
+        ),
         (
             '[[rule]]\nmeasure = "fraction"\nlower = {value = 1}',
             2,
@@ -203,37 +227,37 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         (
             f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 400}}}',
             2,
-            "value takes a number, not 1000",
+            "invalid value 1000",
         ),
-        (f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}', 2, "takes a number, not 1000"),
+        (f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}', 2, "invalid percentile 1000"),
         (f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 5000}}}', 1, "is not TOML: "),
         (f"[label.1{'0' * 5000}]", 2, "no label 1000"),
         (f"rule = {'[' * 5000}{']' * 5000}", 1, "is not TOML: "),
         (
             '[[rule]]\nmeasure = "area"\nlower = {median = 1.7e308}',
             2,
-            "takes a number, not 1.7e+308",
+            "invalid median 1.7e+308 of a bound; use a number",
         ),
-        (f"min_cells = 1{'0' * 20}", 2, "min cells takes a number from 0 to 2147483647"),
-        ("min_cells = 3000000000", 2, "min cells takes a number from 0 to 2147483647"),
+        (f"min_cells = 1{'0' * 20}", 2, "use a number from 0 to 2147483647"),
+        ("min_cells = 3000000000", 2, "use a number from 0 to 2147483647"),
         (
             "".join(
                 f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = 1}}\n' for n in range(501)
             ),
             2,
-            "a recipe has up to 500 rules, not 501",
+            "the recipe has 501 rules; use at most 500",
         ),
         (
             2 * '[[rule]]\nmeasure = "touches_border"\n',
             2,
-            "rule 2, touches_border: another rule gives the reason",
+            "rule 2, touches_border: another rule has the reason",
         ),
         (
             '[label.19]\n[[label.19.rule]]\nmeasure = "touches_border"',
             2,
             "no label 19; ids go from 0 to 18; list all labels with: hpastore sql",
         ),
-        ("[label.0]\nrules = []", 2, "no key of label 0 'rules'; there are rule"),
+        ("[label.0]\nrules = []", 2, "no key of label 0 'rules' (choose from rule)"),
         ("[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []", 2, "label 0 has two lists of rules"),
         ("[[rule", 1, "is not TOML: "),
     ],
@@ -254,7 +278,7 @@ def test_what_a_recipe_cannot_say_is_refused_with_what_it_can(
 def test_a_recipe_that_is_none_is_said(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1, "--limit", 1)
     assert (
-        "no recipe 'other'; there are hpa, notebook, or a path of a .toml"
+        "no recipe 'other' (choose from hpa, notebook, or give the path of a .toml"
         in run("clean", "create", "x", "--recipe", "other").err
     )
     assert run("clean", "create", "x", "--recipe", "none.toml").err.endswith(
@@ -269,7 +293,7 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
     later = run("ingest", root, "-j", 1)
     assert (
-        "clean set mine@1: thresholds of 1 label (7) would move, 0 of 7 verdicts flip, 3 cells" in later.err
+        "clean set mine@1: a refresh would move the thresholds of label 7 and judge 3 new cells" in later.err
     )
     assert run("clean", "drift").code == 4
     assert run("--json", "clean", "drift", "mine").json[0]["unjudged"] == 3
@@ -283,14 +307,18 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
         (cell, "out", "override"),
         *((f"{name_of(4)}:{k}", "in", "new_image") for k in (1, 3, 5)),
     }
-    assert "1 out: override, somebody decided" in run("clean", "diff", "mine@1", "mine@2").err
+    assert "1 out: override, an override of the cell" in run("clean", "diff", "mine@1", "mine@2").err
     assert len(run("--json", "clean", "diff", "mine@1", "mine", "--summary").json) == 2
     (told,) = [one for one in run("--json", "explain", cell).json if one["version"] == 2]
     assert (told["clean"], told["reason"], told["override"]) == (False, "override_drop", "drop: two cells")
     assert [check["reason"] for check in told["checks"]] == ["dark", "below_lower / above_upper"]
+    (before,) = [one for one in run("--json", "explain", cell).json if one["version"] == 1]
+    assert (before["override"], before["later_override"]) == (None, "drop: two cells")
     text = run("explain", cell).out
     assert "mine@2, Nucleoplasm: not clean, override_drop" in text
     assert "override: drop: two cells" in text
+    later_line = "  override after this version: drop: two cells; 'hpastore clean refresh mine' applies it"
+    assert text.count(later_line) == 1  # version 1 was made without it
     run("clean", "override", cell, "--drop", "--comment", "a\x1b[2J\nmine@9, Cytosol: clean")
     forged = run("explain", cell).out
     assert "override: drop: a\\x1b[2J\\nmine@9, Cytosol: clean\n" in forged
@@ -361,18 +389,15 @@ def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
 
 def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run, root: Path) -> None:
     run("ingest", root, "-j", 1)
-    line = (
-        "percentiles 0.001 and 0.999 drop the lowest and the highest cell, unless it has an equal, of labels"
-    )
+    line = "have so few cells that percentiles 0.001 and 0.999 drop the lowest and the highest cell, good or"
     made = run("--json", "clean", "create", "mine")
     assert line in made.err
     assert {(drop["label_id"], drop["side"]) for drop in made.json["forced"]} >= {(0, "lower"), (0, "upper")}
     for command in (("refresh", "mine"), ("show", "mine")):
         assert line in run("clean", *command).err
     few = run("clean", "create", "few", "--min-cells", 20)
-    assert (
-        "percentiles and medians of below_lower / above_upper bound nothing for labels 0 (3 cells)" in few.err
-    )
+    assert "labels 0 (3 cells), " in few.err
+    assert "percentiles and medians of below_lower / above_upper bound nothing" in few.err
     assert "not checked: 3 cells, 20 needed" in run("explain", f"{name_of(0)}:1").out
     shown = run("--json", "clean", "show", "few").json
     assert {(row["idle_rules"], row["forced_drops"]) for row in shown} == {(1, 0)}
@@ -386,7 +411,10 @@ def test_a_refresh_prints_what_flipped(run: Run, root: Path) -> None:
     first, *_, last = done.out.splitlines()
     assert first == "mine@2: 9 of 10 verdicts are clean"
     assert last.split() == ["0", "Nucleoplasm", "out", "override", "1"]
-    assert "warning: mine@2: the share clean moved by more than ten points, of 0 Nucleoplasm" in done.err
+    assert (
+        "warning: mine@2: the share of clean verdicts moved by more than 10 percentage points: 0 Nucleo"
+        in done.err
+    )
     run("clean", "override", f"{name_of(0)}:1", "--undo")
     again = run("--json", "clean", "refresh", "mine").json
     assert again["flips"] == [
@@ -414,7 +442,7 @@ def test_a_decision_says_when_it_takes_effect(run: Run, root: Path, tmp_path: Pa
         in run("clean", "override", cell, "--keep").err
     )
     exported = run("export", "csv", "a2.csv", "--clean", "mine")
-    assert "clean set mine@1 does not know 1 override; 'hpastore clean refresh mine'" in exported.err
+    assert "clean set mine@1 is older than 1 override; 'hpastore clean refresh mine'" in exported.err
 
 
 @pytest.mark.parametrize(

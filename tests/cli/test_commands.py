@@ -262,7 +262,7 @@ def test_clean_sets_are_made_listed_and_shown(run: Run, root: Path) -> None:
     missing = run("clean", "show", "other")
     assert (missing.code, missing.err) == (
         1,
-        "hpastore: no clean set other; 'hpastore clean list' shows those there are\n",
+        "hpastore: no clean set other; 'hpastore clean list' lists all clean sets\n",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpastore.cli import completion
-from hpastore.store import stored_sets
+from hpastore.store.clean_sets import rows
 from tests.cli.conftest import Run
 from tests.world import dataset
 
@@ -93,7 +93,7 @@ def test_a_store_that_cannot_be_read_is_silent(
     def fail(_: object) -> list[str]:
         raise error("a message that nobody must see")
 
-    monkeypatch.setattr(stored_sets, "clean_set_names", fail)
+    monkeypatch.setattr(rows, "clean_set_names", fail)
     assert complete("clean", "show", "m") == []
 
 
@@ -105,7 +105,7 @@ def test_a_store_that_does_not_answer_is_given_up(
         return ["mine"]
 
     monkeypatch.setattr(completion, "MAX_WAIT_S", 0.05)
-    monkeypatch.setattr(stored_sets, "clean_set_names", answer_too_late)
+    monkeypatch.setattr(rows, "clean_set_names", answer_too_late)
     assert complete("clean", "show", "m") == []
 
 

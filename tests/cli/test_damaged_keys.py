@@ -97,7 +97,9 @@ def test_an_image_without_files_is_an_error(judged: Run, damage: Damage, command
 @pytest.mark.parametrize("command", [["clean", "refresh", "mine"], ["clean", "show", "mine"]])
 def test_a_threshold_of_no_rule_is_an_error(judged: Run, damage: Damage, command: list[str]) -> None:
     damage("UPDATE clean_set_threshold SET rule_id = 999999999999 WHERE label_id = 16")
-    assert "clean set mine@1: its threshold of label 16 is of no rule of the set" in said(judged, *command)
+    assert "clean set mine@1: its threshold of label 16 belongs to no rule of the set" in said(
+        judged, *command
+    )
 
 
 @pytest.mark.parametrize("command", [["clean", "refresh", "mine"], ["explain", CELL]])

@@ -94,10 +94,10 @@ def test_labels_of_an_export_are_no_single_text(filled: Store, tmp_path: Path) -
 def test_recipes_take_a_name_and_are_written_with_the_id(label: str) -> None:
     area = hpastore.Rule("area", lower=hpastore.Bound(value=9), upper=None)
     recipe = hpastore.CleanRecipe(labels={label: (area,)})
-    assert recipe.checked().labels == hpastore.CleanRecipe(labels={16: (area,)}).checked().labels
+    assert recipe.validated().labels == hpastore.CleanRecipe(labels={16: (area,)}).validated().labels
     assert "[[label.16.rule]]" in recipe_toml(recipe)
     text = f'[[label."{label}".rule]]\nmeasure = "area"\nlower = {{value = 9.0}}'
-    assert parse_recipe(text).checked() == recipe.checked()
+    assert parse_recipe(text).validated() == recipe.validated()
 
 
 def test_a_label_that_is_given_twice_is_refused() -> None:
@@ -105,4 +105,4 @@ def test_a_label_that_is_given_twice_is_refused() -> None:
     with pytest.raises(
         hpastore.UsageError, match="label 16 has two lists of rules, by its id and by its name"
     ):
-        recipe.checked()
+        recipe.validated()

@@ -101,14 +101,14 @@ def test_who_asks_a_store_that_is_half_measured_is_told(
     for command in commands:
         done = run(*command, "--force") if "plot" in command else run(*command)
         assert done.code == 0
-        assert "warning: 1 images lack spread of version 1; 'hpastore remeasure' or an ingest" in done.err
-    assert "lack" not in run("thresholds").err
+        assert "warning: 1 image has no spread of version 1; run 'hpastore remeasure', or ingest" in done.err
+    assert "spread" not in run("thresholds").err
     monkeypatch.setattr(again, "_BATCH", 5)
     with hpastore.open_store(os.environ["HPASTORE_DB"]) as store:
         stops = iter([False, True])
         hpastore.remeasure(store, 0.5, stop=lambda: next(stops, True))
     for command in (("thresholds",), ("clean", "create", "nb")):
-        assert "4 images have numbers of another background percentile" in run(*command).err
+        assert "4 images were measured with another background percentile" in run(*command).err
 
 
 def test_plan_says_which_images_lack_a_measure(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

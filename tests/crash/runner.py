@@ -23,7 +23,7 @@ from hpastore.runtime import failpoints
 
 FIRST = (
     *("alembic.command", "cv2", "pandas", "psycopg", "rich.table"),
-    *("hpastore.clean.sets", "hpastore.export.coco", "hpastore.export.images", "hpastore.ingestion.run"),
+    *("hpastore.clean.create", "hpastore.export.coco", "hpastore.export.images", "hpastore.ingestion.run"),
 )
 """What commands import when they are run."""
 

@@ -30,7 +30,7 @@ from hpastore.clean.rules import CleanRecipe
 from hpastore.errors import InputError, UsageError
 from hpastore.store import migrate
 from hpastore.store.engine import Store
-from hpastore.vocabulary import CHANNELS
+from hpastore.vocabulary import CHANNELS, Scope
 from tests.conftest import Figure, Server, Trials
 from tests.crash.harness import Runner, images
 from tests.world import draw_mask, name_of, replaced, rows, write_image, write_table
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         self.pair.same(hpastore.retry)
 
     @rule(scope=st.sampled_from(["single", "all"]))
-    def clean(self, scope: str) -> None:
+    def clean(self, scope: Scope) -> None:
         def create(store: Store) -> object:
             try:
                 return hpastore.create_clean_set(store, "mine", CleanRecipe(scope=scope))

@@ -109,7 +109,7 @@ def test_a_clean_set_that_is_not_there_is_named(
     [
         (ExportOptions(labels=(19,)), "no label 19"),
         (ExportOptions(multilabel="some"), "invalid multilabel 'some'"),  # type: ignore[arg-type]
-        (ExportOptions(clean="mine@x"), "a version is a number"),
+        (ExportOptions(clean="mine@x"), "invalid version in 'mine@x'; use a number"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(

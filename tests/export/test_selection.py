@@ -164,7 +164,7 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
     }
     for clean, split, message in (
         (None, "test", r"no split 'test' \(choose from train, val\)"),
-        ("half", "val", "half@1 is limited to split 'train' and has no cell of 'val'"),
+        ("half", "val", "half@1 is limited to split 'train' and has no cells of split 'val'"),
     ):
         with pytest.raises(UsageError, match=message):
             hpastore.export_csv(world.store, world.out / "no.csv", ExportOptions(clean, split=split))
@@ -186,7 +186,7 @@ def test_an_export_says_that_it_writes_all_cells_or_an_old_set(
     assert said("single") == []
     world.relabel(one="16")
     (line,) = said("single")
-    assert line.startswith("clean set single@1 does not know 1 relabelled image; 'hpastore clean refresh")
+    assert line.startswith("clean set single@1 is older than 1 relabelled image; 'hpastore clean refresh")
     for name in ("single", "all"):
         hpastore.drop_clean_set(world.store, name)
     assert said(None) == []

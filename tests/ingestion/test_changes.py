@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import hpastore
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe
-from hpastore.clean.sets import create_clean_set, thresholds
+from hpastore.clean.thresholds import thresholds
 from hpastore.errors import InputError, NotFoundError, RejectedError
 from hpastore.ingestion import remeasure as again
 from hpastore.ingestion import run, tasks, worker, writer

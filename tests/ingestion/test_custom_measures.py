@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 import hpastore
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.overrides import Override, override_cells
 from hpastore.clean.rules import CleanRecipe
-from hpastore.clean.sets import create_clean_set
 from hpastore.ingestion import remeasure as module
 from hpastore.ingestion.remeasure import remeasure
 from hpastore.ingestion.run import plan, retry

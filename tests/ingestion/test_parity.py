@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.overrides import Override, override_cells
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set, thresholds
+from hpastore.clean.thresholds import thresholds
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest
 from hpastore.schema.tables import Base

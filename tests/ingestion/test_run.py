@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe
-from hpastore.clean.sets import create_clean_set, thresholds
+from hpastore.clean.thresholds import thresholds
 from hpastore.errors import InputError, UsageError
 from hpastore.ingestion import run
 from hpastore.ingestion.layout import Layout

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import hpastore
-from hpastore.clean.rules import Bound
+from hpastore.clean.bound import Bound
 from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.plot.canvas import KEPT, line_styles
 from hpastore.store.engine import Store
+from hpastore.vocabulary import Scope
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import name_of, rows, write_image, write_table
 
@@ -119,7 +120,8 @@ def test_entries_of_a_legend_stay_within_their_panel(filled: Store) -> None:
         hpastore.Rule("area", lower=Bound(value=11 * (k + 1)), upper=None, name=f"{'w' * 60}_{k}")
         for k in range(5)
     )
-    for scope, image in (("single", name_of(0)), ("all", name_of(2))):
+    panels: dict[Scope, str] = {"single": name_of(0), "all": name_of(2)}
+    for scope, image in panels.items():
         hpastore.create_clean_set(filled, "long", hpastore.CleanRecipe(rules, 0, scope))
         figure = hpastore.plot_overlay(filled, image)
         agg: Any = FigureCanvasAgg(figure)

@@ -42,6 +42,8 @@ WITHOUT_PIXELS = [
         "clean overrides",
         "clean diff mine mine",
     ),
+    *("thresholds", "clean create other", "clean list", "clean show other", "clean refresh other"),
+    *("clean drift", "clean drop other"),
     *("export csv cells.csv", "export coco cells.json", "export mmdet cells.pkl", "verify cells.json"),
 ]
 """Commands that ask or export what is stored, in an order that works."""

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.schema.tables import Cell, CellChannel, Image
+from hpastore.schema.threshold_view import label_threshold
 from hpastore.schema.views import (
     CELL_SIZE,
     CELL_STATS,
@@ -20,12 +22,11 @@ from hpastore.schema.views import (
     IMAGE_SUMMARY,
     LABEL_SUMMARY,
     LABEL_THRESHOLD,
-    label_threshold,
 )
+from hpastore.store.clean_sets.live_verdicts import stream_verdicts
 from hpastore.store.engine import Store
 from hpastore.store.export_rows import Selection
-from hpastore.store.judging import verdict_rows
-from hpastore.vocabulary import CHANNELS, LABEL_NAMES
+from hpastore.vocabulary import CHANNELS, LABEL_NAMES, Scope
 from tests.world import exact, measured, put, rows
 
 NAN = float("nan")
@@ -187,7 +188,7 @@ def test_views_of_an_empty_store_are_empty(store: Store) -> None:
 
 
 @pytest.mark.parametrize("scope", ["single", "all"])
-def test_rank_is_the_place_among_the_cells_that_made_the_threshold(full: Store, scope: str) -> None:
+def test_rank_is_the_place_among_the_cells_that_made_the_threshold(full: Store, scope: Scope) -> None:
     create_clean_set(full, "a", CleanRecipe(scope=scope))
     made = defaultdict(list)
     for row in rows(full, "SELECT label_id, green_fraction AS value FROM cell_stats"):
@@ -267,7 +268,7 @@ def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
         bounds = [dict(row) for row in connection.execute(label_threshold(set_id)).mappings()]
         verdicts = [
             {column: getattr(row, column) for column in row._fields if column not in BOX}
-            for row in verdict_rows(connection, Selection(set_id))
+            for row in stream_verdicts(connection, Selection(set_id))
         ]
     # In a nested SELECT too, since a condition on the result would judge by all sets first.
     assert str(label_threshold(set_id)).count("clean_set_id = :") >= 2

@@ -77,7 +77,7 @@ def test_a_mask_that_does_not_fill_its_image_is_named_and_nothing_is_written(
 @pytest.mark.parametrize("kind", ["gallery", "overlay"])
 def test_a_mask_in_another_box_is_named(filled: Store, tmp_path: Path, kind: str) -> None:
     damage(filled, of_a("cell").format("x = x + 1000") + " AND mask_id = 3")
-    with pytest.raises(DamagedError, match=f"cell {A}:3: its box is not that of its mask"):
+    with pytest.raises(DamagedError, match=f"cell {A}:3: its stored box is not the box of its mask"):
         READ[kind](filled, tmp_path)
 
 

@@ -11,7 +11,7 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from hpastore.clean.sets import create_clean_set
+from hpastore.clean.create import create_clean_set
 from hpastore.errors import SchemaMissingError, SchemaNewError, SchemaOldError, StoreError
 from hpastore.store import migrate, version
 from hpastore.store.engine import Store, connect

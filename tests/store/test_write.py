@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.overrides import Override, override_cells
-from hpastore.clean.sets import create_clean_set
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
 from hpastore.kernels.custom import CustomMeasure
@@ -25,9 +25,9 @@ from hpastore.store import (
     measurement_settings,
     statements,
     status,
-    stored_sets,
     write,
 )
+from hpastore.store.clean_sets.rows import find_clean_set
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.vocabulary import CHANNELS
@@ -435,8 +435,11 @@ def test_a_stream_gives_all_rows(store: Store) -> None:
 
 
 def test_a_version_is_a_number(store: Store) -> None:
-    with store.reading() as connection, pytest.raises(UsageError, match="a version is a number, as in a@1"):
-        stored_sets.find_clean_set(connection, "a@new")
+    with (
+        store.reading() as connection,
+        pytest.raises(UsageError, match="invalid version in 'a@new'; use a number, as in a@1"),
+    ):
+        find_clean_set(connection, "a@new")
 
 
 def test_cells_of_the_helper_are_cells() -> None:

@@ -52,7 +52,7 @@ class ImageRows:
     channels: Blocks
     cells: Columns
     cell_channels: Blocks
-    custom: custom_measures.Own
+    custom: custom_measures.CustomValues
 
     @property
     def checksum(self) -> int | None:
@@ -102,7 +102,7 @@ def image_rows(measured: Measured, columns: Mapping[str, Any], custom: Sequence[
         channels=_channel_rows(cells),
         cells=_cell_columns(cells),
         cell_channels=_cell_channel_columns(cells),
-        custom=custom_measures.of_cells(cells, custom),
+        custom=custom_measures.known_values(cells, custom),
     )
 
 

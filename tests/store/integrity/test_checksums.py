@@ -16,17 +16,19 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text, true
 
 import hpastore.store
-from hpastore.clean.rules import Bound, CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set
+from hpastore.clean.rules import CleanRecipe, Rule
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
+from hpastore.schema.clean_views import judge_all_sets
 from hpastore.schema.row_info import covered_tables
 from hpastore.schema.tables import Base, Cell, CellChannel, CleanSet, CleanSetCell, Image, ImageChannel
-from hpastore.schema.views import LABEL_THRESHOLD, verdict
+from hpastore.schema.views import LABEL_THRESHOLD
 from hpastore.store import arrays, custom_measures, measurement_settings, migrate, write
-from hpastore.store import judging as clean_sets
 from hpastore.store.bulk import store_checksums, store_missing_checksums
+from hpastore.store.clean_sets.materialise import delete_clean_sets, set_frozen, write_clean_set
 from hpastore.store.engine import Store, connect
 from hpastore.store.integrity import checksums
 from hpastore.store.integrity.doctor import doctor
@@ -199,8 +201,8 @@ class World:
             "clear": lambda: write.clear_failures(self.connection, self.failed()),
             "clean": self.clean,
             "rules": self.rules,
-            "freeze": lambda: clean_sets.freeze(self.connection, self.a_set(), frozen=True),
-            "drop": lambda: clean_sets.drop(self.connection, [self.a_set()]),
+            "freeze": lambda: set_frozen(self.connection, self.a_set(), frozen=True),
+            "drop": lambda: delete_clean_sets(self.connection, [self.a_set()]),
             "decide": self.decide,
             "measure": self.measure,
             "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)]),
@@ -287,14 +289,14 @@ class World:
         rule = {"measure": "fraction", "channel": "green", "lower_percentile": 0.1, "upper_percentile": None}
         scope = self.rng.choice(["single", "all"])
         values = {"label_id": None, "lower_value": None, "upper_value": -0.0}
-        clean_sets.write_clean_set(
+        write_clean_set(
             self.connection, {**columns, "scope": scope, "created_at": self.now()}, [{**rule, **values}]
         )
 
     def rules(self) -> None:
         columns = {"name": "rules", "min_green": 3, "recipe_toml": "", "frozen": False, "scope": "all"}
         columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
-        clean_sets.write_clean_set(self.connection, columns, RULES.rows())
+        write_clean_set(self.connection, columns, RULES.rows())
 
     def measure(self) -> None:
         images = self.connection.execute(select(Image.id, Image.cell_count)).all()
@@ -597,7 +599,7 @@ def test_each_value_of_a_verdict_changes_its_number() -> None:
 
 
 def test_every_reason_has_a_number_of_its_own() -> None:
-    judged = verdict(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
+    judged = judge_all_sets(LABEL_THRESHOLD.table).compile(compile_kwargs={"literal_binds": True})
     assert set(re.findall(r"THEN '(\w+)'", str(judged))) | set(REASONS) == set(checksums.REASONS)
     assert sorted(checksums.REASONS.values()) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from hpastore.clean.sets import create_clean_set
+from hpastore.clean.create import create_clean_set
 from hpastore.errors import QueryError
 from hpastore.schema.tables import Base
 from hpastore.store.engine import Store, connect

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.clean.sets import create_clean_set
 from hpastore.errors import QueryError, StoreError, UnavailableError, UsageError
 from hpastore.store import readonly
 from hpastore.store.engine import Store, connect

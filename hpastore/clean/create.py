@@ -1,0 +1,295 @@
+"""Create clean sets, and refresh them: a new version by the same recipe."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from hpastore.clean.diff import differences
+from hpastore.clean.recipe import parse_recipe, recipe_toml
+from hpastore.clean.rules import CleanRecipe
+from hpastore.clean.sets import read_limits
+from hpastore.clean.summary import (
+    SHARE_WARNING,
+    CleanSetSummary,
+    Flips,
+    ShareMove,
+    Superseded,
+)
+from hpastore.clean.thresholds import warn_of_incomplete_measures
+from hpastore.errors import UsageError
+from hpastore.schema.clean_rows import BoundRow
+from hpastore.store import decoding
+from hpastore.store.clean_sets.counts import (
+    LabelCounts,
+    clean_shares,
+    count_by_label,
+    read_emptied_images,
+)
+from hpastore.store.clean_sets.materialise import write_clean_set
+from hpastore.store.clean_sets.rows import (
+    FoundSet,
+    find_clean_set,
+    read_bounds,
+    read_clean_set,
+    read_rules,
+    read_versions,
+)
+from hpastore.store.engine import Store
+from hpastore.store.label_thresholds import count_multilabel, custom_channels
+from hpastore.store.measurement_settings import current_settings
+from hpastore.store.roots_and_splits import require_split
+
+logger = logging.getLogger(__name__)
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def create_clean_set(
+    store: Store,
+    name: str,
+    recipe: CleanRecipe | None = None,
+    *,
+    frozen: bool = False,
+    split: str | None = None,
+) -> CleanSetSummary:
+    """Judge all cells by a recipe, and keep the verdicts under a name.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        A name that exists gets its next version; older ones are kept.
+    recipe : CleanRecipe, optional
+        By default the notebook's.
+    frozen : bool
+        Whether later versions that `refresh_clean_set` makes keep its thresholds.
+    split : str, optional
+        Only cells of images in this split are judged, and make the thresholds; later versions that
+        `refresh_clean_set` makes are limited to it too.
+
+    Returns
+    -------
+    CleanSetSummary
+
+    Raises
+    ------
+    UsageError
+        If the name or the recipe is invalid, there is no such split, or the store has no labelled
+        cell to judge.
+    """
+    check_name(name)
+    recipe = recipe or CleanRecipe()
+
+    def create(connection: Connection) -> CleanSetSummary:
+        require_split(connection, split)
+        version = _write_version(connection, name, recipe, frozen=frozen, split=split)
+        if not version.labels:
+            in_split = "" if split is None else f" in split {split}"
+            raise UsageError(
+                f"no cell to judge{in_split}; ingest images with labels first, or use --scope all"
+            )
+        return _summarise(connection, version, recipe, split)
+
+    return store.write(create)
+
+
+def check_name(name: str) -> None:
+    """Refuse an invalid name of a clean set.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', a letter or "
+            "digit first"
+        )
+
+
+def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
+    """Make a new version of a clean set by the same recipe, from the current cells and overrides.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        ``NAME``, the newest version, or ``NAME@VERSION``.  A frozen one passes on its thresholds;
+        the new version is frozen too.
+
+    Returns
+    -------
+    CleanSetSummary
+        With what changed since that version, per label and cause.  A warning names the labels whose
+        share of clean verdicts moved by more than `SHARE_WARNING`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such set.
+    UsageError
+        If its recipe cannot be used any more.
+
+    Notes
+    -----
+    Where no cell is left to judge, such as after all images moved to another split, the new version
+    has no verdict, and a warning says so.
+    """
+
+    def refresh(connection: Connection) -> CleanSetSummary:
+        old = find_clean_set(connection, name)
+        before = read_clean_set(connection, old.id)
+        kept = _kept_bounds(connection, old.id) if before.frozen else None
+        recipe = parse_recipe(before.recipe_toml, f"recipe of {name}")
+        version = _write_version(
+            connection, old.name, recipe, frozen=before.frozen, split=before.split, kept=kept
+        )
+        new = version.found
+        if not version.labels:
+            where = "" if before.split is None else f" in split {before.split}"
+            logger.warning(
+                "clean set %s has no verdicts: there are no cells to judge%s",
+                new.versioned_name,
+                where,
+            )
+        summary = _summarise(connection, version, recipe, before.split)
+        return _with_changes(connection, old, new, summary)
+
+    return store.write(refresh)
+
+
+def _kept_bounds(connection: Connection, set_id: int) -> dict[tuple[int, int], BoundRow]:
+    """Read the bounds that a version keeps, by the rule's position and the label."""
+    positions = {rule.id: rule.position for rule in read_rules(connection, set_id)}
+    bounds = read_bounds(connection, set_id)
+    return {(positions[bound.rule_id], bound.label_id): bound for bound in bounds}
+
+
+class _Version(NamedTuple):
+    """A version that was written."""
+
+    found: FoundSet
+    labels: list[LabelCounts]
+    superseded: Superseded | None
+
+
+def _write_version(
+    connection: Connection,
+    name: str,
+    recipe: CleanRecipe,
+    *,
+    frozen: bool,
+    split: str | None,
+    kept: Mapping[tuple[int, int], BoundRow] | None = None,
+) -> _Version:
+    """Write a new version, and count its verdicts by label."""
+    valid = recipe.validated(custom_channels(connection))
+    settings = current_settings(connection)
+    columns = {
+        "name": name,
+        "scope": valid.scope,
+        "min_green": valid.min_green,
+        "min_cells": valid.min_cells,
+        "guard": valid.guard,
+        "recipe_toml": recipe_toml(valid),
+        "frozen": frozen,
+        "split": split,
+        "background_percentile": settings and settings.background_percentile,
+        # Inside the writing transaction: an image that was stored before belongs to the set.
+        "created_at": datetime.now(UTC),
+    }
+    superseded = _superseded(connection, name, valid, split)
+    set_id, version = write_clean_set(connection, columns, valid.rows(), kept)
+    labels = count_by_label(connection, set_id)
+    return _Version(FoundSet(set_id, name, version), labels, superseded)
+
+
+def _summarise(
+    connection: Connection, version: _Version, recipe: CleanRecipe, split: str | None
+) -> CleanSetSummary:
+    """Count the verdicts of a new version, and find what its author should know of it."""
+    rules = [*recipe.rules, *(rule for of_label in recipe.labels.values() for rule in of_label)]
+    warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
+
+    set_id, name, number = version.found
+    labels = [counts.label_id for counts in version.labels]
+    idle, forced = read_limits(connection, set_id, labels)
+    skipped_images, skipped_cells = 0, 0
+    if recipe.scope == "single":
+        skipped_images, skipped_cells = count_multilabel(connection, split)
+    return CleanSetSummary(
+        name,
+        number,
+        cells=sum(counts.cells for counts in version.labels),
+        clean=sum(counts.clean for counts in version.labels),
+        emptied=len(read_emptied_images(connection, set_id)),
+        split=split,
+        idle=idle,
+        forced=forced,
+        skipped_images=skipped_images,
+        skipped_cells=skipped_cells,
+        superseded=version.superseded,
+    )
+
+
+def _superseded(
+    connection: Connection, name: str, recipe: CleanRecipe, split: str | None
+) -> Superseded | None:
+    """Find the newest version of a name, if its split or rules differ from the next one's."""
+    versions = read_versions(connection, name)
+    if not versions:
+        return None
+    last = versions[-1]
+    try:
+        channels = custom_channels(connection)
+        before = parse_recipe(last.recipe_toml, f"recipe of {name}").validated(channels)
+        other_rules = _content(before) != _content(recipe)
+    except UsageError:  # for example a custom measure that does not exist any more
+        other_rules = True
+    other_split = last.split != split
+    if not (other_split or other_rules):
+        return None
+    return Superseded(last.version, last.split, other_split, other_rules)
+
+
+def _content(recipe: CleanRecipe) -> tuple[Any, ...]:
+    """What a recipe means, however its text is written."""
+    return recipe.rows(), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
+
+
+def _with_changes(
+    connection: Connection, old: FoundSet, new: FoundSet, summary: CleanSetSummary
+) -> CleanSetSummary:
+    """Add to a new version's summary how it differs from an older one, and warn of large moves."""
+    found = differences(connection, old.id, new.id)
+    keys = ["label_id", "label", "change", "cause"]
+    grouped = found.groupby(keys).size().reset_index(name="cells")
+    counted = grouped[[*keys, "cells"]].itertuples(index=False, name=None)
+    flips = tuple(Flips(*row) for row in counted)
+
+    shares = _share_moves(clean_shares(connection, old.id), clean_shares(connection, new.id))
+    if shares:
+        logger.warning(
+            "%s: the share of clean verdicts moved by more than 10 percentage points: %s; "
+            "'hpastore clean diff %s %s' lists the cells",
+            new.versioned_name,
+            ", ".join(f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares),
+            old.versioned_name,
+            new.versioned_name,
+        )
+    return replace(summary, flips=flips, shares=shares)
+
+
+def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
+    return tuple(
+        ShareMove(label, decoding.label_name(label, "clean_set_cell"), before[label], after[label])
+        for label in sorted(before.keys() & after.keys())
+        if abs(after[label] - before[label]) > SHARE_WARNING
+    )

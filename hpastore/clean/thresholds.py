@@ -1,0 +1,113 @@
+"""Thresholds of labels: percentiles of a measure, and warnings where the measure is incomplete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from hpastore.clean.rules import Rule
+from hpastore.errors import UsageError
+from hpastore.store import custom_measures, label_thresholds
+from hpastore.store.engine import Store
+from hpastore.store.label_thresholds import custom_channels
+from hpastore.store.measurement_settings import count_stale
+from hpastore.store.roots_and_splits import require_split
+from hpastore.store.status import warn_of_other_version
+from hpastore.text import count_text
+from hpastore.vocabulary import find_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+
+def thresholds(
+    store: Store, rule: Rule | None = None, *, label: int | str | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """Take two percentiles of a measure for every label.
+
+    Parameters
+    ----------
+    store : Store
+    rule : Rule, optional
+        The measure and its percentiles; by default the notebook's.
+    label : int or str, optional
+        Only this label, given by id or name.
+    split : str, optional
+        Only cells of images in this split.
+
+    Returns
+    -------
+    DataFrame
+        ``label_id, label, n, lower, upper``: n cells that have a value, dark ones too, of images
+        whose only label it is.  Labels without such a cell are left out.
+
+    Raises
+    ------
+    UsageError
+        If there is no such measure, channel, label or split, or a percentile is not a share.
+
+    Notes
+    -----
+    Equal to ``numpy.quantile(values, q)`` to the last bit, on both databases.
+    """
+    import pandas as pd
+
+    rule = rule or Rule()
+    label_id = None if label is None else find_label(label)
+    with store.reading() as connection:
+        rule = rule.validated(custom_channels(connection))
+        shares = _percentiles(rule)
+        require_split(connection, split)
+        rows = label_thresholds.thresholds(connection, rule.measure, rule.channel, shares, label_id, split)
+        warn_of_incomplete_measures(connection, {rule.measure})
+    columns = ["label_id", "label", "n", "lower", "upper"]
+    return pd.DataFrame([tuple(row.values()) for row in rows], columns=columns)
+
+
+def _percentiles(rule: Rule) -> dict[str, float]:
+    """Both percentiles of a rule, as shares 0..1 by ``lower`` and ``upper``."""
+    if rule.is_flag:
+        raise UsageError(f"{rule.measure} is a flag and has no percentiles")
+    shares: dict[str, float] = {
+        side: number for side, (kind, number) in rule.sides.items() if kind == "percentile"
+    }
+    if len(shares) < 2:
+        raise UsageError(
+            f"thresholds needs a lower and an upper percentile; the rule on {rule.measure} lacks one"
+        )
+    return shares
+
+
+def measure_name(store: Store, rule: Rule) -> str:
+    """Name the measure of a rule, after its channel if it has one: ``green fraction``, ``area``."""
+    with store.reading() as connection:
+        valid = rule.validated(custom_channels(connection))
+    return " ".join(filter(None, (valid.channel, valid.measure)))
+
+
+def warn_of_incomplete_measures(connection: Connection, measures: Iterable[str]) -> None:
+    """Warn if not all images have the current version of these measures.
+
+    Bounds are then taken from a mixture.
+    """
+    if stale := count_stale(connection):
+        logger.warning(
+            "%s measured with another background percentile; run 'hpastore remeasure'",
+            count_text(stale, "image was", "images were"),
+        )
+    warn_of_other_version(connection)
+    versions = {row["name"]: row["version"] for row in custom_measures.measures(connection)}
+    for name in sorted(versions.keys() & set(measures)):
+        measure = frozenset({(name, versions[name])})
+        if missing := custom_measures.count_lacking(connection, measure):
+            logger.warning(
+                "%s no %s of version %d; run 'hpastore remeasure', or ingest their roots again",
+                count_text(missing, "image has", "images have"),
+                name,
+                versions[name],
+            )

@@ -1,0 +1,274 @@
+"""The verdicts of all clean sets in one statement, for the view ``clean_cell``.
+
+The rules of a single set are known beforehand, and `hpastore.schema.verdict` judges by them in one
+pass over the cells.  Tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    and_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.orm import aliased
+
+from hpastore.schema.clean_rows import BOUND_REASONS
+from hpastore.schema.conditions import IN_SPLIT, LIVE, rule_applies
+from hpastore.schema.measure_value import flag_value, named_value
+from hpastore.schema.percentile import AnySelect
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CellOverride,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
+    CleanSetThreshold,
+    Image,
+    ImageLabel,
+    Label,
+)
+from hpastore.schema.threshold_view import is_rule_channel, rule_values
+from hpastore.schema.verdict_steps import apply_guard, rule_progress, steps_before_rules
+from hpastore.vocabulary import NEGATIVE, REASONS
+
+Column = ColumnElement[Any]
+
+
+def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
+    """Judge every cell in the scope of clean sets, rule by rule, for all sets in one statement.
+
+    Parameters
+    ----------
+    thresholds
+        Has the columns ``rule_id, label_id, n, lower, upper``: the live bounds or the kept ones.
+    where
+        Conditions on ``clean_set``.
+
+    Returns
+    -------
+    Select
+        ``clean_set_id, cell_id, label_id, clean, reason``; `reason` is the first that applies, NULL
+        for a clean cell that neither an override nor the guard had to keep.
+    """
+    results = _rule_results(thresholds, *where).subquery("asked")
+    named = aliased(CleanRule, name="named")
+    green = aliased(CellChannel, name="green")
+    of_label = aliased(CellOverride, name="of_label")
+    of_all = aliased(CellOverride, name="of_all")
+
+    lower_failed = results.c.failed == 2 * named.position
+    upper_failed = results.c.failed == 2 * named.position + 1
+    rows = (
+        results.join(CleanSet, CleanSet.id == results.c.clean_set_id)
+        .join(Cell, Cell.id == results.c.cell_id)
+        .join(Image, Image.id == Cell.image_id)
+        .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
+        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == results.c.label_id))
+        .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
+        .outerjoin(
+            named,
+            and_(
+                named.clean_set_id == results.c.clean_set_id,
+                or_(named.label_id.is_(None), named.label_id == results.c.label_id),
+                or_(lower_failed, upper_failed),
+            ),
+        )
+    )
+
+    steps = steps_before_rules(
+        func.coalesce(of_label.keep, of_all.keep),
+        {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
+        and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)),
+        results.c.unbounded == 1,
+    )
+    by_rule = func.coalesce(
+        named.reason,
+        case((lower_failed, BOUND_REASONS["lower"]), else_=BOUND_REASONS["upper"]),
+    )
+    reasons: list[Any] = [(when, reason) for when, reason, _ in steps]
+    reasons.append((results.c.failed.is_not(None), by_rule))
+    places = [(when, progress) for when, _, progress in steps]
+    judged = select(
+        results.c.clean_set_id,
+        Cell.id.label("cell_id"),
+        results.c.label_id,
+        Cell.image_id,
+        Cell.area,
+        Cell.mask_id,
+        case(*reasons).label("reason"),
+        case(*places, else_=rule_progress(results.c.failed // 2)).label("place"),
+        (CleanSet.guard == "keep").label("guarded"),
+    ).select_from(rows)
+    return apply_guard(judged.subquery("judged"), "clean_set_id")
+
+
+def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
+    """One row per clean set, cell in its scope and label: the results of all its rules together.
+
+    ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for
+    the upper bound.
+    """
+    value = named_value(CleanRule.measure, CleanRule.channel)
+    lower, upper = thresholds.c.lower, thresholds.c.upper
+    has_percentile = or_(CleanRule.lower_percentile.is_not(None), CleanRule.upper_percentile.is_not(None))
+    flags = [(CleanRule.condition == flag, flag_value(flag)) for flag in ("touches_border", "no_nucleus")]
+    applies = case(*flags, else_=literal_column("1") == 1)
+    failed = case(
+        (and_(applies, value < lower), 2 * CleanRule.position),
+        (and_(applies, value > upper), 2 * CleanRule.position + 1),
+    )
+    first_percentile = and_(CleanRule.shown, has_percentile, applies)
+    missing = and_(first_percentile, value.is_(None))
+
+    in_scope = or_(CleanSet.scope == "all", Image.label_count == 1)
+    of_set = and_(CleanRule.clean_set_id == CleanSet.id, rule_applies(ImageLabel.label_id))
+    of_label = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == ImageLabel.label_id)
+    rows = (
+        CleanSet.__table__.join(Image, and_(LIVE, IN_SPLIT, in_scope))
+        .join(ImageLabel, ImageLabel.image_id == Image.id)
+        .join(Cell, Cell.image_id == Image.id)
+        .outerjoin(CleanRule, of_set)
+        .outerjoin(CellChannel, is_rule_channel())
+        .outerjoin(thresholds, of_label)
+    )
+
+    def any_rule(condition: Column) -> Column:
+        return func.max(case((condition, 1), else_=0))
+
+    return (
+        select(
+            CleanSet.id.label("clean_set_id"),
+            Cell.id.label("cell_id"),
+            ImageLabel.label_id,
+            func.min(failed).label("failed"),
+            any_rule(and_(missing, CleanRule.measure == "fraction")).label("no_background"),
+            any_rule(and_(missing, CleanRule.measure != "fraction")).label("no_value"),
+            any_rule(and_(first_percentile, thresholds.c.n == 0)).label("unbounded"),
+        )
+        .select_from(rows)
+        .where(*where)
+        .group_by(CleanSet.id, Cell.id, ImageLabel.label_id)
+    )
+
+
+def clean_cell(live: FromClause, ranks: FromClause, *where: Column, joined: bool = True) -> AnySelect:
+    """One row per clean set, cell and label: the stored verdict, its bounds, and the live verdict.
+
+    Parameters
+    ----------
+    live
+        The verdicts by the current thresholds: ``clean_set_id, cell_id, label_id, clean``.
+    ranks
+        ``rule_id, label_id, cell_id, rank``.
+    where
+        Conditions on ``clean_set``.
+    joined
+        Whether live verdicts and ranks are joined, or looked up row by row.
+    """
+    kept = CleanSetThreshold.__table__
+    rows = (
+        CleanSetCell.__table__.join(CleanSet)
+        .join(Cell, Cell.id == CleanSetCell.cell_id)
+        .join(Image, and_(Image.id == Cell.image_id, LIVE))
+        .join(Label, Label.id == CleanSetCell.label_id)
+        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _is_deciding_rule()))
+        .outerjoin(CellChannel, is_rule_channel())
+        .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
+    )
+
+    of_live = and_(
+        live.c.clean_set_id == CleanSet.id,
+        live.c.cell_id == Cell.id,
+        live.c.label_id == Label.id,
+    )
+    of_rank = and_(ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id)
+    rank: Column = ranks.c.rank
+    live_clean: Column = live.c.clean
+    if joined:
+        rows = rows.outerjoin(live, of_live).outerjoin(ranks, of_rank)
+    else:
+        rank = select(rank).where(of_rank).correlate_except(ranks).scalar_subquery()
+        live_clean = select(live_clean).where(of_live).correlate_except(live).scalar_subquery()
+
+    columns = (
+        CleanSet.id.label("clean_set_id"),
+        CleanSet.name.label("clean_set"),
+        CleanSet.version,
+        Cell.id.label("cell_id"),
+        Image.name.label("image_name"),
+        Cell.mask_id,
+        Label.id.label("label_id"),
+        Label.name.label("label"),
+        CleanRule.measure,
+        CleanRule.channel,
+        named_value(CleanRule.measure, CleanRule.channel).label("value"),
+        kept.c.lower,
+        kept.c.upper,
+        CleanSetCell.clean,
+        CleanSetCell.reason,
+        rank.label("rank"),
+        live_clean.label("live"),
+    )
+    return select(*columns).select_from(rows).where(*where)
+
+
+def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
+    """Select the rows of the view ``clean_cell``, with live verdicts and ranks on demand.
+
+    SQLite runs the subquery of a column that a query names, once, and gives it an index.
+    PostgreSQL would run it for each row, but leaves out a join that it knows to find one row at
+    most.
+
+    Parameters
+    ----------
+    thresholds
+        The view ``label_threshold``.
+    dialect
+        ``sqlite`` or ``postgresql``.
+    """
+    live = judge_all_sets(thresholds).subquery("now")
+    ranks = _ranks().subquery("ranks")
+    if dialect == "sqlite":
+        return clean_cell(live, ranks, joined=False)
+
+    live_key = [live.c.clean_set_id, live.c.cell_id, live.c.label_id]
+    is_clean = func.max(case((live.c.clean, 1), else_=0)) == 1
+    one_live = select(*live_key, is_clean.label("clean")).group_by(*live_key)
+
+    rank_key = [ranks.c.rule_id, ranks.c.cell_id, ranks.c.label_id]
+    one_rank = select(*rank_key, func.max(ranks.c.rank).label("rank")).group_by(*rank_key)
+    return clean_cell(one_live.subquery("one_now"), one_rank.subquery("one_rank"))
+
+
+def _ranks() -> AnySelect:
+    """Rank of the value of every cell of a single-label image, by rule and label."""
+    made = rule_values().subquery("made")
+    rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
+    return select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank"))
+
+
+def _is_deciding_rule() -> Column:
+    """Whether a rule is the one that a verdict's reason names, or else the one that is shown.
+
+    `hpastore.schema.clean_rows.deciding_rule` is its equal in Python.
+    """
+    by_bound = tuple(BOUND_REASONS.values())
+    before_rules = [reason for reason in REASONS if reason not in by_bound]
+    reason = CleanSetCell.reason
+    return and_(
+        rule_applies(CleanSetCell.label_id),
+        or_(
+            CleanRule.reason == reason,
+            and_(CleanRule.reason.is_(None), reason.in_(by_bound)),
+            and_(CleanRule.shown, or_(reason.is_(None), reason.in_(before_rules))),
+        ),
+    )

@@ -1,0 +1,107 @@
+"""Where the value of a measure is stored.
+
+Measures of a cell's mask are columns of ``cell``, measures of a channel are columns of
+``cell_channel``, and custom measures are rows of ``cell_measure``.  Statements that know their
+measures beforehand join the tables once each, with `MeasureValues`; the views, whose measures are
+named by rows of ``clean_rule``, use `named_value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, FromClause, and_, case, cast, func, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
+from hpastore.schema.tables import Cell, CellChannel, CellMeasure, CleanRule, Measure
+from hpastore.schema.types import REAL
+
+SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
+CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
+
+_FLAG_NAMES: Final = frozenset(m.name for m in SHAPE_MEASURES if m.kind == "flag")
+
+Column = ColumnElement[Any]
+
+MeasureKey = tuple[str, str | None]
+"""A measure's name and channel; the channel of a measure of a whole cell is None."""
+
+
+class MeasureValues:
+    """The values of some measures of `Cell`, from tables that are joined once each.
+
+    Parameters
+    ----------
+    measures
+        Names and channels; built-in and custom measures.
+    """
+
+    def __init__(self, measures: Iterable[MeasureKey]) -> None:
+        keys = sorted(set(measures), key=str)
+        channels = dict.fromkeys(channel for name, channel in keys if name in CHANNEL_NAMES)
+        customs = dict.fromkeys(_custom_key(*key) for key in keys if not _is_built_in(key[0]))
+
+        self._channels = {name: aliased(CellChannel, name=name) for name in channels}
+        self._customs = {key: aliased(CellMeasure, name=f"custom_{i}") for i, key in enumerate(customs)}
+
+    def join_to(self, rows: FromClause) -> FromClause:
+        """Join the tables to rows of `Cell`.
+
+        The joins are outer ones even where a value is required: SQLite begins an inner join with
+        all rows of ``cell_channel``.
+        """
+        for name, stats in self._channels.items():
+            rows = rows.outerjoin(stats, and_(stats.cell_id == Cell.id, stats.channel == name))
+
+        for (measure, channel), values in self._customs.items():
+            named = select(Measure.id).where(Measure.name == measure)
+            of_cell = and_(values.cell_id == Cell.id, values.channel == channel)
+            rows = rows.outerjoin(values, and_(of_cell, values.measure_id.in_(named)))
+        return rows
+
+    def value(self, measure: str, channel: str | None) -> Column:
+        """Value of one of the measures, as a real number; NULL where a cell has none."""
+        if measure in SHAPE_NAMES:
+            return _shape_value(measure)
+        if measure in CHANNEL_NAMES:
+            return cast(getattr(self._channels[channel], measure), REAL)
+        return cast(self._customs[_custom_key(measure, channel)].value, REAL)
+
+
+def named_value(name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]) -> Column:
+    """Value of the measure that a row of ``clean_rule`` names, as a real number.
+
+    `CellChannel` must be joined by the rule's channel.
+    """
+    shape = {m: _shape_value(m) for m in SHAPE_NAMES}
+    levels = {m: cast(getattr(CellChannel, m), REAL) for m in CHANNEL_NAMES}
+    custom = select(CellMeasure.value).join(Measure, Measure.id == CellMeasure.measure_id)
+    custom = custom.where(
+        CellMeasure.cell_id == Cell.id,
+        Measure.name == name,
+        CellMeasure.channel == func.coalesce(channel, ""),
+    )
+    custom = custom.correlate(Cell.__table__, CleanRule.__table__)
+    return case({**shape, **levels}, value=name, else_=custom.scalar_subquery())
+
+
+def flag_value(flag: str) -> Column:
+    """Whether a cell has one of the flags that rules know."""
+    return Cell.nucleus_area == 0 if flag == "no_nucleus" else getattr(Cell, flag)
+
+
+def _shape_value(measure: str) -> Column:
+    """Value of a measure of a cell's mask, as a real number; 1 for a flag that is set."""
+    column = getattr(Cell, measure)
+    return cast(case((column, 1), else_=0) if measure in _FLAG_NAMES else column, REAL)
+
+
+def _is_built_in(measure: str) -> bool:
+    return measure in SHAPE_NAMES or measure in CHANNEL_NAMES
+
+
+def _custom_key(measure: str, channel: str | None) -> tuple[str, str]:
+    """Name and channel of a custom measure as they are stored."""
+    return measure, channel or ""

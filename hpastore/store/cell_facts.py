@@ -1,0 +1,165 @@
+"""Everything that the store holds about single cells: measures, overrides and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, case, func, select
+
+from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES, MeasureKey
+from hpastore.schema.tables import (
+    Cell,
+    CellChannel,
+    CellMeasure,
+    CellOverride,
+    CleanSet,
+    CleanSetCell,
+    Image,
+    ImageLabel,
+    Measure,
+)
+from hpastore.store import decoding, label_thresholds
+
+CellMeasures = Mapping[MeasureKey, float | None]
+"""A cell's measures by name and channel; the channel of a measure of the whole cell is None."""
+
+
+class OverrideRow(NamedTuple):
+    """What somebody decided about a cell."""
+
+    keep: bool
+    comment: str | None
+
+    @property
+    def action(self) -> str:
+        """``keep`` or ``drop``."""
+        return "keep" if self.keep else "drop"
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """One cell with all its measures and overrides."""
+
+    cell_id: int
+    name: str
+    """``NAME:ID``."""
+    labels: tuple[int, ...]
+    measures: CellMeasures
+    overrides: Mapping[int | None, OverrideRow]
+    """By label; None is every label."""
+
+    def value(self, measure: str, channel: str | None) -> float | None:
+        """Value of a measure; None where the cell has none."""
+        value = self.measures.get((measure, channel))
+        return None if value is None else float(value)
+
+    def flag(self, name: str) -> bool:
+        """Whether the cell has one of the flags that rules know."""
+        if name == "no_nucleus":
+            return self.value("nucleus_area", None) == 0
+        return bool(self.value(name, None))
+
+    def override(self, label: int) -> OverrideRow | None:
+        """Give the override that is in force for a label."""
+        return self.overrides.get(label, self.overrides.get(None))
+
+
+class VerdictRow(NamedTuple):
+    """A verdict on a cell, with the limits and the split of its clean set."""
+
+    clean_set_id: int
+    name: str
+    version: int
+    min_green: int
+    min_cells: int
+    split: str | None
+    label_id: int
+    clean: bool
+    reason: str | None
+
+
+def read_cell(connection: Connection, name: str, mask_id: int) -> CellFacts | None:
+    """Read one cell; None if the store has no such cell."""
+    statement = select(Cell.id, Image.labels).join(Image)
+    found = connection.execute(statement.where(Image.name == name, Cell.mask_id == mask_id))
+    cell = found.one_or_none()
+    if cell is None:
+        return None
+
+    o = CellOverride
+    decided = select(o.label_id, o.keep, o.comment).where(o.cell_id == cell.id)
+    return CellFacts(
+        cell.id,
+        f"{name}:{mask_id}",
+        decoding.label_ids(name, cell.labels),
+        read_measures(connection, [cell.id])[cell.id],
+        {label: OverrideRow(keep, comment) for label, keep, comment in connection.execute(decided)},
+    )
+
+
+def read_measures(connection: Connection, cells: Sequence[int]) -> dict[int, CellMeasures]:
+    """Read all measures of some cells, by their keys."""
+    found: dict[int, dict[MeasureKey, float | None]] = {key: {} for key in cells}
+
+    shapes = select(Cell.id, *(getattr(Cell, name) for name in SHAPE_NAMES))
+    for key, *values in connection.execute(shapes.where(Cell.id.in_(cells))):
+        found[key] |= {(name, None): v for name, v in zip(SHAPE_NAMES, values, strict=True)}
+
+    columns = (getattr(CellChannel, name) for name in CHANNEL_NAMES)
+    levels = select(CellChannel.cell_id, CellChannel.channel, *columns)
+    for key, channel, *values in connection.execute(levels.where(CellChannel.cell_id.in_(cells))):
+        found[key] |= {(name, channel): v for name, v in zip(CHANNEL_NAMES, values, strict=True)}
+
+    customs = (
+        select(CellMeasure.cell_id, Measure.name, CellMeasure.channel, CellMeasure.value)
+        .join(Measure, Measure.id == CellMeasure.measure_id)
+        .where(CellMeasure.cell_id.in_(cells))
+    )
+    for key, name, channel, value in connection.execute(customs):
+        found[key][name, channel or None] = value
+    return dict(found)
+
+
+def verdicts_on_cell(connection: Connection, cell_id: int) -> list[VerdictRow]:
+    """Read all verdicts on a cell, by clean set, version and label."""
+    verdict = CleanSetCell
+    statement = (
+        select(
+            *(verdict.clean_set_id, CleanSet.name, CleanSet.version),
+            *(CleanSet.min_green, CleanSet.min_cells, CleanSet.split),
+            *(verdict.label_id, verdict.clean, verdict.reason),
+        )
+        .join(CleanSet, CleanSet.id == verdict.clean_set_id)
+        .where(verdict.cell_id == cell_id)
+        .order_by(CleanSet.name, CleanSet.version, verdict.label_id)
+    )
+    return [VerdictRow(*row) for row in connection.execute(statement)]
+
+
+def rank_of_value(
+    connection: Connection,
+    measure: str,
+    channel: str | None,
+    label: int,
+    value: float,
+    split: str | None = None,
+) -> tuple[int, int]:
+    """Rank a value among those of the current cells of images whose only label it is; give their
+    number too.
+
+    Parameters
+    ----------
+    connection
+    measure, channel
+    label
+    value
+    split
+        Only cells of images in this split.
+    """
+    single = label_thresholds.label_values(measure, channel, split).where(ImageLabel.label_id == label)
+    values = single.subquery("single")
+    below = func.count(case((values.c.value < value, 1)))
+    rank, n = connection.execute(select(below + 1, func.count(values.c.value))).one()
+    return rank, n
