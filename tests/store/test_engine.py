@@ -10,9 +10,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
 from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
-from hpastore.store import engine, migrate, version, write
+from hpastore.store import engine, migrate, version
 from hpastore.store.engine import Store, connect
 from hpastore.store.open import open_store
+from hpastore.store.write import images as writing
 from tests.conftest import Server
 from tests.world import dump, has_one_writer, is_a_file, measured, put, rows, scalar, switches_foreign_keys
 
@@ -43,7 +44,7 @@ def test_an_exception_leaves_nothing(store: Store) -> None:
 def test_half_an_image_is_never_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, measured("a"))
     before = dump(store)
-    monkeypatch.setattr(write, "_write_cells", lambda *_: 1 / 0)
+    monkeypatch.setattr(writing, "_insert_cells", lambda *_: 1 / 0)
     for name in ("a", "b"):
         with pytest.raises(ZeroDivisionError):
             put(store, measured(name, (5,), n=2))
