@@ -144,6 +144,8 @@ CHECKSUM: Final = "Checksum of this row and of those that belong to it; NULL if 
 
 
 def upgrade() -> None:
+    if is_postgresql():
+        shorten_checks()
     rename(BEFORE, AFTER)
     add_up_clean_sets()
     if is_postgresql():
@@ -215,13 +217,23 @@ def rename_in_place(before: tuple[str, str], after: tuple[str, str]) -> None:
 def rename_constraints(table: str, old: str, new: str) -> None:
     """Rename a table's constraints, those included that PostgreSQL 18 makes of NOT NULL."""
     statement = sa.text(
-        "SELECT conname, contype FROM pg_constraint"
+        "SELECT conname FROM pg_constraint"
         " WHERE conrelid = CAST(:table AS regclass) AND strpos(conname, :old) > 0 ORDER BY conname"
     )
-    for name, kind in op.get_bind().execute(statement, {"table": table, "old": old}).all():
-        # Some versions of the first migration named a check after the table twice.
-        renamed = f"ck_{new}_background_percentile" if kind == "c" else name.replace(old, new)
-        op.execute(f'ALTER TABLE {table} RENAME CONSTRAINT "{name}" TO "{renamed}"')
+    for name in op.get_bind().execute(statement, {"table": table, "old": old}).scalars().all():
+        op.execute(f'ALTER TABLE {table} RENAME CONSTRAINT "{name}" TO "{name.replace(old, new)}"')
+
+
+def shorten_checks() -> None:
+    """Name all checks alike: some versions of the first migration named theirs after the table twice."""
+    statement = sa.text(
+        "SELECT relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
+        " WHERE contype = 'c' AND connamespace = CAST(current_schema() AS regnamespace)"
+        " AND starts_with(conname, 'ck_' || relname || '_ck_' || relname || '_') ORDER BY relname, conname"
+    )
+    for table, name in op.get_bind().execute(statement).all():
+        short = name.removeprefix(f"ck_{table}_")
+        op.execute(f'ALTER TABLE {table} RENAME CONSTRAINT "{name}" TO "{short}"')
 
 
 def copy_settings(old: str, name: str) -> None:

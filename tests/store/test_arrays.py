@@ -207,5 +207,5 @@ def test_doctor_goes_on_and_lists_all_that_is_damaged(filled: Store, database: s
     assert (f"image {A}", "the histogram of red does not match the masks") in found
     assert (f"override of {A}:1", "its mask cannot be decoded") in found
     assert ("run 1", f"its started_at '{value}' is no date and time") in found
-    assert any(where == "image ../a" and "labels 'x|y'" in what for where, what in found)
+    assert any(where == "image ../a" and "labels are 'x|y'" in what for where, what in found)
     assert any(where == "image ../a" and "its name is not allowed" in what for where, what in found)

@@ -16,7 +16,8 @@ import hpastore
 from hpastore.errors import SchemaOldError
 from hpastore.runtime import failpoints
 from hpastore.store import migrate, version
-from hpastore.store.engine import connect
+from hpastore.store.engine import Store, connect
+from tests.store.test_migrate import ddl
 from tests.world import is_a_file
 
 STORED = Path(__file__).parents[1] / "stored"
@@ -115,6 +116,13 @@ def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
     without_checksums(before)
     without_checksums(after)
     assert old_columns(after, with_new_names(before)) == with_new_names(before)
+
+
+def test_an_upgraded_store_has_the_schema_of_a_new_one(store: Store, empty_url: str, database: str) -> None:
+    load(empty_url, "0004", database)
+    with connect(empty_url) as old:
+        migrate.upgrade(old)
+        assert ddl(old) == ddl(store)
 
 
 def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, UsageError
-from hpastore.store import migrate, timeouts, version, write
+from hpastore.store import migrate, timeouts, version
 from hpastore.store.engine import Store, connect
+from hpastore.store.write import images as writing
 from tests.world import dump, has_one_writer, is_a_file, measured, put, scalar, switches_foreign_keys
 
 
@@ -38,7 +39,7 @@ def test_an_exception_leaves_nothing(store: Store) -> None:
 def test_half_an_image_is_never_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, measured("a"))
     before = dump(store)
-    monkeypatch.setattr(write, "_write_cells", lambda *_: 1 / 0)
+    monkeypatch.setattr(writing, "_insert_cells", lambda *_: 1 / 0)
     for name in ("a", "b"):
         with pytest.raises(ZeroDivisionError):
             put(store, measured(name, (5,), n=2))
