@@ -484,7 +484,7 @@ came = []
 with hpastore.open_store(url) as store:
     for sql in bombs:
         try:
-            came.append(hpastore.query(store, sql, timeout=30).limit)
+            came.append(hpastore.query(store, sql, timeout=600).limit)
         except QueryError as error:
             came.append(str(error))
 used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
