@@ -13,8 +13,8 @@ MAX_WAIT_S: Final = 2
 """A shell waits no longer for the names of a store that does not answer."""
 
 
-def complete_clean_sets(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Give the names of the store's clean sets that begin with `incomplete`.
+def complete_clean_sets(ctx: typer.Context) -> list[str]:
+    """Give the names of the store's clean sets; Typer offers those that begin as the user has typed.
 
     The store is only read.  Where that fails, for whatever reason, there are no names: a message
     would end up in the line that the user is typing.
@@ -24,13 +24,12 @@ def complete_clean_sets(ctx: typer.Context, incomplete: str) -> list[str]:
     before = signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
     try:
-        names = _clean_set_names()
+        return _clean_set_names()
     except Exception:  # see above: a failure must not be seen
         return []
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def _clean_set_names() -> list[str]:
