@@ -335,7 +335,7 @@ def test_after_every_write_all_seals_are_right(store: Store) -> None:
 @pytest.mark.soak
 def test_after_any_history_all_seals_are_right(store: Store, figure: Figure, trials: Trials) -> None:
     done = 0
-    for seed in range(trials(6, 300)):
+    for seed in range(trials(quick=1, full=6, soak=300)):
         rng = random.Random(seed)
         with store.writing() as connection:
             world = World(connection, rng)
