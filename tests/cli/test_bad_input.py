@@ -16,8 +16,10 @@ from sqlalchemy.engine import make_url
 import hpastore
 from hpastore.store.engine import connect
 from tests.cli.conftest import Outcome, Run
-from tests.world import dataset, name_of, scalar, write_table
+from tests.world import dataset, name_of, rows, scalar, write_table
 from tests.world import has_comments as has_users
+
+pytestmark = pytest.mark.has_schema
 
 BAD = name_of(1)
 
@@ -78,6 +80,7 @@ def no_store(database: str, tmp_path: Path, empty_url: str) -> Callable[[], bool
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
+@pytest.mark.has_schema(False)
 def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
     run: Run, tmp_path: Path, case: str, no_store: Callable[[], bool]
 ) -> None:
@@ -97,6 +100,7 @@ def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
     [["--executor", "cloud"], ["--background-percentile", "99"], ["-j", "0"], ["--limit", "-1"]],
     ids=" ".join,
 )
+@pytest.mark.has_schema(False)
 def test_an_argument_that_makes_no_sense_makes_no_store(
     run: Run, tmp_path: Path, options: list[str], no_store: Callable[[], bool]
 ) -> None:
@@ -107,6 +111,7 @@ def test_an_argument_that_makes_no_sense_makes_no_store(
 
 
 @pytest.mark.parametrize("made", [False, True])
+@pytest.mark.has_schema(False)
 def test_a_root_that_is_not_utf_8_is_refused_and_no_store_is_made(
     run: Run, tmp_path: Path, made: bool, no_store: Callable[[], bool]
 ) -> None:
@@ -158,28 +163,29 @@ REJECTED: dict[str, tuple[Break, str, str]] = {
 
 @pytest.mark.parametrize("case", REJECTED)
 def test_a_bad_image_is_a_failure_that_names_the_file_and_the_others_are_stored(
-    run: Run, tmp_path: Path, case: str
+    run: Run, tmp_path: Path, case: str, empty_url: str
 ) -> None:
     spoil, code, said = REJECTED[case]
     root = dataset(tmp_path / "data", 3)
     spoil(root)
-    assert run("--json", "ingest", root, "-j", 1).code == 3
+    assert run("--json", "ingest", root, "--executor", "serial").code == 3
     (failure,) = run("--json", "failures").json
     assert (failure["image_name"], failure["code"]) == (BAD, code)
     assert said in failure["message"]
     assert "\n" not in failure["message"]
-    stored = run("--json", "sql", "SELECT name FROM image ORDER BY name").json
-    assert [row["name"] for row in stored] == [name_of(0), name_of(2)]
-    for table, parent in (("cell", "image"), ("image_channel", "image"), ("image_file", "image")):
-        orphans = f"SELECT count(*) AS n FROM {table} WHERE {parent}_id NOT IN (SELECT id FROM {parent})"
-        assert run("--json", "sql", orphans).json == [{"n": 0}]
+    with connect(empty_url) as store:
+        stored = rows(store, "SELECT name FROM image ORDER BY name")
+        assert [row["name"] for row in stored] == [name_of(0), name_of(2)]
+        for table in ("cell", "image_channel", "image_file"):
+            orphans = f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT id FROM image)"
+            assert scalar(store, orphans) == 0
 
 
 @pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/b", "..", ".hidden", "a b", ""])
 def test_a_name_with_a_path_in_it_is_refused(run: Run, tmp_path: Path, name: str) -> None:
     root = dataset(tmp_path / "data", 3)
     write_table(root, {name_of(0): "0", name: "0"})
-    assert run("--json", "ingest", root, "-j", 1).code == 3
+    assert run("--json", "ingest", root, "--executor", "serial").code == 3
     (failure,) = run("--json", "failures").json
     assert failure["code"] == "name"
     assert "line 3" in failure["message"]
@@ -214,7 +220,7 @@ def test_rows_that_cannot_be_taken_are_failures_with_their_line(run: Run, tmp_pa
     text, stored, failed = TABLES[case]
     root = dataset(tmp_path / "data", 3)
     (root / "train.csv").write_text("ID,Label\n" + text)
-    done = run("--json", "ingest", root, "-j", 1)
+    done = run("--json", "ingest", root, "--executor", "serial")
     assert (done.code, done.json["rejected"]) == (3 if failed else 0, len(failed))
     found = run("--json", "failures").json
     assert [(f["image_name"], f["code"]) for f in found] == sorted(f[:2] for f in failed)
@@ -254,7 +260,7 @@ def test_a_store_of_a_newer_version_is_refused_untouched(
     run: Run, tmp_path: Path, command: list[str], empty_url: str, database: str
 ) -> None:
     root = dataset(tmp_path / "data", 1)
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     with connect(empty_url) as store, store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'ffff'"))
     files = [path for path in tmp_path.glob("empty.db*") if path.suffix != ".db-shm"]
@@ -267,6 +273,7 @@ def test_a_store_of_a_newer_version_is_refused_untouched(
 
 
 @pytest.mark.parametrize("command", NEEDS_A_STORE, ids=" ".join)
+@pytest.mark.has_schema(False)
 def test_a_store_that_is_not_there_is_not_made(
     run: Run, tmp_path: Path, command: list[str], database: str
 ) -> None:
@@ -318,7 +325,7 @@ def test_a_store_that_is_not_there_is_not_made(
 def test_wrong_usage_exits_2_and_says_what_is_allowed(
     run: Run, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     refused = run(*arguments)
     assert refused.code == 2
     assert said in one_line(refused)
@@ -326,7 +333,7 @@ def test_wrong_usage_exits_2_and_says_what_is_allowed(
 
 @pytest.mark.parametrize("form", ["csv", "table"])
 def test_a_form_beside_json_exits_2_and_is_an_error_document(run: Run, tmp_path: Path, form: str) -> None:
-    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     message = f"--json and --format {form} exclude each other; leave one out"
     refused = run("sql", "SELECT 1", "--json", "--format", form)
     assert (refused.code, refused.err) == (2, f"hpastore: {message}\n")
@@ -414,7 +421,7 @@ def test_a_user_who_may_only_read_is_refused_in_one_line(run: Run, tmp_path: Pat
 
 
 def test_a_version_of_a_clean_set_that_no_database_can_count_is_one_line(run: Run, tmp_path: Path) -> None:
-    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     run("clean", "create", "mine")
     refused = run("clean", "show", "mine@99999999999999999999")
     assert refused.code in (1, 2)

@@ -12,6 +12,8 @@ from hpastore.clean.rules import CleanRecipe
 from tests.cli.conftest import Run
 from tests.world import dataset, draw_mask, name_of, write_image
 
+pytestmark = pytest.mark.has_schema
+
 RECIPE = """
 guard = "keep"
 min_cells = 2
@@ -40,7 +42,7 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(RECIPE, encoding="utf-8")
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "mine", "--recipe", path)
     assert (made.code, made.json["version"]) == (0, 1)
     assert run("clean", "show", "mine", "--recipe").out == RECIPE
@@ -63,7 +65,7 @@ def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_pat
         f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = {n / 1000}}}\n' for n in range(500)
     )
     path.write_text("\ufeff" + "".join(rules), encoding="utf-8")
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     assert run("clean", "create", "long", "--recipe", path).code == 0
     rows = run("--json", "sql", "SELECT clean, live, reason, lower FROM clean_cell").json
     assert rows
@@ -75,7 +77,7 @@ def test_a_recipe_has_rules_for_every_label_and_none_for_all(run: Run, root: Pat
     of_all = '[[rule]]\nname = "general"\nmeasure = "area"\nlower = {value = 1000000}\n'
     own = (f'[[label.{n}.rule]]\nname = "own"\nmeasure = "area"\nlower = {{value = 1}}\n' for n in range(19))
     path.write_text("min_green = 0\n" + of_all + "".join(own), encoding="utf-8")
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "own", "--recipe", path).json
     assert made["clean"] == made["cells"] > 0
     assert run("--json", "sql", "SELECT DISTINCT reason FROM clean_rule").json == [{"reason": "own"}]
@@ -83,11 +85,11 @@ def test_a_recipe_has_rules_for_every_label_and_none_for_all(run: Run, root: Pat
 
 
 def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "mine", "--recipe", "hpa").json
     assert all(type(row["n"]) in (int, type(None)) for row in run("--json", "clean", "show", "mine").json)
     write_image(root, name_of(0), seed=99, mask=draw_mask(2))
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     (row,) = run("--json", "clean", "list").json
     assert (row["cells"], row["archived"]) == (made["cells"] - 3, 3)
 
@@ -103,7 +105,7 @@ def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Pat
     ],
 )
 def test_what_is_not_utf_8_is_refused(run: Run, root: Path, command: tuple[str, ...]) -> None:
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     run("clean", "create", "mine")
     refused = run(*command)
     assert refused.code in (1, 2)
@@ -113,7 +115,7 @@ def test_what_is_not_utf_8_is_refused(run: Run, root: Path, command: tuple[str, 
 
 def test_show_says_per_label_why_cells_were_dropped(run: Run) -> None:
     run("sample", "data", "-n", 8, "--size", 128)
-    run("ingest", "data", "-j", 1)
+    run("ingest", "data", "--executor", "serial")
     run("clean", "create", "mine", "--recipe", "hpa", "--min-cells", 1)
     shown = run("clean", "show", "mine")
     query = "SELECT label, reason, count(*) AS n FROM clean_cell WHERE {} GROUP BY label, reason"
@@ -134,7 +136,7 @@ def load_recipe_from(run: Run, folder: Path) -> CleanRecipe:
 
 def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path) -> None:
     assert run("--json", "clean", "recipe").json == shipped() == ["hpa", "notebook"]
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     for name in shipped():
         load_recipe(name).validated()
         assert run("clean", "recipe", name).out == load_recipe(name).text
@@ -267,7 +269,7 @@ def test_what_a_recipe_cannot_say_is_refused_with_what_it_can(
 ) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text, encoding="utf-8")
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     done = run("clean", "create", "mine", "--recipe", path)
     assert (done.code, done.out) == (code, "")
     assert message in done.err
@@ -276,7 +278,7 @@ def test_what_a_recipe_cannot_say_is_refused_with_what_it_can(
 
 
 def test_a_recipe_that_is_none_is_said(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     assert (
         "no recipe 'other' (choose from hpa, notebook, or give the path of a .toml"
         in run("clean", "create", "x", "--recipe", "other").err
@@ -289,9 +291,9 @@ def test_a_recipe_that_is_none_is_said(run: Run, root: Path) -> None:
 
 
 def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path: Path) -> None:
-    run("ingest", root, "-j", 1, "--limit", 4)
+    run("ingest", root, "--executor", "serial", "--limit", 4)
     run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
-    later = run("ingest", root, "-j", 1)
+    later = run("ingest", root, "--executor", "serial")
     assert (
         "clean set mine@1: a refresh would move the thresholds of label 7 and judge 3 new cells" in later.err
     )
@@ -347,20 +349,20 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
 
 @pytest.mark.parametrize("options", [(), ("--keep", "--undo")])
 def test_one_of_keep_drop_and_undo_must_be_said(run: Run, root: Path, options: tuple[str, ...]) -> None:
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     done = run("clean", "override", f"{name_of(0)}:1", *options)
     assert (done.code, done.err) == (2, "hpastore: give exactly one of --keep, --drop and --undo\n")
 
 
 def test_a_cell_that_no_set_judged_is_said(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     done = run("explain", f"{name_of(0)}:1")
     assert (done.code, done.out, done.err) == (0, "", f"no clean set has judged {name_of(0)}:1\n")
     assert run("explain", f"{name_of(0)}:2").code == 1
 
 
 def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     made = run("clean", "create", "mine", "--min-green", 256)
     assert (
         "3 times an image lost all its cells for a label; 'hpastore clean show mine@1 --emptied'" in made.err
@@ -374,7 +376,7 @@ def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> Non
 
 
 def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     assert (
         "  blue intensity_mean  " in run("thresholds", "--measure", "intensity_mean", "--channel", "blue").out
     )
@@ -388,7 +390,7 @@ def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
 
 
 def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     line = "have so few cells that percentiles 0.001 and 0.999 drop the lowest and the highest cell, good or"
     made = run("--json", "clean", "create", "mine")
     assert line in made.err
@@ -404,7 +406,7 @@ def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run,
 
 
 def test_a_refresh_prints_what_flipped(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
     run("clean", "override", f"{name_of(0)}:1", "--drop")
     done = run("clean", "refresh", "mine")
@@ -424,7 +426,7 @@ def test_a_refresh_prints_what_flipped(run: Run, root: Path) -> None:
 
 
 def test_a_decision_says_when_it_takes_effect(run: Run, root: Path, tmp_path: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     cell = f"{name_of(0)}:1"
     assert run("clean", "override", cell, "--drop").err == (
         "it takes effect in the next 'hpastore clean create NAME'\n"
@@ -458,7 +460,7 @@ def test_who_decides_is_the_user_unless_given(
         return found
 
     monkeypatch.setattr(getpass, "getuser", getuser)
-    run("ingest", root, "-j", 1, "--limit", 1)
+    run("ingest", root, "--executor", "serial", "--limit", 1)
     assert run("clean", "override", f"{name_of(0)}:1", "--drop").code == 0
     run("clean", "override", f"{name_of(0)}:3", "--drop", "--author", "bob")
     assert [row["author"] for row in run("--json", "clean", "overrides").json] == [author, "bob"]
@@ -468,7 +470,7 @@ EXPORTS = {"coco": "no.json", "mmdet": "no.pkl", "csv": "no.csv", "images": "no"
 
 
 def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1, "--split", "train")
+    run("ingest", root, "--executor", "serial", "--split", "train")
     assert run("--json", "thresholds", "--split", "train").json == run("--json", "thresholds").json
     assert "mine@1 of split train: " in run("clean", "create", "mine", "--split", "train").out
     assert run("--json", "clean", "list").json[0]["split"] == "train"
@@ -488,7 +490,7 @@ def test_every_command_that_takes_cells_can_be_limited_to_a_split(run: Run, root
 
 
 def test_a_name_that_means_another_set_is_said_with_what_differs(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1, "--split", "train")
+    run("ingest", root, "--executor", "serial", "--split", "train")
     assert "now means" not in run("clean", "create", "a", "--scope", "all").err
     limited = run("clean", "create", "a", "--scope", "all", "--split", "train")
     assert "'a' now means a@2 of split train; a@1, of all images, stays as it is\n" in limited.err
@@ -508,7 +510,7 @@ def test_a_name_that_means_another_set_is_said_with_what_differs(run: Run, root:
 
 
 def test_cells_of_several_labels_that_are_not_judged_are_said(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     cell = f"{name_of(2)}:1"
     assert run("explain", cell).err == f"no clean set has judged {cell}\n"
     said = "2 cells of 1 image with several labels are not judged (scope single; --scope all judges them)\n"
@@ -522,7 +524,7 @@ def test_cells_of_several_labels_that_are_not_judged_are_said(run: Run, root: Pa
 
 
 def test_counts_of_one_are_in_the_singular(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "a")
     assert run("export", "coco", "a.json", "--clean", "a").code == 0
     assert run("verify", "a.json").out == "a.json: 1 file agrees with the manifest\n"

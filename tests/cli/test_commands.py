@@ -17,6 +17,8 @@ from hpastore.vocabulary import CHANNELS
 from tests.cli.conftest import Run
 from tests.world import dataset, has_comments, name_of, write_image, write_table
 
+pytestmark = pytest.mark.has_schema
+
 COUNTS = [
     *("new", "changed", "relabelled", "remeasured", "gone", "returned", "resplit", "unchanged", "rejected"),
     *("rejected_before", "cells", "images_decoded"),
@@ -59,6 +61,7 @@ def test_ingest_goes_on_past_a_bad_image_and_exits_3(run: Run, root: Path) -> No
     assert run("--json", "status").json["images"] == 4
 
 
+@pytest.mark.has_schema(False)
 def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path, database: str) -> None:
     planned = run("plan", root)
     assert planned.code == 4
@@ -67,7 +70,7 @@ def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path,
         assert not (root.parent / "empty.db").exists()
     assert run("--json", "plan", root).json["new"] == [name_of(i) for i in range(5)]
     assert run("ingest", root, "--dry-run").code == 0
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     planned = run("plan", root)
     assert planned.code == 0
     assert planned.out.splitlines()[-1].split() == ["unchanged", "5"]
@@ -82,7 +85,7 @@ PLAN = [
 
 
 def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     (root / "train" / f"{name_of(0)}_blue.png").unlink()
     write_image(root, name_of(1), seed=9)
     write_image(root, "other")
@@ -124,7 +127,7 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
     options = ("--background-percentile", 0.5, "--prune")
     dry = run("--json", "ingest", root, *options, "--dry-run")
     assert (dry.code, dry.json) == (0, planned.json)
-    done = run("--json", "ingest", root, *options, "-j", 1)
+    done = run("--json", "ingest", root, *options, "--executor", "serial")
     assert done.code == 3
     counted = ("new", "changed", "relabelled", "remeasured", "gone", "unchanged", "rejected")
     assert {name: done.json[name] for name in counted} == {
@@ -139,7 +142,7 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
 
 
 def test_plan_says_why(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     bad = root / "train" / f"{name_of(0)}_blue.png"
     bad.write_bytes(b"no picture")
     write_table(root, {name_of(0): "0", name_of(1): "5|3", name_of(2): "0|16", "nobody": "0"})
@@ -154,7 +157,7 @@ def test_plan_says_why(run: Run, root: Path) -> None:
     ):
         assert line in [[text.strip() for text in words] for words in said]
     assert (planned.code, planned.err) == (4, "")
-    assert run("ingest", root, "-j", 1).code == 3
+    assert run("ingest", root, "--executor", "serial").code == 3
     planned = run("plan", root)
     assert planned.code == 0
     assert str(bad) in planned.out
@@ -167,7 +170,7 @@ def test_plan_says_why(run: Run, root: Path) -> None:
 def test_known_rejects_are_counted_and_not_tried_until_a_retry(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
     for code, before in ((3, 0), (0, 1), (0, 1)):
-        done = run("--json", "ingest", root, "-j", 1)
+        done = run("--json", "ingest", root, "--executor", "serial")
         assert (done.code, done.json["rejected"], done.json["rejected_before"]) == (code, 1, before)
         assert run("plan", root).code == 0
     assert "1 image is rejected as before; 'hpastore failures' says why" in done.err
@@ -192,14 +195,16 @@ def test_ingest_prints_the_accounts_of_all_files(run: Run, root: Path) -> None:
         "'hpastore plan' lists the orphans: files that belong to no image\n"
         "1 image was rejected; 'hpastore failures' says why\n"
     )
-    assert run("--json", "ingest", root, "-j", 1).err == said
+    assert run("--json", "ingest", root, "--executor", "serial").err == said
     again = said.replace("15 stored + 0 un", "0 stored + 15 un")
-    assert run("ingest", root, "-j", 1).err == again.replace("was rejected;", "is rejected as before;")
-    assert run("--quiet", "ingest", root, "-j", 1).err == ""
+    assert run("ingest", root, "--executor", "serial").err == again.replace(
+        "was rejected;", "is rejected as before;"
+    )
+    assert run("--quiet", "ingest", root, "--executor", "serial").err == ""
 
 
 def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine", "--min-green", 0)
     write_table(root, {name_of(0): "0"})
     assert run("--json", "ingest", root).json["gone"] == 4
@@ -215,15 +220,17 @@ def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
 
 
 def test_limit_split_and_labels_none_are_taken(run: Run, root: Path) -> None:
-    assert run("--json", "ingest", root, "--limit", 2, "--split", "dev", "-j", 1).json["new"] == 2
-    assert run("--json", "ingest", root, "--labels", "none", "-j", 1).json["new"] == 3
+    assert (
+        run("--json", "ingest", root, "--limit", 2, "--split", "dev", "--executor", "serial").json["new"] == 2
+    )
+    assert run("--json", "ingest", root, "--labels", "none", "--executor", "serial").json["new"] == 3
     status = run("--json", "status").json
     assert (status["images"], status["unlabelled"]) == (5, 5)
     assert {entry["split"] for entry in status["roots"]} == {"dev", None}
 
 
 def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     status = run("--json", "status").json
     assert (status["images"], status["cells"], status["failures"]) == (5, 12, 0)
     assert status["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
@@ -234,7 +241,7 @@ def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
 
 
 def test_thresholds_as_json_have_full_precision(run: Run, root: Path, empty_url: str) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     found = run("thresholds", "--lower", 0.25, "--upper", 0.75, "--json").json
     assert [list(row) for row in found] == [["label_id", "label", "n", "lower", "upper"]] * 4
     with hpastore.open_store(empty_url) as store:
@@ -245,7 +252,7 @@ def test_thresholds_as_json_have_full_precision(run: Run, root: Path, empty_url:
 
 
 def test_clean_sets_are_made_listed_and_shown(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "mine", "--lower", 0.1, "--upper", 0.9)
     assert made.code == 0
     assert made.json["name"] == "mine"
@@ -267,7 +274,7 @@ def test_clean_sets_are_made_listed_and_shown(run: Run, root: Path) -> None:
 
 
 def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine", "--min-green", 0)
     for name, form in (("a.json", "coco"), ("a.pkl", "mmdet"), ("a.csv", "csv"), ("pictures", "images")):
         written = run("--json", "export", form, name, "--clean", "mine")
@@ -291,7 +298,7 @@ def _first_line(run: Run, name: str, *options: str) -> str:
 
 
 def test_sql_answers_as_table_csv_and_json(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     query = "SELECT name, label_count FROM image ORDER BY name LIMIT 2"
     expected = [{"name": name_of(i), "label_count": 1} for i in range(2)]
     assert run("sql", query, "--format", "json").json == expected
@@ -303,7 +310,7 @@ def test_sql_answers_as_table_csv_and_json(run: Run, root: Path) -> None:
 
 
 def test_sql_says_where_it_cut(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     cut = run("sql", "SELECT name FROM image", "--max-rows", 2)
     assert cut.code == 0
     assert cut.err == "hpastore: cut at 2 rows; --max-rows gives more\n"
@@ -312,7 +319,7 @@ def test_sql_says_where_it_cut(run: Run, root: Path) -> None:
 
 
 def test_sql_as_json_has_numbers_or_null(run: Run, root: Path, database: str) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     infinite = "9e999" if database == "sqlite" else "'Infinity'::float8"
     assert run("--json", "sql", f"SELECT {infinite} AS x, -{infinite} AS y").json == [{"x": None, "y": None}]
     ((area,),) = [row.values() for row in run("--json", "sql", "SELECT avg(area) FROM cell").json]
@@ -370,7 +377,7 @@ def test_sql_takes_limits_of_any_size(run: Run, url: str) -> None:
     ],
 )
 def test_sql_does_nothing_but_read(run: Run, root: Path, statement: str, tmp_path: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     before = {path.name for path in tmp_path.iterdir()}
     refused = run("sql", statement)
     assert (refused.code, refused.out) == (1, "")
@@ -381,12 +388,13 @@ def test_sql_does_nothing_but_read(run: Run, root: Path, statement: str, tmp_pat
 
 
 def test_a_writing_cte_is_refused(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     refused = run("sql", "WITH gone AS (DELETE FROM cell RETURNING id) SELECT count(*) FROM gone")
     assert refused.code == 1
     assert run("--json", "status").json["cells"] == 12
 
 
+@pytest.mark.has_schema(False)
 def test_db_upgrade_makes_current_and_check_find_nothing(run: Run) -> None:
     missing = run("db", "check")
     assert missing.code == 1
@@ -403,7 +411,7 @@ def test_sample_draws_what_ingest_takes(run: Run) -> None:
     drawn = run("sample", "drawn", "-n", 2, "--size", 64, "-j", 1)
     assert (drawn.code, drawn.out) == (0, "")
     assert "next: hpastore ingest drawn" in drawn.err
-    assert run("--json", "ingest", "drawn", "-j", 1).json["new"] == 2
+    assert run("--json", "ingest", "drawn", "--executor", "serial").json["new"] == 2
     assert run("--json", "sample", "other", "-n", 1, "--size", 64, "-j", 1).json == {
         "folder": "other",
         "images": 1,
@@ -411,7 +419,7 @@ def test_sample_draws_what_ingest_takes(run: Run) -> None:
 
 
 def test_shared_options_may_stand_anywhere(run: Run, root: Path, empty_url: str) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     assert run("status", "--json").json == run("--json", "status").json
     assert run("status", "--json", "--db", empty_url).json == run("--json", "status", db=empty_url).json
     assert run("status", "--json", f"--db={empty_url}").json["images"] == 5
@@ -419,7 +427,7 @@ def test_shared_options_may_stand_anywhere(run: Run, root: Path, empty_url: str)
 
 def test_quiet_silences_messages_but_not_errors(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(0)}_red.png").unlink()
-    done = run("--quiet", "ingest", root, "-j", 1)
+    done = run("--quiet", "ingest", root, "--executor", "serial")
     assert (done.code, done.err) == (3, "")
     assert "root does not" not in run("--quiet", "ingest", root / "none").err
     assert run("--quiet", "ingest", root / "none").err != ""
@@ -432,7 +440,7 @@ def test_an_empty_mask_is_stored_with_a_warning(run: Run, tmp_path: Path) -> Non
     write_image(root, "empty", mask=np.zeros((24, 32), np.uint16))
     write_image(root, "full", mask=np.full((24, 32), 3, np.uint16))
     write_table(root, {"empty": "0", "full": "0"})
-    done = run("--json", "ingest", root, "-j", 1)
+    done = run("--json", "ingest", root, "--executor", "serial")
     assert done.code == 0
     assert (done.json["new"], done.json["cells"]) == (2, 1)
     assert "warning: empty: its mask is empty" in done.err
@@ -445,8 +453,8 @@ def test_no_name_sends_a_control_character_to_the_terminal(run: Run, tmp_path: P
     (root / "train" / "\x1b[2Jx_red.png").touch()
     (root / "hpa_cell_mask" / "\x9b\x07.npz").touch()
     planned = run("plan", root)
-    done = run("ingest", root, "-j", 1)
-    failed, unlabelled = run("failures"), run("ingest", root, "--labels", "none", "-j", 1)
+    done = run("ingest", root, "--executor", "serial")
+    failed, unlabelled = run("failures"), run("ingest", root, "--labels", "none", "--executor", "serial")
     assert (planned.code, done.code, unlabelled.code) == (4, 3, 3)
     assert "a\\x1b[31mb" in planned.out
     assert "a\\x1b[31mb" in failed.out
@@ -458,7 +466,7 @@ def test_no_name_sends_a_control_character_to_the_terminal(run: Run, tmp_path: P
 
 
 def test_no_path_sends_a_control_character_to_the_terminal(run: Run, tmp_path: Path) -> None:
-    run("ingest", dataset(tmp_path / "data", 1), "-j", 1)
+    run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     for command in (["plan", "x\x1b[31m"], ["ingest", "x\x1b[31m"], ["clean", "show", "x\x1b[31m"]):
         refused = run(*command)
         assert refused.code == 1
@@ -490,7 +498,7 @@ def test_help_offers_multihot_only_where_it_is_taken(run: Run) -> None:
 
 
 def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine")
     for command in (["status"], ["failures"], ["thresholds"], ["clean", "list"], ["clean", "show", "mine"]):
         said = run("--json", *command)
@@ -500,14 +508,14 @@ def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:
 
 
 def test_a_sum_is_an_integer_and_a_mean_is_none_on_both_databases(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     query = "SELECT sum(CAST(area AS BIGINT)) AS total, avg(area) AS mean FROM cell"
     said = run("--json", "sql", query).json[0]
     assert (type(said["total"]), type(said["mean"])) == (int, float)
 
 
 def test_remeasure_brings_all_numbers_to_another_percentile(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     done = run("--json", "remeasure", "--background-percentile", 0.5)
     assert (done.code, done.json["background_percentile"], done.json["remeasured"]) == (0, 0.5, 5)
     assert run("plan", root).code == 0
@@ -529,7 +537,7 @@ def empty(root: Path) -> None:
 
 
 def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     empty(root)
     why = f"5 of 5 images from here would be gone ({root}/train is empty; {root}/hpa_cell_mask is empty"
     for options in ((), ("--prune",), ("--prune", "--allow-gone", 4)):
@@ -551,7 +559,7 @@ def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(run: Ru
 
 
 def test_a_move_is_said_in_words_and_in_json(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     moved = root.rename(root.with_name("moved"))
     assert f"{root} has moved to {moved}, with its 5 images" in run("plan", moved).err
     done = run("--json", "ingest", moved)
@@ -560,12 +568,12 @@ def test_a_move_is_said_in_words_and_in_json(run: Run, root: Path) -> None:
 
 
 def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, root: Path) -> None:
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     other = dataset(root.with_name("other"), 1, labels=["4"])
     for path in other.rglob("image-00*"):
         path.rename(path.with_name(path.name.replace("image-00", "z")))
     write_table(other, {"z": "4"})
-    run("ingest", other, "-j", 1)
+    run("ingest", other, "--executor", "serial")
     root.rename(root.with_name("away"))
     warning = f"warning: the root {root}, with 5 images, does not exist on this machine"
     for command in (("status",), ("plan", other), ("doctor",)):
@@ -582,7 +590,7 @@ def test_a_root_that_is_not_there_is_warned_of_until_it_is_forgotten(run: Run, r
 
 
 def test_a_split_that_is_another_is_said_and_in_the_json(run: Run, root: Path) -> None:
-    run("ingest", root, "--split", "train", "-j", 1)
+    run("ingest", root, "--split", "train", "--executor", "serial")
     other = run("--json", "ingest", root, "--split", "val")
     warning = "5 images keep their split, which is not val (5 train); --resplit changes it"
     assert (other.code, other.json["resplit"], other.json["warnings"]) == (0, 0, [warning])
@@ -593,14 +601,14 @@ def test_a_split_that_is_another_is_said_and_in_the_json(run: Run, root: Path) -
 def test_files_of_other_kinds_are_said(run: Run, root: Path) -> None:
     for i in range(3):
         (root / "train" / f"{name_of(i)}_mask.png").write_bytes(b"x")
-    done = run("--json", "ingest", root, "-j", 1)
+    done = run("--json", "ingest", root, "--executor", "serial")
     assert f"ignored 3 files of other kinds, such as {name_of(0)}_mask.png\n" in done.err
     assert done.json["files"]["foreign"] == 3
 
 
 def test_the_account_of_files_is_in_the_json(run: Run, root: Path) -> None:
     (root / "train" / f"{name_of(1)}_green.png").write_bytes(b"no picture")
-    assert run("--json", "ingest", root, "-j", 1).json["files"] == {
+    assert run("--json", "ingest", root, "--executor", "serial").json["files"] == {
         "seen": 25,
         "stored": 20,
         "unchanged": 0,
@@ -613,7 +621,7 @@ def test_the_account_of_files_is_in_the_json(run: Run, root: Path) -> None:
 
 
 def test_runs_are_listed_the_last_first(run: Run, root: Path) -> None:
-    run("ingest", root, "--split", "train", "-j", 1)
+    run("ingest", root, "--split", "train", "--executor", "serial")
     write_table(root, {name_of(i): "0" for i in range(4)})
     run("ingest", root)
     newest, oldest = run("--json", "runs").json
@@ -628,7 +636,7 @@ def test_masks_are_read_again_as_a_later_run_says_and_stay_so(run: Run, root: Pa
     with np.load(mask) as file:
         labels = file["arr_0"]
     np.savez(mask, (labels > 0).astype(np.uint8))
-    first = run("--json", "ingest", root, "-j", 1)
+    first = run("--json", "ingest", root, "--executor", "serial")
     (warning,) = first.json["warnings"]
     assert f"{name_of(0)}: its cell mask has one id, 1, in 3 pieces" in warning
     planned = run("--json", "plan", root, "--binary-mask", "components")
@@ -637,13 +645,16 @@ def test_masks_are_read_again_as_a_later_run_says_and_stay_so(run: Run, root: Pa
         "its mask must be read with --binary-mask components"
         in run("plan", root, "--binary-mask", "components").out
     )
-    assert run("--json", "ingest", root, "--binary-mask", "components", "-j", 1).json["changed"] == 1
+    assert (
+        run("--json", "ingest", root, "--binary-mask", "components", "--executor", "serial").json["changed"]
+        == 1
+    )
     cells = f"SELECT count(*) AS n FROM cell_stats WHERE image_name = '{name_of(0)}'"
     assert run("--json", "sql", cells).json == [{"n": 3}]
     assert run("plan", root).code == 0
     assert run("plan", root, "--binary-mask", "components").code == 0
     write_image(root, name_of(0), seed=7, mask=(labels > 0).astype(np.uint8))
-    assert run("--json", "ingest", root, "-j", 1).json["changed"] == 1
+    assert run("--json", "ingest", root, "--executor", "serial").json["changed"] == 1
     assert run("--json", "sql", cells).json == [{"n": 3}]
     assert run("ingest", root, "--binary-mask", "split").err == (
         "hpastore: invalid --binary-mask 'split' (choose from keep, components)\n"

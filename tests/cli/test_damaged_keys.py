@@ -12,6 +12,8 @@ from hpastore.store.engine import connect
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of
 
+pytestmark = pytest.mark.has_schema
+
 Damage = Callable[[str], None]
 
 NO_LABEL: Final = "is not an id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"

@@ -135,14 +135,14 @@ def test_whatever_a_value_is_no_command_fails_badly(
     (tmp_path / "victim").mkdir()
     before = _everything(tmp_path)
     tried = 0
-    for seed in range(trials(8, 2000)):
+    for seed in range(trials(quick=3, full=8, soak=2000)):
         drawn = random.Random(seed)
         column = drawn.choice(TARGETS)
         values: Any = BLOBS if isinstance(column.type, LargeBinary) else TEXTS
         if isinstance(column.type, Instant) and database == "postgresql":
             values = MOMENTS
         value = drawn.choice(values)
-        some = sorted(drawn.sample(range(len(COMMANDS)), trials(8, len(COMMANDS))))
+        some = sorted(drawn.sample(range(len(COMMANDS)), trials(quick=8, full=8, soak=len(COMMANDS))))
         with damaged(column, value) as url:
             for place in some if url else []:
                 shutil.rmtree(tmp_path / "out", ignore_errors=True)

@@ -16,6 +16,8 @@ from hpastore.ingestion import run as ingestion
 from tests.cli.conftest import Run
 from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, write_image
 
+pytestmark = pytest.mark.has_schema
+
 RECIPE = """
 min_green = 0
 
@@ -143,6 +145,7 @@ def test_measures_are_listed(run: Run) -> None:
     assert "Green above red" in run("measures").out
 
 
+@pytest.mark.has_schema(False)
 def test_a_package_that_cannot_be_loaded_leaves_no_store(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,15 @@ from hpastore.plot import canvas
 from tests.cli.conftest import Run
 from tests.world import dataset, is_a_file, name_of
 
+pytestmark = pytest.mark.has_schema
+
 pytestmark = is_a_file
 
 
 @pytest.fixture
 def root(tmp_path: Path, run: Run) -> Path:
     root = dataset(tmp_path / "data", 5)
-    run("ingest", root, "-j", 1)
+    run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine", "--lower", 0.25, "--upper", 0.75, "--min-green", 0)
     return root
 

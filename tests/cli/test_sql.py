@@ -15,6 +15,8 @@ from hpastore.store.sandbox.query import Answer
 from tests.cli.conftest import Run
 from tests.world import is_a_file
 
+pytestmark = pytest.mark.has_schema
+
 EVIL = "\x1b]0;owned\x07\x1b[2J"
 HOSTILE = f"SELECT 'a{EVIL}b' AS \"c{EVIL}d\""
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n"

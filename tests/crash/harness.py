@@ -24,6 +24,7 @@ from hpastore.runtime import failpoints
 from hpastore.store.engine import connect
 from hpastore.store.status import counts
 from tests.conftest import Server
+from tests.waiting import PATIENCE_S
 from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 OF_IMAGE = (
@@ -83,7 +84,7 @@ class Runner:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
         self._process.stdout.close()
 
 

@@ -30,9 +30,14 @@ FIRST = (
 TIMEOUT_S = 120
 
 
-def main() -> None:
+def preload() -> None:
+    """Import what commands need, once for all of them."""
     for module in FIRST:
         importlib.import_module(module)
+
+
+def main() -> None:
+    preload()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(trial(**json.loads(line))) + "\n")
         sys.stdout.flush()

@@ -175,7 +175,7 @@ def test_an_ingest_outlives_a_server_that_crashes_and_starts_again(
     server: Server, tmp_path: Path, figure: Figure, trials: Trials
 ) -> None:
     assert server.url  # whose start has made the system's user for the next one
-    root, restarts = dataset(tmp_path / "data", 100), trials(1, 5)
+    root, restarts = dataset(tmp_path / "data", 100), trials(quick=1, full=1, soak=5)
     with tempfile.TemporaryDirectory(prefix="hpa") as folder:
         own = start_server(Path(folder))
         try:

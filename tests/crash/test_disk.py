@@ -16,7 +16,8 @@ import pytest
 
 import hpastore
 from tests.conftest import Figure, Trials
-from tests.crash.harness import damage, dump, neither_lost_nor_partial
+from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial
+from tests.waiting import PATIENCE_S
 from tests.world import dataset
 
 SIZES_KB = (64, 160, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096, 6144)
@@ -47,12 +48,14 @@ class Disk:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
 
     def run(self, *command: object, **environment: str) -> Outcome:
+        return self._answer({"command": [*map(str, command)], "environment": {**os.environ, **environment}})
+
+    def _answer(self, request: dict[str, object]) -> Outcome:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"command": [*map(str, command)], "environment": {**os.environ, **environment}}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return Outcome(*json.loads(self._process.stdout.readline()))
@@ -72,7 +75,9 @@ class Disk:
         self.must("mount", "-o", f"remount,{options}", self.folder)
 
     def hpastore(self, *arguments: object, **environment: str) -> Outcome:
-        return self.run(sys.executable, "-m", "hpastore", *arguments, **environment)
+        if environment:  # which SQLite reads once in a process
+            return self.run(sys.executable, "-m", "hpastore", *arguments, **environment)
+        return self._answer({"arguments": [*map(str, arguments)], "environment": {}})
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
     after = dump(undisturbed)
     ingest = ("--db", disk.folder / "cells.db", "ingest", root, "--executor", "serial")
     full = 0
-    for kilobytes in SIZES_KB[:: trials(3, 1)]:
+    for kilobytes in SIZES_KB[:: trials(quick=6, full=3, soak=1)]:
         disk.mount(kilobytes)
         done = disk.hpastore(*ingest)
         if done.code:
@@ -122,12 +127,11 @@ def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
         disk.remount("size=64m")
         again = disk.hpastore(*ingest)
         assert again.code == 0, again.err
-        found = disk.must(
-            sys.executable, "-m", "hpastore", "--db", disk.folder / "cells.db", "dump", "--canonical"
-        )
-        assert found.splitlines() == after
+        found = disk.hpastore("--db", disk.folder / "cells.db", "dump", "--canonical")
+        assert found.code == 0, found.err
+        assert found.out.splitlines() == after
         disk.unmount()
-    assert full >= 4
+    assert full >= trials(quick=2, full=4, soak=4)
     figure(f"disk full: {full} sizes of a disk too small for 24 images: exit code 5, no damage, dumps equal")
 
 
@@ -140,14 +144,16 @@ def hpastore_tables(url: str) -> bool:
 
 
 @pytest.mark.soak
-def test_a_limit_of_a_files_size_is_as_a_full_disk(tmp_path: Path, figure: Figure, trials: Trials) -> None:
+def test_a_limit_of_a_files_size_is_as_a_full_disk(
+    tmp_path: Path, run: Runner, figure: Figure, trials: Trials
+) -> None:
     root = dataset(tmp_path / "data", 12)
     undisturbed, url = f"sqlite:///{tmp_path / 'undisturbed.db'}", f"sqlite:///{tmp_path / 'cells.db'}"
     with hpastore.open_store(undisturbed, create=True) as store:
         hpastore.ingest(store, root, executor="serial")
     after, limited = dump(undisturbed), 0
     command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "--executor", "serial"]
-    for kilobytes in SIZES_KB[:: trials(5, 1)]:
+    for kilobytes in SIZES_KB[:: trials(quick=6, full=5, soak=1)]:
 
         def limit(size: int = 1024 * kilobytes) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -158,12 +164,12 @@ def test_a_limit_of_a_files_size_is_as_a_full_disk(tmp_path: Path, figure: Figur
             assert done.returncode == 5, done.stderr
             assert "free some and run the same command again" in done.stderr.splitlines()[-1]
             assert damage(url) == []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        again = run(url, "ingest", root, "--executor", "serial")
+        assert again.code == 0, again.err
         assert dump(url) == after
         for file in tmp_path.glob("cells.db*"):
             file.unlink()
-    assert limited >= 2
+    assert limited >= trials(quick=1, full=2, soak=2)
     figure(f"disk full: {limited} limits of a file's size: exit code 5, no damage, dumps equal")
 
 

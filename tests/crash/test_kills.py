@@ -24,6 +24,7 @@ from tests.crash.harness import (
     neither_lost_nor_partial,
     stored,
 )
+from tests.waiting import PATIENCE_S, wait_until
 from tests.world import dataset, name_of, rows
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -35,7 +36,7 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
     changed: tuple[Template, Path], database: str, run: Runner, figure: Figure, trials: Trials
 ) -> None:
     template, root = changed
-    rng, n = random.Random(7), trials(20, 200)
+    rng, n = random.Random(7), trials(quick=2, full=20, soak=200)
     ingest = ("ingest", root, "--prune", "--strict")
     arguments = [(*ingest, "--executor", "serial"), (*ingest, "-j", "2")]
     longest = []
@@ -74,14 +75,14 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
 def test_workers_are_killed_and_only_the_poison_is_rejected(
     url: str, database: str, tmp_path: Path, figure: Figure, trials: Trials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = trials(10, 200)
+    wanted = trials(quick=2, full=10, soak=200)
     n = 60 * wanted
     root, poison = dataset(tmp_path / "data", n), name_of(n // 2)
     environment = {**os.environ, "HPASTORE_FAILPOINT": f"measure.{poison}:1:kill"}
     command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "-j", "2"]
     rng, killed, after = random.Random(11), 0, 1
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 60 + 5 * wanted
+        end = time.monotonic() + PATIENCE_S * wanted
         while process.poll() is None:
             assert time.monotonic() < end, "it hangs"
             time.sleep(rng.uniform(0, 0.3))
@@ -122,34 +123,29 @@ def test_an_image_that_hangs_is_rejected_and_the_others_are_stored(
     root = dataset(tmp_path / "data", 5)
     monkeypatch.setenv("HPASTORE_FAILPOINT", f"measure.{name_of(2)}:1:hang")
     with hpastore.open_store(url) as store:
-        summary = hpastore.ingest(store, root, jobs=2, limits=Limits(seconds=1))
+        summary = hpastore.ingest(store, root, jobs=2, limits=Limits(seconds=5))
         assert (summary.new, summary.rejected) == (4, 1)
         (failed,) = rows(store, "SELECT image_name, code, message FROM failure")
     assert (failed["image_name"], failed["code"]) == (name_of(2), "timeout")
-    assert "took longer than 1 s" in failed["message"]
+    assert "took longer than 5 s" in failed["message"]
 
 
 @on_linux
 @pytest.mark.soak
-def test_no_process_is_left_two_seconds_after_a_kill(tmp_path: Path, figure: Figure, trials: Trials) -> None:
-    n = trials(3, 50)
+def test_no_process_is_left_after_a_kill(tmp_path: Path, figure: Figure, trials: Trials) -> None:
+    n = trials(quick=1, full=3, soak=50)
     root = hpastore.make_sample(tmp_path / "data", n=12, size=512, jobs=1)
     rng = random.Random(3)
     for trial in range(n):
         url = str(tmp_path / f"{trial}.db")
         command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "-j", "3"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while len(workers(process.pid)) < 3:
-                assert process.poll() is None
-                time.sleep(0.01)
+            wait_until(lambda process=process: len(workers(process.pid)) == 3)  # type: ignore[misc]
             time.sleep(rng.uniform(0, 1))
             family = workers(process.pid)
             process.kill()
-        end = time.monotonic() + 2
-        while any(alive(worker) for worker in family):
-            assert time.monotonic() < end, [worker for worker in family if alive(worker)]
-            time.sleep(0.02)
-    figure(f"orphans: {n} ingests killed with 3 workers each: none left after 2 s")
+        wait_until(lambda family=family: not any(map(alive, family)))  # type: ignore[misc]  # bound now
+    figure(f"orphans: {n} ingests killed with 3 workers each: none left")
 
 
 def workers(pid: int) -> list[int]:
@@ -179,7 +175,7 @@ def alive(pid: int) -> bool:
 
 def orphans(root: Path) -> list[str]:
     """Command lines of processes without a parent that work on a folder, after a moment."""
-    end = time.monotonic() + 2
+    end = time.monotonic() + PATIENCE_S
     while True:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):

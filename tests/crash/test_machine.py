@@ -336,6 +336,7 @@ class Machine(RuleBasedStateMachine):
         return self.pair.same(lambda store: list(hpastore.dump(store)))
 
 
+@pytest.mark.full  # tests/ingest/test_histories.py has a quick one for each database
 @pytest.mark.soak
 def test_any_history_leaves_both_databases_equal_and_as_the_files_say(
     server: Server,
@@ -374,8 +375,14 @@ def test_any_history_leaves_both_databases_equal_and_as_the_files_say(
         "Histories", (Machine,), {"make_pair": staticmethod(make_pair), "run": run, "counts": counts}
     )
     run_state_machine_as_test(
-        machine, settings=settings(SETTINGS, max_examples=trials(6, 500), stateful_step_count=trials(30, 50))
+        machine,
+        settings=settings(
+            SETTINGS,
+            max_examples=trials(quick=30, full=30, soak=500),
+            stateful_step_count=trials(quick=30, full=30, soak=50),
+        ),
     )
+    assert counts["ingests"], "no history has an ingest"
     figure(
         f"histories: {', '.join(f'{count} {name}' for name, count in counts.items())}: all equal, none wrong"
     )

@@ -25,7 +25,7 @@ from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.store.integrity.dump import dump
 from tests.conftest import MakeStore
-from tests.ingestion.test_changes import ALL, A, B, C, failures, of_image, poison, take, touch, write_channel
+from tests.ingestion.changes import ALL, A, B, C, failures, of_image, poison, take, touch, write_channel
 from tests.ingestion.test_remeasure import after, filled
 from tests.world import SHIFT, SPREAD, dataset, install, rows, scalar, write_table
 

@@ -272,7 +272,7 @@ def test_all_files_of_any_folder_are_accounted_for(
     store: Store, database: str, tmp_path: Path, trials: Trials, figure: Figure
 ) -> None:
     write_image(tmp_path / "good", "good")
-    numbers, seen, most = itertools.count(), 0, trials(60, 5000)
+    numbers, seen, most = itertools.count(), 0, trials(quick=15, full=60, soak=5000)
 
     @settings(max_examples=most, deadline=None, database=None)
     @given(messes())

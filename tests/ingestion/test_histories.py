@@ -21,7 +21,7 @@ from hpastore.kernels.custom import CustomMeasure
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS
 from tests.conftest import Figure, MakeStore, Trials
-from tests.ingestion.test_changes import (
+from tests.ingestion.changes import (
     changed,
     channel,
     failures,
@@ -348,7 +348,7 @@ def test_ingest_does_what_the_plan_said_whatever_happened(
     figure: Figure,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    histories, work, rejected, refusals = trials(8, 300), 0, 0, 0
+    histories, work, rejected, refusals = trials(quick=1, full=8, soak=300), 0, 0, 0
     for seed in range(histories):
         users: Sequence[CustomMeasure] = ()
         install(monkeypatch)

@@ -332,7 +332,7 @@ def test_real_images_need_no_word(hpa_data: Path, folder: str) -> None:
         assert result.notes == ()
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 2, 3))])
 def test_real_masks_need_no_word_and_resized_ones_do(hpa_data: Path, part: int) -> None:
     paths = sorted((hpa_data / "manual" / "hpa_cell_mask").iterdir())[part::4]
     assert paths

@@ -213,7 +213,7 @@ def random_mask(rng: np.random.Generator) -> Mask:
 
 @pytest.mark.soak
 def test_random_masks_come_back_and_all_ways_to_write_them_agree(trials: Trials, figure: Figure) -> None:
-    wanted, done, images = trials(10_000, 1_000_000), 0, 0
+    wanted, done, images = trials(quick=1_000, full=10_000, soak=1_000_000), 0, 0
     while done < wanted:
         mask = random_mask(np.random.default_rng((8, images)))
         label = label_image(mask)
@@ -236,7 +236,7 @@ def test_random_masks_come_back_and_all_ways_to_write_them_agree(trials: Trials,
 
 @pytest.mark.soak
 def test_strings_damaged_at_random_are_refused_or_fill_the_image(trials: Trials, figure: Figure) -> None:
-    n, filled = trials(10_000, 500_000), 0
+    n, filled = trials(quick=1_000, full=10_000, soak=500_000), 0
     for trial in range(n):
         rng = random.Random(f"rle {trial}")
         height, width = rng.randint(1, 30), rng.randint(1, 30)

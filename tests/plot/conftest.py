@@ -23,6 +23,6 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(store: Store, root: Path) -> Store:
     """Five images on disk, twelve cells, and the clean set mine@1."""
-    hpastore.ingest(store, root, jobs=1)
+    hpastore.ingest(store, root, executor="serial")
     hpastore.create_clean_set(store, "mine", RECIPE)
     return store

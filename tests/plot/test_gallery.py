@@ -71,7 +71,7 @@ def test_a_tile_says_name_label_verdict_and_value_and_its_frame_the_verdict(fill
 def test_a_dark_cell_is_shown_with_the_dark_limit_and_one_without_a_value_says_so(
     store: Store, root: Path
 ) -> None:
-    hpastore.ingest(store, root, jobs=1)
+    hpastore.ingest(store, root, executor="serial")
     recipe = hpastore.CleanRecipe(RECIPE.rules, min_green=256)
     hpastore.create_clean_set(store, "dark", recipe)
     drawn = captions(hpastore.plot_gallery(store, which="dropped-by", rule="dark", label=7))
@@ -150,7 +150,7 @@ def test_both_databases_give_the_same_picture(root: Path, tmp_path: Path, make_s
     pictures = []
     for kind in DATABASES:
         store = make_store(kind)
-        hpastore.ingest(store, root, jobs=1)
+        hpastore.ingest(store, root, executor="serial")
         hpastore.create_clean_set(store, "mine", RECIPE)
         written = []
         for suffix, options in ((".png", {"n": 3}), (".svg", {"n": 2, "which": "near-lower"})):
@@ -163,7 +163,7 @@ def test_both_databases_give_the_same_picture(root: Path, tmp_path: Path, make_s
 def test_without_a_clean_set_all_cells_are_there_with_the_labels_of_their_image(
     store: Store, root: Path
 ) -> None:
-    hpastore.ingest(store, root, jobs=1)
+    hpastore.ingest(store, root, executor="serial")
     assert cells(hpastore.plot_gallery(store, label=16)) == ["image-01:1", "image-02:1", "image-02:3"]
     assert ["labels 0|16" in lines for lines in captions(hpastore.plot_gallery(store))].count(True) == 2
     with pytest.raises(UsageError, match="--which kept needs a clean set; make one with"):

@@ -89,7 +89,7 @@ def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> No
 
 @one_database
 def test_without_a_clean_set_cells_are_white(store: Store, root: Path) -> None:
-    hpastore.ingest(store, root, jobs=1)
+    hpastore.ingest(store, root, executor="serial")
     figure = hpastore.plot_overlay(store, name_of(0))
     legend = figure.axes[0].get_legend()
     assert legend is not None
@@ -104,7 +104,7 @@ def test_a_cell_of_one_pixel_has_an_outline_around_it(store: Store, tmp_path: Pa
     root = tmp_path / "tiny"
     write_image(root, "a", seed=1, mask=mask)
     write_table(root, {"a": "0"})
-    hpastore.ingest(store, root, jobs=1)
+    hpastore.ingest(store, root, executor="serial")
     (halo, line) = hpastore.plot_overlay(store, "a").axes[0].collections
     for lines in (halo, line):
         (path,) = lines.get_paths()

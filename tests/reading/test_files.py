@@ -277,7 +277,7 @@ def test_of_a_file_that_is_rewritten_all_the_time_one_whole_version_is_read(
 
     thread = threading.Thread(target=write)
     thread.start()
-    rounds = trials(100, 2000)
+    rounds = trials(quick=100, full=100, soak=2000)
     try:
         read = [attempt(path) for _ in range(rounds)]
     finally:

@@ -29,18 +29,22 @@ ROOT = Path(__file__).parents[2]
 SIDE = int(MAX_PIXELS**0.5)
 
 CHILDREN = 2
-TRIALS = [("png", 2_000, 100_000), ("mask", 2_000, 100_000), ("table", 400, 20_000)]
+TRIALS = {
+    "png": {"quick": 200, "full": 2_000, "soak": 100_000},
+    "mask": {"quick": 200, "full": 2_000, "soak": 100_000},
+    "table": {"quick": 100, "full": 400, "soak": 20_000},
+}
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory is reliable on Linux only")
 
 
 @on_linux
 @pytest.mark.soak
-@pytest.mark.parametrize(("kind", "usual", "soaked"), TRIALS)
+@pytest.mark.parametrize("kind", TRIALS)
 def test_no_damaged_file_is_taken_for_a_sound_one_kills_the_reader_or_costs_much(
-    kind: str, usual: int, soaked: int, tmp_path: Path, trials: Trials, figure: Figure
+    kind: str, tmp_path: Path, trials: Trials, figure: Figure
 ) -> None:
-    n = trials(usual, soaked)
+    n = trials(**TRIALS[kind])
     came_of, peak, slowest = try_all(kind, n, tmp_path)
     rejected = {code: count for code, count in came_of.items() if code != "accepted"}
     assert came_of.total() == n

@@ -17,6 +17,7 @@ from hpastore.errors import SchemaOldError
 from hpastore.runtime import failpoints
 from hpastore.store import migrate, version
 from hpastore.store.engine import Store, connect
+from tests.conftest import Trials
 from tests.store.test_migrate import ddl
 from tests.world import is_a_file
 
@@ -156,10 +157,10 @@ def test_a_file_is_copied_beside_itself_first(old_url: str) -> None:
 
 
 def test_an_upgrade_that_fails_at_any_statement_changes_nothing(
-    old_url: str, monkeypatch: pytest.MonkeyPatch
+    old_url: str, monkeypatch: pytest.MonkeyPatch, trials: Trials
 ) -> None:
     before = contents(old_url)
-    for n in range(1, 1000):
+    for n in range(1, 1000, trials(quick=11, full=1, soak=1)):
         failpoints.reached.clear()
         monkeypatch.setenv(failpoints.VARIABLE, f"schema.statement:{n}:raise")
         with connect(old_url) as store:

@@ -345,7 +345,7 @@ def test_every_table_is_covered_or_only_keeps_account() -> None:
 @pytest.mark.soak
 def test_after_any_history_all_checksums_match(store: Store, figure: Figure, trials: Trials) -> None:
     done = 0
-    for seed in range(trials(6, 300)):
+    for seed in range(trials(quick=1, full=6, soak=300)):
         rng = random.Random(seed)
         with store.writing() as connection:
             world = World(connection, rng)
