@@ -31,8 +31,16 @@ def test_a_terminal_gets_lines_of_its_width_with_whole_paths(
     print_failures(FAILURES)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert any(PATH in line for line in lines)
     assert " ".join(line.strip() for line in lines[3:]) == FAILURES[1][2]
+
+
+def test_a_path_stays_whole_in_a_terminal_that_is_narrower(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_failures(FAILURES)
+    assert any(PATH in line for line in capsys.readouterr().out.splitlines())
 
 
 def test_control_characters_of_a_message_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
