@@ -161,7 +161,8 @@ class _Draft:
             self._add_other_files(source, image)
 
         has_duplicate_name = failure is not None and failure.code == "duplicate"
-        if image is not None and not has_duplicate_name and (same_files or image.root == self.root):
+        in_this_root = same_files or source.name in self.moved[-1:] or (image and image.root == self.root)
+        if image is not None and not has_duplicate_name and in_this_root:
             self._add_split(source, image)
 
     def _has_same_files(self, source: Source, image: StoredImage) -> bool:

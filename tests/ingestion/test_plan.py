@@ -617,6 +617,13 @@ def test_after_a_plan_was_carried_out_there_is_no_work(
     assert not (policy.resplit and again.other_split)
 
 
+def test_a_rejected_image_that_moves_here_gets_its_first_split_with_the_move() -> None:
+    cut = source("a", stamps=files("red", "green"))
+    todo = planned(cut, split="train", a=known(root="/other"))
+    assert (todo.moved, todo.resplit) == (("a",), ("a",))
+    assert [failure.code for failure in todo.rejected] == ["missing_file"]
+
+
 @given(found(), stores, failed)
 def test_every_image_that_is_found_is_in_exactly_one_place(
     found: Inputs, stored: dict[str, StoredImage], failed: dict[str, Failure]
