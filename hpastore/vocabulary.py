@@ -147,7 +147,9 @@ ChannelOrder = Literal["rgb", "bgr"]
 CsvLayout = Literal["clean_cell", "notebook"]
 """The columns of an exported CSV."""
 
-Which = Literal["all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by"]
+Which = Literal[
+    "all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by"
+]
 """Which cells a gallery shows."""
 
 _IDS: Final = {name.casefold(): label for label, name in enumerate(LABEL_NAMES)}

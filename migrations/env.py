@@ -1,7 +1,7 @@
 """Alembic's entry: runs migrations on the connection that `hpastore.store.migrate` gives.
 
-The transaction, the lock, foreign keys and views are that module's; here only what Alembic asks for.
-Developers write a new migration with
+The transaction, the lock, foreign keys and views are that module's; here only what Alembic asks
+for. Developers write a new migration with
 ``alembic -x db=sqlite:///some.db revision --autogenerate -m "why"``.
 """
 

@@ -57,8 +57,12 @@ left_out = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests marked as full too; takes 20 minutes")
-    parser.addoption("--soak", action="store_true", help="try everything random many times; takes hours")
+    parser.addoption(
+        "--full", action="store_true", help="run the tests marked as full too; takes 20 minutes"
+    )
+    parser.addoption(
+        "--soak", action="store_true", help="try everything random many times; takes hours"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -261,7 +265,9 @@ def postgres_filled(server: Server, postgres_template: str) -> Iterator[Callable
 
 
 @pytest.fixture(scope="session")
-def sqlite_filled(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Fill], Path]:
+def sqlite_filled(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Fill], Path]:
     """Give a file that a function filled once, to be copied."""
 
     @cache
@@ -353,6 +359,8 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeS
     with ExitStack() as stack:
 
         def make(kind: str) -> Store:
-            return stack.enter_context(connect(stack.enter_context(_migrated(kind, request, tmp_path))))
+            return stack.enter_context(
+                connect(stack.enter_context(_migrated(kind, request, tmp_path)))
+            )
 
         yield make

@@ -129,7 +129,9 @@ _NUCLEI: Final = {
     "labels with gaps": drawn("2....7 ...... ...... A....Z"),
 }
 
-GALLERY: Final = {name: Picture(mask, painted(mask), _NUCLEI.get(name)) for name, mask in _MASKS.items()}
+GALLERY: Final = {
+    name: Picture(mask, painted(mask), _NUCLEI.get(name)) for name, mask in _MASKS.items()
+}
 
 every_picture = pytest.mark.parametrize("picture", GALLERY.values(), ids=GALLERY.keys())
 
@@ -154,5 +156,7 @@ def pictures(draw: st.DrawFn, max_side: int = 10) -> Picture:
     """Images with random channels, and nuclei in about half of them."""
     mask = draw(masks(max_side))
     levels = draw(arrays(np.uint8, (len(CHANNELS), *mask.shape)))
-    nuclei = draw(st.none() | arrays(np.uint16, mask.shape, elements=st.sampled_from((0, 1, 5, 99))))
+    nuclei = draw(
+        st.none() | arrays(np.uint16, mask.shape, elements=st.sampled_from((0, 1, 5, 99)))
+    )
     return Picture(mask, dict(zip(CHANNELS, levels, strict=True)), nuclei)

@@ -46,7 +46,11 @@ class Oracle:
     """
 
     def __init__(
-        self, recipe: CleanRecipe, stats: Iterable[Row], decisions: Decisions, split: str | None = None
+        self,
+        recipe: CleanRecipe,
+        stats: Iterable[Row],
+        decisions: Decisions,
+        split: str | None = None,
     ) -> None:
         self.recipe = recipe
         self.decisions = decisions
@@ -66,7 +70,9 @@ class Oracle:
 
     def of_image(self, cells: Sequence[Row], label: int) -> dict[Key, Verdict]:
         steps = {cell["mask_id"]: self.first_step(cell, label) for cell in cells}
-        clean = [mask_id for mask_id, (_, reason) in steps.items() if reason in (None, "override_keep")]
+        clean = [
+            mask_id for mask_id, (_, reason) in steps.items() if reason in (None, "override_keep")
+        ]
         found = {
             (cells[0]["image_name"], mask_id, label): Verdict(mask_id in clean, reason)
             for mask_id, (_, reason) in steps.items()

@@ -40,7 +40,9 @@ PROMISED = {
 }
 
 
-def row(unit: str = "ratio", must: float | None = 2, aim: float | None = 1.5, **others: bool) -> Row:
+def row(
+    unit: str = "ratio", must: float | None = 2, aim: float | None = 1.5, **others: bool
+) -> Row:
     return Row("some", "a ÷ b", unit, must, aim, lambda _: Figure(1.0, "3 images"), **others)
 
 
@@ -87,7 +89,9 @@ def test_what_cannot_be_measured_is_skipped_visibly(tmp_path: Path) -> None:
 
     refused = Row("other", "a ÷ b", "ratio", 2, 1.5, refuse)
     results = command.measure([refused, row()], World(tmp_path))
-    lines = [[cell.strip() for cell in line.split("|")] for line in show.table(RUN, results).splitlines()]
+    lines = [
+        [cell.strip() for cell in line.split("|")] for line in show.table(RUN, results).splitlines()
+    ]
     assert ["", "a ÷ b", "", "2", "1.5", "skipped", "no real images", ""] in lines
     assert ["", "a ÷ b", "1.00", "2", "1.5", "aim met", "3 images", ""] in lines
     assert not refused.fails(results[0][1])
@@ -114,7 +118,9 @@ def test_an_error_of_one_row_does_not_lose_the_others_and_fails_the_check(tmp_pa
     assert measured.value == 1
 
 
-def test_rows_are_measured_by_the_cells_that_they_need_and_shown_in_their_own_order(tmp_path: Path) -> None:
+def test_rows_are_measured_by_the_cells_that_they_need_and_shown_in_their_own_order(
+    tmp_path: Path,
+) -> None:
     order = []
 
     def measured(name: str, cells: int) -> Row:
@@ -131,7 +137,9 @@ def test_rows_are_measured_by_the_cells_that_they_need_and_shown_in_their_own_or
 
 
 def test_the_document_holds_what_the_table_shows() -> None:
-    found = json.loads(json.dumps(show.document(RUN, [(row(), Figure(1.25, "3 images", {"a case": "7 s"}))])))
+    found = json.loads(
+        json.dumps(show.document(RUN, [(row(), Figure(1.25, "3 images", {"a case": "7 s"}))]))
+    )
     assert (found["date"], found["cores"], found["quick"]) == ("2024-05-06", 2, True)
     assert found["rows"] == [
         {
@@ -228,7 +236,9 @@ def test_an_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> N
     for _ in range(20):
         some, others = (rng.integers(0, 9, n).astype(float) for n in (7, 11))
         pairs = np.mean([(a > b) + (a == b) / 2 for a in some for b in others])
-        assert cleaning.auc([*some, np.nan], [np.nan, *others]) == pytest.approx(max(pairs, 1 - pairs))
+        assert cleaning.auc([*some, np.nan], [np.nan, *others]) == pytest.approx(
+            max(pairs, 1 - pairs)
+        )
     assert cleaning.auc([], [1.0]) == 0.5
 
 

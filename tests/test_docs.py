@@ -48,7 +48,9 @@ def check(ran: list[Ran]) -> None:
     for one in ran:
         assert not one.failed, f"{one.example.command}: exit code {one.code}\n{one.output}"
         if not one.agrees:
-            assert one.output == one.example.shown, f"{one.example.command}: scripts/docs writes it again"
+            assert one.output == one.example.shown, (
+                f"{one.example.command}: scripts/docs writes it again"
+            )
 
 
 def test_the_tour_of_the_readme_prints_what_it_shows(reader: tuple[World, list[Ran]]) -> None:
@@ -114,7 +116,9 @@ def test_examples_are_run_in_their_order_and_those_that_fail_are_found(tmp_path:
     assert f"hpastore {hpastore.__version__}\ncat: nothing" in ran[7].output
 
 
-def test_an_output_that_differs_is_written_again_without_moments_and_durations(tmp_path: Path) -> None:
+def test_an_output_that_differs_is_written_again_without_moments_and_durations(
+    tmp_path: Path,
+) -> None:
     command = "echo at 2024-05-06 07:08:09, seconds  1.5"
     old = f"```console\n$ {command}\nanother\n$ echo a; echo b; echo c\na\n...\nc\n```\n"
     ran = run_page(old, tmp_path)

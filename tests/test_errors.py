@@ -37,7 +37,9 @@ def test_an_error_comes_whole_out_of_a_worker_process(error: errors.HpastoreErro
 
 
 def test_every_error_descends_from_the_root_and_stands_in_the_tree() -> None:
-    found = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)]
+    found = [
+        cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
+    ]
     assert len(found) > 10
     never_raised = {errors.HpastoreError, errors.FileError, errors.StoreError}
     assert set(found) - never_raised == {type(error) for error in EVERY}

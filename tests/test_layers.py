@@ -43,7 +43,9 @@ def imports(tree: ast.AST, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             module = ".".join([*parents, *([node.module] if node.module else [])])
             yield module
             if module == "hpastore":
@@ -61,7 +63,9 @@ def faults(source: str, module: str) -> list[str]:
         if top in DATABASES and layer in ("kernels", "reading", "synthetic", *UNDER_ALL):
             found.append(f"{module} imports {name}")
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    if layer != "cli" and any(isinstance(called, ast.Name) and called.id == "print" for called in calls):
+    if layer != "cli" and any(
+        isinstance(called, ast.Name) and called.id == "print" for called in calls
+    ):
         found.append(f"{module} prints")
     return found
 
@@ -83,7 +87,9 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts), path
 
 
-@pytest.mark.parametrize(("module", "path"), [*modules()], ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("module", "path"), [*modules()], ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_a_module_imports_downwards_only(module: str, path: Path) -> None:
     assert layer_of(module) in LAYERS, f"{module} is in no layer"
     assert faults(path.read_text(), module) == []

@@ -19,7 +19,14 @@ import pytest
 
 PAGE = (Path(__file__).parents[1] / "docs" / "custom-measures.md").read_text(encoding="utf-8")
 PROGRAM = Path(sysconfig.get_path("scripts")) / "hpastore"
-PIP = ("install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+PIP = (
+    "install",
+    "--no-deps",
+    "--no-build-isolation",
+    "--no-index",
+    "--quiet",
+    "--disable-pip-version-check",
+)
 
 
 def block(language: str, file: str = "") -> str:
@@ -44,11 +51,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(*command: object, cwd: Path, site: Path | None = None, codes: Collection[int] = (0,)) -> str:
+def run(
+    *command: object, cwd: Path, site: Path | None = None, codes: Collection[int] = (0,)
+) -> str:
     environment = os.environ | ({"PYTHONPATH": str(site)} if site else {})
     environment.pop("HPASTORE_DB", None)
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode in codes, done.stdout + done.stderr
     return done.stdout
@@ -60,7 +74,9 @@ def test_the_worked_example_is_found_once_it_is_installed(site: Path, tmp_path: 
     assert run(sys.executable, "-c", code, cwd=tmp_path) == "[]\n"
 
 
-def test_the_worked_example_is_taken_of_each_cell_and_answers_in_sql(site: Path, tmp_path: Path) -> None:
+def test_the_worked_example_is_taken_of_each_cell_and_answers_in_sql(
+    site: Path, tmp_path: Path
+) -> None:
     run(PROGRAM, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)
     run(PROGRAM, "ingest", "data", "-j", 1, "--executor", "process", cwd=tmp_path, site=site)
     found = json.loads(run(PROGRAM, "sql", block("sql"), "--format", "json", cwd=tmp_path))
@@ -74,7 +90,9 @@ def expected(root: Path) -> list[dict[str, Any]]:
     exec(block("py"), example)
     rows = []
     for path in sorted((root / "hpa_cell_mask").iterdir()):
-        green = np.asarray(cv2.imread(str(root / "train" / f"{path.stem}_green.png"), cv2.IMREAD_UNCHANGED))
+        green = np.asarray(
+            cv2.imread(str(root / "train" / f"{path.stem}_green.png"), cv2.IMREAD_UNCHANGED)
+        )
         with np.load(path) as file:
             mask = file["arr_0"]
         for mask_id in np.unique(mask[mask > 0]).tolist():
@@ -98,5 +116,8 @@ def test_the_commands_of_the_page_run_in_their_order(site: Path, tmp_path: Path)
     for command in shown:
         codes = {0, 4} if command.startswith("hpastore plan") else {0}
         run(PROGRAM, *shlex.split(command)[1:], cwd=tmp_path, site=site, codes=codes)
-    assert json.loads(run(PROGRAM, "--json", "plan", "data", cwd=tmp_path, site=site))["unmeasured"] == []
+    assert (
+        json.loads(run(PROGRAM, "--json", "plan", "data", cwd=tmp_path, site=site))["unmeasured"]
+        == []
+    )
     assert (tmp_path / "p99.png").is_file()

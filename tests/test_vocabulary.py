@@ -11,8 +11,18 @@ from hpastore.vocabulary import LABEL_NAMES, find_label
 
 
 @pytest.mark.parametrize(("label_id", "name"), [*enumerate(LABEL_NAMES)])
-def test_every_label_is_found_by_its_id_and_by_its_name_in_any_case(label_id: int, name: str) -> None:
-    given = (label_id, str(label_id), f" {label_id} ", name, name.lower(), name.upper(), f" {name} ")
+def test_every_label_is_found_by_its_id_and_by_its_name_in_any_case(
+    label_id: int, name: str
+) -> None:
+    given = (
+        label_id,
+        str(label_id),
+        f" {label_id} ",
+        name,
+        name.lower(),
+        name.upper(),
+        f" {name} ",
+    )
     assert {find_label(label) for label in given} == {label_id}
 
 

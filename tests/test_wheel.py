@@ -31,7 +31,13 @@ def run(*command: object, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+    options = (
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--disable-pip-version-check",
+    )
     run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, ROOT, cwd=folder)
     (made,) = folder.glob("*.whl")
     return made
@@ -48,12 +54,16 @@ def test_the_wheel_holds_the_migrations_and_nothing_of_the_tests(wheel: Path) ->
 
 
 @pytest.mark.full
-def test_the_main_job_works_from_the_wheel_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+def test_the_main_job_works_from_the_wheel_in_an_environment_of_its_own(
+    wheel: Path, tmp_path: Path
+) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
     site = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+        run(
+            python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path
+        ).strip()
     )
     # Dependencies come from here, without the network; .pth files in there, such as that of a checkout
     # that is installed for editing, are not followed.

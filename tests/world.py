@@ -22,7 +22,15 @@ from hpastore.kernels import plugins
 from hpastore.kernels.custom import CustomMeasure, Values
 from hpastore.kernels.definitions import VERSION
 from hpastore.kernels.image import measure
-from hpastore.model import Cells, Decoded, FileRecord, FileStamp, Measured, MeasurementSettings, Source
+from hpastore.model import (
+    Cells,
+    Decoded,
+    FileRecord,
+    FileStamp,
+    Measured,
+    MeasurementSettings,
+    Source,
+)
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store import write
@@ -114,7 +122,9 @@ def measured(
     if own is not None:
         made = replace(made, custom=custom, custom_versions={name: 1 for name, _ in custom})
     stamps = tuple(FileStamp(role, f"train/{name}_{role}", 10, 20) for role in ROLES[:5])
-    records = tuple(FileRecord(*stamp, sha256=f"{place:064x}") for place, stamp in enumerate(stamps))
+    records = tuple(
+        FileRecord(*stamp, sha256=f"{place:064x}") for place, stamp in enumerate(stamps)
+    )
     return Measured(Source(name, labels, stamps), records, 2 * len(made.mask_ids) + 1, 1, 8, made)
 
 
@@ -127,7 +137,9 @@ def put(
 ) -> None:
     """Write images as ingest does, in one transaction; what users measure too, see `users_of`."""
     with store.writing() as connection:
-        settings_id = write.adopt_settings(connection, MeasurementSettings(background_percentile, VERSION))
+        settings_id = write.adopt_settings(
+            connection, MeasurementSettings(background_percentile, VERSION)
+        )
         columns = {"root": root, "split": "train", "settings_id": settings_id, "ingested_at": now}
         for image in images:
             write.write_image(connection, image, columns, users_of(image.cells))
@@ -142,7 +154,9 @@ def users_of(made: Cells) -> list[CustomMeasure]:
     for name, channel in sorted(made.custom, key=str):
         kind = "of_histogram" if channel else "of_crops"
         function: Any = {kind: lambda *_: 0.0}
-        found[name] = CustomMeasure(name, made.custom_versions[name], "px", f"What {name} is", **function)
+        found[name] = CustomMeasure(
+            name, made.custom_versions[name], "px", f"What {name} is", **function
+        )
     return list(found.values())
 
 
@@ -157,7 +171,9 @@ def _shift(mask: Array, channels: Mapping[str, Array]) -> float:
     return -float(np.mean(channels["red"][mask].astype(float) - channels["green"][mask]))
 
 
-SPREAD = CustomMeasure("spread", 1, "grey level", "Range", of_histogram=_spread, channels=("red", "green"))
+SPREAD = CustomMeasure(
+    "spread", 1, "grey level", "Range", of_histogram=_spread, channels=("red", "green")
+)
 SHIFT = CustomMeasure("shift", 1, "grey level", "Green above red", of_crops=_shift)
 
 
@@ -198,7 +214,13 @@ def write_table(root: Path, table: Mapping[str, str]) -> Path:
 
 
 def write_image(
-    root: Path, name: str, *, seed: int = 0, mask: Array | None = None, nuclei: bool = False, bits: int = 8
+    root: Path,
+    name: str,
+    *,
+    seed: int = 0,
+    mask: Array | None = None,
+    nuclei: bool = False,
+    bits: int = 8,
 ) -> None:
     """Write the files of one image, each a second younger than the one it replaces."""
     mask = draw_mask() if mask is None else mask

@@ -54,5 +54,7 @@ class Bound:
         if not is_finite or abs(number) > MAX_VALUE:
             raise UsageError(f"invalid {kind} {printable(repr(number))} of a bound; use a number")
         if kind == "median" and abs(number) > _MAX_FACTOR:
-            raise UsageError(f"invalid median {number:g} of a bound; use a factor up to {_MAX_FACTOR:g}")
+            raise UsageError(
+                f"invalid median {number:g} of a bound; use a factor up to {_MAX_FACTOR:g}"
+            )
         return kind, float(number)

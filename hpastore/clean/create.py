@@ -109,7 +109,8 @@ def check_name(name: str) -> None:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(
-            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', a letter or "
+            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', "
+            "a letter or "
             "digit first"
         )
 
@@ -280,7 +281,9 @@ def _with_changes(
             "%s: the share of clean verdicts moved by more than 10 percentage points: %s; "
             "'hpastore clean diff %s %s' lists the cells",
             new.versioned_name,
-            ", ".join(f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares),
+            ", ".join(
+                f"{m.label_id} {m.label} from {m.before:.1%} to {m.after:.1%}" for m in shares
+            ),
             old.versioned_name,
             new.versioned_name,
         )

@@ -118,7 +118,9 @@ def differences(connection: Connection, a: int, b: int) -> pd.DataFrame:
 def summarise_diff(differences: pd.DataFrame) -> pd.DataFrame:
     """Count what `clean_diff` lists: ``change, cause, cells``, the largest count first."""
     counted = differences.groupby(["change", "cause"]).size().reset_index(name="cells")
-    return counted.sort_values(["cells", "change", "cause"], ascending=[False, True, True], ignore_index=True)
+    return counted.sort_values(
+        ["cells", "change", "cause"], ascending=[False, True, True], ignore_index=True
+    )
 
 
 def _differences(
@@ -244,7 +246,9 @@ def _side(connection: Connection, set_id: int, names: set[str]) -> _Side:
     stored = read_rules(connection, set_id)
     rules: dict[ReasonKey, _Rule] = {}
     for rule in stored:
-        content = _Rule(rule.measure, rule.channel, rule.condition, rule.lower, rule.upper, row.min_cells)
+        content = _Rule(
+            rule.measure, rule.channel, rule.condition, rule.lower, rule.upper, row.min_cells
+        )
         rules |= {(label, rule.reason or _FIRST_RULE): content for label in rule.labels}
 
     by_id = {rule.id: rule for rule in stored}

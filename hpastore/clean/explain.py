@@ -157,7 +157,8 @@ def unjudged_text(store: Store, cell: str) -> str:
     if len(found.labels) > 1 and scopes == {"single"}:
         labels = "|".join(map(str, found.labels))
         return (
-            f"{cell} is not judged: its image has several labels ({labels}), and all clean sets judge only "
+            f"{cell} is not judged: its image has several labels ({labels}), and all clean "
+            "sets judge only "
             "images with a single label; 'hpastore clean create NAME --scope all' judges it"
         )
     return f"no clean set has judged {cell}"
@@ -183,7 +184,9 @@ def _explain(
         for bound in read_bounds(connection, verdict.clean_set_id)
         if bound.label_id == label
     }
-    checks = [_check(cell, rule, find_bound(bounds, rule.id, where), verdict.min_cells) for rule in rules]
+    checks = [
+        _check(cell, rule, find_bound(bounds, rule.id, where), verdict.min_cells) for rule in rules
+    ]
     override, later_override = _overrides(verdict, cell.override(label))
 
     rule = deciding_rule(rules, verdict.reason)

@@ -148,7 +148,8 @@ def _idle_text(idle: Sequence[IdleRule]) -> str:
     if len(rules) > _MAX_NAMED_RULES:
         names += f" and {len(rules) - _MAX_NAMED_RULES} more"
     return (
-        f"{_labels_text(idle)} fewer than {count_text(idle[0].needed, 'cell')} (min_cells), so that the "
+        f"{_labels_text(idle)} fewer than {count_text(idle[0].needed, 'cell')} (min_cells), so "
+        "that the "
         f"percentiles and medians of {names} bound nothing"
     )
 
@@ -160,7 +161,8 @@ def _forced_text(forced: Sequence[ForcedDrop]) -> str:
     sides = {drop.side for drop in forced}
     ends = " and the ".join(end for side, end in _ENDS.items() if side in sides)
     return (
-        f"{_labels_text(forced)} so few cells that {noun} {shares} {verb} the {ends} cell, good or bad; "
+        f"{_labels_text(forced)} so few cells that {noun} {shares} {verb} the {ends} cell, "
+        "good or bad; "
         "use percentiles nearer to 0.5 or a larger min_cells"
     )
 
@@ -171,7 +173,11 @@ def _by_label(
     """Give label, rule and number of cells of each bound, by label and the rule's position."""
     by_id = {rule.id: rule for rule in rules}
     chosen = set(labels)
-    found = [(bound.label_id, by_id[bound.rule_id], bound.n) for bound in bounds if bound.label_id in chosen]
+    found = [
+        (bound.label_id, by_id[bound.rule_id], bound.n)
+        for bound in bounds
+        if bound.label_id in chosen
+    ]
     return sorted(found, key=lambda one: (one[0], one[1].position))
 
 

@@ -42,7 +42,14 @@ _INDEX_NAMES: Final = ("", "Unnamed: 0")
 _REQUIRED: Final = ("cell", "keep")
 
 _SCORE_LINE: Final = re.compile(r"(?P<name>\S+)_(?P<id>\d+)\s+(?P<score>\S+)")
-_KEEP_WORDS: Final = {"keep": True, "drop": False, "true": True, "false": False, "1": True, "0": False}
+_KEEP_WORDS: Final = {
+    "keep": True,
+    "drop": False,
+    "true": True,
+    "false": False,
+    "1": True,
+    "0": False,
+}
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def override_cells(store: Store, decided: Iterable[Override], *, skip_unknown: b
     """
     decisions = [override.to_decision() for override in decided]
     now = datetime.now(UTC)
-    return store.write(lambda connection: overrides.write_overrides(connection, decisions, now, skip_unknown))
+    return store.write(
+        lambda connection: overrides.write_overrides(connection, decisions, now, skip_unknown)
+    )
 
 
 def undo_overrides(
@@ -199,7 +208,9 @@ def list_overrides(store: Store, *, detached: bool = False) -> pd.DataFrame:
     return frame.astype({"label_id": "Int64", "score": "float64"})
 
 
-def read_overrides(path: Path | str, *, first_id: int = 1, keep_from: float = 0.5) -> list[Override]:
+def read_overrides(
+    path: Path | str, *, first_id: int = 1, keep_from: float = 0.5
+) -> list[Override]:
     """Read overrides from a table, or from lines of scores, ``IMAGE_CELL SCORE``.
 
     Parameters
@@ -262,7 +273,11 @@ def _check_header(path: Path, table: Table) -> None:
     unknown = [name for name in header if name not in (*COLUMNS, *_OTHER_COLUMNS)]
     missing = [name for name in _REQUIRED if name not in header]
     repeated = [name for name in header if header.count(name) > 1]
-    faults = (("unknown column", unknown), ("missing column", missing), ("repeated column", repeated))
+    faults = (
+        ("unknown column", unknown),
+        ("missing column", missing),
+        ("repeated column", repeated),
+    )
     for fault, names in faults:
         if names:
             allowed = ", ".join(COLUMNS)

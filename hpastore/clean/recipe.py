@@ -30,7 +30,9 @@ _MAX_BYTES: Final = 2**24
 def shipped() -> list[str]:
     """Name the recipes that come with hpastore."""
     return sorted(
-        path.name.removesuffix(".toml") for path in _folder().iterdir() if path.name.endswith(".toml")
+        path.name.removesuffix(".toml")
+        for path in _folder().iterdir()
+        if path.name.endswith(".toml")
     )
 
 
@@ -59,7 +61,8 @@ def load_recipe(name: str | Path) -> CleanRecipe:
         return parse_recipe(read_text(path, _MAX_BYTES), str(path))
     if str(name) not in shipped():
         raise UsageError(
-            f"no recipe {str(name)!r} (choose from {', '.join(shipped())}, or give the path of a .toml file)"
+            f"no recipe {str(name)!r} (choose from {', '.join(shipped())}, or give the path of "
+            "a .toml file)"
         )
     return parse_recipe((_folder() / f"{name}.toml").read_text(encoding="utf-8"), str(name))
 
@@ -80,7 +83,10 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
     """
     try:
         given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, lists in lists in lists
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # numbers of 5,000 digits, lists in lists in lists
         raise InputError(where, f"is not TOML: {error}") from error
     try:
         return CleanRecipe(**_recipe_arguments(given), text=text)

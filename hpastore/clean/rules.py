@@ -117,7 +117,8 @@ class Rule:
             raise UsageError(f"invalid flag {self.where!r} (choose from {', '.join(FLAGS)})")
         if self.name is not None and not REASON_PATTERN.fullmatch(self.name):
             raise UsageError(
-                f"invalid rule name {self.name!r}; use up to 64 small letters, digits and '_', a letter first"
+                f"invalid rule name {self.name!r}; use up to 64 small letters, digits and '_', "
+                "a letter first"
             )
         if self.is_flag:
             return replace(self, channel=None, lower=None, upper=None)
@@ -188,7 +189,9 @@ class CleanRecipe:
                 f"invalid min_green {self.min_green}; use a grey level from 0 to {_MAX_LEVEL + 1}"
             )
         if not 0 <= self.min_cells <= _MAX_MIN_CELLS:
-            raise UsageError(f"invalid min_cells {self.min_cells}; use a number from 0 to {_MAX_MIN_CELLS}")
+            raise UsageError(
+                f"invalid min_cells {self.min_cells}; use a number from 0 to {_MAX_MIN_CELLS}"
+            )
         rules_by_label = self.rules_by_label()
         count = len(self.rules) + sum(map(len, self.labels.values()))
         if count > MAX_RULES:
@@ -211,7 +214,9 @@ class CleanRecipe:
         for label, rules in self.labels.items():
             label_id = find_label(label)
             if label_id in found:
-                raise UsageError(f"label {label_id} has two lists of rules, by its id and by its name")
+                raise UsageError(
+                    f"label {label_id} has two lists of rules, by its id and by its name"
+                )
             found[label_id] = rules
         return dict(sorted(found.items()))
 
@@ -265,7 +270,8 @@ def _channel(rule: Rule, custom: CustomChannels) -> str | None:
         return None
     if rule.channel not in channels:
         raise UsageError(
-            f"{rule.measure} has no channel {rule.channel!r} (choose from {', '.join(map(str, channels))})"
+            f"{rule.measure} has no channel {rule.channel!r} (choose from "
+            f"{', '.join(map(str, channels))})"
         )
     return rule.channel
 
@@ -288,7 +294,9 @@ def _validated_rules(
         reason = reason_of(rule, valid)
         where = f"rule {n}{of_label}, {rule.name or rule.measure}"
         if reason in REASONS or reason in _COLUMNS:
-            raise UsageError(f"{where}: the reason {reason!r} is reserved; give the rule another name")
+            raise UsageError(
+                f"{where}: the reason {reason!r} is reserved; give the rule another name"
+            )
         if reason in seen:
             raise UsageError(
                 f"{where}: another rule has the reason {reason!r}; give one of them another name"

@@ -91,7 +91,9 @@ def _shown_columns(counts: LabelCounts, split: str | None) -> list[Any]:
     return [split if name == "split" else getattr(counts, name) for name in SHOWN]
 
 
-def clean_set_limits(store: Store, name: str) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
+def clean_set_limits(
+    store: Store, name: str
+) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
     """Find what a clean set's bounds cannot do for labels with few cells.
 
     Parameters

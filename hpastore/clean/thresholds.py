@@ -26,7 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 def thresholds(
-    store: Store, rule: Rule | None = None, *, label: int | str | None = None, split: str | None = None
+    store: Store,
+    rule: Rule | None = None,
+    *,
+    label: int | str | None = None,
+    split: str | None = None,
 ) -> pd.DataFrame:
     """Take two percentiles of a measure for every label.
 
@@ -63,7 +67,9 @@ def thresholds(
         rule = rule.validated(custom_channels(connection))
         shares = _percentiles(rule)
         require_split(connection, split)
-        rows = label_thresholds.thresholds(connection, rule.measure, rule.channel, shares, label_id, split)
+        rows = label_thresholds.thresholds(
+            connection, rule.measure, rule.channel, shares, label_id, split
+        )
         warn_of_incomplete_measures(connection, {rule.measure})
     columns = ["label_id", "label", "n", "lower", "upper"]
     return pd.DataFrame([tuple(row.values()) for row in rows], columns=columns)
@@ -78,7 +84,8 @@ def _percentiles(rule: Rule) -> dict[str, float]:
     }
     if len(shares) < 2:
         raise UsageError(
-            f"thresholds needs a lower and an upper percentile; the rule on {rule.measure} lacks one"
+            f"thresholds needs a lower and an upper percentile; the rule on {rule.measure} "
+            "lacks one"
         )
     return shares
 

@@ -44,7 +44,9 @@ ERROR: Final = 1
 USAGE: Final = 2
 NO_ROOM_OR_DATABASE: Final = 5
 
-PARSER_ERROR: Final[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+PARSER_ERROR: Final[Any] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
 """What Typer raises for an invalid command line: a class of click, or of its own copy of click."""
 
 _INVALID_CHOICE: Final = re.compile(r"(?P<value>(['\"]).*\2) is not one of (?P<choices>'.*')\.")
@@ -104,13 +106,21 @@ def _shared(
     db: Annotated[
         str | None,
         typer.Option(
-            help="SQLite file or database URL; by default $HPASTORE_DB, else hpastore.db.", metavar="URL"
+            help="SQLite file or database URL; by default $HPASTORE_DB, else hpastore.db.",
+            metavar="URL",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, also for an error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors on stderr.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, also for an error.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing but errors on stderr.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 handled by its callback
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Store of Human Protein Atlas cells: ingest images, ask in SQL, export training annotations.
@@ -139,7 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal without UTF-8
     shared, others = _split_shared(sys.argv[1:] if arguments is None else list(arguments))
-    settings.json, settings.quiet = "--json" in shared, "--quiet" in shared  # also for errors of the parser
+    settings.json, settings.quiet = (
+        "--json" in shared,
+        "--quiet" in shared,
+    )  # also for errors of the parser
     if settings.quiet:
         warnings.simplefilter("ignore")
     sys.exit(_run(shared + others))
@@ -181,7 +194,9 @@ def _run(arguments: list[str]) -> int:
             return ERROR
         show.program_error("no room left on the disk; free some and run the same command again")
         return NO_ROOM_OR_DATABASE
-    except Exception as error:  # a bug: programs that read JSON need a document beside the traceback
+    except (
+        Exception
+    ) as error:  # a bug: programs that read JSON need a document beside the traceback
         _print_document("internal", f"{type(error).__name__}: {error}", None)
         raise
 
@@ -232,7 +247,9 @@ def _command() -> Any:
 def _print_document(category: str, text: str, path: object) -> None:
     """With --json, print an error as the one JSON document."""
     if settings.json:
-        show.document({"error": category, "message": text, "path": None if path is None else str(path)})
+        show.document(
+            {"error": category, "message": text, "path": None if path is None else str(path)}
+        )
         sys.stdout.flush()
 
 

@@ -33,11 +33,15 @@ _HIDDEN: Final = ("split", "channel", "idle_rules", "forced_drops")
 def create(
     name: Annotated[
         str,
-        typer.Argument(help="A new name, or an existing one, which gets its next version.", metavar="NAME"),
+        typer.Argument(
+            help="A new name, or an existing one, which gets its next version.", metavar="NAME"
+        ),
     ],
     recipe: Annotated[
         str | None,
-        typer.Option(help="Rules to judge by: notebook, hpa, or a TOML file.", metavar="NAME|FILE.toml"),
+        typer.Option(
+            help="Rules to judge by: notebook, hpa, or a TOML file.", metavar="NAME|FILE.toml"
+        ),
     ] = None,
     measure: MeasureName = "fraction",
     channel: ChannelName = "green",
@@ -46,7 +50,8 @@ def create(
     min_green: Annotated[
         int | None,
         typer.Option(
-            help="Cells with no green pixel as bright as this are dark, so not clean; 0 turns this off.",
+            help="Cells with no green pixel as bright as this are dark, so not clean; 0 turns "
+            "this off.",
             show_default="64",
         ),
     ] = None,
@@ -73,7 +78,8 @@ def create(
         ),
     ] = None,
     frozen: Annotated[
-        bool, typer.Option("--frozen", help="Keep the thresholds in later versions, as data arrive.")
+        bool,
+        typer.Option("--frozen", help="Keep the thresholds in later versions, as data arrive."),
     ] = False,
     split: Annotated[
         str | None,
@@ -125,7 +131,9 @@ def _recipe(recipe: str, rule: tuple[str, str, float, float]) -> CleanRecipe:
 def print_recipe(
     name: Annotated[
         str | None,
-        typer.Argument(help="A recipe of hpastore; without it, all names are listed.", metavar="NAME"),
+        typer.Argument(
+            help="A recipe of hpastore; without it, all names are listed.", metavar="NAME"
+        ),
     ] = None,
 ) -> None:
     """Print a recipe that comes with hpastore, as a start for your own.
@@ -210,7 +218,9 @@ def list_clean_sets() -> None:
 
 def show_clean_set(
     name: CleanSet,
-    recipe: Annotated[bool, typer.Option("--recipe", help="Print its recipe as TOML instead.")] = False,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="Print its recipe as TOML instead.")
+    ] = False,
     emptied: Annotated[
         bool, typer.Option("--emptied", help="List the images that lost all their cells instead.")
     ] = False,
@@ -241,7 +251,9 @@ def diff(
     ],
     b: Annotated[
         str,
-        typer.Argument(help="The clean set to compare it with.", autocompletion=complete_clean_sets),
+        typer.Argument(
+            help="The clean set to compare it with.", autocompletion=complete_clean_sets
+        ),
     ],
     summary: Annotated[
         bool, typer.Option("--summary", help="Print only the number of cells by cause.")

@@ -14,7 +14,8 @@ MAX_WAIT_S: Final = 2
 
 
 def complete_clean_sets(ctx: typer.Context) -> list[str]:
-    """Give the names of the store's clean sets; Typer offers those that begin as the user has typed.
+    """Give the names of the store's clean sets; Typer offers those that begin as the user has
+    typed.
 
     The store is only read.  Where that fails, for whatever reason, there are no names: a message
     would end up in the line that the user is typing.

@@ -86,4 +86,6 @@ def backup(
         show.document({"backup": str(out), "bytes": out.stat().st_size})
     else:
         size = out.stat().st_size
-        show.line(f"{out}: {size} bytes; 'hpastore --db {out} doctor --deep' compares its checksums")
+        show.line(
+            f"{out}: {size} bytes; 'hpastore --db {out} doctor --deep' compares its checksums"
+        )

@@ -18,7 +18,8 @@ _OUTCOMES: Final = {True: "passes", False: "FAILS", None: "not checked"}
 
 def explain(
     cell: Annotated[
-        str, typer.Argument(help="The cell: its image's name and its id, as NAME:ID.", metavar="CELL")
+        str,
+        typer.Argument(help="The cell: its image's name and its id, as NAME:ID.", metavar="CELL"),
     ],
 ) -> None:
     """Explain why a cell is clean or not: the result of every rule, in every clean set.

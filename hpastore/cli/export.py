@@ -22,10 +22,14 @@ app = typer.Typer(no_args_is_help=True, help="Write training annotations, each w
 _EXPAND_OR_SKIP = (
     "Cells with several labels: expand repeats each for every label, skip leaves out their images"
 )
-ExpandOrSkip = Annotated[Literal["expand", "skip"], typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}.")]
+ExpandOrSkip = Annotated[
+    Literal["expand", "skip"], typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}.")
+]
 AnyMultilabel = Annotated[
     Multilabel,
-    typer.Option("--multilabel", help=f"{_EXPAND_OR_SKIP}, multihot writes each once with all its labels."),
+    typer.Option(
+        "--multilabel", help=f"{_EXPAND_OR_SKIP}, multihot writes each once with all its labels."
+    ),
 ]
 VerdictsOf = Annotated[
     str | None,
@@ -36,8 +40,12 @@ VerdictsOf = Annotated[
         autocompletion=complete_clean_sets,
     ),
 ]
-DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out images that keep no cell.")]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Write the export even if it holds no cell.")]
+DropEmpty = Annotated[
+    bool, typer.Option("--drop-empty", help="Leave out images that keep no cell.")
+]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="Write the export even if it holds no cell.")
+]
 Channels = Annotated[
     ChannelFiles,
     typer.Option(help="Name one file per image (composite), or its four channel files (list)."),
@@ -108,7 +116,8 @@ def csv(
     multilabel: ExpandOrSkip = "expand",
     allow_empty: AllowEmpty = False,
     layout: Annotated[
-        CsvLayout, typer.Option(help="The columns: those of the view clean_cell, or the notebook's.")
+        CsvLayout,
+        typer.Option(help="The columns: those of the view clean_cell, or the notebook's."),
     ] = "clean_cell",
     force: Force = False,
 ) -> None:

@@ -67,7 +67,9 @@ def ingest(
     allow_gone: AllowGone = "0",
     moved_from: MovedFrom = None,
     resplit: Resplit = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 also if images are rejected as before.")
     ] = False,
@@ -111,7 +113,11 @@ def ingest(
     show_drift(drifted)
     stop.exit()
     _show_rejected(summary)
-    if summary.rejected > summary.rejected_before or summary.failed or (strict and summary.rejected):
+    if (
+        summary.rejected > summary.rejected_before
+        or summary.failed
+        or (strict and summary.rejected)
+    ):
         raise typer.Exit(REJECTED)
 
 
@@ -169,7 +175,10 @@ def _plan(layout: Layout, options: dict[str, Any]) -> Plan:
 
 
 def _check_before_creating(
-    layout: Layout, jobs: int | None, executor: Literal["process", "serial"], options: dict[str, Any]
+    layout: Layout,
+    jobs: int | None,
+    executor: Literal["process", "serial"],
+    options: dict[str, Any],
 ) -> None:
     """Check all arguments before a store is created: a typing error must leave no empty file."""
     import hpastore

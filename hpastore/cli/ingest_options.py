@@ -28,7 +28,9 @@ Masks = Annotated[
 Nuclei = Annotated[
     str | None,
     typer.Option(
-        help=("Folder of nucleus masks; by default ROOT/hpa_nuclei_mask.  'none': images have none."),
+        help=(
+            "Folder of nucleus masks; by default ROOT/hpa_nuclei_mask.  'none': images have none."
+        ),
         metavar="DIR",
     ),
 ]
@@ -38,14 +40,18 @@ Split = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Only the first N images by name.", metavar="N")]
 IdColumn = Annotated[str, typer.Option(help="Heading of the names in the table.", metavar="ID")]
-LabelColumn = Annotated[str, typer.Option(help="Heading of the labels in the table.", metavar="LABEL")]
+LabelColumn = Annotated[
+    str, typer.Option(help="Heading of the labels in the table.", metavar="LABEL")
+]
 BinaryMask = Annotated[
     vocabulary.BinaryMask | None,
     typer.Option(help="Keep a mask of one value as one cell, or take its components as cells."),
 ]
 MatchNuclei = Annotated[
     vocabulary.NucleusMatch | None,
-    typer.Option(help="Match a nucleus to the cell with its id, or to the cell that overlaps it most."),
+    typer.Option(
+        help="Match a nucleus to the cell with its id, or to the cell that overlaps it most."
+    ),
 ]
 BackgroundPercentile = Annotated[
     float | None,

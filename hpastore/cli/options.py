@@ -22,21 +22,29 @@ ChannelName = Annotated[
         help="The channel of the measure; ignored for a measure of the whole cell.",
     ),
 ]
-Lower = Annotated[float, typer.Option(help="Lower percentile, as a share from 0 to 1.", metavar="P")]
-Upper = Annotated[float, typer.Option(help="Upper percentile, as a share from 0 to 1.", metavar="P")]
+Lower = Annotated[
+    float, typer.Option(help="Lower percentile, as a share from 0 to 1.", metavar="P")
+]
+Upper = Annotated[
+    float, typer.Option(help="Upper percentile, as a share from 0 to 1.", metavar="P")
+]
 Label = Annotated[
     str | None, typer.Option(help="Only this label, by id or name: 16 or Cytosol.", metavar="L")
 ]
 Labels = Annotated[
     list[str] | None,
     typer.Option(
-        "--label", help="Only this label, by id or name: 16 or Cytosol; may be repeated.", metavar="L"
+        "--label",
+        help="Only this label, by id or name: 16 or Cytosol; may be repeated.",
+        metavar="L",
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Only images of this split.", metavar="NAME")]
 CleanSet = Annotated[
     str,
-    typer.Argument(metavar="NAME", help=f"The clean set: {_CLEAN_SET}.", autocompletion=complete_clean_sets),
+    typer.Argument(
+        metavar="NAME", help=f"The clean set: {_CLEAN_SET}.", autocompletion=complete_clean_sets
+    ),
 ]
 Clean = Annotated[
     str | None,

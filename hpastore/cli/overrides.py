@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 def override(
     cells: Annotated[
         list[str],
-        typer.Argument(help="Each cell: its image's name and its id, as NAME:ID.", metavar="CELL..."),
+        typer.Argument(
+            help="Each cell: its image's name and its id, as NAME:ID.", metavar="CELL..."
+        ),
     ],
     keep: Annotated[
         bool | None,
         typer.Option("--keep/--drop", help="Whether the cells are clean, whatever the rules say."),
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Delete the decisions about the cells.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Delete the decisions about the cells.")
+    ] = False,
     lost: Annotated[
         bool,
         typer.Option(
-            "--lost", help="With --undo: delete only decisions that are no longer attached to a cell."
+            "--lost",
+            help="With --undo: delete only decisions that are no longer attached to a cell.",
         ),
     ] = False,
     label: Label = None,
@@ -52,10 +57,14 @@ def override(
         raise hpastore.UsageError("--lost needs --undo")
     with show.open_store() as store:
         if keep is None:
-            n = hpastore.undo_overrides(store, cells, label=label, every=label is None, detached=lost)
+            n = hpastore.undo_overrides(
+                store, cells, label=label, every=label is None, detached=lost
+            )
         else:
             author = _user_name() if author is None else author
-            decisions = [hpastore.Override(cell, keep, label, score, author, comment) for cell in cells]
+            decisions = [
+                hpastore.Override(cell, keep, label, score, author, comment) for cell in cells
+            ]
             n = hpastore.override_cells(store, decisions)
         effect = _effect(store)
     _print_count(n, "undone" if keep is None else "written")
@@ -91,7 +100,9 @@ def override_import(
     ] = 0.5,
     skip_unknown: Annotated[
         bool,
-        typer.Option("--skip-unknown", help="Skip decisions about cells that are not in the store."),
+        typer.Option(
+            "--skip-unknown", help="Skip decisions about cells that are not in the store."
+        ),
     ] = False,
 ) -> None:
     """Read decisions about cells from a file: all of them, or none if one is wrong.

@@ -31,7 +31,9 @@ def show_plan(plan: Plan) -> None:
         print_table(["image", "what", "why"], rows)
         show.line()
     if plan.rejected:
-        print_failures((failure.image_name, failure.code, failure.message) for failure in plan.rejected)
+        print_failures(
+            (failure.image_name, failure.code, failure.message) for failure in plan.rejected
+        )
         show.line()
     counts = {kind: len(getattr(plan, kind)) for kind in _KINDS}
     show.lines({**counts, "unchanged": plan.unchanged})

@@ -78,7 +78,9 @@ def gallery(
         ),
     ] = "all",
     n: Annotated[int, typer.Option("--n", "-n", help="Number of cells.", metavar="N")] = 24,
-    seed: Annotated[int, typer.Option(help="The same seed chooses the same cells.", metavar="S")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed chooses the same cells.", metavar="S")
+    ] = 0,
     channels: Channels = "rgb",
     gain: Gain = 1.0,
     force: Force = False,

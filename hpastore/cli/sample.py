@@ -15,10 +15,14 @@ from hpastore.text import count_text
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to create.", metavar="DIR")],
     n: Annotated[int, typer.Option("-n", help="Number of images.")] = 12,
-    size: Annotated[int, typer.Option(help="Width and height in pixels, 64 to 4096.", metavar="PX")] = 1024,
+    size: Annotated[
+        int, typer.Option(help="Width and height in pixels, 64 to 4096.", metavar="PX")
+    ] = 1024,
     seed: Annotated[int, typer.Option(help="The same seed draws the same bytes.")] = 0,
     bits: Annotated[int, typer.Option(help="8 or 16.")] = 8,
-    prefix: Annotated[str, typer.Option(help="First part of the images' names.", metavar="NAME")] = "sample",
+    prefix: Annotated[
+        str, typer.Option(help="First part of the images' names.", metavar="NAME")
+    ] = "sample",
     jobs: Jobs = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
 ) -> None:

@@ -106,7 +106,9 @@ def line(text: str = "") -> None:
 
 
 def text(lines: str) -> None:
-    """Print a text of several lines, such as a recipe, with control characters escaped as in TOML."""
+    """Print a text of several lines, such as a recipe, with control characters escaped as in
+    TOML.
+    """
     if not lines.translate(_LAYOUT).isprintable():
         lines = "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in lines)
     print(end=lines)
@@ -213,7 +215,13 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -27,14 +27,20 @@ def sql(
         Format | None,
         typer.Option("--format", help="Output format; by default table, or json with --json."),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Stop the query after this many seconds.", metavar="S")] = 30,
+    timeout: Annotated[
+        float, typer.Option(help="Stop the query after this many seconds.", metavar="S")
+    ] = 30,
     max_rows: Annotated[
         int | None,
-        typer.Option(help="Print at most N rows; by default 200 for a table, else 1,000,000.", metavar="N"),
+        typer.Option(
+            help="Print at most N rows; by default 200 for a table, else 1,000,000.", metavar="N"
+        ),
     ] = None,
     max_memory: Annotated[
         int | None,
-        typer.Option(help="Hold at most N MiB of rows; by default 64 for a table, else 512.", metavar="N"),
+        typer.Option(
+            help="Hold at most N MiB of rows; by default 64 for a table, else 512.", metavar="N"
+        ),
     ] = None,
 ) -> None:
     """Ask the store in SQL; the query can only read.
@@ -52,7 +58,9 @@ def sql(
     rows = default_rows if max_rows is None else max_rows
     memory = default_memory if max_memory is None else max_memory
     with show.open_store() as store:
-        answer = hpastore.query(store, query, timeout=timeout, max_rows=rows, max_bytes=memory * 2**20)
+        answer = hpastore.query(
+            store, query, timeout=timeout, max_rows=rows, max_bytes=memory * 2**20
+        )
     if output == "json":
         show.documents(dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
     elif output == "csv":

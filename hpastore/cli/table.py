@@ -28,7 +28,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
     names = [printable(name, None) for name in columns]
     cells = [list(map(as_text, row)) for row in rows]
-    right = [all(isinstance(v, int | float) or v is None for v in column) for column in _columns(rows)]
+    right = [
+        all(isinstance(v, int | float) or v is None for v in column) for column in _columns(rows)
+    ]
     widths = [max(map(_width, column)) for column in _columns([names, *cells])]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
     if cells and _total(widths) > room:

@@ -21,7 +21,9 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 """By suffix, metadata that Matplotlib must not write: its version and the time."""
 
 
-def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: Store | None = None) -> Path:
+def save_figure(
+    figure: Figure, out: Path | str, *, force: bool = False, store: Store | None = None
+) -> Path:
     """Write a figure as PNG, SVG or PDF, by the file's suffix; equal figures give equal bytes.
 
     Parameters
@@ -50,7 +52,10 @@ def save_figure(figure: Figure, out: Path | str, *, force: bool = False, store: 
     out = expanded(out)
     check_figure(out, force=force, store=store)
     settings = {"svg.hashsalt": "hpastore"}
-    with whole_file(out, force=force, store=store) as temporary, style.context(["default", settings]):
+    with (
+        whole_file(out, force=force, store=store) as temporary,
+        style.context(["default", settings]),
+    ):
         suffix = out.suffix.lower()
         figure.savefig(temporary, format=suffix[1:], metadata=_METADATA[suffix])
     return out
@@ -65,5 +70,7 @@ def check_figure(out: Path, *, force: bool, store: Store | None = None) -> None:
         As `save_figure`.
     """
     if out.suffix.lower() not in _METADATA:
-        raise UsageError(f"{out}: no format {out.suffix!r}; a figure's name ends in {', '.join(_METADATA)}")
+        raise UsageError(
+            f"{out}: no format {out.suffix!r}; a figure's name ends in {', '.join(_METADATA)}"
+        )
     check_file(out, force=force, store=store)

@@ -169,14 +169,20 @@ def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
         raise ExportError(manifest, error.reason) from error
     except (ValueError, RecursionError) as error:
         raise ExportError(manifest, f"is not a manifest of hpastore ({error})") from error
-    if not (isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in _KEYS.items())):
+    if not (
+        isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in _KEYS.items())
+    ):
         raise ExportError(manifest, "is not a manifest of hpastore")
     files: dict[str, Any] = content["files"]
-    if not files or not all(isinstance(f, dict) and f.keys() == _FINGERPRINT for f in files.values()):
+    if not files or not all(
+        isinstance(f, dict) and f.keys() == _FINGERPRINT for f in files.values()
+    ):
         raise ExportError(manifest, "is not a manifest of hpastore (it lists no files)")
     for name in files:
         if "\0" in name or PurePath(name).is_absolute() or {"", ".", ".."} & set(name.split("/")):
-            raise ExportError(manifest, f"lists {name!r}, which is not inside its folder; export again")
+            raise ExportError(
+                manifest, f"lists {name!r}, which is not inside its folder; export again"
+            )
     return files
 
 
@@ -205,7 +211,9 @@ def _refuse_unlisted(folder: Path, files: Iterable[str]) -> None:
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     unlisted = sorted(found - set(files) - {NAME})
     if unlisted:
-        raise ExportError(folder / unlisted[0], "is not in the manifest; it was added after the export")
+        raise ExportError(
+            folder / unlisted[0], "is not in the manifest; it was added after the export"
+        )
 
 
 def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:
@@ -220,4 +228,7 @@ def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:
 
 def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
+        return {
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            "size": path.stat().st_size,
+        }

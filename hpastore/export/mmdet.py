@@ -99,7 +99,9 @@ def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool)
         "height": image.height,
         "ann": {
             "bboxes": np.array(corners, np.float32).reshape(-1, 4),
-            "labels": _multihot(cells) if multihot else np.array([c.labels[0] for c in cells], np.int64),
+            "labels": _multihot(cells)
+            if multihot
+            else np.array([c.labels[0] for c in cells], np.int64),
             "masks": [{"size": size, "counts": c.rle} for c in cells],
         },
     }

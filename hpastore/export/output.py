@@ -60,7 +60,9 @@ def whole_export(path: Path, *, force: bool, store: Store) -> Iterator[tuple[Pat
     with _named_errors(path):
         manifest = manifest_path(path)
     with (
-        whole_file(manifest, force=force or is_manifest(manifest), store=store) as temporary_manifest,
+        whole_file(
+            manifest, force=force or is_manifest(manifest), store=store
+        ) as temporary_manifest,
         whole_file(path, force=force, store=store) as temporary,
     ):
         yield temporary, temporary_manifest
@@ -96,7 +98,11 @@ def _is_export(path: Path) -> bool:
 
 @contextmanager
 def whole_folder(
-    path: Path, *, force: bool, listed: Callable[[Path], Collection[str] | None], store: Store | None
+    path: Path,
+    *,
+    force: bool,
+    listed: Callable[[Path], Collection[str] | None],
+    store: Store | None,
 ) -> Iterator[Path]:
     """Give a new folder beside the target; at the end, it replaces the target.
 
@@ -156,7 +162,9 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise ExportError(path, f"cannot be written ({error.strerror})") from error
 
 
-def _check_folder(path: Path, listed: Callable[[Path], Collection[str] | None], store: Store | None) -> None:
+def _check_folder(
+    path: Path, listed: Callable[[Path], Collection[str] | None], store: Store | None
+) -> None:
     if Path.cwd().is_relative_to(path):
         raise ExportError(path, "contains the current working folder; choose another name")
     if not path.exists():
@@ -166,7 +174,9 @@ def _check_folder(path: Path, listed: Callable[[Path], Collection[str] | None], 
     if store:
         protect.refuse_folder(store, path)
     found = (file for file in path.rglob("*") if file.is_symlink() or not file.is_dir())
-    unlisted = sorted({file.relative_to(path).as_posix() for file in found} - set(listed(path) or ()))
+    unlisted = sorted(
+        {file.relative_to(path).as_posix() for file in found} - set(listed(path) or ())
+    )
     if unlisted:
         reason = f"holds other files, such as {unlisted[0]}; choose another name, or move them away"
         raise ExportError(path, reason)

@@ -174,7 +174,9 @@ def export_folder(
             if progress:
                 progress(done, len(tasks))
         files = {task.file_name: temporary / task.file_name for task in tasks}
-        manifest = document(format_name, format_options, state.resolved, state.settings, counts, files)
+        manifest = document(
+            format_name, format_options, state.resolved, state.settings, counts, files
+        )
         (temporary / NAME).write_bytes(manifest)
     return Written(out, out / NAME, *counts, files=len(tasks))
 

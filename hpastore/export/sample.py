@@ -92,7 +92,8 @@ def make_sample(
     folder = expanded(folder)
     if n < 1 or size not in _SIZES or bits not in (8, 16) or seed < 0:
         raise UsageError(
-            "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 or more"
+            "a sample has 1 or more images of 64 to 4096 pixels, 8 or 16 bits, and a seed of 0 "
+            "or more"
         )
     if not NAME_PATTERN.fullmatch(f"{prefix}-{n - 1:04d}"):
         raise UsageError(f"invalid prefix {printable(prefix)!r} of image names; {NAME_RULE}")
@@ -153,7 +154,9 @@ def _draw(
     (folder / "hpa_cell_mask" / f"{name}.npz").write_bytes(_npz(field.cell_mask))
     (folder / "hpa_nuclei_mask" / f"{name}.npz").write_bytes(_npz(field.nucleus_mask))
     labels = "|".join(map(str, _in_published_order(field)))
-    return (name, labels), [(name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())]
+    return (name, labels), [
+        (name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())
+    ]
 
 
 def _in_published_order(field: Field) -> list[int]:

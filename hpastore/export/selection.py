@@ -91,7 +91,9 @@ def resolve_options(connection: Connection, options: ExportOptions) -> ResolvedO
     return ResolvedOptions(options, found.versioned_name, selection._replace(set_id=found.id))
 
 
-def annotated_images(connection: Connection, resolved: ResolvedOptions) -> Generator[AnnotatedImage]:
+def annotated_images(
+    connection: Connection, resolved: ResolvedOptions
+) -> Generator[AnnotatedImage]:
     """Give the images to export by name, each with its cells by mask id.
 
     Parameters

@@ -74,7 +74,9 @@ def discover(layout: Layout) -> Inputs:
     with ExitStack() as opened:
         folders = open_folders(layout, root, opened)
         table_path = _table_path(layout, root)
-        table = _read_table(layout, table_path) if table_path else _unlabelled_images(folders.images)
+        table = (
+            _read_table(layout, table_path) if table_path else _unlabelled_images(folders.images)
+        )
         names = sorted({*table.labels, *(failure.image_name for failure in table.failures)})
         return _list_inputs(layout, real_root, folders, table_path, table, names[: layout.limit])
 
@@ -89,7 +91,9 @@ def _list_inputs(
 ) -> Inputs:
     """List the images with these names, and all files of the folders."""
     patterns = folders.file_patterns()
-    sources = tuple(_find_files(name, table.labels[name], patterns) for name in names if name in table.labels)
+    sources = tuple(
+        _find_files(name, table.labels[name], patterns) for name in names if name in table.labels
+    )
     used = {file.uri for source in sources for file in source.files}
     failed = set(names) - set(table.labels)
     unused = _count_unused(folders, used, failed, table.labels)
@@ -212,7 +216,9 @@ def _count_unused(
         images[name] += masks.pop(name)
     kinds = {"image_without_label": images, "mask_without_image": masks, "spare_file": spare}
     orphans = [
-        Orphan(kind, name, count) for kind, counts in kinds.items() for name, count in sorted(counts.items())
+        Orphan(kind, name, count)
+        for kind, counts in kinds.items()
+        for name, count in sorted(counts.items())
     ]
     return _Unused(files, refused, tuple(orphans), others)
 
@@ -243,7 +249,9 @@ def _describe_near_rows(
 ) -> str | None:
     """Say which rows nearly name an existing image."""
     rows = [source.name for source in sources if not source.files]
-    rows += [failure.image_name for failure in failures if not unused.refused.get(failure.image_name)]
+    rows += [
+        failure.image_name for failure in failures if not unused.refused.get(failure.image_name)
+    ]
     files = [
         f"{orphan.name}{CHANNEL_ENDINGS[0]}"
         for orphan in unused.orphans

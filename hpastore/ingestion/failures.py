@@ -35,7 +35,9 @@ def missing_files(source: Source) -> Failure:
 
 def duplicate_name(source: Source, other: str) -> Failure:
     """Say that the store has an image whose name differs only in case."""
-    message = f"{source.name}: the store has {other}, which differs only in case; rename one of them"
+    message = (
+        f"{source.name}: the store has {other}, which differs only in case; rename one of them"
+    )
     return Failure(source.name, source.files[0].uri, "duplicate", message)
 
 

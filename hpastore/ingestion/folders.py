@@ -127,7 +127,9 @@ class Folders(NamedTuple):
 
     def required(self) -> list[Folder]:
         """The folders of images and of cell masks; one, if they are the same folder."""
-        return [self.images] if self.images.prefix == self.masks.prefix else [self.images, self.masks]
+        return (
+            [self.images] if self.images.prefix == self.masks.prefix else [self.images, self.masks]
+        )
 
     def distinct(self) -> list[Folder]:
         """Each folder once, with all endings that its files may have."""
@@ -159,8 +161,12 @@ def open_folders(layout: Layout, root: Path, opened: ExitStack) -> Folders:
     InputError
         If a folder does not exist, cannot be listed, or has a path that is not UTF-8.
     """
-    images = _open_folder(layout.images or root / "train", root, "--images", CHANNEL_ENDINGS, opened)
-    masks = _open_folder(layout.masks or root / "hpa_cell_mask", root, "--masks", CELL_MASK_ENDINGS, opened)
+    images = _open_folder(
+        layout.images or root / "train", root, "--images", CHANNEL_ENDINGS, opened
+    )
+    masks = _open_folder(
+        layout.masks or root / "hpa_cell_mask", root, "--masks", CELL_MASK_ENDINGS, opened
+    )
     nuclei = _open_nuclei(layout.nuclei, root, opened)
     if nuclei.prefix == masks.prefix:  # an array in a folder for both is the mask of the cells
         nuclei = replace(nuclei, endings=("_nucleimask.png",))
@@ -174,7 +180,9 @@ def _open_nuclei(given: Path | str | None, root: Path, opened: ExitStack) -> Fol
     return _open_folder(Path(given or default), root, "--nuclei", NUCLEUS_MASK_ENDINGS, opened)
 
 
-def _open_folder(path: Path, root: Path, option: str, endings: tuple[str, ...], opened: ExitStack) -> Folder:
+def _open_folder(
+    path: Path, root: Path, option: str, endings: tuple[str, ...], opened: ExitStack
+) -> Folder:
     """List a folder, and leave it open: its files are looked up a third faster than by path.
 
     `os.scandir` looks up by path too, and each of its entries takes half a kilobyte.

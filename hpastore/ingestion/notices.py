@@ -66,7 +66,9 @@ def log_roots(state: StoreState, inputs: Inputs) -> None:
     for root, count in sorted(kept.items()):
         are = count_text(count, "image is", "images are")
         their, stay = ("its", "stays") if count == 1 else ("their", "stay")
-        logger.info("%s stored from %s, where %s files still exist, and %s there", are, root, their, stay)
+        logger.info(
+            "%s stored from %s, where %s files still exist, and %s there", are, root, their, stay
+        )
     found_here = {stray.root: stray.found for stray in roots.strays}
     for root, live in roots.missing.items():
         warn_of_missing_root(root, live, found_here.get(root, 0))
@@ -75,7 +77,9 @@ def log_roots(state: StoreState, inputs: Inputs) -> None:
 def log_splits(todo: Plan, inputs: Inputs, stored: Mapping[str, StoredImage]) -> None:
     """Warn of images that keep a split other than the requested one, and of new ones without."""
     if todo.other_split:
-        keep = count_text(sum(todo.other_split.values()), "image keeps its split", "images keep their split")
+        keep = count_text(
+            sum(todo.other_split.values()), "image keeps its split", "images keep their split"
+        )
         logger.warning(
             "%s, which is not %s (%s); --resplit changes it",
             keep,

@@ -37,7 +37,9 @@ def check_arguments(
         If an argument makes no sense.
     """
     if layout.split is not None and not (layout.split.strip() and layout.split.isprintable()):
-        raise UsageError(f"invalid --split {printable(layout.split)!r} (give a name, such as train)")
+        raise UsageError(
+            f"invalid --split {printable(layout.split)!r} (give a name, such as train)"
+        )
     _check_choice("--executor", executor, EXECUTORS)
     if layout.binary_mask is not None:
         _check_choice("--binary-mask", layout.binary_mask, BINARY_MASKS)

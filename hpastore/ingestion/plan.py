@@ -161,19 +161,27 @@ class _Draft:
             self._add_other_files(source, image)
 
         has_duplicate_name = failure is not None and failure.code == "duplicate"
-        in_this_root = same_files or source.name in self.moved[-1:] or (image and image.root == self.root)
+        in_this_root = (
+            same_files or source.name in self.moved[-1:] or (image and image.root == self.root)
+        )
         if image is not None and not has_duplicate_name and in_this_root:
             self._add_split(source, image)
 
     def _has_same_files(self, source: Source, image: StoredImage) -> bool:
         return image.files == source.files or self.compared.get(source.name) == ()
 
-    def _find_failure(self, source: Source, image: StoredImage | None, same_files: bool) -> Failure | None:
+    def _find_failure(
+        self, source: Source, image: StoredImage | None, same_files: bool
+    ) -> Failure | None:
         """Say why an image is rejected, as far as that is known without its bytes."""
         if source.missing and not same_files:
             return missing_files(source)
         tried = self.failed.get(source.name)
-        if tried and self._is_tried(source, image, same_files) and self._would_fail_again(source, tried):
+        if (
+            tried
+            and self._is_tried(source, image, same_files)
+            and self._would_fail_again(source, tried)
+        ):
             return tried
         if image is None or image.gone:
             # No two live names may differ only in case: exports would write one file for both.
@@ -223,7 +231,11 @@ class _Draft:
         self.rejected[source.name] = failure
         if failure.code == "conflict" or source.name in self.policy.kept:
             return
-        if image is not None and self._is_in_other_root(image) and set(image.files) & set(source.files):
+        if (
+            image is not None
+            and self._is_in_other_root(image)
+            and set(image.files) & set(source.files)
+        ):
             self.moved.append(source.name)
 
     def _add_same_files(self, source: Source, image: StoredImage) -> None:

@@ -51,7 +51,9 @@ class Policy:
 
     def masks(self, stored: MaskOptions = DEFAULT_MASKS) -> MaskOptions:
         """Say how an image's masks are read if the image is decoded again."""
-        return MaskOptions(self.binary_mask or stored.binary_mask, self.match_nuclei or stored.match_nuclei)
+        return MaskOptions(
+            self.binary_mask or stored.binary_mask, self.match_nuclei or stored.match_nuclei
+        )
 
     def reread_reason(self, stored: StoredImage) -> str:
         """Say why an image must be read again although no file differs; empty if it need not be.

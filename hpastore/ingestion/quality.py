@@ -152,7 +152,9 @@ def _cell_notes(cells: Cells) -> Iterator[Note]:
         yield Note("no_background", "its cells cover the whole image; stored without fractions")
 
     if _is_binary(cells):
-        what = f"its cell mask has one id, {cells.mask_ids[0]}, in {pieces} pieces, stored as one cell"
+        what = (
+            f"its cell mask has one id, {cells.mask_ids[0]}, in {pieces} pieces, stored as one cell"
+        )
         remedy = "if the pieces are cells, ingest with --binary-mask components"
         yield Note("binary_mask", f"{what}; {remedy}")
     elif number == 1 and cells.mask_ids[0] in WHITE:
@@ -167,7 +169,9 @@ def _cell_notes(cells: Cells) -> Iterator[Note]:
 def _level_notes(decoded: Decoded) -> Iterator[Note]:
     largest = decoded.largest_level
     if decoded.bit_depth == 16 and 0 < largest < FULL_RANGE:
-        what = f"the highest level of its 16-bit channels is {largest} of 65535, so its cells are dark"
+        what = (
+            f"the highest level of its 16-bit channels is {largest} of 65535, so its cells are dark"
+        )
         remedy = "save the channels with 8 bits" if largest < 256 else "scale the levels to 16 bits"
         yield Note("few_levels", f"{what}; {remedy}")
 

@@ -114,7 +114,9 @@ def remeasure(
     measures = load_measures()
 
     def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
-        settings = choose_settings(measurement_settings.current_settings(connection), background_percentile)
+        settings = choose_settings(
+            measurement_settings.current_settings(connection), background_percentile
+        )
         write.adopt_settings(connection, settings)
         return settings, measurement_settings.count_stale(
             connection, required_measures(measures).of_histograms
@@ -169,10 +171,14 @@ class RemeasureCounts:
             return
         name, reason = next(iter(self.failed.items()))
         others = f" (one of {len(self.failed):,} images)" if len(self.failed) > 1 else ""
-        logger.warning("%s%s: %s; fix the measure, then run hpastore remeasure", name, others, reason)
+        logger.warning(
+            "%s%s: %s; fix the measure, then run hpastore remeasure", name, others, reason
+        )
 
 
-def batches(write_batch: Callable[[int], Batch], stop: Callable[[], bool] | None = None) -> Iterator[Batch]:
+def batches(
+    write_batch: Callable[[int], Batch], stop: Callable[[], bool] | None = None
+) -> Iterator[Batch]:
     """Write batch after batch, in the order of the images' keys, until nothing is left to do.
 
     Another process may change the settings meanwhile, so one round is not always the last.
@@ -209,7 +215,8 @@ def remeasure_batch(connection: Connection, measures: Sequence[CustomMeasure], a
 
     # An image without a histogram gets its settings too, or it would be tried again and again.
     numbers: dict[int, Any] = {
-        image_id: {} for image_id in measurement_settings.images_of_other_settings(connection, chosen)
+        image_id: {}
+        for image_id in measurement_settings.images_of_other_settings(connection, chosen)
     }
     custom = _CustomValues(connection, measures, chosen)
     for image_id, histograms in arrays.histograms(connection, chosen):
@@ -282,7 +289,9 @@ class _CustomValues:
             if image_id not in values:
                 continue
             try:
-                values[image_id] = _cell_values(self.measures[name], self.cells[image_id], histograms)
+                values[image_id] = _cell_values(
+                    self.measures[name], self.cells[image_id], histograms
+                )
             except (MeasureError, MemoryError) as error:
                 reason = str(error) or f"measure {name}: needs more memory than there is"
                 self.failed[image_id] = reason

@@ -62,7 +62,8 @@ def _are_too_many(
     live_by_root = Counter(origins.get(name, root) for name in live)
     gone_by_root = Counter(origins.get(name, root) for name in gone)
     return any(
-        count == live_by_root[origin] or (count > FEW_GONE and GONE_SHARE * count > live_by_root[origin])
+        count == live_by_root[origin]
+        or (count > FEW_GONE and GONE_SHARE * count > live_by_root[origin])
         for origin, count in gone_by_root.items()
     )
 

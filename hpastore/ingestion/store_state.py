@@ -59,7 +59,9 @@ class StoreState:
     policy: Policy
     roots: Roots = field(default_factory=Roots)
 
-    def with_roots(self, store: Store, inputs: Inputs, moved_from: Sequence[str | Path]) -> StoreState:
+    def with_roots(
+        self, store: Store, inputs: Inputs, moved_from: Sequence[str | Path]
+    ) -> StoreState:
         """Recognise the stored roots that are the root of the inputs, and rename them to it.
 
         Raises
@@ -85,15 +87,23 @@ class StoreState:
         }
         return replace(self, roots=roots, policy=policy, images=images, rejected=rejected)
 
-    def _recognise_roots(self, store: Store, inputs: Inputs, moved_from: Sequence[str | Path]) -> Roots:
+    def _recognise_roots(
+        self, store: Store, inputs: Inputs, moved_from: Sequence[str | Path]
+    ) -> Roots:
         roots_of_rejected = {rejection.root for rejection in self.rejected.values()}
         former = store.read(roots_and_splits.ingested_roots) if moved_from else set()
         return recognise_roots(
             inputs,
             self.images,
             roots_of_rejected,
-            [root for root in moved_from if not self._has_moved_before(root, former - roots_of_rejected)],
-            lambda names: store.read(lambda connection: image_records.file_hashes(connection, names)),
+            [
+                root
+                for root in moved_from
+                if not self._has_moved_before(root, former - roots_of_rejected)
+            ],
+            lambda names: store.read(
+                lambda connection: image_records.file_hashes(connection, names)
+            ),
             _has_same_channels,
         )
 
@@ -103,13 +113,17 @@ class StoreState:
         spellings = {str(root), os.path.realpath(expanded(root))}
         return bool(spellings & former) and not spellings & current
 
-    def compare(self, inputs: Inputs, compared: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
+    def compare(
+        self, inputs: Inputs, compared: Mapping[str, tuple[str, ...]] | None = None
+    ) -> Plan:
         """Compare with the inputs, see `make_plan`."""
         root = str(inputs.root)
         return make_plan(
             inputs,
             self.images,
-            failed={name: r.failure for name, r in self.rejected.items() if not _is_readable_now(r)},
+            failed={
+                name: r.failure for name, r in self.rejected.items() if not _is_readable_now(r)
+            },
             failed_here=[name for name, r in self.rejected.items() if r.root == root],
             settings=self.settings,
             compared=compared,
@@ -133,7 +147,9 @@ class StoreState:
             for name, change in unsure.items()
         }
 
-    def _differing_roles(self, change: Change, hashes: Mapping[str, str], root: Path) -> tuple[str, ...]:
+    def _differing_roles(
+        self, change: Change, hashes: Mapping[str, str], root: Path
+    ) -> tuple[str, ...]:
         """Give the roles of the files that differ; an unreadable file counts as different."""
         files = files_to_compare(change, self.images[change.source.name])
         stored = {file.role: hashes[file.role] for file in files if file.role in hashes}
@@ -158,7 +174,9 @@ def read_state(store: Store, background_percentile: float | None, policy: Policy
     measures = load_measures()
 
     def read_all(connection: Connection) -> StoreState:
-        settings = choose_settings(measurement_settings.current_settings(connection), background_percentile)
+        settings = choose_settings(
+            measurement_settings.current_settings(connection), background_percentile
+        )
         images = image_records.known_images(connection)
         if measures:
             images = custom_measures.with_measures(connection, images)
@@ -166,7 +184,9 @@ def read_state(store: Store, background_percentile: float | None, policy: Policy
             for name in image_records.images_in_pieces(connection):
                 images[name] = images[name]._replace(in_pieces=True)
         required = required_measures(measures)
-        return StoreState(images, image_records.rejected_images(connection), settings, required, policy)
+        return StoreState(
+            images, image_records.rejected_images(connection), settings, required, policy
+        )
 
     return store.read(read_all)
 
@@ -195,4 +215,7 @@ def _is_readable_now(rejection: image_records.Rejection) -> bool:
     if failure.code not in ("io", "changed", "missing_file"):
         return False
     root = Path(rejection.root)
-    return all(os.access(root / file.uri, os.R_OK) and (root / file.uri).is_file() for file in failure.files)
+    return all(
+        os.access(root / file.uri, os.R_OK) and (root / file.uri).is_file()
+        for file in failure.files
+    )

@@ -32,7 +32,10 @@ def make_tasks(
         *(Task(source, {}, masks=state.policy.masks()) for source in todo.new),
         *(Task(source, {}, masks=state.images[source.name].masks) for source in todo.unmeasured),
         *(_replace_task(change, state) for change in todo.changed),
-        *(_compare_task(change, state, hashes.get(change.source.name, {}), root) for change in todo.doubtful),
+        *(
+            _compare_task(change, state, hashes.get(change.source.name, {}), root)
+            for change in todo.doubtful
+        ),
     ]
     return sorted(tasks, key=lambda task: task.source.name)
 

@@ -12,7 +12,15 @@ from hpastore.ingestion.quality import prepare_masks, quality_notes
 from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.image import measure
 from hpastore.kernels.plugins import load_measures
-from hpastore.model import DEFAULT_MASKS, Failure, FileRecord, MaskOptions, Measured, Source, Touched
+from hpastore.model import (
+    DEFAULT_MASKS,
+    Failure,
+    FileRecord,
+    MaskOptions,
+    Measured,
+    Source,
+    Touched,
+)
 from hpastore.reading.files import read_file
 from hpastore.reading.image import decode
 from hpastore.runtime.failpoints import failpoint
@@ -34,7 +42,9 @@ class Task(NamedTuple):
     """How its masks are read."""
 
 
-def measure_source(task: Task, root: Path, background_percentile: float) -> Measured | Touched | Failure:
+def measure_source(
+    task: Task, root: Path, background_percentile: float
+) -> Measured | Touched | Failure:
     """Decode and measure one image, unless its stored bytes and numbers are up to date.
 
     An image that is stored from another root has the same bytes there, or is a conflict.
@@ -70,7 +80,9 @@ def measure_source(task: Task, root: Path, background_percentile: float) -> Meas
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        message = f"{source.name}: needs more memory than a worker may use; use fewer workers with -j"
+        message = (
+            f"{source.name}: needs more memory than a worker may use; use fewer workers with -j"
+        )
         return Failure(source.name, source.files[0].uri, "memory", message, source.files)
 
 
@@ -84,7 +96,9 @@ def _measure(
     cells = measure(decoded, background_percentile, measures)
     notes = quality_notes(prepared, cells, paths)
     height, width = decoded.channels[CHANNELS[0]].shape
-    return Measured(source, decoded.files, width, height, decoded.bit_depth, cells, task.masks, notes)
+    return Measured(
+        source, decoded.files, width, height, decoded.bit_depth, cells, task.masks, notes
+    )
 
 
 def compare_files(
@@ -109,7 +123,9 @@ def compare_files(
         If a file cannot be read.
     """
     files = tuple(
-        read_file(root / file.uri, file.role, file.uri)[1] for file in source.files if file.role in stored
+        read_file(root / file.uri, file.role, file.uri)[1]
+        for file in source.files
+        if file.role in stored
     )
     differing = {file.role for file in source.files} ^ set(stored)
     differing |= {file.role for file in files if file.sha256 != stored[file.role]}

@@ -126,7 +126,9 @@ class Writer:
         write.count_run(connection, self.run_id, Counter(remeasured=batch.done))
         return batch
 
-    def _write(self, connection: Connection, result: Measured | Touched | Failure, now: datetime) -> _Written:
+    def _write(
+        self, connection: Connection, result: Measured | Touched | Failure, now: datetime
+    ) -> _Written:
         if isinstance(result, Failure):
             return self._reject(connection, result, now)
         source = result.source
@@ -197,7 +199,9 @@ class Writer:
             return self.split
         return place.split
 
-    def _add_measures(self, connection: Connection, place: ImageRecord, measured: Measured) -> Counter[str]:
+    def _add_measures(
+        self, connection: Connection, place: ImageRecord, measured: Measured
+    ) -> Counter[str]:
         """Add the custom measures that a stored image lacks; its cells stay."""
         stored = custom_measures.versions(connection, [place.image_id]).get(place.image_id, ())
         measures = measured.cells.custom_versions.items() - stored
@@ -242,7 +246,9 @@ def start_run(
 
     def start(connection: Connection) -> tuple[Writer, Counter[str], int]:
         # Read again: another process may have changed the settings meanwhile.
-        settings = choose_settings(measurement_settings.current_settings(connection), background_percentile)
+        settings = choose_settings(
+            measurement_settings.current_settings(connection), background_percentile
+        )
         settings_id = write.adopt_settings(connection, settings)
         run_id = write.begin_run(
             connection,
@@ -291,7 +297,9 @@ def _write_plan(
     verdicts = sum(image_records.count_verdicts(connection, name) for name in pruned)
     write.delete_images(connection, pruned)
 
-    counts = Counter(relabelled=len(todo.relabelled), returned=len(returned), resplit=len(todo.resplit))
+    counts = Counter(
+        relabelled=len(todo.relabelled), returned=len(returned), resplit=len(todo.resplit)
+    )
     recorded = counts + Counter(
         rejected=len(todo.rejected),
         gone=len({*todo.gone, *todo.pruned}),

@@ -1,9 +1,9 @@
 """The sums of `hpastore.kernels.pixel_sums`, cell by cell in the cells' boxes.
 
-Context: one pass of the image for each sum, through a joint histogram, takes 1 ns a pixel, eleven times.
-Decision: each cell is cut out with its mask, and what is cut out stays in the processor's cache, where
-OpenCV sums up 16 pixels at once.  Consequence: the time depends on the boxes; where these are too large or
-too many, `fit` says so, and the whole image is the better way.
+Context: one pass of the image for each sum, through a joint histogram, takes 1 ns a pixel, eleven
+times. Decision: each cell is cut out with its mask, and what is cut out stays in the processor's
+cache, where OpenCV sums up 16 pixels at once.  Consequence: the time depends on the boxes; where
+these are too large or too many, `fit` says so, and the whole image is the better way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def fit(box: Boxes, shape: tuple[int, int]) -> bool:
     return len(box.x) <= _MOST_CELLS and pixels <= _MOST_IMAGES * shape[0] * shape[1]
 
 
-def sums_in_boxes(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, box: Boxes) -> Sums:
+def sums_in_boxes(
+    rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, box: Boxes
+) -> Sums:
     """Sum up each cell in its box.
 
     Parameters
@@ -56,7 +58,9 @@ def sums_in_boxes(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | 
         Those of `hpastore.kernels.pixel_sums.over_image`.
     """
     sums = _zeros(len(box.x), has_nuclei=nuclei is not None)
-    for k, (x, y, width, height) in enumerate(zip(*(values.tolist() for values in box), strict=True)):
+    for k, (x, y, width, height) in enumerate(
+        zip(*(values.tolist() for values in box), strict=True)
+    ):
         window = _around(x, y, width, height, rows.shape)
         pixels = {name: channel[window] for name, channel in channels.items()}
         inside = _mask(rows[window] == k + 1)
@@ -109,11 +113,15 @@ def _add_differences(sums: Sums, k: int, inside: MatLike, pixels: Mapping[str, M
 
 
 def _squares(a: MatLike, b: MatLike) -> int:
-    """Sum of squared differences; a norm may come back as the square of a root, a trifle beside it."""
+    """Sum of squared differences; a norm may come back as the square of a root, a trifle beside
+    it.
+    """
     return round(cv2.norm(a, b, cv2.NORM_L2SQR))
 
 
-def _add_nucleus(whole: Part, rim: Part, k: int, nucleus: MatLike, pixels: Mapping[str, MatLike]) -> None:
+def _add_nucleus(
+    whole: Part, rim: Part, k: int, nucleus: MatLike, pixels: Mapping[str, MatLike]
+) -> None:
     x, y, width, height = cv2.boundingRect(nucleus)
     if not width:
         return

@@ -36,7 +36,9 @@ def label_components(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
     >>> label_components(np.array([[0, 9, 0, 9], [9, 0, 0, 9]])).tolist()
     [[0, 1, 0, 2], [1, 0, 0, 2]]
     """
-    count, found = cv2.connectedComponents((mask != 0).view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    count, found = cv2.connectedComponents(
+        (mask != 0).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )
     flat = np.asarray(found, np.int32).ravel()
     # OpenCV numbers them by blocks of 2 x 2 pixels.  Starts of runs are few, and sorted fast.
     starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)

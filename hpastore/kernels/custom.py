@@ -1,9 +1,10 @@
 """Custom measures: what one is, and how its values are computed.
 
-Context: nobody knows beforehand which numbers of a cell a project will need.  Decision: a custom measure is
-a function of what the store keeps (the cell's histogram in a channel) or of what only the image has (its
-mask and pixels), with a name and a version.  Consequence: measures of histograms are computed for a whole
-store without reading a pixel.  Their code is not ours, so whatever it raises or returns is checked.
+Context: nobody knows beforehand which numbers of a cell a project will need.  Decision: a custom
+measure is a function of what the store keeps (the cell's histogram in a channel) or of what only
+the image has (its mask and pixels), with a name and a version.  Consequence: measures of histograms
+are computed for a whole store without reading a pixel.  Their code is not ours, so whatever it
+raises or returns is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ if TYPE_CHECKING:  # loads OpenCV, which stored values do not need
     from hpastore.kernels.label_image import LabelImage
 
 Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
-"""(K,) float64 by the measure's name and the channel; the channel is None for the cell as a whole."""
+"""(K,) float64 by the measure's name and the channel; the channel is None for the cell as a
+whole."""
 
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -67,8 +69,8 @@ class CustomMeasure:
     of_histogram
         Function of a cell's histogram in one channel: (256,) int64, pixels at each grey level.
     of_crops
-        Function of a cell's mask in its box, (h, w) bool, and of the channels there, (h, w) uint8 by name;
-        other cells may be in the box.  Neither can be written to.
+        Function of a cell's mask in its box, (h, w) bool, and of the channels there, (h, w) uint8
+        by name; other cells may be in the box.  Neither can be written to.
     channels
         The channels in which the function of a histogram is called.
 
@@ -79,7 +81,7 @@ class CustomMeasure:
 
     Examples
     --------
-    >>> brightness = CustomMeasure("p99", 1, "grey level", "Bright", of_histogram=lambda counts: 7.0)
+    >>> brightness = CustomMeasure("p99", 1, "grey level", "Bright", of_histogram=lambda _: 7.0)
     >>> brightness.kind, brightness.channels
     ('histogram', ('red', 'green', 'blue', 'yellow'))
     """
@@ -90,7 +92,9 @@ class CustomMeasure:
     sentence: str
     source: str = ""
     of_histogram: Callable[[npt.NDArray[np.int64]], float] | None = None
-    of_crops: Callable[[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.uint8]]], float] | None = None
+    of_crops: (
+        Callable[[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.uint8]]], float] | None
+    ) = None
     channels: tuple[str, ...] = CHANNELS
 
     def __post_init__(self) -> None:
@@ -104,7 +108,10 @@ class CustomMeasure:
 
 
 def histogram_measures(
-    measures: Sequence[CustomMeasure], channel: str, mask_ids: Sequence[int], counts: npt.NDArray[np.int64]
+    measures: Sequence[CustomMeasure],
+    channel: str,
+    mask_ids: Sequence[int],
+    counts: npt.NDArray[np.int64],
 ) -> Values:
     """Compute custom measures of histograms for the cells of an image, in one channel.
 
@@ -128,7 +135,8 @@ def histogram_measures(
     for measure in measures:
         if measure.of_histogram and channel in measure.channels:
             values = [
-                _call(measure, channel, mask_id, row) for mask_id, row in zip(mask_ids, rows, strict=True)
+                _call(measure, channel, mask_id, row)
+                for mask_id, row in zip(mask_ids, rows, strict=True)
             ]
             found[measure.name, channel] = np.array(values, np.float64)
     return found
@@ -167,7 +175,9 @@ def crop_measures(
 
 
 def _faults(measure: CustomMeasure) -> Iterator[str]:
-    """List what is wrong with a measure; the first counts, since a later check may rest on an earlier one."""
+    """List what is wrong with a measure; the first counts, since a later check may rest on an
+    earlier one.
+    """
     name, version = measure.name, measure.version
     if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
         yield "a name has 1 to 63 small letters, digits and '_', a letter first"
@@ -186,7 +196,10 @@ def _faults(measure: CustomMeasure) -> Iterator[str]:
         yield "it has one function, as of_histogram or as of_crops"
     channels = measure.channels
     if not (isinstance(channels, tuple) and channels and set(channels) <= set(CHANNELS)):
-        yield f"its channels are a tuple of some of {', '.join(CHANNELS)}, not {printable(repr(channels))}"
+        yield (
+            f"its channels are a tuple of some of {', '.join(CHANNELS)}, not "
+            f"{printable(repr(channels))}"
+        )
     if len(set(channels)) < len(channels):
         yield "it names a channel twice"
     if measure.of_crops and channels != CHANNELS:
@@ -197,7 +210,9 @@ def _crops(
     label: LabelImage, box: Boxes, channels: Mapping[str, npt.NDArray[np.uint8]]
 ) -> Iterator[tuple[npt.NDArray[np.bool_], Mapping[str, npt.NDArray[np.uint8]]]]:
     """Mask and channels of each cell in its box."""
-    for k, (x, y, width, height) in enumerate(zip(*(values.tolist() for values in box), strict=True)):
+    for k, (x, y, width, height) in enumerate(
+        zip(*(values.tolist() for values in box), strict=True)
+    ):
         window = slice(y, y + height), slice(x, x + width)
         crops = {name: _read_only(channel[window]) for name, channel in channels.items()}
         yield _read_only(label.rows[window] == k + 1), MappingProxyType(crops)
@@ -227,7 +242,8 @@ def _call(measure: CustomMeasure, channel: str | None, mask_id: int, *given: Any
     if number is None:
         gave = f"{where}: gave {_value_text(value)}"
         raise MeasureError(
-            measure.name, f"{gave}; it must give a number up to {MAX_VALUE:g}, or NaN where it has none"
+            measure.name,
+            f"{gave}; it must give a number up to {MAX_VALUE:g}, or NaN where it has none",
         )
     return number
 
@@ -247,4 +263,6 @@ def _as_number(value: Any) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return None if abs(number) > MAX_VALUE else number + 0.0  # -0.0 becomes 0.0: SQLite would lose the sign
+    return (
+        None if abs(number) > MAX_VALUE else number + 0.0
+    )  # -0.0 becomes 0.0: SQLite would lose the sign

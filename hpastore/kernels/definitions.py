@@ -1,4 +1,6 @@
-"""The one table of measures: columns, rules, docs/measures.md and database comments derive from it."""
+"""The one table of measures: columns, rules, docs/measures.md and database comments derive from
+it.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,14 @@ NUCLEUS_CHANNELS: Final = ("green", "blue")
 SHAPE_MEASURES: Final = (
     Measure("x", "integer", "px", "First column of the bounding box, 0-based"),
     Measure("y", "integer", "px", "First row of the bounding box, 0-based"),
-    Measure("width", "integer", "px", "Columns of the bounding box; x + width is one past the last"),
+    Measure(
+        "width", "integer", "px", "Columns of the bounding box; x + width is one past the last"
+    ),
     Measure("height", "integer", "px", "Rows of the bounding box; y + height is one past the last"),
     Measure("area", "integer", "px²", "Pixels of the cell's mask"),
-    Measure("touches_border", "flag", "", "Whether the box reaches the first or last row or column"),
+    Measure(
+        "touches_border", "flag", "", "Whether the box reaches the first or last row or column"
+    ),
     Measure("pieces", "integer", "", "8-connected components of the cell's mask"),
     Measure(
         "nucleus_area",
@@ -96,7 +102,8 @@ CHANNEL_MEASURES: Final = (
         "fraction",
         "real",
         "share 0..1",
-        "Share of the pixels strictly above the channel's background level; NULL without a background",
+        "Share of the pixels strictly above the channel's background level; NULL without a "
+        "background",
         f"{_NOTEBOOK}, by its text",
     ),
     Measure(
@@ -128,7 +135,8 @@ CHANNEL_MEASURES: Final = (
         "intensity_nucleus_rim",
         "real",
         "grey level 0..255",
-        "Mean over the rim of that nucleus: its pixels within sqrt(its area / 201) rows and columns, rounded "
+        "Mean over the rim of that nucleus: its pixels within sqrt(its area / 201) rows and "
+        "columns, rounded "
         "down but 1 at least, of a pixel outside of it (an eighth of the radius of a disc); "
         "green and blue only, NULL as intensity_nucleus",
         channels=NUCLEUS_CHANNELS,

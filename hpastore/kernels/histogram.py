@@ -41,7 +41,9 @@ def joint_histogram(
         from hpastore.runtime.opencv import cv2  # here: stored histograms are read without it
 
         ranges = [0, count, 0, LEVELS]
-        counts = cv2.calcHist([np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges)
+        counts = cv2.calcHist(
+            [np.ascontiguousarray(rows), channel], [0, 1], None, [count, LEVELS], ranges
+        )
         return np.asarray(counts).reshape(count, LEVELS).astype(np.int64)
     index = rows.astype(np.intp)
     index *= LEVELS
@@ -50,7 +52,8 @@ def joint_histogram(
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
-    """Quantile of each histogram with linear interpolation, equal to `numpy.quantile` of the pixels.
+    """Quantile of each histogram with linear interpolation, equal to `numpy.quantile` of the
+    pixels.
 
     Parameters
     ----------
@@ -150,7 +153,9 @@ def unpack(data: bytes, rows: int) -> npt.NDArray[np.int64]:
         raise ValueError(f"it holds {planes.shape[1] / LEVELS:g} rows, not {rows}")
     counts = planes[0].astype(np.int64)
     for place in (1, 2, 3):
-        if planes[place].any():  # as of the background, but hardly of a cell: two thirds of the time
+        if planes[
+            place
+        ].any():  # as of the background, but hardly of a cell: two thirds of the time
             counts += planes[place].astype(np.int64) << (8 * place)
     return np.asarray(counts.reshape(-1, LEVELS))
 
@@ -181,6 +186,8 @@ def inflate(data: bytes, limit: int) -> bytes:
     return inflated
 
 
-def _level_at(below: npt.NDArray[np.int64], position: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _level_at(
+    below: npt.NDArray[np.int64], position: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Level of the pixel at a 0-based position of each sorted histogram."""
     return np.asarray((below <= position[:, None]).sum(axis=1), np.float64)

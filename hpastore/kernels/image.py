@@ -25,7 +25,9 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 
-def measure(decoded: Decoded, background_percentile: float, custom: Sequence[CustomMeasure] = ()) -> Cells:
+def measure(
+    decoded: Decoded, background_percentile: float, custom: Sequence[CustomMeasure] = ()
+) -> Cells:
     """Measure every cell of one image.
 
     Parameters
@@ -59,11 +61,14 @@ def measure(decoded: Decoded, background_percentile: float, custom: Sequence[Cus
     if decoded.nucleus_mask is not None:
         shapes["nucleus_area"] = nucleus_areas(decoded.nucleus_mask, label.ids)
     by_name = {
-        name: _channel(label, decoded.channels[name], edge, background_percentile) for name in CHANNELS
+        name: _channel(label, decoded.channels[name], edge, background_percentile)
+        for name in CHANNELS
     }
     by_channel = {name: channel_moments for name, (_, channel_moments) in by_name.items()}
     channels = {
-        name: replace(stats, measures={**stats.measures, **pixel_sum_measures(name, sums, by_channel)})
+        name: replace(
+            stats, measures={**stats.measures, **pixel_sum_measures(name, sums, by_channel)}
+        )
         for name, (stats, _) in by_name.items()
     }
     cells = Cells(label.ids, shapes, encode_cells(label), channels)
@@ -113,7 +118,11 @@ def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
 
 
 def _add_custom_measures(
-    cells: Cells, label: LabelImage, box: shape.Boxes, decoded: Decoded, custom: Sequence[CustomMeasure]
+    cells: Cells,
+    label: LabelImage,
+    box: shape.Boxes,
+    decoded: Decoded,
+    custom: Sequence[CustomMeasure],
 ) -> Cells:
     """Add the values of custom measures."""
     values = crop_measures(custom, label, box, decoded.channels)
@@ -127,7 +136,9 @@ def _add_custom_measures(
 def _sums(label: LabelImage, box: shape.Boxes, decoded: Decoded) -> Sums:
     """Sum up the cells in their boxes or, where these do not fit, over the whole image."""
     rows, mask = label.rows, decoded.cell_mask
-    nuclei = None if decoded.nucleus_mask is None else nucleus_rows(rows, mask, decoded.nucleus_mask)
+    nuclei = (
+        None if decoded.nucleus_mask is None else nucleus_rows(rows, mask, decoded.nucleus_mask)
+    )
     if box_sums.fit(box, rows.shape):
         return box_sums.sums_in_boxes(rows, decoded.channels, nuclei, box)
     return sums_over_image(rows, decoded.channels, nuclei, len(label.ids))

@@ -1,4 +1,6 @@
-"""Measures of each cell's grey levels: from its histogram, and from the sums that it does not hold."""
+"""Measures of each cell's grey levels: from its histogram, and from the sums that it does not
+hold.
+"""
 
 from __future__ import annotations
 
@@ -101,12 +103,18 @@ def pixel_sum_measures(name: str, sums: Sums, moments: Mapping[str, Moments]) ->
 
     Notes
     -----
-    Focus: Brenner et al. 1976, J. Histochem. Cytochem. 24, 100-111.  Correlation: Pearson 1895, Proc. R.
-    Soc. Lond. 58, 240-242; as a measure of how two dyes go together, Manders et al. 1992, J. Cell Sci. 103,
-    857-862.
+    Focus: Brenner et al. 1976, J. Histochem. Cytochem. 24, 100-111.  Correlation: Pearson 1895,
+    Proc. R. Soc. Lond. 58, 240-242; as a measure of how two dyes go together, Manders et al. 1992,
+    J. Cell Sci. 103, 857-862.
     """
     measures = dict.fromkeys(
-        ("brenner", "correlation", "intensity_nucleus", "intensity_nucleus_rim", "intensity_cytoplasm"),
+        (
+            "brenner",
+            "correlation",
+            "intensity_nucleus",
+            "intensity_nucleus_rim",
+            "intensity_cytoplasm",
+        ),
         np.full(len(sums.pairs), np.nan),
     )
     if name in BRENNER_CHANNELS:
@@ -140,7 +148,7 @@ def correlation(a: Moments, b: Moments, apart: _Ints) -> _Floats:
     Notes
     -----
     ``Σ(a - m)(b - k)`` about the rounded means m and k is half of ``Σ(a - m)² + Σ(b - k)²`` less
-    ``Σ((a - m) - (b - k))²``, all of them integers below 2**53; from there it is as with the spread.
+    ``Σ((a - m) - (b - k))²``, all integers below 2**53; from there it is as with the spread.
     """
     shift = a.middle - b.middle
     between = apart - 2 * shift * (a.total - b.total) + shift**2 * a.n

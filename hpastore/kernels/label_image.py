@@ -74,7 +74,9 @@ def label_image(mask: npt.NDArray[np.integer]) -> LabelImage:
         row += 1
     ids = ids[ids != 0].astype(np.int64)
     runs = row.astype(np.min_scalar_type(len(ids)))
-    if mask.dtype == runs.dtype and len(ids) and ids[-1] == len(ids):  # without gaps: the mask as it is
+    if (
+        mask.dtype == runs.dtype and len(ids) and ids[-1] == len(ids)
+    ):  # without gaps: the mask as it is
         rows = np.asarray(mask, runs.dtype)
     else:
         rows = transpose(np.repeat(runs, stop - start).reshape(columns.shape))

@@ -1,9 +1,9 @@
 """Which cell each nucleus lies in.
 
-Context: nuclei are expected to have the ids of their cells, and many programs number them apart.  Then the
-nucleus of one cell is measured for another, and every number looks right.  Decision: the pairs of cell and
-nucleus are counted in one pass over the runs of both masks, for each image.  Consequence: it costs 2 ms at
-2048 x 2048, and what is numbered apart is seen at once.
+Context: nuclei are expected to have the ids of their cells, and many programs number them apart.
+Then the nucleus of one cell is measured for another, and every number looks right.  Decision: the
+pairs of cell and nucleus are counted in one pass over the runs of both masks, for each image.
+Consequence: it costs 2 ms at 2048 x 2048, and what is numbered apart is seen at once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ class Placement(NamedTuple):
 
     ids: _Ints
     home: _Ints
-    """Id of the cell that holds most of the nucleus; 0 where most of it lies outside of all cells.  Of
-    cells that hold equally much it is that of the smallest id."""
+    """Id of the cell that holds most of the nucleus; 0 where most of it lies outside of all cells.
+    Of cells that hold equally much it is that of the smallest id."""
     at_home: npt.NDArray[np.bool_]
-    """Whether the cell with the nucleus's own id holds as much of it as any other cell or the background."""
+    """Whether the cell with the nucleus's own id holds as much of it as any other cell or the
+    background."""
     cells: _Ints
     """Number of cells that hold a pixel of it."""
 
@@ -56,7 +57,9 @@ def place_nuclei(cells: npt.NDArray[np.integer], nuclei: npt.NDArray[np.integer]
     ids, first, row = np.unique(nucleus, return_index=True, return_inverse=True)
     own = np.bincount(row, np.where(cell == nucleus, pixels, 0), len(ids))
     at_home = own >= np.maximum(pixels[first], 1)
-    return Placement(ids, cell[first], at_home, np.bincount(row, cell != 0, len(ids)).astype(np.int64))
+    return Placement(
+        ids, cell[first], at_home, np.bincount(row, cell != 0, len(ids)).astype(np.int64)
+    )
 
 
 def match_nuclei(nuclei: npt.NDArray[np.integer], placement: Placement) -> npt.NDArray[np.uint32]:

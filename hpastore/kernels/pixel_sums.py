@@ -1,7 +1,8 @@
 """Sums over each cell that its histograms do not hold: over pairs of pixels, and over its nucleus.
 
-They are integers, hence exact, and the same whichever way they were found.  Here it is over the whole
-image, however its cells lie; `hpastore.kernels.box_sums` does it in the cells' boxes, five times as fast.
+They are integers, hence exact, and the same whichever way they were found.  Here it is over the
+whole image, however its cells lie; `hpastore.kernels.box_sums` does it in the cells' boxes, five
+times as fast.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Sums:
     rim: Part | None
 
 
-def sums_over_image(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, cells: int) -> Sums:
+def sums_over_image(
+    rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows | None, cells: int
+) -> Sums:
     """Sum up over the whole image.
 
     Parameters
@@ -91,12 +94,17 @@ def sums_over_image(rows: _Rows, channels: Mapping[str, _Pixels], nuclei: _Rows 
         name: _squares(pairs, channels[name][:, 2:], channels[name][:, :-2], cells)
         for name in BRENNER_CHANNELS
     }
-    apart = {name: _squares(rows, channels[name], channels["green"], cells) for name in CORRELATED_CHANNELS}
+    apart = {
+        name: _squares(rows, channels[name], channels["green"], cells)
+        for name in CORRELATED_CHANNELS
+    }
     count = _count(pairs, cells)
     if nuclei is None:
         return Sums(count, steps, apart, None, None)
     nucleus = _part(nuclei, channels, cells)
-    return Sums(count, steps, apart, nucleus, _part(_rim_rows(nuclei, nucleus.area), channels, cells))
+    return Sums(
+        count, steps, apart, nucleus, _part(_rim_rows(nuclei, nucleus.area), channels, cells)
+    )
 
 
 def pair_rows(rows: _Rows) -> _Rows:
@@ -114,7 +122,9 @@ def pair_rows(rows: _Rows) -> _Rows:
     return np.asarray(left * (left == right).view(np.uint8), rows.dtype)
 
 
-def nucleus_rows(rows: _Rows, mask: npt.NDArray[np.integer], nuclei: npt.NDArray[np.integer]) -> _Rows:
+def nucleus_rows(
+    rows: _Rows, mask: npt.NDArray[np.integer], nuclei: npt.NDArray[np.integer]
+) -> _Rows:
     """Row of each pixel that lies in a cell and in the nucleus of that cell, else 0.
 
     Parameters
@@ -132,10 +142,11 @@ def nucleus_rows(rows: _Rows, mask: npt.NDArray[np.integer], nuclei: npt.NDArray
 
 
 def rim_width(area: npt.ArrayLike) -> _Ints:
-    """Width of the rims of nuclei, pixels: an eighth of the radius of a disc of their area, 1 at least.
+    """Width of the rims of nuclei, pixels: an eighth of the radius of a disc of their area, 1 at
+    least.
 
-    A pixel of a nucleus is in its rim if a pixel of the image that is not of the nucleus lies within that
-    many rows and columns.  Where the image ends there is no edge.
+    A pixel of a nucleus is in its rim if a pixel of the image that is not of the nucleus lies
+    within that many rows and columns.  Where the image ends there is no edge.
 
     Parameters
     ----------
@@ -148,9 +159,9 @@ def rim_width(area: npt.ArrayLike) -> _Ints:
 
     Notes
     -----
-    The width grows with the nucleus, so that an image measures alike at any resolution, whatever else is
-    in it.  A nucleus of 200 pixels, as they are at 2048², has a rim of 12, or 1 µm: what the nuclear
-    membrane is blurred to, and what masks are wrong by.
+    The width grows with the nucleus, so that an image measures alike at any resolution, whatever
+    else is in it.  A nucleus of 200 pixels, as they are at 2048², has a rim of 12, or 1 µm: what
+    the nuclear membrane is blurred to, and what masks are wrong by.
 
     Examples
     --------
@@ -194,7 +205,8 @@ def _rim_rows(nuclei: _Rows, area: _Ints) -> _Rows:
 def _depth(rows: _Rows) -> npt.NDArray[np.float32]:
     """How far the nearest pixel of another row is, in rows or columns, whichever are more.
 
-    One step before it lies a pixel of the own row, one with such a neighbour, and none such lies nearer.
+    One step before it lies a pixel of the own row, one with such a neighbour, and none such lies
+    nearer.
     """
     inner = np.ones(rows.shape, np.uint8)
     for here, there in _NEIGHBOURS:

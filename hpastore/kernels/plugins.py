@@ -31,7 +31,8 @@ def load_measures() -> tuple[CustomMeasure, ...]:
     Raises
     ------
     MeasureError
-        If one cannot be loaded or is no `CustomMeasure`, or two have the same name; names the packages.
+        If one cannot be loaded or is no `CustomMeasure`, or two have the same name; names the
+        packages.
     """
     homes: dict[str, EntryPoint] = {}
     found: dict[str, CustomMeasure] = {}
@@ -62,7 +63,9 @@ def _load_entry(entry: EntryPoint) -> CustomMeasure:
         raise MeasureError(_entry_text(entry), reason) from error
     if not isinstance(value, CustomMeasure):
         kind = type(value).__name__
-        raise MeasureError(_entry_text(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure")
+        raise MeasureError(
+            _entry_text(entry), f"it is of type {kind}, and must be an hpastore.CustomMeasure"
+        )
     return value
 
 

@@ -133,7 +133,9 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     if len(np.unique(cell)) < len(counts):
         raise ValueError("a mask has no pixel")
     (left, top), (right, bottom) = divmod(stop - lengths, height), divmod(stop - 1, height)
-    wraps = left < right  # a run that goes on in the next column has touched the lower and the upper border
+    wraps = (
+        left < right
+    )  # a run that goes on in the next column has touched the lower and the upper border
     x, y = left[first], np.minimum.reduceat(np.where(wraps, 0, top), first)
     x_end = np.maximum.reduceat(right, first) + 1
     y_end = np.maximum.reduceat(np.where(wraps, height - 1, bottom), first) + 1
@@ -192,7 +194,8 @@ def overlaps(some: Sequence[str], others: Sequence[str]) -> npt.NDArray[np.float
     masks = [_cumulative_pixels(other) for other in others]
     for i, (edges, covered) in enumerate(map(_cumulative_pixels, some)):
         for j, (ends, sums) in enumerate(masks):
-            # Pixels of the one mask in the runs of the other: its running sum grows along a straight line.
+            # Pixels of the one mask in the runs of the other: its running sum grows along a
+            # straight line.
             common = np.diff(np.interp(ends, edges, covered))[1::2].sum()
             shares[i, j] = common / (covered[-1] + sums[-1] - common)
     return shares
@@ -214,12 +217,19 @@ def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
     """
     try:
         lengths = np.fromiter(map(len, counts), np.int64, len(counts))
-        codes = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(_FIRST_CHARACTER)
+        codes = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(
+            _FIRST_CHARACTER
+        )
         sizes = np.fromiter(pixels, np.int64, len(counts))
     except (ValueError, TypeError, OverflowError):
         return False
     stops = np.cumsum(lengths)
-    if not lengths.all() or not codes.size or sizes.max() > _MAX_FAST_PIXELS or codes.max() >= 2 * _MORE:
+    if (
+        not lengths.all()
+        or not codes.size
+        or sizes.max() > _MAX_FAST_PIXELS
+        or codes.max() >= 2 * _MORE
+    ):
         return False
     if (codes[stops - 1] >= _MORE).any():  # cut short
         return False
@@ -232,7 +242,9 @@ def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
 def _signed_numbers(
     codes: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int64]]:
-    """All numbers, None where one has too many groups, and the places of groups that another follows."""
+    """All numbers, None where one has too many groups, and the places of groups that another
+    follows.
+    """
     final = codes < _MORE
     more = np.flatnonzero(~final)
     last = codes[final]
@@ -267,7 +279,9 @@ def _lengths_fill(
     for parity in (0, 1):
         every_other = differences[parity::2]
         first = (begin + 1 - parity) // 2
-        last = np.add.reduceat(every_other, first)  # the length that the sum has come to at a mask's end
+        last = np.add.reduceat(
+            every_other, first
+        )  # the length that the sum has come to at a mask's end
         every_other[first[1:]] -= last[:-1]
         np.cumsum(every_other, dtype=np.int32, out=every_other)
     lengths = differences
@@ -286,18 +300,22 @@ def _cumulative_pixels(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return np.append(0, np.cumsum(lengths)), np.append(0, np.cumsum(ones))
 
 
-def _all_lengths(counts: Sequence[str], pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _all_lengths(
+    counts: Sequence[str], pixels: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Run lengths of all strings, one string after the other, and where each string's begin."""
     differences, ends = _numbers("".join(counts))
     stops = np.cumsum([len(text) for text in counts])
     last = np.searchsorted(ends, stops)
     if (ends[last] != stops).any() or (np.diff(last, prepend=-1) == 0).any():
         raise ValueError("a string is empty or cut short")
-    if (np.abs(differences) > pixels).any():  # with this no sum can wrap round and come back as a length
+    if (
+        np.abs(differences) > pixels
+    ).any():  # with this no sum can wrap round and come back as a length
         raise ValueError(f"a run does not fit into {pixels} pixels")
     begin = np.append(0, last[:-1] + 1)
-    # x[i] += x[i - 2] from the fourth on: running sums over every other number of all strings, without
-    # what they had summed up by the begin of the string.
+    # x[i] += x[i - 2] from the fourth on: running sums over every other number of all strings,
+    # without what they had summed up by the begin of the string.
     sums = np.empty_like(differences)
     for parity in (0, 1):
         sums[parity::2] = np.cumsum(differences[parity::2])
@@ -356,7 +374,9 @@ def _lengths(counts: str) -> npt.NDArray[np.int64]:
 
 def _numbers(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Undo `_characters`: all numbers, and where each number's text ends."""
-    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(_FIRST_CHARACTER)  # below '0' it wraps
+    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(
+        _FIRST_CHARACTER
+    )  # below '0' it wraps
     if not codes.size or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
         raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
     ends = np.flatnonzero(codes < _MORE) + 1

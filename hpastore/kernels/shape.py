@@ -24,7 +24,9 @@ class Boxes(NamedTuple):
 
 def areas(label: LabelImage) -> _Ints:
     """Pixels of each cell, (K,) int64."""
-    return np.add.reduceat(label.stop - label.start, label.first) if len(label.ids) else _no_values()
+    return (
+        np.add.reduceat(label.stop - label.start, label.first) if len(label.ids) else _no_values()
+    )
 
 
 def boxes(label: LabelImage) -> Boxes:
@@ -45,14 +47,17 @@ def boxes(label: LabelImage) -> Boxes:
 def touch_border(box: Boxes, shape: tuple[int, int]) -> _Ints:
     """1 for each box that reaches the first or last row or column of an (H, W) image, else 0."""
     height, width = shape
-    touches = (box.x == 0) | (box.y == 0) | (box.x + box.width == width) | (box.y + box.height == height)
+    touches = (
+        (box.x == 0) | (box.y == 0) | (box.x + box.width == width) | (box.y + box.height == height)
+    )
     return np.asarray(touches, np.int64)
 
 
 def far_edges(label: LabelImage, box: Boxes) -> tuple[_Ints, _Ints]:
     """Pixels of each cell in the last row or the last column of its box, each once.
 
-    Found by the runs and not along the boxes: 65,535 scattered cells have boxes as large as the image.
+    Found by the runs and not along the boxes: 65,535 scattered cells have boxes as large as the
+    image.
 
     Returns
     -------
@@ -103,7 +108,9 @@ def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
 
 
 def _connected_roots(count: int, left: _Ints, right: _Ints) -> _Ints:
-    """Root of each of `count` nodes, after joining the pairs: the smallest node of its component."""
+    """Root of each of `count` nodes, after joining the pairs: the smallest node of its
+    component.
+    """
     root = np.arange(count)
     while True:
         a, b = root[left], root[right]

@@ -113,9 +113,18 @@ def _grid(n: int) -> tuple[Figure, list[list[Axes]]]:
         add_no_cells(figure)
         return figure, []
     grid = figure.add_gridspec(
-        n, 3, left=0.27, right=0.985, bottom=0.4 / height, top=1 - 0.75 / height, hspace=0.35, wspace=0.28
+        n,
+        3,
+        left=0.27,
+        right=0.985,
+        bottom=0.4 / height,
+        top=1 - 0.75 / height,
+        hspace=0.35,
+        wspace=0.28,
     )
-    return figure, [[figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(n)]
+    return figure, [
+        [figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(n)
+    ]
 
 
 def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None:
@@ -160,7 +169,9 @@ def _points(axes: Axes, values: npt.NDArray[np.float64], *, share: bool) -> None
     from matplotlib.ticker import MaxNLocator
 
     x = np.arange(len(values))
-    axes.plot(x[:-1], values[:-1], color=KEPT, linewidth=1.5, marker="o", markersize=4, clip_on=False)
+    axes.plot(
+        x[:-1], values[:-1], color=KEPT, linewidth=1.5, marker="o", markersize=4, clip_on=False
+    )
     axes.plot(x[-2:], values[-2:], color=KEPT, linewidth=1, linestyle=":", clip_on=False)
     axes.plot(
         x[-1:],
@@ -180,7 +191,9 @@ def _points(axes: Axes, values: npt.NDArray[np.float64], *, share: bool) -> None
     found = values[~np.isnan(values)]
     if not found.size:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no bound", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        axes.text(
+            0.5, 0.5, "no bound", transform=axes.transAxes, ha="center", va="center", color=FAINT
+        )
         return
     low, high = float(found.min()), float(found.max())
     half = max((high - low) * 0.6, _SPAN / 2 * (max(abs(low), abs(high)) or 1))

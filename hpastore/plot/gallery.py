@@ -181,7 +181,11 @@ def plot_gallery(
     for tile, result, axes in zip(tiles, drawn, places, strict=True):
         _draw(axes, tile, result)
 
-    parts = [f"{found.versioned_name}, {f'{which} {rule}' if rule else which}" if found else "no clean set"]
+    parts = [
+        f"{found.versioned_name}, {f'{which} {rule}' if rule else which}"
+        if found
+        else "no clean set"
+    ]
     if label_id is not None:
         parts.append(label_name(label_id))
     if split is not None:
@@ -198,7 +202,9 @@ def plot_gallery(
 def _check(which: Which, rule: str | None, n: int) -> None:
     require_choice(which, Which, "which")
     if (which == "dropped-by") != (rule is not None):
-        raise UsageError("dropped-by takes the name of a rule, as in: --which dropped-by below_lower")
+        raise UsageError(
+            "dropped-by takes the name of a rule, as in: --which dropped-by below_lower"
+        )
     if not 1 <= n <= MAX_CELLS:
         raise UsageError(f"a gallery has 1 to {MAX_CELLS} cells, not {n}")
 
@@ -213,7 +219,9 @@ def _wanted(
     """Translate the arguments into a query's conditions."""
     if chosen is None:
         if which != "all":
-            raise UsageError(f"--which {which} needs a clean set; make one with: hpastore clean create NAME")
+            raise UsageError(
+                f"--which {which} needs a clean set; make one with: hpastore clean create NAME"
+            )
         return CellFilter(label=label)
     wanted = CellFilter(chosen.id, label)
     if which in ("kept", "dropped"):
@@ -222,7 +230,9 @@ def _wanted(
         names = sorted({r.reason for r in rules if r.reason})
         if rule not in REASONS and rule not in names:
             reasons = ", ".join([*REASONS, *names])
-            raise UsageError(f"{chosen.versioned_name} has no rule {rule!r}; its reasons are {reasons}")
+            raise UsageError(
+                f"{chosen.versioned_name} has no rule {rule!r}; its reasons are {reasons}"
+            )
         return wanted._replace(clean=False, reason=rule)
     if which != "all":
         side: Side = "lower" if which in ("below", "near-lower") else "upper"
@@ -257,7 +267,9 @@ def _count(connection: Connection, wanted: CellFilter) -> int:
     return sum(count for _, count in count_by_image(connection, wanted))
 
 
-def _random(connection: Connection, wanted: CellFilter, n: int, seed: int) -> tuple[list[SelectedCell], int]:
+def _random(
+    connection: Connection, wanted: CellFilter, n: int, seed: int
+) -> tuple[list[SelectedCell], int]:
     """Choose random cells by their numbers, and read only images with a chosen cell."""
     counts = count_by_image(connection, wanted)
     ends = list(accumulate(count for _, count in counts))
@@ -297,7 +309,11 @@ def _tiles(
 
 
 def _label(subject: SelectedCell) -> str:
-    return label_name(subject.label_id) if subject.label_id is not None else f"labels {subject.labels or '-'}"
+    return (
+        label_name(subject.label_id)
+        if subject.label_id is not None
+        else f"labels {subject.labels or '-'}"
+    )
 
 
 def _verdict(subject: SelectedCell) -> str:
@@ -402,7 +418,9 @@ def _cut(picture: Picture, place: CellMask) -> _Drawn:
     height, width = picture.shape[:2]
     rows = slice(max(y, 0), min(y + side, height))
     columns = slice(max(x, 0), min(x + side, width))
-    tile[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = picture[rows, columns]
+    tile[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x] = picture[
+        rows, columns
+    ]
     return _Drawn(shrink(tile, _PIXELS), (x, y), side, outlines(place))
 
 
@@ -438,14 +456,22 @@ def _draw(axes: Axes, tile: _Tile, drawn: _Drawn | str) -> None:
         axes.imshow(drawn.picture, extent=edges, interpolation="antialiased", aspect="auto")
         halo = [Stroke(linewidth=2.2, foreground="black"), Normal()]
         axes.add_collection(
-            LineCollection(drawn.outlines, colors="white", linewidths=0.8, path_effects=halo), autolim=False
+            LineCollection(drawn.outlines, colors="white", linewidths=0.8, path_effects=halo),
+            autolim=False,
         )
         axes.set_xlim(*edges[:2])
         axes.set_ylim(*edges[2:])
         box = {"facecolor": "black", "linewidth": 0, "pad": 1}
         size = f"{side} px"
         axes.text(
-            0.98, 0.03, size, transform=axes.transAxes, ha="right", color="white", fontsize=5.5, bbox=box
+            0.98,
+            0.03,
+            size,
+            transform=axes.transAxes,
+            ha="right",
+            color="white",
+            fontsize=5.5,
+            bbox=box,
         )
     frame = FAINT if tile.subject.clean is None else KEPT if tile.subject.clean else DROPPED
     for spine in axes.spines.values():

@@ -90,7 +90,8 @@ def plot_hist(
     clean: str | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw the distribution of a measure over the cells of one label, or of each label that has cells.
+    """Draw the distribution of a measure over the cells of one label, or of each label that has
+    cells.
 
     Parameters
     ----------
@@ -154,7 +155,9 @@ def _channel(connection: Connection, measure: str, channel: str | None) -> tuple
     if not units:
         custom = [row["name"] for row in custom_measures.measures(connection)]
         checked = channel_of(measure, channel, custom)
-        return checked, next(m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure)
+        return checked, next(
+            m.unit for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.name == measure
+        )
     if None in units:
         return None, units[None]
     if channel not in units:
@@ -180,7 +183,9 @@ def _bounds(
 
 
 def _panels(
-    labels: Sequence[int], rows: npt.NDArray[Any], bounds: dict[int, list[tuple[float, bool]]] | None
+    labels: Sequence[int],
+    rows: npt.NDArray[Any],
+    bounds: dict[int, list[tuple[float, bool]]] | None,
 ) -> list[_Panel]:
     panels = []
     for label in labels:
@@ -276,7 +281,9 @@ def _draw(axes: Axes, panel: _Panel, axis: _Axis) -> None:
     if not panel.values.size:
         axes.set_yticks([])
         missing = "no value" if panel.cells else "no cell"
-        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        axes.text(
+            0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=FAINT
+        )
         return
     shown = [panel.values[panel.kept], panel.values[~panel.kept]]
     axes.hist(shown, axis.edges.tolist(), stacked=True, color=[KEPT, DROPPED], linewidth=0)
@@ -313,7 +320,9 @@ def _add_legend(figure: Figure, note: Axes, clean: str | None, *, bounded: bool)
         text = f"bounds in {clean}" if clean else percentiles
         handles.append(Line2D([], [], color=INK, linewidth=1, linestyle="--", label=text))
     if bounded and _has_dotted_line(figure):
-        handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label="under a condition"))
+        handles.append(
+            Line2D([], [], color=INK, linewidth=1, linestyle=":", label="under a condition")
+        )
     columns = 3 if _has_one_panel(figure) else 1
     note.legend(handles=handles, loc="center left", frameon=False, ncols=columns, borderaxespad=0)
 

@@ -211,7 +211,9 @@ def _draw(
         width = 72 * inches / entries - _HANDLE - 6 * len(n)
         entry = fitted(text if judged else "cells", width, 8) + n
         handles.append(
-            Line2D([], [], color=colour, linestyle=dash, linewidth=1.5, path_effects=halo, label=entry)
+            Line2D(
+                [], [], color=colour, linestyle=dash, linewidth=1.5, path_effects=halo, label=entry
+            )
         )
     _add_ids(axes, cells, inches)
     if handles:

@@ -7,7 +7,8 @@ Decoders that forgive (cv2 on a JPEG called ``.png``, Pillow on half an image, n
 give numbers that look right; a failure row does not.
 
 `decode` reads an image, `read_labels` the table of labels; the other functions are their parts.
-Names are imported when they are first used: who asks for a folder or a table needs no image library.
+Names are imported when they are first used: who asks for a folder or a table needs no image
+library.
 """
 
 from __future__ import annotations

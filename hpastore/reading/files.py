@@ -19,11 +19,13 @@ _RETRIES: Final = 3
 """How often a file that changes is read again."""
 
 _TICK_NS: Final = 20_000_000
-"""Within this time two changes may have one time: Linux's clock of files ticks every 1 to 10 ms, and
-was seen to lag by a tick and a half."""
+"""Within this time two changes may have one time: Linux's clock of files ticks every 1 to 10 ms,
+and was seen to lag by a tick and a half."""
 
 
-def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> tuple[bytes, FileRecord]:
+def read_file(
+    path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES
+) -> tuple[bytes, FileRecord]:
     """Read a file that nobody changes meanwhile.
 
     Hash and pixels come from the same bytes, so a record never describes another version of
@@ -57,7 +59,9 @@ def read_file(path: Path, role: str, uri: str, limit: int = MAX_FILE_BYTES) -> t
                 digest = hashlib.sha256(data).hexdigest()
                 return data, FileRecord(role, uri, len(data), before.st_mtime_ns, digest)
     except FileNotFoundError:
-        raise RejectedError("missing_file", path, "does not exist; check the name and the folder") from None
+        raise RejectedError(
+            "missing_file", path, "does not exist; check the name and the folder"
+        ) from None
     except OSError as error:
         reason = f"cannot be read ({error.strerror}); check the file and its permissions"
         raise RejectedError("io", path, reason) from error

@@ -18,8 +18,8 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 def decode(source: Source, root: Path) -> Decoded:
     """Read each file of an image once, and check that they belong together.
 
-    What has another size is never fitted to it.  A transposed mask is refused where the image is not
-    square; where it is, nothing tells.
+    What has another size is never fitted to it.  A transposed mask is refused where the image is
+    not square; where it is, nothing tells.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ def _decode(stamps: list[FileStamp], root: Path) -> Decoded:
             _check_shape(channel.shape, path, shape, first)
             if channel.itemsize * 8 != depth:
                 reason = f"has {channel.itemsize * 8} bits per pixel, but {first.name} has {depth}"
-                raise RejectedError("depth_mismatch", path, f"{reason}; save all channels with the same")
+                raise RejectedError(
+                    "depth_mismatch", path, f"{reason}; save all channels with the same"
+                )
             largest = max(largest, int(channel.max()))
             channels[stamp.role] = to_uint8(channel)
         else:

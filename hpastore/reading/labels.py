@@ -67,7 +67,8 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     Examples
     --------
     >>> read_labels(Path("train.csv")).labels  # doctest: +SKIP
-    {'000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0': (0, 1, 2, 7), 'a34d8680-bb99-11e8-b2b9-ac1f6b6435d0': (18,)}
+    {'000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0': (0, 1, 2, 7), 'a34d8680-bb99-11e8-b2b9-ac1f6b6435d0':
+    (18,)}
     """
     table = open_table(_text(path), path, (id_column, label_column))
     at_name = _column(table, id_column, "--id-column", path)
@@ -94,7 +95,11 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
             known, at = first.setdefault(name.casefold(), (name, line))
             before = labels.setdefault(name, ids)
             if known != name:
-                fail(name, "duplicate", f"the name equals {known} of line {at} but for case; rename one")
+                fail(
+                    name,
+                    "duplicate",
+                    f"the name equals {known} of line {at} but for case; rename one",
+                )
             elif before != ids and name not in rejected:
                 given = f"its labels are {_joined(ids)}, but {_joined(before)} on line {at}"
                 fail(name, "duplicate", f"{given}; keep one of the rows")

@@ -121,7 +121,9 @@ def _unzip(data: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], _Layout]:
 
 
 def _read(member: IO[bytes], size: int) -> npt.NDArray[np.uint8]:
-    """Read up to `size` bytes, in pieces that fit the processor's cache: a sixth faster than in one."""
+    """Read up to `size` bytes, in pieces that fit the processor's cache: a sixth faster than in
+    one.
+    """
     raw, end = np.empty(size, np.uint8), 0
     while end < size and (piece := member.read(_PIECE)):
         raw[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
@@ -132,13 +134,20 @@ def _read(member: IO[bytes], size: int) -> npt.NDArray[np.uint8]:
 def _entry(entries: list[zipfile.ZipInfo], size: int, path: Path) -> zipfile.ZipInfo:
     chosen = entries if len(entries) == 1 else [e for e in entries if e.filename == _MEMBER]
     if len(chosen) != 1 or not chosen[0].filename.endswith(".npy"):
-        names = ", ".join(printable(e.filename.removesuffix(".npy"), 32) for e in entries[:_MAX_NAMES])
+        names = ", ".join(
+            printable(e.filename.removesuffix(".npy"), 32) for e in entries[:_MAX_NAMES]
+        )
         more = f" and {len(entries) - _MAX_NAMES} more" if len(entries) > _MAX_NAMES else ""
-        raise _not_mask(path, f"it holds {names or 'nothing'}{more}, but must hold one array, or one arr_0")
+        raise _not_mask(
+            path, f"it holds {names or 'nothing'}{more}, but must hold one array, or one arr_0"
+        )
     entry = chosen[0]
     if entry.file_size > MAX_RATIO * size:
         raise _not_mask(path, "its array is larger than such a file can hold")
-    if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
         raise _not_mask(path, "its array is encrypted or compressed in another way than numpy does")
     return entry
 
@@ -165,7 +174,9 @@ def _dtype(descr: str, path: Path) -> np.dtype[np.integer | np.bool]:
     if _OBJECT.search(descr):
         raise _pickle(path)
     if not (found := _INTEGER.fullmatch(descr)):
-        reason = f"holds {descr[:40]!a}, not integers; save it as integers, e.g. mask.astype(np.uint32)"
+        reason = (
+            f"holds {descr[:40]!a}, not integers; save it as integers, e.g. mask.astype(np.uint32)"
+        )
         raise RejectedError("dtype", path, reason)
     return np.dtype(found[1])
 
@@ -191,7 +202,10 @@ def _array(raw: bytes | npt.NDArray[np.uint8], layout: _Layout, path: Path) -> M
     dtype = np.dtype(np.uint32) if array.dtype.itemsize == 8 else array.dtype.newbyteorder("=")
     mask: Mask = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     if highest > MAX_CELLS and _has_too_many_cells(mask.ravel()):
-        reason = f"holds more than {MAX_CELLS} cells, which is the most; all pixels of a cell have one id"
+        reason = (
+            f"holds more than {MAX_CELLS} cells, which is the most; all pixels of a cell "
+            "have one id"
+        )
         raise RejectedError("too_many_cells", path, reason)
     return mask
 
@@ -209,9 +223,13 @@ def _has_too_many_cells(flat: Mask) -> bool:
 
 
 def _not_mask(path: Path, reason: str) -> RejectedError:
-    return RejectedError("not_mask", path, f"is not a mask: {reason}; save it with numpy.savez_compressed")
+    return RejectedError(
+        "not_mask", path, f"is not a mask: {reason}; save it with numpy.savez_compressed"
+    )
 
 
 def _pickle(path: Path) -> RejectedError:
-    reason = "holds Python objects, which are never loaded; save integers, e.g. mask.astype(np.uint32)"
+    reason = (
+        "holds Python objects, which are never loaded; save integers, e.g. mask.astype(np.uint32)"
+    )
     return RejectedError("pickle", path, reason)

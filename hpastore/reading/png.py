@@ -70,8 +70,8 @@ class _Header(NamedTuple):
 def decode_gray(data: bytes, path: Path) -> Gray:
     """Decode a grey PNG of 8 or 16 bits, exactly.
 
-    A picture in another form is grey where its pixels are: RGB with equal channels, a palette of whose
-    entries those that are used are grey, each of them opaque.
+    A picture in another form is grey where its pixels are: RGB with equal channels, a palette of
+    whose entries those that are used are grey, each of them opaque.
 
     Parameters
     ----------
@@ -101,8 +101,9 @@ def decode_gray(data: bytes, path: Path) -> Gray:
 def decode_ids(data: bytes, path: Path) -> Gray:
     """Decode a label image: a grey PNG of 8 or 16 bits, or the indices of one with a palette.
 
-    A palette only colours the ids for the eye.  Its colours may repeat, so that two ids have one, and that
-    of the background need not be black.  RGB is never a label image: it may hold one id in three bytes.
+    A palette only colours the ids for the eye.  Its colours may repeat, so that two ids have one,
+    and that of the background need not be black.  RGB is never a label image: it may hold one id in
+    three bytes.
 
     Parameters
     ----------
@@ -157,8 +158,12 @@ def to_uint8(channel: Gray) -> npt.NDArray[np.uint8]:
 def _chunks(data: bytes, path: Path) -> list[_Chunk]:
     """Find the chunks from signature to end."""
     if not data.startswith(_SIGNATURE):
-        found = next((name for magic, name in _OTHERS.items() if data.startswith(magic)), "not a PNG")
-        raise RejectedError("not_png", path, f"is {found}, whatever its name says; save it as a grey PNG")
+        found = next(
+            (name for magic, name in _OTHERS.items() if data.startswith(magic)), "not a PNG"
+        )
+        raise RejectedError(
+            "not_png", path, f"is {found}, whatever its name says; save it as a grey PNG"
+        )
     chunks: list[_Chunk] = []
     view, start = memoryview(data), len(_SIGNATURE)
     while not chunks or chunks[-1].kind != b"IEND":
@@ -186,8 +191,8 @@ def _number(data: memoryview) -> int:
 def _critical(data: bytes, chunks: list[_Chunk], header: _Header) -> bytes:
     """The file without chunks that decoding does not need, its image data in one.
 
-    libpng says nothing of chunks behind the end of the compressed stream, but of a chunk that goes on.
-    Indices of a palette are read as grey levels: OpenCV would make colours of them.
+    libpng says nothing of chunks behind the end of the compressed stream, but of a chunk that goes
+    on. Indices of a palette are read as grey levels: OpenCV would make colours of them.
     """
     view = memoryview(data)
     stream = b"".join(view[c.start + 8 : c.stop - 4] for c in chunks if c.kind == b"IDAT")
@@ -225,14 +230,17 @@ def _check_header(data: bytes, chunks: list[_Chunk], path: Path) -> _Header:
         raise RejectedError("bit_depth", path, f"has {depth} bits per pixel; save it with 8 or 16")
     if depth == 16 and colour in _SAMPLES and width * height > _MAX_DEEP_PIXELS:
         reason = (
-            f"has {width * height} pixels of 16 bits in several channels; at most {_MAX_DEEP_PIXELS} are read"
+            f"has {width * height} pixels of 16 bits in several channels; at most "
+            f"{_MAX_DEEP_PIXELS} are read"
         )
         raise RejectedError("too_large", path, f"{reason}; save one channel as a grey PNG")
     runs = [kinds[0], *(kind for before, kind in pairwise(kinds) if kind != before)]
     if runs.count(b"IDAT") != 1:
         raise _damaged_error(path, "its image data is missing or interrupted")
     if width * height * _SAMPLES.get(colour, 1) * depth // 8 > MAX_RATIO * len(data):
-        raise _damaged_error(path, f"it cannot hold the {width} x {height} pixels that its header announces")
+        raise _damaged_error(
+            path, f"it cannot hold the {width} x {height} pixels that its header announces"
+        )
     return header
 
 
@@ -246,7 +254,9 @@ def _pixels(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> n
     return pixels
 
 
-def _indices(data: bytes, chunks: list[_Chunk], header: _Header, path: Path) -> npt.NDArray[np.uint8]:
+def _indices(
+    data: bytes, chunks: list[_Chunk], header: _Header, path: Path
+) -> npt.NDArray[np.uint8]:
     """Decode (H, W) indices of a palette, each of which has an entry."""
     entries = len(_palette(data, chunks, path))
     if entries > 2**header.depth:
@@ -293,13 +303,17 @@ def _palette(data: bytes, chunks: list[_Chunk], path: Path) -> npt.NDArray[np.ui
 
 
 def _body(data: bytes, chunks: list[_Chunk], kind: bytes, path: Path) -> bytes:
-    """The body of a chunk that may be there once, before the image data; empty if it is not there."""
+    """The body of a chunk that may be there once, before the image data; empty if it is not
+    there.
+    """
     found = [n for n, chunk in enumerate(chunks) if chunk.kind == kind]
     if not found:
         return b""
     first_data = next(n for n, chunk in enumerate(chunks) if chunk.kind == b"IDAT")
     if len(found) > 1 or found[0] > first_data:
-        raise _damaged_error(path, f"its chunk {kind.decode()} is there twice, or behind the image data")
+        raise _damaged_error(
+            path, f"its chunk {kind.decode()} is there twice, or behind the image data"
+        )
     chunk = chunks[found[0]]
     return data[chunk.start + 8 : chunk.stop - 4]
 
@@ -321,8 +335,8 @@ def _decode(png: bytes) -> tuple[npt.NDArray[Any] | None, str]:
 def _libpng_messages() -> Iterator[Callable[[], bytes]]:
     """Lead file descriptor 2 into a pipe for a while, and give what reads from it.
 
-    libpng prints its complaints, in C, where `sys.stderr` does not catch them; some are of files that
-    OpenCV decodes all the same.  It takes 30 µs.
+    libpng prints its complaints, in C, where `sys.stderr` does not catch them; some are of files
+    that OpenCV decodes all the same.  It takes 30 µs.
     """
     # Alone, since of two threads the second would save the pipe of the first.
     with _ALONE, ExitStack() as after:
@@ -343,7 +357,9 @@ def _libpng_messages() -> Iterator[Callable[[], bytes]]:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe that never blocks, and does not take the number of a standard stream that is closed."""
+    """A pipe that never blocks, and does not take the number of a standard stream that is
+    closed.
+    """
     ends = os.pipe()
     hear, speak = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
     for end in ends:
@@ -361,7 +377,9 @@ def _drained(hear: int) -> bytes:
 
 
 def _single_channel(pixels: npt.NDArray[Any], path: Path) -> Gray:
-    """The grey levels of (H, W), or of (H, W, 3 or 4) in any order of the colours, with alpha last."""
+    """The grey levels of (H, W), or of (H, W, 3 or 4) in any order of the colours, with alpha
+    last.
+    """
     if pixels.ndim == 2:
         return pixels
     gray = pixels[..., 0]

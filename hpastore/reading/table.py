@@ -1,9 +1,9 @@
 """Tables of text, as spreadsheets, scripts and people write them.
 
-Context: tables come as saved by Excel in one country or another, by pandas, or typed by hand.  Decision: a
-form is read where its meaning is certain, because the columns that are needed stand in the header; anything
-else is refused with its cause.  Consequence: there is one reader for all tables, and no option to describe
-one.
+Context: tables come as saved by Excel in one country or another, by pandas, or typed by hand.
+Decision: a form is read where its meaning is certain, because the columns that are needed stand in
+the header; anything else is refused with its cause.  Consequence: there is one reader for all
+tables, and no option to describe one.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Table:
     separator
         One of `SEPARATORS`.
     rows
-        Line and fields of each row, to be read once; blank rows are left out, and each row has as many
-        fields as the header.  Raises `InputError` at a row that cannot be read.
+        Line and fields of each row, to be read once; blank rows are left out, and each row has as
+        many fields as the header.  Raises `InputError` at a row that cannot be read.
     """
 
     header: tuple[str, ...]
@@ -106,8 +106,8 @@ def decode_text(data: bytes, path: Path) -> str:
 def open_table(text: str, path: Path, needed: Sequence[str]) -> Table:
     """Read the header of a table, and find out how its fields are separated.
 
-    The separator is that of a first line ``sep=;``, or the one of tab, comma and semicolon that makes the
-    needed columns of the header.
+    The separator is that of a first line ``sep=;``, or the one of tab, comma and semicolon that
+    makes the needed columns of the header.
 
     Parameters
     ----------
@@ -126,7 +126,10 @@ def open_table(text: str, path: Path, needed: Sequence[str]) -> Table:
     separators = tuple(SEPARATORS)
     if declared := _SEPARATOR_LINE.match(text):
         if declared[1] not in SEPARATORS:
-            reason = f"line 1: has the separator {printable(declared[1])!r}; use a comma, a semicolon or tabs"
+            reason = (
+                f"line 1: has the separator {printable(declared[1])!r}; use a comma, a "
+                "semicolon or tabs"
+            )
             raise InputError(path, reason)
         separators, first_line, text = (declared[1],), 2, text[declared.end() :]
     separator = _find_separator(text, separators, needed)
@@ -142,14 +145,20 @@ def _unpack(data: bytes, path: Path) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             unpacked = file.read(MAX_TABLE_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(path, "is damaged or cut, and cannot be unpacked; compress it again") from error
+        raise InputError(
+            path, "is damaged or cut, and cannot be unpacked; compress it again"
+        ) from error
     if len(unpacked) > MAX_TABLE_BYTES:
-        raise InputError(path, f"unpacks to more than {MAX_TABLE_BYTES:,} bytes; give a smaller table")
+        raise InputError(
+            path, f"unpacks to more than {MAX_TABLE_BYTES:,} bytes; give a smaller table"
+        )
     return unpacked
 
 
 def _find_separator(text: str, separators: Sequence[str], needed: Sequence[str]) -> str:
-    """The separator that makes the needed columns; if none does, the one that makes most columns."""
+    """The separator that makes the needed columns; if none does, the one that makes most
+    columns.
+    """
     headers = {separator: _first_row(text, separator) for separator in separators}
     for separator, header in headers.items():
         if {name.strip(' "') for name in header} >= set(needed):
@@ -181,7 +190,9 @@ def _rows(
             width = width or len(row)
             if len(row) != width:
                 remedy = f"correct the row; quote a text that holds a {SEPARATORS[separator]}"
-                raise InputError(path, f"line {line}: has {len(row)} fields, the header {width}; {remedy}")
+                raise InputError(
+                    path, f"line {line}: has {len(row)} fields, the header {width}; {remedy}"
+                )
             yield line, row
     except csv.Error as error:
         line = rows.line_num + first_line - 1

@@ -38,7 +38,9 @@ class ColourMap(NamedTuple):
     @property
     def description(self) -> str:
         """The text of a figure's footnote."""
-        names = ", ".join(self.channels) if len(self.channels) > 1 else f"{self.channels[0]} in grey"
+        names = (
+            ", ".join(self.channels) if len(self.channels) > 1 else f"{self.channels[0]} in grey"
+        )
         times = "" if self.gain == 1 else f" times {self.gain:g}"
         return f"{names}; levels 0..255 as stored{times}"
 
@@ -57,7 +59,9 @@ def parse_channels(channels: str, gain: float) -> ColourMap:
     letters = set(channels)
     if not letters or len(letters) < len(channels) or not letters <= set(_LETTERS):
         names = ", ".join(CHANNELS)
-        raise UsageError(f"no channels {channels!r}; use letters of rgby, such as rgb, or one of {names}")
+        raise UsageError(
+            f"no channels {channels!r}; use letters of rgby, such as rgb, or one of {names}"
+        )
     return ColourMap(tuple(name for name in CHANNELS if name[0] in channels), gain)
 
 

@@ -1,4 +1,5 @@
-"""What runs the rest: worker processes, files written whole, failpoints, and the one import of OpenCV.
+"""What runs the rest: worker processes, files written whole, failpoints, and the one import of
+OpenCV.
 
 It knows nothing of images, cells or databases.
 """

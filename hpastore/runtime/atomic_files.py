@@ -30,4 +30,6 @@ def lives(pid: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         pass
-    return pid != os.getpid()  # of a container whose first processes have the same numbers each time
+    return (
+        pid != os.getpid()
+    )  # of a container whose first processes have the same numbers each time

@@ -1,7 +1,8 @@
 """Where a function is applied to many inputs: in this process, in worker processes, or elsewhere.
 
-`Executor` is the only thing that a caller of worker processes knows.  A new one, such as a cluster, is a
-class with the method `map`, and a name in `ExecutorName` and in `hpastore.runtime.pool.make_executor`.
+`Executor` is the only thing that a caller of worker processes knows.  A new one, such as a cluster,
+is a class with the method `map`, and a name in `ExecutorName` and in
+`hpastore.runtime.pool.make_executor`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Limits:
     Parameters
     ----------
     memory
-        Bytes of address space beyond those of an idle worker; None is unlimited.  Only Linux tells how
-        much a process has, so there is no limit elsewhere.
+        Bytes of address space beyond those of an idle worker; None is unlimited.  Only Linux tells
+        how much a process has, so there is no limit elsewhere.
     seconds
         Wall time.
     """
@@ -70,7 +71,8 @@ class Executor(Protocol):
         inputs
             Only a few are taken ahead of the caller, so that memory stays bounded.
         stop : callable, optional
-            Called again and again.  Once it returns true, inputs in progress are finished, no other is begun.
+            Called again and again.  Once it returns true, inputs in progress are finished, no other
+            is begun.
 
         Yields
         ------
@@ -115,14 +117,17 @@ def task_failure(item: object, error: Exception) -> TaskFailure:
     Raises
     ------
     HpastoreError
-        The error itself if it is one of ours: it was raised on purpose, and not because of one input.
+        The error itself if it is one of ours: it was raised on purpose, and not because of one
+        input.
     InstallationError
         If a library cannot be loaded, which no input can cause.
     """
     if isinstance(error, HpastoreError):
         raise error
     if isinstance(error, ImportError):
-        raise InstallationError(f"a library cannot be loaded: {error}; install hpastore again") from error
+        raise InstallationError(
+            f"a library cannot be loaded: {error}; install hpastore again"
+        ) from error
     if isinstance(error, MemoryError):
         failure = TaskFailure(
             "memory", "needs more memory than a worker may have; use fewer workers with -j", error
@@ -158,5 +163,7 @@ def worker_count(jobs: int | None) -> int:
 
 
 def _core_count() -> int:
-    """Count the cores that this process may use; macOS does not limit them, so all of them there."""
+    """Count the cores that this process may use; macOS does not limit them, so all of them
+    there.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,9 +1,9 @@
 """Named places where a test may make the program fail.
 
-A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time that a
-process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``), loses all its
-connections (``lose``), is stopped until it is told to go on (``stop``), or does nothing any more
-(``hang``).  What a store holds afterwards is what the tests of crashes look at.
+A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time
+that a process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``),
+loses all its connections (``lose``), is stopped until it is told to go on (``stop``), or does
+nothing any more (``hang``).  What a store holds afterwards is what the tests of crashes look at.
 """
 
 from __future__ import annotations

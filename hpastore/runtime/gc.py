@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def gc_paused() -> Iterator[None]:
     """Pause the search for reference cycles while many small values are made that are in none.
 
-    Python would look through all of them again and again: a third of the time of planning 20,000 images,
-    a fifth of the time of an export.
+    Python would look through all of them again and again: a third of the time of planning 20,000
+    images, a fifth of the time of an export.
     """
     on = gc.isenabled()
     gc.disable()

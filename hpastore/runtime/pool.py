@@ -1,19 +1,22 @@
-"""Worker processes that may crash, hang or be killed without harm to any input but the one at fault.
+"""Worker processes that may crash, hang or be killed without harm to any input but the one at
+fault.
 
-Context: a worker may be killed because memory runs out, crash in a decoder or hang on a file, and one bad
-file must not cost the others.  Decision: each worker has a pipe of its own, so this process always knows
-what each is working on.  An input on which a worker crashed is tried again while nothing else runs, and is
-given up after `MAX_CRASHES`.  Consequence: no guesses, and no input is lost but the one at fault.
+Context: a worker may be killed because memory runs out, crash in a decoder or hang on a file, and
+one bad file must not cost the others.  Decision: each worker has a pipe of its own, so this process
+always knows what each is working on.  An input on which a worker crashed is tried again while
+nothing else runs, and is given up after `MAX_CRASHES`.  Consequence: no guesses, and no input is
+lost but the one at fault.
 
-Tried and left: libraries, each with our limits on top.  They fail where a worker is killed while it sends its
-result, as it may be when memory runs out
-(`test_only_the_result_that_a_worker_sends_when_it_dies_is_lost`): the main process keeps the writing end of
-the pipe of results open, so it waits for the rest of half a message.  pebble 5.2.3 shares that pipe and its
-lock between all workers, so they all stand still; after three minutes the pool breaks, and all inputs in
-flight are lost.  It also gives no exit code of workers that die while they start
-(`test_workers_that_die_while_they_start_are_an_error`).  ``concurrent.futures`` of Python 3.11 and loky
-3.7.0, with one executor per worker so that each crash has one input, give all results, but a thread of
-theirs waits for ever, and the program never exits.  On 200 small images and on 8 of 2048² neither pebble nor
+Tried and left: libraries, each with our limits on top.  They fail where a worker is killed while it
+sends its result, as it may be when memory runs out
+(`test_only_the_result_that_a_worker_sends_when_it_dies_is_lost`): the main process keeps the
+writing end of the pipe of results open, so it waits for the rest of half a message.  pebble 5.2.3
+shares that pipe and its lock between all workers, so they all stand still; after three minutes the
+pool breaks, and all inputs in flight are lost.  It also gives no exit code of workers that die
+while they start (`test_workers_that_die_while_they_start_are_an_error`).  ``concurrent.futures`` of
+Python 3.11 and loky 3.7.0, with one executor per worker so that each crash has one input, give all
+results, but a thread of theirs waits for ever, and the program never exits.  On 200 small images
+and on 8 of 2048² neither pebble nor
 ``concurrent.futures`` was faster, and pebble saved a fifth of the lines.
 """
 
@@ -46,7 +49,8 @@ GRACE_S: Final = 3
 """How long inputs in progress may still take once the caller wants to stop."""
 
 _QUEUED_PER_WORKER: Final = 2
-"""Inputs that a worker has: the one in progress and the next, so that it never waits for this process."""
+"""Inputs that a worker has: the one in progress and the next, so that it never waits for this
+process."""
 
 _IN_FLIGHT_PER_WORKER: Final = 3
 """Inputs per worker that are taken before the first of them is given back."""
@@ -73,8 +77,11 @@ def make_executor(name: ExecutorName, workers: int, limits: Limits | None = None
     return SerialExecutor() if name == "serial" else ProcessExecutor(workers, limits)
 
 
-def map_in_order(function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int) -> Iterator[_Out]:
-    """Apply a function that no input harms, without limits, and give the results in the order of the inputs.
+def map_in_order(
+    function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int
+) -> Iterator[_Out]:
+    """Apply a function that no input harms, without limits, and give the results in the order of
+    the inputs.
 
     What the function raises is raised.
 
@@ -140,8 +147,8 @@ def _never() -> bool:
 class _Pool(Generic[_In, _Out]):
     """The inputs in flight, and the workers.
 
-    A task is in `_tasks` from the moment its input is taken until its result is given back, and meanwhile
-    in at most one other place: the queue of a worker, `_requeued` or `_suspects`.
+    A task is in `_tasks` from the moment its input is taken until its result is given back, and
+    meanwhile in at most one other place: the queue of a worker, `_requeued` or `_suspects`.
     """
 
     def __init__(
@@ -181,7 +188,9 @@ class _Pool(Generic[_In, _Out]):
             worker.kill()
 
     def _schedule(self) -> bool:
-        """Give the workers what they may begin, and return whether there is a result to wait for."""
+        """Give the workers what they may begin, and return whether there is a result to wait
+        for.
+        """
         if self._deadline is None and self._stop():
             self._deadline = time.monotonic() + GRACE_S
 
@@ -217,7 +226,9 @@ class _Pool(Generic[_In, _Out]):
 
     def _least_busy_worker(self) -> Worker[_In, _Out]:
         """Start another worker if all are busy and there may be more."""
-        if len(self._workers) < self._worker_count and all(worker.queue for worker in self._workers):
+        if len(self._workers) < self._worker_count and all(
+            worker.queue for worker in self._workers
+        ):
             self._workers.append(Worker(self._function, self._limits))
         return min(self._workers, key=lambda worker: len(worker.queue))
 
@@ -245,7 +256,9 @@ class _Pool(Generic[_In, _Out]):
             self._failed_starts += 1
             if self._failed_starts >= _MAX_FAILED_STARTS:
                 reason = worker.exit_reason()
-                raise WorkerError(f"worker processes do not start: {reason}; try fewer workers with -j")
+                raise WorkerError(
+                    f"worker processes do not start: {reason}; try fewer workers with -j"
+                )
         elif worker.queue:
             self._record_crash(worker.queue.popleft(), worker.exit_reason())
         self._requeue(worker)
@@ -262,7 +275,9 @@ class _Pool(Generic[_In, _Out]):
         """End a worker that takes too long."""
         self._remove(worker)
         if not worker.ready:
-            raise WorkerError(f"a worker process did not start within {START_S} s; try fewer workers with -j")
+            raise WorkerError(
+                f"a worker process did not start within {START_S} s; try fewer workers with -j"
+            )
         reason = f"took longer than {self._limits.seconds:g} s, the time limit"
         worker.queue.popleft().finish(TaskFailure("timeout", reason))
         self._requeue(worker)

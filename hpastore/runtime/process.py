@@ -1,7 +1,7 @@
 """One worker process: the handle that the pool has of it, and what runs inside it.
 
-They exchange pickled messages through a pipe.  To the worker go inputs; from it come pairs of a kind and a
-value: ``ready``, ``start_error``, ``result`` or ``error``.
+They exchange pickled messages through a pipe.  To the worker go inputs; from it come pairs of a
+kind and a value: ``ready``, ``start_error``, ``result`` or ``error``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _EXIT_S: Final = 10
 """How long a worker that has closed its pipe may take to exit."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a terminal or a batch system sends to all processes at once; only the main process handles them."""
+"""What a terminal or a batch system sends to all processes at once; only the main process handles
+them."""
 
 _Message = tuple[Literal["ready", "start_error", "result", "error"], Any]
 
@@ -99,7 +100,8 @@ class Worker(Generic[_In, _Out]):
                 f"a worker process cannot be started ({error.strerror}); try fewer workers with -j"
             ) from error
         finally:
-            # If this process kept it open, it would wait for ever for the rest of a message of a dead worker.
+            # If this process kept it open, it would wait for ever for the rest of a message of a
+            # dead worker.
             worker_end.close()
 
     def submit(self, task: QueuedTask[_In, _Out]) -> None:
@@ -112,7 +114,9 @@ class Worker(Generic[_In, _Out]):
 
     def receive_results(self) -> bool:
         """Take the messages that have come, and return whether the process is alive."""
-        alive = self.process.is_alive()  # first, because one that dies now may have sent a result before
+        alive = (
+            self.process.is_alive()
+        )  # first, because one that dies now may have sent a result before
         while (message := self._receive()) is not None:
             self._handle(message)
         return alive and not self.pipe.closed
@@ -137,7 +141,9 @@ class Worker(Generic[_In, _Out]):
         return f"killed by {name}" + (", often because memory ran out" if name == "SIGKILL" else "")
 
     def _receive(self) -> _Message | None:
-        """Take one message if one has come; close the pipe at its end, even in the middle of a message."""
+        """Take one message if one has come; close the pipe at its end, even in the middle of a
+        message.
+        """
         try:
             return None if self.pipe.closed or not self.pipe.poll() else self.pipe.recv()
         except (EOFError, OSError):
@@ -159,7 +165,9 @@ class Worker(Generic[_In, _Out]):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start processes that ignore the signals of a terminal from their first moment; exec keeps the mask."""
+    """Start processes that ignore the signals of a terminal from their first moment; exec keeps the
+    mask.
+    """
     resource_tracker.ensure_running()  # first, because its start would reset the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
@@ -172,7 +180,8 @@ def _signals_blocked() -> Iterator[None]:
 def _main_module_hidden() -> Iterator[None]:
     """Start processes that do not run the caller's script again, as multiprocessing makes them do.
 
-    Workers do not need it, and a script without ``if __name__ == "__main__":`` would start more workers.
+    Workers do not need it, and a script without ``if __name__ == "__main__":`` would start more
+    workers.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -184,7 +193,9 @@ def _main_module_hidden() -> Iterator[None]:
 
 def _run_worker(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
-    _die_with_parent(parent)  # first, since the imports below take a second or, on a busy machine, many
+    _die_with_parent(
+        parent
+    )  # first, since the imports below take a second or, on a busy machine, many
     try:
         function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301 our parent's; its imports may fail
         _prepare(memory)
@@ -210,7 +221,9 @@ def _start_error(error: Exception) -> HpastoreError:
     """Explain in one line why a worker cannot start."""
     if isinstance(error, HpastoreError):
         return error
-    return WorkerError(f"a worker process cannot start: {summarize_error(error)}; install hpastore again")
+    return WorkerError(
+        f"a worker process cannot start: {summarize_error(error)}; install hpastore again"
+    )
 
 
 def _picklable(error: Exception) -> Exception:
@@ -254,7 +267,9 @@ def _watch_parent(parent: int) -> None:
 
 
 def _limit_memory(extra: int) -> None:
-    """Limit the address space to what is in use now and some bytes more, where the system tells its size."""
+    """Limit the address space to what is in use now and some bytes more, where the system tells its
+    size.
+    """
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return

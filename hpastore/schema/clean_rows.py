@@ -89,7 +89,9 @@ class RuleRow(NamedTuple):
     @property
     def is_from_cells(self) -> bool:
         """Whether one of its bounds is taken from the label's cells: a percentile or a median."""
-        return self.has_percentile or any(bound.median is not None for bound in (self.lower, self.upper))
+        return self.has_percentile or any(
+            bound.median is not None for bound in (self.lower, self.upper)
+        )
 
     @property
     def decides_missing(self) -> bool:

@@ -72,7 +72,9 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
         .join(Cell, Cell.id == results.c.cell_id)
         .join(Image, Image.id == Cell.image_id)
         .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
-        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == results.c.label_id))
+        .outerjoin(
+            of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == results.c.label_id)
+        )
         .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
         .outerjoin(
             named,
@@ -119,8 +121,12 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
     """
     value = named_value(CleanRule.measure, CleanRule.channel)
     lower, upper = thresholds.c.lower, thresholds.c.upper
-    has_percentile = or_(CleanRule.lower_percentile.is_not(None), CleanRule.upper_percentile.is_not(None))
-    flags = [(CleanRule.condition == flag, flag_value(flag)) for flag in ("touches_border", "no_nucleus")]
+    has_percentile = or_(
+        CleanRule.lower_percentile.is_not(None), CleanRule.upper_percentile.is_not(None)
+    )
+    flags = [
+        (CleanRule.condition == flag, flag_value(flag)) for flag in ("touches_border", "no_nucleus")
+    ]
     applies = case(*flags, else_=literal_column("1") == 1)
     failed = case(
         (and_(applies, value < lower), 2 * CleanRule.position),
@@ -131,7 +137,9 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
 
     in_scope = or_(CleanSet.scope == "all", Image.label_count == 1)
     of_set = and_(CleanRule.clean_set_id == CleanSet.id, rule_applies(ImageLabel.label_id))
-    of_label = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == ImageLabel.label_id)
+    of_label = and_(
+        thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == ImageLabel.label_id
+    )
     rows = (
         CleanSet.__table__.join(Image, and_(LIVE, IN_SPLIT, in_scope))
         .join(ImageLabel, ImageLabel.image_id == Image.id)
@@ -160,7 +168,9 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
     )
 
 
-def clean_cell(live: FromClause, ranks: FromClause, *where: Column, joined: bool = True) -> AnySelect:
+def clean_cell(
+    live: FromClause, ranks: FromClause, *where: Column, joined: bool = True
+) -> AnySelect:
     """One row per clean set, cell and label: the stored verdict, its bounds, and the live verdict.
 
     Parameters
@@ -190,7 +200,9 @@ def clean_cell(live: FromClause, ranks: FromClause, *where: Column, joined: bool
         live.c.cell_id == Cell.id,
         live.c.label_id == Label.id,
     )
-    of_rank = and_(ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id)
+    of_rank = and_(
+        ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id
+    )
     rank: Column = ranks.c.rank
     live_clean: Column = live.c.clean
     if joined:

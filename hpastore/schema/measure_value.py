@@ -44,7 +44,9 @@ class MeasureValues:
         customs = dict.fromkeys(_custom_key(*key) for key in keys if not _is_built_in(key[0]))
 
         self._channels = {name: aliased(CellChannel, name=name) for name in channels}
-        self._customs = {key: aliased(CellMeasure, name=f"custom_{i}") for i, key in enumerate(customs)}
+        self._customs = {
+            key: aliased(CellMeasure, name=f"custom_{i}") for i, key in enumerate(customs)
+        }
 
     def join_to(self, rows: FromClause) -> FromClause:
         """Join the tables to rows of `Cell`.
@@ -70,7 +72,9 @@ class MeasureValues:
         return cast(self._customs[_custom_key(measure, channel)].value, REAL)
 
 
-def named_value(name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]) -> Column:
+def named_value(
+    name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]
+) -> Column:
     """Value of the measure that a row of ``clean_rule`` names, as a real number.
 
     `CellChannel` must be joined by the rule's channel.

@@ -117,7 +117,9 @@ def percentiles(values: FromClause, keys: Sequence[str], shares: Mapping[str, Nu
     rows = ranked(values, keys)
     group = [rows.c[key] for key in keys]
     found = [column for name, share in shares.items() for column in neighbours(rows, share, name)]
-    nearest = select(*group, func.max(rows.c.n).label("n"), *found).where(near(rows, shares.values()))
+    nearest = select(*group, func.max(rows.c.n).label("n"), *found).where(
+        near(rows, shares.values())
+    )
     grouped = nearest.group_by(*group).subquery("grouped")
     results = [between(grouped, name).label(name) for name in shares]
     return select(*(grouped.c[key] for key in keys), grouped.c.n, *results)

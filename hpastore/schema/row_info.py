@@ -1,9 +1,9 @@
 """What is declared of each table's rows: their natural key, and which checksum covers them.
 
-Context: the canonical dump, the checksums and the doctor must know every table, and it is noticed late if one
-of them forgets a table.  Decision: a table declares it once, beside its columns, in the ``info`` that
-SQLAlchemy keeps for such things; the three derive their statements from it.  A table without a declaration is
-neither dumped nor covered.
+Context: the canonical dump, the checksums and the doctor must know every table, and it is noticed
+late if one of them forgets a table.  Decision: a table declares it once, beside its columns, in the
+``info`` that SQLAlchemy keeps for such things; the three derive their statements from it.  A table
+without a declaration is neither dumped nor covered.
 
 A column may declare in its own ``info``:
 
@@ -39,8 +39,8 @@ class RowInfo:
     Parameters
     ----------
     natural_key
-        Columns that identify a row in any store; a reference stands for the key of the row that it refers to.
-        Empty: rows have none, and are not dumped.
+        Columns that identify a row in any store; a reference stands for the key of the row that it
+        refers to. Empty: rows have none, and are not dumped.
     dumped
         Whether the table is dumped; one whose rows are only seen through references is not.
     covered_by
@@ -75,7 +75,9 @@ def row_info(table: Table) -> RowInfo:
 
 
 def has_checksum(table: Table) -> bool:
-    """Tell whether a table's rows have a checksum, which covers them and the rows that belong to them."""
+    """Tell whether a table's rows have a checksum, which covers them and the rows that belong to
+    them.
+    """
     return "checksum" in table.c
 
 
@@ -125,7 +127,9 @@ class Natural:
         names: list[str] = []
         for name in row_info(self.table).natural_key:
             column = self.table.c[name]
-            names += self._referred_names(column) if self._reference(column) else [_dump_name(column)]
+            names += (
+                self._referred_names(column) if self._reference(column) else [_dump_name(column)]
+            )
         return list(dict.fromkeys(names))
 
     def join_to(self, target: Table) -> Column[Any]:
@@ -136,7 +140,9 @@ class Natural:
         return references[-1]
 
     def add_reference(self, column: Column[Any], without: Table | None = None) -> None:
-        """Add the natural key of the row that a column refers to, but for what is of another table."""
+        """Add the natural key of the row that a column refers to, but for what is of another
+        table.
+        """
         self._expand(column, set(), without)
 
     def select(self, *first: ColumnElement[Any]) -> Select[Any]:

@@ -73,7 +73,9 @@ def _checksum() -> Any:
 
 
 def _key() -> Any:
-    """Name a surrogate key that is not known before the row is written, so that no checksum covers it."""
+    """Name a surrogate key that is not known before the row is written, so that no checksum covers
+    it.
+    """
     comment = "Key, counted up by the database"
     return mapped_column(BIGINT, primary_key=True, comment=comment, info=IGNORED)
 
@@ -106,7 +108,9 @@ class StoredSettings(Base):
         CheckConstraint("background_percentile BETWEEN 0 AND 1", name="background_percentile"),
         comment="What the numbers were computed with",
         rows=RowInfo(
-            natural_key=("background_percentile", "version"), dumped=False, name="measurement settings {id}"
+            natural_key=("background_percentile", "version"),
+            dumped=False,
+            name="measurement settings {id}",
         ),
     )
 
@@ -125,7 +129,9 @@ class IngestRun(Base):
     """One run of ``ingest`` that had work to do."""
 
     __tablename__ = "ingest_run"
-    __table_args__ = _table(comment="Runs of ingest that had work to do", rows=RowInfo(name="run {id}"))
+    __table_args__ = _table(
+        comment="Runs of ingest that had work to do", rows=RowInfo(name="run {id}")
+    )
 
     id: Mapped[Key]
     root: Mapped[str] = mapped_column(comment="Folder that was ingested")
@@ -156,7 +162,8 @@ class IngestRun(Base):
         server_default=text("0"), comment="Images that were found in another root, unchanged"
     )
     resplit: Mapped[int] = mapped_column(
-        server_default=text("0"), comment="Images that were given a split: their first one, or another"
+        server_default=text("0"),
+        comment="Images that were given a split: their first one, or another",
     )
 
 
@@ -173,21 +180,30 @@ class Image(Base):
 
     id: Mapped[int] = _key()
     name: Mapped[str] = mapped_column(
-        unique=True, comment="The image's ID, unique in the store", info={"dump_as_reference": "image"}
+        unique=True,
+        comment="The image's ID, unique in the store",
+        info={"dump_as_reference": "image"},
     )
     split: Mapped[str | None] = mapped_column(comment="Such as train; given to ingest")
-    root: Mapped[str] = mapped_column(comment="Folder that the files' uris are relative to", info=NOT_DUMPED)
+    root: Mapped[str] = mapped_column(
+        comment="Folder that the files' uris are relative to", info=NOT_DUMPED
+    )
     width: Mapped[int] = mapped_column(comment="Columns [px]")
     height: Mapped[int] = mapped_column(comment="Rows [px]")
-    bit_depth: Mapped[int] = mapped_column(comment="Of the files; levels are stored as 0..255 [bit]")
+    bit_depth: Mapped[int] = mapped_column(
+        comment="Of the files; levels are stored as 0..255 [bit]"
+    )
     labels: Mapped[str] = mapped_column(
         comment="Distinct label ids joined by |, ascending; empty without labels"
     )
     label_count: Mapped[int] = mapped_column(comment="Number of distinct labels")
     cell_count: Mapped[int] = mapped_column(comment="Number of cells")
-    ingested_at: Mapped[datetime] = mapped_column(comment="When its cells were stored [UTC]", info=NOT_DUMPED)
+    ingested_at: Mapped[datetime] = mapped_column(
+        comment="When its cells were stored [UTC]", info=NOT_DUMPED
+    )
     gone_at: Mapped[datetime | None] = mapped_column(
-        comment="When it was found to have left the inputs; views and new clean sets leave it out [UTC]",
+        comment="When it was found to have left the inputs; views and new clean sets leave it "
+        "out [UTC]",
         info={"dump": "presence", "dump_as": "gone"},
     )
     settings_id: Mapped[int] = mapped_column(
@@ -224,12 +240,16 @@ class ImageFile(Base):
     role: Mapped[str] = mapped_column(
         primary_key=True, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
     )
-    uri: Mapped[str] = mapped_column(comment="Path relative to the image's root, with forward slashes")
+    uri: Mapped[str] = mapped_column(
+        comment="Path relative to the image's root, with forward slashes"
+    )
     size: Mapped[int] = mapped_column(BIGINT, comment="Size [byte]")
     mtime_ns: Mapped[int] = mapped_column(
         BIGINT, comment="Modification time [ns since 1970]", info=NOT_DUMPED
     )
-    sha256: Mapped[str] = mapped_column(comment="SHA-256 of the bytes that were decoded, hexadecimal")
+    sha256: Mapped[str] = mapped_column(
+        comment="SHA-256 of the bytes that were decoded, hexadecimal"
+    )
 
 
 class ImageLabel(Base):
@@ -257,7 +277,10 @@ class ImageChannel(Base):
         _one_of("channel", CHANNELS),
         comment="Channels of images",
         rows=RowInfo(
-            natural_key=("image_id", "channel"), covered_by="image", hashed="columns", grouped_by=("channel",)
+            natural_key=("image_id", "channel"),
+            covered_by="image",
+            hashed="columns",
+            grouped_by=("channel",),
         ),
     )
 
@@ -269,8 +292,10 @@ class ImageChannel(Base):
         info=FOLLOWS_SETTINGS,
     )
     histogram: Mapped[bytes] = mapped_column(
-        comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 "
-        "counts; (cells + 1) rows of 256 levels, first the background, then the cells by ascending mask id"
+        comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian "
+        "uint32 "
+        "counts; (cells + 1) rows of 256 levels, first the background, then the cells by "
+        "ascending mask id"
     )
 
 
@@ -281,7 +306,9 @@ class Cell(Base):
     __table_args__ = _table(
         UniqueConstraint("image_id", "mask_id"),
         CheckConstraint(f"mask_id BETWEEN 1 AND {MAX_MASK_ID}", name="mask_id"),
-        CheckConstraint("area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="shape"),
+        CheckConstraint(
+            "area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="shape"
+        ),
         comment="Cells; one is named NAME:ID by its image and its mask id",
         rows=RowInfo(natural_key=("image_id", "mask_id"), covered_by="image", hashed="columns"),
     )
@@ -311,7 +338,10 @@ class CellChannel(Base):
         comment="Measures of cells in a channel, on levels 0..255",
         clustered=True,
         rows=RowInfo(
-            natural_key=("cell_id", "channel"), covered_by="image", hashed="columns", grouped_by=("channel",)
+            natural_key=("cell_id", "channel"),
+            covered_by="image",
+            hashed="columns",
+            grouped_by=("channel",),
         ),
     )
 
@@ -349,7 +379,9 @@ class Failure(Base):
     first_seen: Mapped[datetime] = mapped_column(
         comment="When this fault was first met [UTC]", info=NOT_DUMPED
     )
-    last_seen: Mapped[datetime] = mapped_column(comment="When it was last met [UTC]", info=NOT_DUMPED)
+    last_seen: Mapped[datetime] = mapped_column(
+        comment="When it was last met [UTC]", info=NOT_DUMPED
+    )
     run_id: Mapped[int] = mapped_column(
         BIGINT, ForeignKey("ingest_run.id"), comment="The run that last met it", info=NOT_DUMPED
     )
@@ -367,13 +399,17 @@ class FailureFile(Base):
     )
 
     image_name: Mapped[str] = mapped_column(
-        ForeignKey("failure.image_name", ondelete="CASCADE"), primary_key=True, comment="The image's ID"
+        ForeignKey("failure.image_name", ondelete="CASCADE"),
+        primary_key=True,
+        comment="The image's ID",
     )
     role: Mapped[str] = mapped_column(
         primary_key=True, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
     )
     uri: Mapped[str] = mapped_column(comment="Path relative to the root, with forward slashes")
-    size: Mapped[int] = mapped_column(BIGINT, comment="Size; -1 if it could not be looked at [byte]")
+    size: Mapped[int] = mapped_column(
+        BIGINT, comment="Size; -1 if it could not be looked at [byte]"
+    )
     mtime_ns: Mapped[int] = mapped_column(
         BIGINT, comment="Modification time [ns since 1970]", info=NOT_DUMPED
     )
@@ -391,24 +427,33 @@ class CleanSet(Base):
     )
 
     id: Mapped[Key]
-    name: Mapped[str] = mapped_column(comment="Name; unique with the version", info={"dump_as": "clean_set"})
+    name: Mapped[str] = mapped_column(
+        comment="Name; unique with the version", info={"dump_as": "clean_set"}
+    )
     version: Mapped[int] = mapped_column(comment="1, 2, ... of this name")
-    created_at: Mapped[datetime] = mapped_column(comment="When it was materialised [UTC]", info=NOT_DUMPED)
+    created_at: Mapped[datetime] = mapped_column(
+        comment="When it was materialised [UTC]", info=NOT_DUMPED
+    )
     scope: Mapped[str] = mapped_column(
-        comment="single: cells of images with one label; all: each cell against each label of its image"
+        comment="single: cells of images with one label; all: each cell against each label of "
+        "its image"
     )
     split: Mapped[str | None] = mapped_column(
         comment="Split whose cells were judged and gave the thresholds; NULL is all images"
     )
     min_green: Mapped[int] = mapped_column(
-        comment="Cells whose green intensity_max is below are dark, except in images of label 18 only "
+        comment="Cells whose green intensity_max is below are dark, except in images of label "
+        "18 only "
         "[grey level 0..255]"
     )
     recipe_toml: Mapped[str] = mapped_column(comment="The set's rules as TOML")
-    frozen: Mapped[bool] = mapped_column(comment="Whether its cells are kept as they were materialised")
+    frozen: Mapped[bool] = mapped_column(
+        comment="Whether its cells are kept as they were materialised"
+    )
     min_cells: Mapped[int] = mapped_column(
         server_default=text("1"),
-        comment="Number of cells that a label must have for its percentiles and medians to set a bound",
+        comment="Number of cells that a label must have for its percentiles and medians to set "
+        "a bound",
     )
     guard: Mapped[str] = mapped_column(
         server_default=text("'report'"),
@@ -441,7 +486,9 @@ class CleanRule(Base):
         ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
     )
     measure: Mapped[str] = mapped_column(comment="Name of a measure")
-    channel: Mapped[str | None] = mapped_column(comment="The measure's channel; NULL for a measure of shape")
+    channel: Mapped[str | None] = mapped_column(
+        comment="The measure's channel; NULL for a measure of shape"
+    )
     reason: Mapped[str | None] = mapped_column(
         comment="Reason of the cells that it drops; NULL is below_lower or above_upper"
     )
@@ -449,19 +496,24 @@ class CleanRule(Base):
         comment="Flag that a cell must have for the rule to apply; NULL: it always applies"
     )
     shown: Mapped[bool] = mapped_column(
-        server_default=true(), comment="Whether a cell that no rule drops is shown with the value of this one"
+        server_default=true(),
+        comment="Whether a cell that no rule drops is shown with the value of this one",
     )
     lower_percentile: Mapped[float | None] = mapped_column(
         comment="Lower bound as a percentile of the label [share 0..1]"
     )
-    lower_value: Mapped[float | None] = mapped_column(comment="Lower bound as a value, in the measure's unit")
+    lower_value: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a value, in the measure's unit"
+    )
     lower_median: Mapped[float | None] = mapped_column(
         comment="Lower bound as a multiple of the label's median"
     )
     upper_percentile: Mapped[float | None] = mapped_column(
         comment="Upper bound as a percentile of the label [share 0..1]"
     )
-    upper_value: Mapped[float | None] = mapped_column(comment="Upper bound as a value, in the measure's unit")
+    upper_value: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a value, in the measure's unit"
+    )
     upper_median: Mapped[float | None] = mapped_column(
         comment="Upper bound as a multiple of the label's median"
     )
@@ -481,9 +533,15 @@ class CleanSetThreshold(Base):
     label_id: Mapped[int] = mapped_column(
         ForeignKey("label.id"), primary_key=True, comment="The label, 0..18"
     )
-    n: Mapped[int] = mapped_column(BIGINT, comment="Cells of images with this one label that have a value")
-    lower: Mapped[float | None] = mapped_column(comment="Lower bound, inclusive, in the measure's unit")
-    upper: Mapped[float | None] = mapped_column(comment="Upper bound, inclusive, in the measure's unit")
+    n: Mapped[int] = mapped_column(
+        BIGINT, comment="Cells of images with this one label that have a value"
+    )
+    lower: Mapped[float | None] = mapped_column(
+        comment="Lower bound, inclusive, in the measure's unit"
+    )
+    upper: Mapped[float | None] = mapped_column(
+        comment="Upper bound, inclusive, in the measure's unit"
+    )
 
 
 class CleanSetCell(Base):
@@ -495,7 +553,9 @@ class CleanSetCell(Base):
         comment="Verdicts as they were when the clean set was materialised",
         clustered=True,
         rows=RowInfo(
-            natural_key=("clean_set_id", "cell_id", "label_id"), covered_by="clean_set", hashed="database"
+            natural_key=("clean_set_id", "cell_id", "label_id"),
+            covered_by="clean_set",
+            hashed="database",
         ),
     )
 
@@ -518,7 +578,8 @@ class CleanSetFormer(Base):
         comment="Verdicts on cells whose image was replaced or deleted since",
         clustered=True,
         rows=RowInfo(
-            natural_key=("clean_set_id", "image_name", "mask_id", "label_id"), covered_by="clean_set"
+            natural_key=("clean_set_id", "image_name", "mask_id", "label_id"),
+            covered_by="clean_set",
         ),
     )
 
@@ -568,7 +629,9 @@ class CellOverride(Base):
         comment="The cell's mask as it was decided about, a compressed COCO counts string"
     )
     keep: Mapped[bool] = mapped_column(comment="Whether the cell is clean, whatever the rules say")
-    score: Mapped[float | None] = mapped_column(comment="How sure its author is, or how good it looks [0..1]")
+    score: Mapped[float | None] = mapped_column(
+        comment="How sure its author is, or how good it looks [0..1]"
+    )
     author: Mapped[str | None] = mapped_column(comment="Who decided")
     comment: Mapped[str | None] = mapped_column(comment="Why")
     cell_id: Mapped[int | None] = mapped_column(
@@ -577,7 +640,9 @@ class CellOverride(Base):
         comment="The cell; NULL while the store has no such cell",
         info={"dump": "presence", "dump_as": "attached", "checksum": False},
     )
-    created_at: Mapped[datetime] = mapped_column(comment="When it was decided [UTC]", info=NOT_DUMPED)
+    created_at: Mapped[datetime] = mapped_column(
+        comment="When it was decided [UTC]", info=NOT_DUMPED
+    )
     width: Mapped[int] = mapped_column(comment="Columns of the image [px]", info=NOT_DUMPED)
     height: Mapped[int] = mapped_column(comment="Rows of the image [px]", info=NOT_DUMPED)
     checksum: Mapped[int | None] = _checksum()
@@ -614,7 +679,9 @@ class ImageMeasure(Base):
     )
 
     image_id: Mapped[int] = _child("image.id", "The image", primary_key=True, info=NOT_COVERED)
-    measure: Mapped[str] = mapped_column(primary_key=True, comment="The measure that its cells have")
+    measure: Mapped[str] = mapped_column(
+        primary_key=True, comment="The measure that its cells have"
+    )
     version: Mapped[int] = mapped_column(comment="Version of the formula that they have it by")
 
 
@@ -634,7 +701,9 @@ class CellMeasure(Base):
     )
 
     cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)
-    measure_id: Mapped[int] = _child("measure.id", "The measure", primary_key=True, info=NOT_COVERED)
+    measure_id: Mapped[int] = _child(
+        "measure.id", "The measure", primary_key=True, info=NOT_COVERED
+    )
     channel: Mapped[str] = mapped_column(
         primary_key=True, comment="The channel; empty for the cell as a whole"
     )

@@ -44,7 +44,9 @@ def label_threshold(set_id: Any = None) -> AnySelect:
         lower, upper``; `rule` is the rule's position.
     """
     where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
-    shares: dict[str, Column] = {side: literal_column(f"ranked.{side}_percentile", REAL) for side in SIDES}
+    shares: dict[str, Column] = {
+        side: literal_column(f"ranked.{side}_percentile", REAL) for side in SIDES
+    }
     values = rule_values(*where).subquery("rule_value")
     found = percentiles(values, ("rule_id", "label_id"), {**shares, "median": literal(0.5, REAL)})
 
@@ -54,7 +56,9 @@ def label_threshold(set_id: Any = None) -> AnySelect:
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
         .join(Label, rule_applies(Label.id))
         .outerjoin(current, and_(current.c.rule_id == CleanRule.id, current.c.label_id == Label.id))
-        .outerjoin(kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id))
+        .outerjoin(
+            kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id)
+        )
     )
     bounds = [
         case((CleanSet.frozen, getattr(kept, side)), else_=_bound(current, side)).label(side)

@@ -1,4 +1,6 @@
-"""The vocabulary of column types: what PostgreSQL and a STRICT table of SQLite call the same thing."""
+"""The vocabulary of column types: what PostgreSQL and a STRICT table of SQLite call the same
+thing.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ BLOB = LargeBinary()
 
 
 class Flag(TypeDecorator[bool]):
-    """A truth value: BOOLEAN on PostgreSQL, INTEGER 0 or 1 on SQLite; ``WHERE flag`` works on both."""
+    """A truth value: BOOLEAN on PostgreSQL, INTEGER 0 or 1 on SQLite; ``WHERE flag`` works on
+    both.
+    """
 
     impl = Boolean
     cache_ok = True
@@ -57,7 +61,9 @@ class Instant(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column's type."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+        return dialect.type_descriptor(
+            Text() if dialect.name == "sqlite" else DateTime(timezone=True)
+        )
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Send text to SQLite; always to the microsecond, so that texts sort as moments."""
@@ -87,6 +93,8 @@ def as_moment(value: datetime | str | None) -> datetime | None:
 
 Key = Annotated[
     int,
-    mapped_column(BIGINT, primary_key=True, comment="Key, counted up by the database", info={"dump": False}),
+    mapped_column(
+        BIGINT, primary_key=True, comment="Key, counted up by the database", info={"dump": False}
+    ),
 ]
 """A surrogate key."""

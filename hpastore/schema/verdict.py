@@ -41,7 +41,9 @@ Step = tuple[Column, str, int]
 """A condition, the reason of the cells that meet it, and their progress."""
 
 
-def judge_one_set(clean_set: CleanSetRow, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> AnySelect:
+def judge_one_set(
+    clean_set: CleanSetRow, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]
+) -> AnySelect:
     """Judge every cell in the scope of a clean set.
 
     Parameters
@@ -65,7 +67,9 @@ def judge_one_set(clean_set: CleanSetRow, rules: Sequence[RuleRow], bounds: Sequ
         Image.__table__.join(ImageLabel, ImageLabel.image_id == Image.id)
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(limits, limits.c.label_id == ImageLabel.label_id)
-        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == ImageLabel.label_id))
+        .outerjoin(
+            of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == ImageLabel.label_id)
+        )
         .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
     )
     rows = values.join_to(rows)
@@ -116,7 +120,8 @@ def _first_percentiles(rules: Sequence[RuleRow], limits: Any) -> list[tuple[Rule
     """The first rule with a percentile of each list of rules, and whether it applies to a cell."""
     by_position = {rule.position: rule for rule in rules if rule.decides_missing}
     return [
-        (rule, and_(limits.c.shown == position, *_condition(rule))) for position, rule in by_position.items()
+        (rule, and_(limits.c.shown == position, *_condition(rule)))
+        for position, rule in by_position.items()
     ]
 
 
@@ -131,7 +136,9 @@ def _missing(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) -> di
 
 def _no_threshold(rules: Sequence[RuleRow], limits: Any) -> Column:
     """Whether the first percentile applies to a cell whose label has no cell with a value."""
-    conditions = [and_(applies, limits.c.unbounded == 1) for _, applies in _first_percentiles(rules, limits)]
+    conditions = [
+        and_(applies, limits.c.unbounded == 1) for _, applies in _first_percentiles(rules, limits)
+    ]
     return or_(false(), *conditions)
 
 
@@ -176,11 +183,15 @@ def _limits(rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> FromClause:
     positions = sorted({rule.position for rule in rules})
     numbers = [f"{side}_{position}" for position in positions for side in SIDES]
     no_label: dict[int, dict[str, Any]] = {-1: {}}  # a table needs a row
-    selects = [_limits_row(label, row, numbers) for label, row in sorted((by_label or no_label).items())]
+    selects = [
+        _limits_row(label, row, numbers) for label, row in sorted((by_label or no_label).items())
+    ]
     return (selects[0] if len(selects) == 1 else union_all(*selects)).subquery("limits")
 
 
 def _limits_row(label: int, row: dict[str, Any], numbers: Sequence[str]) -> AnySelect:
-    flags = [cast(literal(row.get(name), BIGINT), BIGINT).label(name) for name in ("shown", "unbounded")]
+    flags = [
+        cast(literal(row.get(name), BIGINT), BIGINT).label(name) for name in ("shown", "unbounded")
+    ]
     limits = [cast(literal(row.get(name), REAL), REAL).label(name) for name in numbers]
     return select(cast(literal(label), BIGINT).label("label_id"), *flags, *limits)

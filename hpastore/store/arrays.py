@@ -40,7 +40,9 @@ def check_masks(counts: Sequence[str], pixels: Sequence[int], where: Callable[[i
     allowed = [size if size <= MAX_PIXELS else 0 for size in pixels]
     index = rle.first_damaged(counts, allowed)
     if index is not None:
-        raise DamagedError(where(index), "its mask does not have the size of its image, or is empty")
+        raise DamagedError(
+            where(index), "its mask does not have the size of its image, or is empty"
+        )
 
 
 def has_box(counts: str, height: int, width: int, box: Sequence[int]) -> bool:
@@ -60,7 +62,9 @@ def histograms(
         If one is damaged, see `unpack_histogram`.
     """
     columns = (Image.name, Image.width, Image.height, Image.cell_count)
-    statement = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.histogram, *columns)
+    statement = select(
+        ImageChannel.image_id, ImageChannel.channel, ImageChannel.histogram, *columns
+    )
     statement = statement.join(Image, Image.id == ImageChannel.image_id)
     statement = statement.where(ImageChannel.image_id.in_(images)).order_by(ImageChannel.image_id)
     for image_id, rows in groupby(connection.execute(statement), key=lambda row: row[0]):

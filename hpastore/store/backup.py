@@ -30,7 +30,11 @@ _BATCH_ROWS: Final = 10_000
 
 
 def backup(
-    store: Store, path: Path | str, *, force: bool = False, progress: sqlite_file.Progress | None = None
+    store: Store,
+    path: Path | str,
+    *,
+    force: bool = False,
+    progress: sqlite_file.Progress | None = None,
 ) -> Path:
     """Copy one state of a store into a SQLite file, while others use the store.
 
@@ -132,7 +136,9 @@ def _copy_rows(store: Store, path: Path) -> None:
             for table in Base.metadata.sorted_tables:
                 with copy.writing() as target:
                     target.execute(delete(table))  # the schema comes with the 19 labels
-                    rows = connection.execute(select(table), execution_options={"yield_per": _BATCH_ROWS})
+                    rows = connection.execute(
+                        select(table), execution_options={"yield_per": _BATCH_ROWS}
+                    )
                     for part in rows.mappings().partitions():
                         target.execute(insert(table), [dict(row) for row in part])
 
@@ -140,7 +146,9 @@ def _copy_rows(store: Store, path: Path) -> None:
 def _check(store: Store, path: Path) -> None:
     """Check the copy before it replaces an older one, which may be intact."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+        ) as connection:
             finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         finding = str(error)

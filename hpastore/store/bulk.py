@@ -33,8 +33,8 @@ def insert_rows(
 ) -> None:
     """Insert rows of plain values, as the driver takes them.
 
-    Through SQLAlchemy's ``insert`` the 88 rows of a usual image in ``cell_channel`` take four times as
-    long.
+    Through SQLAlchemy's ``insert`` the 88 rows of a usual image in ``cell_channel`` take four times
+    as long.
     """
     if not rows:
         return
@@ -76,7 +76,9 @@ def plain_real(value: float) -> float | None:
 
 
 def as_rows(*columns: Any) -> list[tuple[Any, ...]]:
-    """Make rows of columns, which must be as long as the first; a single value is that of every row."""
+    """Make rows of columns, which must be as long as the first; a single value is that of every
+    row.
+    """
     n = len(columns[0])
     lists = ([column] * n if isinstance(column, int | str) else column for column in columns)
     return list(zip(*lists, strict=True))
@@ -104,7 +106,9 @@ def change(
     """
     changed = []
     for row in connection.execute(_with_checksum(model).where(where)).mappings().all():
-        difference = checksums.row_number(model, {**row, **changes}) - checksums.row_number(model, row)
+        difference = checksums.row_number(model, {**row, **changes}) - checksums.row_number(
+            model, row
+        )
         difference += differences if isinstance(differences, int) else differences[row["owner"]]
         checksum = checksums.add(row["checksum"], difference)
         changed.append({"owner": row["owner"], **changes, "checksum": checksum})
@@ -159,7 +163,8 @@ def store_missing_checksums(connection: Connection) -> None:
 def analyze(connection: Connection) -> None:
     """Let PostgreSQL count: without statistics it plans for a few rows.
 
-    60,000 cells: 81 s for an export of verdicts before, 3 s after.  SQLite's planner does well without.
+    60,000 cells: 81 s for an export of verdicts before, 3 s after.  SQLite's planner does well
+    without.
     """
     if connection.dialect.name == "postgresql":
         tables = (Image, ImageLabel, Cell, CellChannel, CleanSetThreshold, CleanSetCell)

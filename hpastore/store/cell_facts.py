@@ -158,7 +158,9 @@ def rank_of_value(
     split
         Only cells of images in this split.
     """
-    single = label_thresholds.label_values(measure, channel, split).where(ImageLabel.label_id == label)
+    single = label_thresholds.label_values(measure, channel, split).where(
+        ImageLabel.label_id == label
+    )
     values = single.subquery("single")
     below = func.count(case((values.c.value < value, 1)))
     rank, n = connection.execute(select(below + 1, func.count(values.c.value))).one()

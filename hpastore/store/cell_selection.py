@@ -70,7 +70,9 @@ def count_by_image(connection: Connection, chosen: CellFilter) -> list[tuple[str
     return [(name, n) for name, n in connection.execute(statement)]
 
 
-def cells_of_images(connection: Connection, chosen: CellFilter, names: Sequence[str]) -> list[SelectedCell]:
+def cells_of_images(
+    connection: Connection, chosen: CellFilter, names: Sequence[str]
+) -> list[SelectedCell]:
     """Read the chosen cells of some images, in the order of name, mask id and label."""
     statement = _select_cells(chosen, *_columns(chosen)).order_by(*_natural_order(chosen))
     return [
@@ -105,7 +107,9 @@ class _ShownValue(NamedTuple):
 
 def _shown_value(chosen: CellFilter) -> _ShownValue:
     bounds = [
-        (rule, rule.lower if chosen.side == "lower" else rule.upper) for rule in chosen.rules if rule.shown
+        (rule, rule.lower if chosen.side == "lower" else rule.upper)
+        for rule in chosen.rules
+        if rule.shown
     ]
     bounds = [(rule, bound) for rule, bound in bounds if bound is not None]
     tables = MeasureValues((rule.measure, rule.channel) for rule, _ in bounds)

@@ -37,11 +37,15 @@ class CustomValues(NamedTuple):
     """Of its cells in ascending mask id, by measure and channel as they are stored."""
 
 
-def with_measures(connection: Connection, known: Mapping[str, StoredImage]) -> dict[str, StoredImage]:
+def with_measures(
+    connection: Connection, known: Mapping[str, StoredImage]
+) -> dict[str, StoredImage]:
     """Add to known images the custom measures that they have."""
     by_image = versions(connection)
     found = connection.execute(select(Image.name, Image.id))
-    return {name: known[name]._replace(measures=by_image.get(key, frozenset())) for name, key in found}
+    return {
+        name: known[name]._replace(measures=by_image.get(key, frozenset())) for name, key in found
+    }
 
 
 def versions(connection: Connection, images: Sequence[int] | None = None) -> dict[int, Versions]:
@@ -72,7 +76,9 @@ def cells(connection: Connection, images: Sequence[int]) -> dict[int, list[tuple
     """Read key and mask id of images' cells by the image's key, in ascending mask id."""
     statement = select(Cell.image_id, Cell.id, Cell.mask_id).where(Cell.image_id.in_(images))
     found: dict[int, list[tuple[int, int]]] = {image_id: [] for image_id in images}
-    for image_id, key, mask_id in connection.execute(statement.order_by(Cell.image_id, Cell.mask_id)):
+    for image_id, key, mask_id in connection.execute(
+        statement.order_by(Cell.image_id, Cell.mask_id)
+    ):
         found[image_id].append((key, mask_id))
     return found
 
@@ -118,10 +124,14 @@ def add_measures(
     for key, custom in new.items():
         mask_ids = [mask_id for _, mask_id in stored[key]]
         differences[key] += checksums.rows_number(ImageMeasure, version_rows(custom.versions))
-        differences[key] += checksums.blocks_number(CellMeasure, value_blocks(mask_ids, custom.values))
+        differences[key] += checksums.blocks_number(
+            CellMeasure, value_blocks(mask_ids, custom.values)
+        )
     change(connection, Image, Image.id.in_(keys), {}, differences)
 
-    rows_of_images = {key: ([cell_id for cell_id, _ in stored[key]], custom) for key, custom in new.items()}
+    rows_of_images = {
+        key: ([cell_id for cell_id, _ in stored[key]], custom) for key, custom in new.items()
+    }
     write_measures(connection, measures, rows_of_images)
 
 
@@ -137,14 +147,20 @@ def known_values(cells: Cells, measures: Iterable[CustomMeasure]) -> CustomValue
 
 
 def _plain(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, str], list[Any]]:
-    return {(name, channel or ""): plain(column, "real") for (name, channel), column in values.items()}
+    return {
+        (name, channel or ""): plain(column, "real") for (name, channel), column in values.items()
+    }
 
 
 def value_blocks(
     mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]
 ) -> checksums.Blocks:
-    """Give an image's rows of ``cell_measure`` as columns, by measure and channel; none without a cell."""
-    return {key: {"mask_id": mask_ids, "value": column} for key, column in values.items() if mask_ids}
+    """Give an image's rows of ``cell_measure`` as columns, by measure and channel; none without a
+    cell.
+    """
+    return {
+        key: {"mask_id": mask_ids, "value": column} for key, column in values.items() if mask_ids
+    }
 
 
 def version_rows(versions: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -192,7 +208,9 @@ def write_measures(
         for (name, channel), values in custom.values.items()
         for row in as_rows(ids, keys[name], channel, values)
     ]
-    insert_rows(connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), values_of_cells)
+    insert_rows(
+        connection, CellMeasure, ("cell_id", "measure_id", "channel", "value"), values_of_cells
+    )
     failpoint("image.cell_measures")
 
 

@@ -15,7 +15,8 @@ from hpastore.errors import UsageError
 _FORMS: Final = "--db takes a file's path, sqlite:///PATH or postgresql://USER@HOST/NAME"
 
 _INCOMPLETE_URL: Final = re.compile(
-    r"^postgres\w*(\+\w+)?:|^[^/\s]*:[^/]*@|(^|\s)(host|hostaddr|dbname|user|password|service)\s*=", re.I
+    r"^postgres\w*(\+\w+)?:|^[^/\s]*:[^/]*@|(^|\s)(host|hostaddr|dbname|user|password|service)\s*=",
+    re.I,
 )
 """A URL of a database that lacks a part, or libpq's keywords: no path looks like this."""
 

@@ -67,7 +67,9 @@ def label_ids(image: str, labels: str) -> tuple[int, ...]:
     """
     ids = tuple(map(int, labels.split("|"))) if _LABELS.fullmatch(labels) else ()
     if (labels and not ids) or any(label >= len(LABEL_NAMES) for label in ids):
-        raise DamagedError(f"image {image}", f"its labels {printable(labels)!r} are not ids from 0 to 18")
+        raise DamagedError(
+            f"image {image}", f"its labels {printable(labels)!r} are not ids from 0 to 18"
+        )
     return ids
 
 
@@ -86,7 +88,9 @@ def label_name(label: int, where: str) -> str:
         If no label has this id.
     """
     if not 0 <= label < len(LABEL_NAMES):
-        raise DamagedError(where, f"its label {label} is not an id from 0 to {len(LABEL_NAMES) - 1}")
+        raise DamagedError(
+            where, f"its label {label} is not an id from 0 to {len(LABEL_NAMES) - 1}"
+        )
     return LABEL_NAMES[label]
 
 
@@ -105,7 +109,9 @@ def file_path(image: str, root: str, uri: str) -> Path:
         If it contains a zero byte, which no path can.
     """
     if "\0" in root or "\0" in uri:
-        raise DamagedError(f"image {image}", f"its path {printable(f'{root}/{uri}')!r} contains a zero byte")
+        raise DamagedError(
+            f"image {image}", f"its path {printable(f'{root}/{uri}')!r} contains a zero byte"
+        )
     return Path(root, uri)
 
 

@@ -136,7 +136,9 @@ class Store:
         next attempt waits for the writers' lock, so that the transaction before has ended, and asks
         whether it was committed.
         """
-        results: dict[str, T] = {}  # of the attempts before, by PostgreSQL's number of their transaction
+        results: dict[
+            str, T
+        ] = {}  # of the attempts before, by PostgreSQL's number of their transaction
 
         def attempt() -> T:
             with self._writing(durable=durable) as (connection, number):
@@ -165,7 +167,9 @@ class Store:
                 # One writer at a time, as with SQLite: what it reads, nobody else is changing.
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeouts.BUSY_TIMEOUT_S}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
-                number = connection.exec_driver_sql("SELECT CAST(pg_current_xact_id() AS text)").scalar_one()
+                number = connection.exec_driver_sql(
+                    "SELECT CAST(pg_current_xact_id() AS text)"
+                ).scalar_one()
             yield connection, number
 
     def require_writable(self) -> None:
@@ -191,7 +195,10 @@ class Store:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -205,7 +212,10 @@ class Store:
         """
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:  # sqlite3's: of a pragma, which bypasses SQLAlchemy
+        except (
+            DBAPIError,
+            sqlite3.Error,
+        ) as error:  # sqlite3's: of a pragma, which bypasses SQLAlchemy
             driver_error = error.orig if isinstance(error, DBAPIError) else error
             ours = driver_errors.translate(driver_error, self.engine.url, self.url)
             # PostgreSQL's driver could not decode a moment, and does not know its row.
@@ -268,7 +278,9 @@ def _postgresql(url: URL) -> Store:
     password = secrets.pop("password", None)
     if password is not None:  # libpq too prefers it to the password before the host
         url = url.set(password=password)
-    keepalive: dict[str, str] = {name: value for name, value in _KEEPALIVE.items() if name not in query}
+    keepalive: dict[str, str] = {
+        name: value for name, value in _KEEPALIVE.items() if name not in query
+    }
     url = url.difference_update_query(_SECRETS)
     return Store(create_engine(url, pool_pre_ping=True, connect_args={**keepalive, **secrets}))
 

@@ -7,7 +7,18 @@ from contextlib import closing
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, literal, null, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
 
 from hpastore.model import Annotation
 from hpastore.schema.conditions import IN_SPLIT, LIVE
@@ -187,7 +198,9 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
         or_(CleanSet.scope == "all", Image.label_count == 1),
         IN_SPLIT,
     )
-    return statement.where(or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, was_there)))
+    return statement.where(
+        or_(Image.id.in_(judged), and_(Image.cell_count == 0, labelled, was_there))
+    )
 
 
 def _labels_of(
@@ -209,10 +222,14 @@ def _labels_of(
     else:
         owner = Cell.id
         label_id = CleanSetCell.label_id
-        in_set = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
+        in_set = and_(
+            CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id
+        )
         # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the
         # set.
-        statement = select(owner, label_id).outerjoin(CleanSetCell, and_(in_set, CleanSetCell.clean))
+        statement = select(owner, label_id).outerjoin(
+            CleanSetCell, and_(in_set, CleanSetCell.clean)
+        )
         statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
     found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
     labels: dict[int, tuple[int, ...]] = {}

@@ -67,7 +67,9 @@ def _rules(connection: Connection, bounds: FromClause, set_id: int) -> list[Rule
 
 def custom_measure_units(connection: Connection, measure: str) -> dict[str | None, str]:
     """Read a custom measure's unit by channel, None for the whole cell; else an empty dict."""
-    statement = select(CellMeasure.channel, Measure.unit).join(Measure, Measure.id == CellMeasure.measure_id)
+    statement = select(CellMeasure.channel, Measure.unit).join(
+        Measure, Measure.id == CellMeasure.measure_id
+    )
     found = connection.execute(statement.where(Measure.name == measure).distinct())
     return {channel or None: unit for channel, unit in found}
 
@@ -127,5 +129,7 @@ def _read_values(connection: Connection, statement: AnySelect) -> npt.NDArray[An
     dtype = [("label", np.int64), ("value", np.float64), ("clean", np.bool_)]
     with connection.execute(statement, execution_options={"yield_per": _BATCH_ROWS}) as result:
         rows = (row for part in result.partitions() for row in part)
-        plain = ((label, np.nan if value is None else value, bool(clean)) for label, value, clean in rows)
+        plain = (
+            (label, np.nan if value is None else value, bool(clean)) for label, value, clean in rows
+        )
         return np.fromiter(plain, dtype)

@@ -63,7 +63,15 @@ def known_images(connection: Connection) -> dict[str, StoredImage]:
 
 
 _KNOWN: Final = select(
-    *(Image.id, Image.name, Image.root, Image.split, Image.labels, Image.settings_id, Image.gone_at),
+    *(
+        Image.id,
+        Image.name,
+        Image.root,
+        Image.split,
+        Image.labels,
+        Image.settings_id,
+        Image.gone_at,
+    ),
     *(Image.binary_mask, Image.match_nuclei),
 )
 
@@ -108,7 +116,9 @@ def image_record(connection: Connection, name: str) -> ImageRecord | None:
     if row is None:
         return None
     image_id, root, split, settings_id, version, gone_at, *masks = row
-    return ImageRecord(image_id, root, split, settings_id, version, gone_at is not None, _masks(*masks))
+    return ImageRecord(
+        image_id, root, split, settings_id, version, gone_at is not None, _masks(*masks)
+    )
 
 
 _RECORD: Final = (
@@ -185,5 +195,6 @@ def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[Fil
         for owner, role, uri, size, mtime_ns in part:
             files.setdefault(owner, {})[role] = FileStamp(role, uri, size, mtime_ns)
     return {
-        owner: tuple(by_role[role] for role in ROLES if role in by_role) for owner, by_role in files.items()
+        owner: tuple(by_role[role] for role in ROLES if role in by_role)
+        for owner, by_role in files.items()
     }

@@ -49,7 +49,12 @@ def thresholds(
     numbers: dict[str, Any] = {name: literal(share, REAL) for name, share in shares.items()}
     found = percentiles(values.subquery("single"), ["label_id"], numbers).subquery("found")
     statement = (
-        select(found.c.label_id, Label.name.label("label"), found.c.n, *(found.c[name] for name in shares))
+        select(
+            found.c.label_id,
+            Label.name.label("label"),
+            found.c.n,
+            *(found.c[name] for name in shares),
+        )
         .join(Label, Label.id == found.c.label_id)
         .order_by(found.c.label_id)
     )

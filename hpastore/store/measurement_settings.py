@@ -22,7 +22,9 @@ def current_settings(connection: Connection) -> MeasurementSettings | None:
 def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
     """Read the current settings and their key, which every store with a run has."""
     columns = (StoredSettings.background_percentile, StoredSettings.version, StoredSettings.id)
-    percentile, version, key = connection.execute(select(*columns).where(StoredSettings.current)).one()
+    percentile, version, key = connection.execute(
+        select(*columns).where(StoredSettings.current)
+    ).one()
     return MeasurementSettings(percentile, version), key
 
 
@@ -64,7 +66,9 @@ def stale_images(
 
 def count_stale(connection: Connection, measures: Iterable[tuple[str, int]] = ()) -> int:
     """Count all images of `stale_images`."""
-    return int(connection.execute(select(func.count(Image.id)).where(_is_stale(measures))).scalar_one())
+    return int(
+        connection.execute(select(func.count(Image.id)).where(_is_stale(measures))).scalar_one()
+    )
 
 
 def images_of_other_settings(connection: Connection, images: Sequence[int]) -> list[int]:

@@ -120,7 +120,10 @@ def check(store: Store) -> list[str]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         try:
             differences = [_sentence(d) for d in compare_metadata(context, Base.metadata)]
-        except (ArgumentError, InvalidRequestError) as error:  # such as a key that refers to no column
+        except (
+            ArgumentError,
+            InvalidRequestError,
+        ) as error:  # such as a key that refers to no column
             differences = [f"the tables are inconsistent: {error}"]
         return differences + _drifted_views(connection) + _foreign_triggers(connection)
 
@@ -131,7 +134,9 @@ def _foreign_triggers(connection: Connection) -> list[str]:
         found = connection.execute(text(_SQLITE_TRIGGERS)).all()
         on_table = ""
     else:
-        found = [row for sql in _POSTGRESQL_TRIGGERS_AND_RULES for row in connection.execute(text(sql))]
+        found = [
+            row for sql in _POSTGRESQL_TRIGGERS_AND_RULES for row in connection.execute(text(sql))
+        ]
         on_table = ' ON "{table}"'
     return [
         f"hpastore did not create the {kind} {name} on {table}, which may change rows; "
@@ -178,9 +183,16 @@ def _view_drift(connection: Connection, view: CreateView) -> str | None:
 def _definition(connection: Connection, view: str) -> str:
     """Read a view's SELECT as the database stores it."""
     if connection.dialect.name == "postgresql":
-        return str(connection.scalar(text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}))
-    masters = "SELECT name, sql FROM sqlite_master UNION ALL SELECT name, sql FROM sqlite_temp_master"
-    sql = str(connection.scalar(text(f"SELECT sql FROM ({masters}) WHERE name = :view"), {"view": view}))  # noqa: S608 no value is pasted
+        return str(
+            connection.scalar(
+                text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}
+            )
+        )
+    statement = (
+        "SELECT sql FROM (SELECT name, sql FROM sqlite_master "
+        "UNION ALL SELECT name, sql FROM sqlite_temp_master) WHERE name = :view"
+    )
+    sql = str(connection.scalar(text(statement), {"view": view}))
     return re.split(r"\bAS\b", sql, maxsplit=1, flags=re.IGNORECASE)[-1]
 
 
@@ -208,7 +220,9 @@ def _schema_transaction(store: Store) -> Iterator[Connection]:
             driver.execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.execution_options(hpastore_writes=True).begin():
-                event.listen(connection, "before_cursor_execute", lambda *_: failpoint("schema.statement"))
+                event.listen(
+                    connection, "before_cursor_execute", lambda *_: failpoint("schema.statement")
+                )
                 if not store.is_sqlite:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
                 yield connection

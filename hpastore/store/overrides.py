@@ -45,7 +45,8 @@ class Decision(NamedTuple):
 
 
 _DELETE: Final = delete(CellOverride).where(
-    CellOverride.cell_id == bindparam("cell"), CellOverride.label_id.is_not_distinct_from(bindparam("label"))
+    CellOverride.cell_id == bindparam("cell"),
+    CellOverride.label_id.is_not_distinct_from(bindparam("label")),
 )
 
 
@@ -93,7 +94,9 @@ def write_overrides(
         rows[cell.id, d.label_id] = {**row, "checksum": checksums.row_number(CellOverride, row)}
 
     if rows:
-        connection.execute(_DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows])
+        connection.execute(
+            _DELETE, [{"cell": cell_id, "label": label_id} for cell_id, label_id in rows]
+        )
         connection.execute(insert(CellOverride), list(rows.values()))
     failpoint("overrides.written")
     return len(rows)
@@ -140,14 +143,25 @@ def delete_overrides(
         if deleted_attached:
             deleted += deleted_attached
         else:
-            deleted += connection.execute(delete(CellOverride).where(*of_cell, ~is_attached)).rowcount
+            deleted += connection.execute(
+                delete(CellOverride).where(*of_cell, ~is_attached)
+            ).rowcount
     return deleted
 
 
 def overrides(connection: Connection) -> list[statements.Row]:
     """Read all overrides by image, mask id and label; ``attached``: the store has the cell."""
     o = CellOverride
-    columns = (o.image_name, o.mask_id, o.label_id, o.keep, o.score, o.author, o.comment, o.created_at)
+    columns = (
+        o.image_name,
+        o.mask_id,
+        o.label_id,
+        o.keep,
+        o.score,
+        o.author,
+        o.comment,
+        o.created_at,
+    )
     statement = select(*columns, o.cell_id.is_not(None).label("attached"))
     order = (o.image_name, o.mask_id, func.coalesce(o.label_id, -1), o.id)
     return statements.rows(connection, statement.order_by(*order))
@@ -174,7 +188,9 @@ _DETACHED: Final = (
 """The newest first: of several that fit one cell and label, it counts."""
 
 
-def match_detached(connection: Connection, name: str, image_id: int) -> dict[int, Mapping[str, Any]]:
+def match_detached(
+    connection: Connection, name: str, image_id: int
+) -> dict[int, Mapping[str, Any]]:
     """Match the detached overrides of an image with its new cells.
 
     Returns
@@ -189,7 +205,9 @@ def match_detached(connection: Connection, name: str, image_id: int) -> dict[int
 
     size = connection.execute(select(Image.height, Image.width).where(Image.id == image_id)).one()
     columns = (Cell.id, Cell.mask_id, Cell.rle)
-    cells = connection.execute(select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)).all()
+    cells = connection.execute(
+        select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)
+    ).all()
     same_size = [o for o in detached if (o.height, o.width) == (size.height, size.width)]
     _check_masks(f"override of {name}", size.height * size.width, same_size)
     _check_masks(f"cell {name}", size.height * size.width, cells)
@@ -214,7 +232,9 @@ def _check_masks(what: str, pixels: int, rows: Sequence[Any]) -> None:
 
 def _warn_detached(name: str, n: int) -> None:
     shown = "1 override is" if n == 1 else f"{n:,} overrides are"
-    logger.warning("%s: %s no longer attached to a cell; see 'hpastore clean overrides --lost'", name, shown)
+    logger.warning(
+        "%s: %s no longer attached to a cell; see 'hpastore clean overrides --lost'", name, shown
+    )
 
 
 def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:

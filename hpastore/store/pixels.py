@@ -72,10 +72,14 @@ def stored_files(
         files = found.setdefault(row.name, [])
         if row.role in channels:
             path = decoding.file_path(row.name, row.root, row.uri)
-            files.append(StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width))
+            files.append(
+                StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width)
+            )
     for name, files in found.items():
         if missing := set(channels) - {file.role for file in files}:
-            raise DamagedError(f"image {name}", f"the file of its channel {min(missing)} is not recorded")
+            raise DamagedError(
+                f"image {name}", f"the file of its channel {min(missing)} is not recorded"
+            )
     return found
 
 
@@ -102,7 +106,9 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
             raise RejectedError("changed", file.path, reason)
         pixels = to_uint8(decode_gray(data, file.path))
         if pixels.shape != (file.height, file.width):
-            reason = f"does not have the stored size {file.width} x {file.height}; run 'hpastore doctor'"
+            reason = (
+                f"does not have the stored size {file.width} x {file.height}; run 'hpastore doctor'"
+            )
             raise RejectedError("shape_mismatch", file.path, reason)
         channels[file.role] = pixels
     return channels

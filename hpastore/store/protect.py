@@ -61,7 +61,9 @@ def refuse_special_file(path: Path) -> None:
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise ExportError(path, "is not a regular file; choose another name")
-    if path.is_symlink() and path.readlink().is_relative_to("/proc"):  # /dev/stdout is part of the system
+    if path.is_symlink() and path.readlink().is_relative_to(
+        "/proc"
+    ):  # /dev/stdout is part of the system
         raise ExportError(path, "is a link to an open file; choose another name")
 
 
@@ -91,13 +93,17 @@ def refuse_inputs(store: Store, path: Path, *, exported: Callable[[], bool]) -> 
             raise ExportError(path, f"is an input of image {image}; choose another name")
         for folder in _input_folders(connection):
             if _same(folder, path.parent) and not exported():
-                raise ExportError(path, "is among the inputs of stored images; choose another folder")
+                raise ExportError(
+                    path, "is among the inputs of stored images; choose another folder"
+                )
         if any(_same(Path(table), path) for table in _label_tables(connection)):
             raise ExportError(path, "is the label table of stored images; choose another name")
         if path.name.lower().endswith(_TABLE_ENDINGS):
             for root in _roots(connection):
                 if _same(root, path.parent) and not exported():
-                    reason = f"may be the label table of {root}; choose another name, or delete it first"
+                    reason = (
+                        f"may be the label table of {root}; choose another name, or delete it first"
+                    )
                     raise ExportError(path, reason)
 
 
@@ -120,7 +126,9 @@ def refuse_folder(store: Store, path: Path) -> None:
     with store.reading() as connection:
         for folder in (*_roots(connection), *_input_folders(connection)):
             if _within(folder, path):
-                raise ExportError(path, f"holds the inputs of stored images ({folder}); choose another name")
+                raise ExportError(
+                    path, f"holds the inputs of stored images ({folder}); choose another name"
+                )
 
 
 def _store_files(store: Store) -> list[Path]:
@@ -176,7 +184,9 @@ def _input_folders(connection: Connection) -> Iterator[Path]:
     files = _input_files()
     statement = select(files.c.root, func.min(files.c.uri), func.max(files.c.uri))
     statement = statement.group_by(files.c.root, files.c.role)
-    found = {Path(root, uri).parent for root, *uris in connection.execute(statement) for uri in uris}
+    found = {
+        Path(root, uri).parent for root, *uris in connection.execute(statement) for uri in uris
+    }
     return iter(sorted(found))
 
 

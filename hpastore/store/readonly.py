@@ -103,7 +103,9 @@ def why_not_writable(path: Path) -> str:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return f"is on a disk that is mounted read-only; mount it writable, {copy}"
     files = (path, *_beside(path), path.absolute().parent)
-    blocked = next((file for file in files if file.exists() and not _has_access(file, os.W_OK)), path)
+    blocked = next(
+        (file for file in files if file.exists() and not _has_access(file, os.W_OK)), path
+    )
     owner = _owner(blocked)
     return f"this user cannot write {blocked}; ask its owner {owner} for access, {copy}"
 
@@ -153,7 +155,9 @@ def _reader_lock(path: Path) -> Iterator[int]:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         reason = why_not_readable(path) if path.exists() else None
-        raise UnavailableError(str(path), reason or f"cannot be opened ({error.strerror})") from error
+        raise UnavailableError(
+            str(path), reason or f"cannot be opened ({error.strerror})"
+        ) from error
     try:
         _lock(path, handle)
         yield handle

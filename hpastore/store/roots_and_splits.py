@@ -33,11 +33,15 @@ def require_split(connection: Connection, split: str | None) -> None:
     """
     if split is None:
         return
-    statement = select(Image.split).where(LIVE, Image.split.is_not(None)).distinct().order_by(Image.split)
+    statement = (
+        select(Image.split).where(LIVE, Image.split.is_not(None)).distinct().order_by(Image.split)
+    )
     splits = [str(name) for name in connection.execute(statement).scalars()]
     shown = printable(repr(split))
     if not splits:
-        raise UsageError(f"no split {shown}: no image has one; 'hpastore ingest ROOT --split NAME' gives one")
+        raise UsageError(
+            f"no split {shown}: no image has one; 'hpastore ingest ROOT --split NAME' gives one"
+        )
     if split not in splits:
         choices = ", ".join(printable(name) for name in splits)
         raise UsageError(f"no split {shown} (choose from {choices})")

@@ -53,7 +53,9 @@ def make_engine(path: Path, *, create: bool, read_only: bool) -> Engine:
         If the folder of a new file does not exist, or SQLite is too old.
     """
     if sqlite3.sqlite_version_info < _MIN_VERSION:
-        raise UsageError(f"Python's SQLite is {sqlite3.sqlite_version}; hpastore needs 3.37 or newer")
+        raise UsageError(
+            f"Python's SQLite is {sqlite3.sqlite_version}; hpastore needs 3.37 or newer"
+        )
     if not create and not path.is_file():
         raise SchemaMissingError(
             str(path), "no such store; 'hpastore ingest ROOT' makes one, or name it with --db"

@@ -33,14 +33,18 @@ def copy(connection: Connection, target: Path, progress: Progress | None = None)
         Called with (pages copied, pages).
     """
 
-    def report(status: int, left: int, pages: int) -> None:  # needed without progress too, for signals
+    def report(
+        status: int, left: int, pages: int
+    ) -> None:  # needed without progress too, for signals
         del status
         if progress:
             progress(pages - left, pages)
 
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    driver.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the first read fixes the state
+    driver.execute(
+        "SELECT count(*) FROM sqlite_master"
+    ).fetchone()  # the first read fixes the state
     with closing(sqlite3.connect(target)) as copied:
         copied.execute("PRAGMA synchronous = OFF")  # put_in_place syncs the complete file
         driver.backup(copied, pages=_PAGES, progress=report)

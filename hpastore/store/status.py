@@ -26,11 +26,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_COLUMNS: Final = (
-    *("id", "started_at", "finished_at", "root", "split", "new", "changed", "relabelled", "remeasured"),
+    *(
+        "id",
+        "started_at",
+        "finished_at",
+        "root",
+        "split",
+        "new",
+        "changed",
+        "relabelled",
+        "remeasured",
+    ),
     *("gone", "returned", "moved", "resplit", "rejected", "cells", "version"),
 )
 
-FAILURE_COLUMNS: Final = ("image_name", "uri", "code", "message", "first_seen", "last_seen", "run_id")
+FAILURE_COLUMNS: Final = (
+    "image_name",
+    "uri",
+    "code",
+    "message",
+    "first_seen",
+    "last_seen",
+    "run_id",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,8 @@ class Status:
         Revision of its tables.
     images, unlabelled, gone, stale, cells, clean_sets, failures, runs
         Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled`
-        images have no label, and `stale` ones were measured with other settings than `measurement_settings`.
+        images have no label, and `stale` ones were measured with other settings than
+        `measurement_settings`.
     measurement_settings
         What new images are measured with; None in a store without images.
     roots
@@ -166,7 +185,9 @@ def runs(store: Store) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns = [IngestRun.added if name == "new" else getattr(IngestRun, name) for name in RUN_COLUMNS]
+    columns = [
+        IngestRun.added if name == "new" else getattr(IngestRun, name) for name in RUN_COLUMNS
+    ]
     with store.reading() as connection:
         found = connection.execute(select(*columns).order_by(IngestRun.id.desc())).all()
     return pd.DataFrame([tuple(row) for row in found], columns=RUN_COLUMNS)

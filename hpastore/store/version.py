@@ -48,10 +48,14 @@ def require_current(store: Store) -> None:
     """
     revision = current(store)
     if revision is None:
-        raise SchemaMissingError(store.url, "holds no hpastore tables; 'hpastore ingest ROOT' makes them")
+        raise SchemaMissingError(
+            store.url, "holds no hpastore tables; 'hpastore ingest ROOT' makes them"
+        )
     refuse_newer(store, revision)
     if revision != head():
-        raise SchemaOldError(store.url, f"has the older schema {revision}; run 'hpastore db upgrade' first")
+        raise SchemaOldError(
+            store.url, f"has the older schema {revision}; run 'hpastore db upgrade' first"
+        )
 
 
 def refuse_newer(store: Store, revision: str | None) -> None:
@@ -75,4 +79,6 @@ def scripts() -> Path:
 
 def _known_revisions() -> list[str]:
     """List all revisions, the oldest first."""
-    return sorted(path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py"))
+    return sorted(
+        path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py")
+    )

@@ -66,7 +66,12 @@ class Cell:
 
 
 def prepare(
-    rng: np.random.Generator, shape: Shape, owner: NDArray[np.uint16], number: int, *, in_plane: float
+    rng: np.random.Generator,
+    shape: Shape,
+    owner: NDArray[np.uint16],
+    number: int,
+    *,
+    in_plane: float,
 ) -> Cell:
     """Measure out a cell before it is drawn.
 
@@ -118,7 +123,9 @@ def prepare(
 
 
 def shed(cell: Cell, labels: tuple[int, ...]) -> dict[str, _F32]:
-    """Light of one faultless cell, (h, w) float32 by channel, whose protein is where ``labels`` say."""
+    """Light of one faultless cell, (h, w) float32 by channel, whose protein is where ``labels``
+    say.
+    """
     red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.6, 1.8).astype(np.float32)
     # Every antibody stains a little where it should not, most where the cell is thick.
     stain = 0.0 if NEGATIVE in labels else cell.rng.uniform(0.06, 0.16)
@@ -173,11 +180,15 @@ def _speckles(cell: Cell) -> _F32:
 
 def _nuclear_bodies(cell: Cell) -> _F32:
     count = int(cell.rng.integers(2, 9))
-    return 1.3 * _dots(cell.rng, cell.nuclear > 0.9, count, 0.03 * cell.radius) + 0.14 * cell.nuclear
+    return (
+        1.3 * _dots(cell.rng, cell.nuclear > 0.9, count, 0.03 * cell.radius) + 0.14 * cell.nuclear
+    )
 
 
 def _reticulum(cell: Cell) -> _F32:
-    net = 0.25 + 0.75 * np.exp(-((_texture(cell, 0.028) / 0.5) ** 2)) * (0.9 + 0.3 * _texture(cell, 0.2))
+    net = 0.25 + 0.75 * np.exp(-((_texture(cell, 0.028) / 0.5) ** 2)) * (
+        0.9 + 0.3 * _texture(cell, 0.2)
+    )
     near = 0.15 + np.exp(-1.3 * (cell.core - 1).clip(0, None))
     return _f32(net.clip(0, None) * near * cell.body * (1 - 0.85 * cell.nuclear))
 
@@ -211,7 +222,9 @@ def _microtubules(cell: Cell) -> _F32:
 
 
 def _spindle(cell: Cell) -> _F32:
-    """Two fans of fibres that meet in the middle, in a dividing cell; without place in all others."""
+    """Two fans of fibres that meet in the middle, in a dividing cell; without place in all
+    others.
+    """
     if not cell.mitotic:
         return _f32(0.6 * cell.body * (1 - 0.4 * cell.nuclear))
     poles = np.repeat(((-0.55, 0.0), (0.55, 0.0)), 60, axis=0)
@@ -282,8 +295,12 @@ _THREAD_LAYERS: Final = 5
 """Strokes of one layer cannot add up, as they are 8-bit; the layers do."""
 
 
-def _threads(cell: Cell, starts: _F64, headings: _F64, length: float, *, curl: float, width: float) -> _F32:
-    """Draw paths from (N, 2) places around the nucleus, in radii, which wander by ``curl`` radians a step."""
+def _threads(
+    cell: Cell, starts: _F64, headings: _F64, length: float, *, curl: float, width: float
+) -> _F32:
+    """Draw paths from (N, 2) places around the nucleus, in radii, which wander by ``curl`` radians
+    a step.
+    """
     turns = cell.rng.normal(0, curl, (len(starts), _THREAD_STEPS)).cumsum(1) + headings[:, None]
     steps = np.stack((np.cos(turns), np.sin(turns)), axis=2) * (length / _THREAD_STEPS)
     paths = (starts[:, None] + steps.cumsum(1)) @ cell.frame + cell.centre

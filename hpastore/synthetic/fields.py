@@ -1,46 +1,47 @@
 """Draw fields of cells whose truth is known, in the manner of the Human Protein Atlas.
 
 The picture is made as a microscope makes it.  Cells settle on the field, each in its own outline
-(`hpastore.synthetic.outlines`).  There a cell sheds light in four channels: microtubules (red), protein
-(green), chromatin (blue) and endoplasmic reticulum (yellow) (`hpastore.synthetic.appearance`).  Faults
-change a cell's light, or what the mask says of it.  The camera adds haze, uneven illumination, blur,
-an offset and noise, and counts in grey levels.
+(`hpastore.synthetic.outlines`).  There a cell sheds light in four channels: microtubules (red),
+protein (green), chromatin (blue) and endoplasmic reticulum (yellow)
+(`hpastore.synthetic.appearance`).  Faults change a cell's light, or what the mask says of it.  The
+camera adds haze, uneven illumination, blur, an offset and noise, and counts in grey levels.
 
 Lengths are in radii of the cell, so that a field of 64 pixels shows what one of 4096 shows.
 
-Context: rules of cleaning are judged by whether they find the faults.  Were a fault all or nothing, as a
-cell without any green is, one look would find it, and the judgement would be worth nothing.  Decision:
-each fault has a severity, from a cell that nobody would miss to one that a person would let pass, and
-good cells differ in brightness, expression, focus and size as those of a culture do; a few touch the
-border, and a few have no nucleus in the mask though the picture shows one.  Consequence: no one measure
-tells a kind of fault from good cells (``scripts/bench --cleaning`` looks at each), and no rule finds all.
-Each kind is modelled on something that happens:
+Context: rules of cleaning are judged by whether they find the faults.  Were a fault all or nothing,
+as a cell without any green is, one look would find it, and the judgement would be worth nothing.
+Decision: each fault has a severity, from a cell that nobody would miss to one that a person would
+let pass, and good cells differ in brightness, expression, focus and size as those of a culture do;
+a few touch the border, and a few have no nucleus in the mask though the picture shows one.
+Consequence: no one measure tells a kind of fault from good cells (``scripts/bench --cleaning``
+looks at each), and no rule finds all. Each kind is modelled on something that happens:
 
 ``not_expressing``
-    Expression differs from cell to cell, and antibodies are weak: between none of the protein and nearly
-    as much as the faintest good cell has.
+    Expression differs from cell to cell, and antibodies are weak: between none of the protein and
+    nearly as much as the faintest good cell has.
 ``bleached``
-    One cell has been under the light before, and has lost a share of its dyes.  Some dyes fade many times
-    as fast as others.
+    One cell has been under the light before, and has lost a share of its dyes.  Some dyes fade many
+    times as fast as others.
 ``overexposed``
     The cell has far more of the protein, or its antibody clumps, than the exposure was set for; the
-    detector saturates, and light scattered in the thick middle of the cell, now less, now more, covers the
-    pattern.
+    detector saturates, and light scattered in the thick middle of the cell, now less, now more,
+    covers the pattern.
 ``defocused``
-    The cell is rounded up, or the stage has drifted: it lies above the focal plane.  The channels are
-    exposed one after another, each at a focus of its own.  Good cells lie near the plane, not in it.
+    The cell is rounded up, or the stage has drifted: it lies above the focal plane.  The channels
+    are exposed one after another, each at a focus of its own.  Good cells lie near the plane, not
+    in it.
 ``border_cut``
-    The field's edge takes more than a seventh of the cell, up to most of it.  Those of which it takes less
-    are good.
+    The field's edge takes more than a seventh of the cell, up to most of it.  Those of which it
+    takes less are good.
 ``no_nucleus``
-    The nucleus lies out of the plane, or what was segmented is only cytoplasm.  Some haze of chromatin is
-    left, which the segmentation takes for a small nucleus in half of the cases.
+    The nucleus lies out of the plane, or what was segmented is only cytoplasm.  Some haze of
+    chromatin is left, which the segmentation takes for a small nucleus in half of the cases.
 ``merged``
-    The segmentation lost the seed of a cell and its watershed gave the pixels to a neighbour; small cells,
-    and those at the border, lose theirs first.
+    The segmentation lost the seed of a cell and its watershed gave the pixels to a neighbour; small
+    cells, and those at the border, lose theirs first.
 ``split``
-    The segmentation found two seeds in one cell, and the watershed runs through it, seldom in the middle.
-    The nucleus falls to one part or to both.
+    The segmentation found two seeds in one cell, and the watershed runs through it, seldom in the
+    middle. The nucleus falls to one part or to both.
 """
 
 from __future__ import annotations
@@ -79,17 +80,19 @@ MIN_SIZE: Final = 64
 _FAULTY_SHARE: Final = 0.2
 _MILDEST: Final = 0.04
 _SEVERITY: Final = (0.95, 0.37)
-"""Of Kumaraswamy's distribution between the mildest fault and 1; most are plain, one in eight below 0.3."""
+"""Of Kumaraswamy's distribution between the mildest fault and 1; most are plain, one in eight below
+0.3."""
 
 _GOLDEN: Final = 0.618034
-"""Step from a fault to the next of its kind through the distribution of severities, which a hundred thus
-fill evenly: samples are alike whatever their seed."""
+"""Step from a fault to the next of its kind through the distribution of severities, which a hundred
+thus fill evenly: samples are alike whatever their seed."""
 
 _SHARP: Final = 0.004
 """Radii of blur below which none is seen, and none is computed: a third of the good cells."""
 
 _DEFOCUS: Final = np.array([0.14, 0.14, 0.1, 0.14])
-"""Radii of blur of each channel where it is worst; some part of the nucleus, which is thick, is in focus."""
+"""Radii of blur of each channel where it is worst; some part of the nucleus, which is thick, is in
+focus."""
 
 _CUT: Final = 0.15
 """Share of a cell beyond the border from which it counts as cut."""
@@ -167,8 +170,12 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
         nuclei[cell.box] |= _nucleus(cell, fault)
         for channel, seen in _spoil(cell, shed(cell, labels), fault, severity).items():
             light[channel][cell.box] += seen
-    cell_mask, faults = _segment(rng, shapes, owner, {k: fault for k, (fault, _) in planted.items()})
-    channels = {channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS}
+    cell_mask, faults = _segment(
+        rng, shapes, owner, {k: fault for k, (fault, _) in planted.items()}
+    )
+    channels = {
+        channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS
+    }
     return Field(
         labels=labels,
         channels=channels if bits == 8 else {k: _deepen(rng, v) for k, v in channels.items()},
@@ -191,7 +198,9 @@ def _plant(
     rng: np.random.Generator, seed: int, index: int, shapes: list[Shape], labels: tuple[int, ...]
 ) -> dict[int, tuple[str, float]]:
     """Fault and severity by number of the cell; successive images go through all faults in turn."""
-    meaningless = {"border_cut"} | ({"not_expressing", "overexposed"} if NEGATIVE in labels else set())
+    meaningless = {"border_cut"} | (
+        {"not_expressing", "overexposed"} if NEGATIVE in labels else set()
+    )
     kinds = [fault for fault in FAULTS if fault not in meaningless]
     others = [number for number, shape in enumerate(shapes, start=1) if not shape.spared]
     chosen = rng.permutation(others)[: max(1, round(_FAULTY_SHARE * len(shapes)))].tolist()
@@ -224,7 +233,9 @@ def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
 
 
 def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> dict[str, _F32]:
-    """Change the light of a cell as its fault wants, and blur it by its distance from the focal plane."""
+    """Change the light of a cell as its fault wants, and blur it by its distance from the focal
+    plane.
+    """
     drift = np.full(len(CHANNELS), abs(cell.rng.normal(0, 0.008)))
     if fault == "not_expressing":
         light = light | {"green": np.float32((1 - severity) ** 4) * light["green"]}
@@ -244,7 +255,10 @@ def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> d
 
 
 def _segment(
-    rng: np.random.Generator, shapes: list[Shape], owner: NDArray[np.uint16], planted: dict[int, str]
+    rng: np.random.Generator,
+    shapes: list[Shape],
+    owner: NDArray[np.uint16],
+    planted: dict[int, str],
 ) -> tuple[NDArray[np.uint16], dict[int, str]]:
     """Say what a segmentation would see, and what is wrong with each of its ids."""
     mask = owner.copy()
@@ -269,12 +283,17 @@ def _segment(
 def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> dict[int, str]:
     """Say of each cell by its number whether the border cuts it: ``border_cut``, or ""."""
     areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)
-    beyond = {number: shape.outline.area_beyond(len(owner)) for number, shape in enumerate(shapes, start=1)}
+    beyond = {
+        number: shape.outline.area_beyond(len(owner))
+        for number, shape in enumerate(shapes, start=1)
+    }
     return {k: "border_cut" if out > _CUT * (out + areas[k]) else "" for k, out in beyond.items()}
 
 
 def _neighbour(mask: NDArray[np.uint16], number: int, others: set[int]) -> int:
-    """Return the smallest of the other cells that touch a cell, whose seed is lost first, or the nearest."""
+    """Return the smallest of the other cells that touch a cell, whose seed is lost first, or the
+    nearest.
+    """
     distance = cv2.distanceTransform((mask != number).astype(np.uint8), cv2.DIST_L2, 3)
     touching: set[int] = set(np.unique(mask[distance < 2]).tolist()) & others
     if touching:
@@ -282,7 +301,9 @@ def _neighbour(mask: NDArray[np.uint16], number: int, others: set[int]) -> int:
     return min(others, key=lambda k: float(distance[mask == k].min()))
 
 
-def _part(rng: np.random.Generator, region: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _part(
+    rng: np.random.Generator, region: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns on one side of a line through a region, not always through its middle."""
     rows, columns = np.nonzero(region)
     angle = rng.uniform(0, np.pi)
@@ -296,7 +317,9 @@ def _expose(rng: np.random.Generator, light: _F32, gain: float) -> NDArray[np.ui
     size = len(light)
     light = light.clip(0, None)  # a dark speck of a texture, over-exposed, is no light
     glow = cv2.resize(light.clip(None, 1.5), (MIN_SIZE, MIN_SIZE), interpolation=cv2.INTER_AREA)
-    haze = cv2.resize(blur(np.asarray(glow, np.float32), 3), (size, size), interpolation=cv2.INTER_LINEAR)
+    haze = cv2.resize(
+        blur(np.asarray(glow, np.float32), 3), (size, size), interpolation=cv2.INTER_LINEAR
+    )
     off_axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     falloff = 1 - 0.1 * (off_axis[:, None] + off_axis)
     signal = blur(light, size / 2500 * rng.uniform(0.7, 1.6)) + 0.12 * haze

@@ -1,7 +1,7 @@
 """Outlines of cells and nuclei, and which pixel belongs to which cell.
 
-Cells sit on a jittered grid; each claims the pixels that are nearer to it, in units of its own ragged
-outline, than to any neighbour and than its reach.
+Cells sit on a jittered grid; each claims the pixels that are nearer to it, in units of its own
+ragged outline, than to any neighbour and than its reach.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _MITOTIC_SPINDLE: Final = LABEL_NAMES.index("Mitotic spindle")
 _AGGRESOME: Final = LABEL_NAMES.index("Aggresome")
 
 _CLEAR: Final = 1.29
-"""Radii at least from the border to the centre of a cell that does not lie across it; long cells reach it."""
+"""Radii at least from the border to the centre of a cell that does not lie across it; long cells
+reach it."""
 
 _ASTRAY: Final = 0.15
 """Share of the outer cells that lie across the border."""
@@ -56,7 +57,9 @@ class Outline:
         return float(np.sqrt(np.linalg.det(self.frame)))
 
     def distance(self, x: _F32, y: _F32) -> _F32:
-        """Distance from the centre, 1 on the outline, of pixels at (h, w) float32 coordinates; alike."""
+        """Distance from the centre, 1 on the outline, of pixels at (h, w) float32 coordinates;
+        alike.
+        """
         to_unit = np.linalg.inv(self.frame).astype(np.float32)
         dx, dy = x - np.float32(self.centre[0]), y - np.float32(self.centre[1])
         radius, angle = cv2.cartToPolar(
@@ -164,14 +167,21 @@ def _shapes(rng: np.random.Generator, size: int, labels: tuple[int, ...]) -> lis
     seats = int(rng.integers(4, 6)) if size >= 384 else 3
     pitch = size / seats
     middle = (seats // 2) * (seats + 1)
-    vacant = set(rng.choice(seats**2, rng.integers(seats**2 // 6 + 1), replace=False).tolist()) - {middle}
+    vacant = set(rng.choice(seats**2, rng.integers(seats**2 // 6 + 1), replace=False).tolist()) - {
+        middle
+    }
     # Cells of one line resemble each other; the magnification is that of all fields.
-    radius, stretch = (size / 4.7 if seats > 3 else pitch) * rng.uniform(0.47, 0.57), rng.uniform(1.0, 1.7)
+    radius, stretch = (
+        (size / 4.7 if seats > 3 else pitch) * rng.uniform(0.47, 0.57),
+        rng.uniform(1.0, 1.7),
+    )
     shapes = []
     for seat in sorted(set(range(seats**2)) - vacant):
         spared = seat == middle
         row, column = divmod(seat, seats)
-        centre = (np.array([column, row]) + 0.5 + (not spared) * rng.uniform(-0.25, 0.25, 2)) * pitch
+        centre = (
+            np.array([column, row]) + 0.5 + (not spared) * rng.uniform(-0.25, 0.25, 2)
+        ) * pitch
         if {row, column} & {0, seats - 1}:
             centre = _at_border(rng, centre, size, radius)
         mitotic = _MITOTIC_SPINDLE in labels and (spared or rng.random() < 0.05)
@@ -211,12 +221,20 @@ def _resting(
     cell = _outline(rng, centre, radius, stretch, angle, ripple=0.04)
     off_centre = centre + radius * rng.uniform(-0.12, 0.12, 2)
     rounder = 1 + 0.7 * (stretch - 1)
-    nucleus = _outline(rng, off_centre, radius * rng.uniform(0.38, 0.46), rounder, angle, ripple=0.018)
+    nucleus = _outline(
+        rng, off_centre, radius * rng.uniform(0.38, 0.46), rounder, angle, ripple=0.018
+    )
     return cell, replace(nucleus, dent=max(nucleus.dent, dent))
 
 
 def _outline(
-    rng: np.random.Generator, centre: _F64, radius: float, stretch: float, angle: float, *, ripple: float
+    rng: np.random.Generator,
+    centre: _F64,
+    radius: float,
+    stretch: float,
+    angle: float,
+    *,
+    ripple: float,
 ) -> Outline:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     axes = radius * np.array([[np.sqrt(stretch)], [1 / np.sqrt(stretch)]])

@@ -66,7 +66,10 @@ def upgrade() -> None:
         ),
         sa.Column("recipe_toml", TEXT, nullable=False, comment="The set's rules as TOML"),
         sa.Column(
-            "frozen", FLAG, nullable=False, comment="Whether its cells are kept as they were materialised"
+            "frozen",
+            FLAG,
+            nullable=False,
+            comment="Whether its cells are kept as they were materialised",
         ),
         sa.CheckConstraint("scope IN ('single', 'all')", name="ck_clean_set_scope"),
         sa.PrimaryKeyConstraint("id", name="pk_clean_set"),
@@ -88,10 +91,18 @@ def upgrade() -> None:
             nullable=True,
             comment="When it ended; NULL while it runs, or if it was killed [UTC]",
         ),
-        sa.Column("added", sa.Integer(), nullable=False, comment="Images stored for the first time"),
-        sa.Column("changed", sa.Integer(), nullable=False, comment="Images replaced, since a file differs"),
-        sa.Column("relabelled", sa.Integer(), nullable=False, comment="Images whose labels were replaced"),
-        sa.Column("rejected", sa.Integer(), nullable=False, comment="Images not taken, see failure"),
+        sa.Column(
+            "added", sa.Integer(), nullable=False, comment="Images stored for the first time"
+        ),
+        sa.Column(
+            "changed", sa.Integer(), nullable=False, comment="Images replaced, since a file differs"
+        ),
+        sa.Column(
+            "relabelled", sa.Integer(), nullable=False, comment="Images whose labels were replaced"
+        ),
+        sa.Column(
+            "rejected", sa.Integer(), nullable=False, comment="Images not taken, see failure"
+        ),
         sa.Column("cells", sa.Integer(), nullable=False, comment="Cells stored"),
         sa.PrimaryKeyConstraint("id", name="pk_ingest_run"),
         comment="Runs of ingest that had work to do",
@@ -125,7 +136,9 @@ def upgrade() -> None:
             nullable=False,
             comment="Whether new images are measured with it; numbers of others are stale",
         ),
-        sa.CheckConstraint("background_percentile BETWEEN 0 AND 1", name="ck_recipe_background_percentile"),
+        sa.CheckConstraint(
+            "background_percentile BETWEEN 0 AND 1", name="ck_recipe_background_percentile"
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_recipe"),
         sa.UniqueConstraint(
             "background_percentile", "version", name="uq_recipe_background_percentile_version"
@@ -148,11 +161,17 @@ def upgrade() -> None:
         sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("clean_set_id", BIGINT, nullable=False, comment="The clean set"),
         sa.Column(
-            "label_id", sa.Integer(), nullable=True, comment="The label it holds for; NULL is every label"
+            "label_id",
+            sa.Integer(),
+            nullable=True,
+            comment="The label it holds for; NULL is every label",
         ),
         sa.Column("measure", TEXT, nullable=False, comment="Name of a measure"),
         sa.Column(
-            "channel", TEXT, nullable=True, comment="The measure's channel; NULL for a measure of shape"
+            "channel",
+            TEXT,
+            nullable=True,
+            comment="The measure's channel; NULL for a measure of shape",
         ),
         sa.Column(
             "lower_percentile",
@@ -161,7 +180,10 @@ def upgrade() -> None:
             comment="Lower bound as a percentile of the label [share 0..1]",
         ),
         sa.Column(
-            "lower_value", REAL, nullable=True, comment="Lower bound as a value, in the measure's unit"
+            "lower_value",
+            REAL,
+            nullable=True,
+            comment="Lower bound as a value, in the measure's unit",
         ),
         sa.Column(
             "upper_percentile",
@@ -170,10 +192,16 @@ def upgrade() -> None:
             comment="Upper bound as a percentile of the label [share 0..1]",
         ),
         sa.Column(
-            "upper_value", REAL, nullable=True, comment="Upper bound as a value, in the measure's unit"
+            "upper_value",
+            REAL,
+            nullable=True,
+            comment="Upper bound as a value, in the measure's unit",
         ),
         sa.ForeignKeyConstraint(
-            ["clean_set_id"], ["clean_set.id"], name="fk_clean_rule_clean_set_id", ondelete="CASCADE"
+            ["clean_set_id"],
+            ["clean_set.id"],
+            name="fk_clean_rule_clean_set_id",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_clean_rule_label_id"),
         sa.PrimaryKeyConstraint("id", name="pk_clean_rule"),
@@ -189,7 +217,9 @@ def upgrade() -> None:
         sa.Column("uri", TEXT, nullable=False, comment="The file at fault, relative to the root"),
         sa.Column("code", TEXT, nullable=False, comment="What kind of fault"),
         sa.Column("message", TEXT, nullable=False, comment="What happened and what to do"),
-        sa.Column("first_seen", INSTANT, nullable=False, comment="When this fault was first met [UTC]"),
+        sa.Column(
+            "first_seen", INSTANT, nullable=False, comment="When this fault was first met [UTC]"
+        ),
         sa.Column("last_seen", INSTANT, nullable=False, comment="When it was last met [UTC]"),
         sa.Column("run_id", BIGINT, nullable=False, comment="The run that last met it"),
         sa.ForeignKeyConstraint(["run_id"], ["ingest_run.id"], name="fk_failure_run_id"),
@@ -203,7 +233,9 @@ def upgrade() -> None:
         sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column("name", TEXT, nullable=False, comment="The image's ID, unique in the store"),
         sa.Column("split", TEXT, nullable=True, comment="Such as train; given to ingest"),
-        sa.Column("root", TEXT, nullable=False, comment="Folder that the files' uris are relative to"),
+        sa.Column(
+            "root", TEXT, nullable=False, comment="Folder that the files' uris are relative to"
+        ),
         sa.Column("width", sa.Integer(), nullable=False, comment="Columns [px]"),
         sa.Column("height", sa.Integer(), nullable=False, comment="Rows [px]"),
         sa.Column(
@@ -220,8 +252,12 @@ def upgrade() -> None:
         ),
         sa.Column("label_count", sa.Integer(), nullable=False, comment="Number of distinct labels"),
         sa.Column("cell_count", sa.Integer(), nullable=False, comment="Number of cells"),
-        sa.Column("ingested_at", INSTANT, nullable=False, comment="When its cells were stored [UTC]"),
-        sa.Column("recipe_id", BIGINT, nullable=False, comment="What its numbers were computed with"),
+        sa.Column(
+            "ingested_at", INSTANT, nullable=False, comment="When its cells were stored [UTC]"
+        ),
+        sa.Column(
+            "recipe_id", BIGINT, nullable=False, comment="What its numbers were computed with"
+        ),
         sa.CheckConstraint("bit_depth IN (8, 16)", name="ck_image_bit_depth"),
         sa.CheckConstraint("width > 0 AND height > 0", name="ck_image_size"),
         sa.ForeignKeyConstraint(["recipe_id"], ["recipe.id"], name="fk_image_recipe_id"),
@@ -237,9 +273,14 @@ def upgrade() -> None:
         sa.Column("image_id", BIGINT, nullable=False, comment="The image"),
         sa.Column("mask_id", BIGINT, nullable=False, comment="The cell's value in the mask"),
         sa.Column(
-            "x", sa.Integer(), nullable=False, comment="First column of the bounding box, 0-based [px]"
+            "x",
+            sa.Integer(),
+            nullable=False,
+            comment="First column of the bounding box, 0-based [px]",
         ),
-        sa.Column("y", sa.Integer(), nullable=False, comment="First row of the bounding box, 0-based [px]"),
+        sa.Column(
+            "y", sa.Integer(), nullable=False, comment="First row of the bounding box, 0-based [px]"
+        ),
         sa.Column(
             "width",
             sa.Integer(),
@@ -260,7 +301,10 @@ def upgrade() -> None:
             comment="Whether the box reaches the first or last row or column",
         ),
         sa.Column(
-            "pieces", sa.Integer(), nullable=False, comment="8-connected components of the cell's mask"
+            "pieces",
+            sa.Integer(),
+            nullable=False,
+            comment="8-connected components of the cell's mask",
         ),
         sa.Column(
             "nucleus_area",
@@ -278,7 +322,9 @@ def upgrade() -> None:
             "area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="ck_cell_shape"
         ),
         sa.CheckConstraint("mask_id BETWEEN 1 AND 4294967295", name="ck_cell_mask_id"),
-        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_cell_image_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["image.id"], name="fk_cell_image_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_cell"),
         sa.UniqueConstraint("image_id", "mask_id", name="uq_cell_image_id_mask_id"),
         comment="Cells; one is named NAME:ID by its image and its mask id",
@@ -291,18 +337,33 @@ def upgrade() -> None:
         sa.Column("rule_id", BIGINT, nullable=False, comment="The rule"),
         sa.Column("label_id", sa.Integer(), nullable=False, comment="The label, 0..18"),
         sa.Column(
-            "n", BIGINT, nullable=False, comment="Cells of images with this one label that have a value"
+            "n",
+            BIGINT,
+            nullable=False,
+            comment="Cells of images with this one label that have a value",
         ),
-        sa.Column("lower", REAL, nullable=True, comment="Lower bound, inclusive, in the measure's unit"),
-        sa.Column("upper", REAL, nullable=True, comment="Upper bound, inclusive, in the measure's unit"),
+        sa.Column(
+            "lower", REAL, nullable=True, comment="Lower bound, inclusive, in the measure's unit"
+        ),
+        sa.Column(
+            "upper", REAL, nullable=True, comment="Upper bound, inclusive, in the measure's unit"
+        ),
         sa.ForeignKeyConstraint(
-            ["clean_set_id"], ["clean_set.id"], name="fk_clean_set_threshold_clean_set_id", ondelete="CASCADE"
+            ["clean_set_id"],
+            ["clean_set.id"],
+            name="fk_clean_set_threshold_clean_set_id",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_clean_set_threshold_label_id"),
         sa.ForeignKeyConstraint(
-            ["rule_id"], ["clean_rule.id"], name="fk_clean_set_threshold_rule_id", ondelete="CASCADE"
+            ["rule_id"],
+            ["clean_rule.id"],
+            name="fk_clean_set_threshold_rule_id",
+            ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("clean_set_id", "rule_id", "label_id", name="pk_clean_set_threshold"),
+        sa.PrimaryKeyConstraint(
+            "clean_set_id", "rule_id", "label_id", name="pk_clean_set_threshold"
+        ),
         comment="Thresholds as they were when the clean set was materialised",
         sqlite_strict=True,
         sqlite_with_rowid=True,
@@ -323,7 +384,9 @@ def upgrade() -> None:
             nullable=False,
             comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian uint32 counts; (cells + 1) rows of 256 levels, first the background, then the cells by ascending mask id",
         ),
-        sa.CheckConstraint("channel IN ('red', 'green', 'blue', 'yellow')", name="ck_image_channel_channel"),
+        sa.CheckConstraint(
+            "channel IN ('red', 'green', 'blue', 'yellow')", name="ck_image_channel_channel"
+        ),
         sa.ForeignKeyConstraint(
             ["image_id"], ["image.id"], name="fk_image_channel_image_id", ondelete="CASCADE"
         ),
@@ -336,15 +399,24 @@ def upgrade() -> None:
         "image_file",
         sa.Column("image_id", BIGINT, nullable=False, comment="The image"),
         sa.Column(
-            "role", TEXT, nullable=False, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
+            "role",
+            TEXT,
+            nullable=False,
+            comment="red, green, blue, yellow, cell_mask or nucleus_mask",
         ),
         sa.Column(
-            "uri", TEXT, nullable=False, comment="Path relative to the image's root, with forward slashes"
+            "uri",
+            TEXT,
+            nullable=False,
+            comment="Path relative to the image's root, with forward slashes",
         ),
         sa.Column("size", BIGINT, nullable=False, comment="Size [byte]"),
         sa.Column("mtime_ns", BIGINT, nullable=False, comment="Modification time [ns since 1970]"),
         sa.Column(
-            "sha256", TEXT, nullable=False, comment="SHA-256 of the bytes that were decoded, hexadecimal"
+            "sha256",
+            TEXT,
+            nullable=False,
+            comment="SHA-256 of the bytes that were decoded, hexadecimal",
         ),
         sa.CheckConstraint(
             "role IN ('red', 'green', 'blue', 'yellow', 'cell_mask', 'nucleus_mask')",
@@ -377,13 +449,24 @@ def upgrade() -> None:
         "cell_channel",
         sa.Column("cell_id", BIGINT, nullable=False, comment="The cell"),
         sa.Column("channel", TEXT, nullable=False, comment="red, green, blue or yellow"),
-        sa.Column("intensity_min", sa.Integer(), nullable=False, comment="Darkest pixel [grey level 0..255]"),
         sa.Column(
-            "intensity_max", sa.Integer(), nullable=False, comment="Brightest pixel [grey level 0..255]"
+            "intensity_min",
+            sa.Integer(),
+            nullable=False,
+            comment="Darkest pixel [grey level 0..255]",
+        ),
+        sa.Column(
+            "intensity_max",
+            sa.Integer(),
+            nullable=False,
+            comment="Brightest pixel [grey level 0..255]",
         ),
         sa.Column("intensity_mean", REAL, nullable=False, comment="Mean [grey level 0..255]"),
         sa.Column(
-            "intensity_std", REAL, nullable=False, comment="Population standard deviation [grey level]"
+            "intensity_std",
+            REAL,
+            nullable=False,
+            comment="Population standard deviation [grey level]",
         ),
         sa.Column(
             "intensity_median",
@@ -391,8 +474,18 @@ def upgrade() -> None:
             nullable=False,
             comment="Median, linear interpolation [grey level 0..255]",
         ),
-        sa.Column("saturated", REAL, nullable=False, comment="Share of the pixels at level 255 [share 0..1]"),
-        sa.Column("entropy", REAL, nullable=False, comment="Shannon entropy of the 256-bin histogram [bit]"),
+        sa.Column(
+            "saturated",
+            REAL,
+            nullable=False,
+            comment="Share of the pixels at level 255 [share 0..1]",
+        ),
+        sa.Column(
+            "entropy",
+            REAL,
+            nullable=False,
+            comment="Shannon entropy of the 256-bin histogram [bit]",
+        ),
         sa.Column(
             "brenner",
             REAL,
@@ -411,8 +504,12 @@ def upgrade() -> None:
             nullable=True,
             comment="What the public notebook computes: level over the whole image with cells set to zero, box without its last row and column; NULL where that box is empty [share 0..1]",
         ),
-        sa.CheckConstraint("channel IN ('red', 'green', 'blue', 'yellow')", name="ck_cell_channel_channel"),
-        sa.ForeignKeyConstraint(["cell_id"], ["cell.id"], name="fk_cell_channel_cell_id", ondelete="CASCADE"),
+        sa.CheckConstraint(
+            "channel IN ('red', 'green', 'blue', 'yellow')", name="ck_cell_channel_channel"
+        ),
+        sa.ForeignKeyConstraint(
+            ["cell_id"], ["cell.id"], name="fk_cell_channel_cell_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("cell_id", "channel", name="pk_cell_channel"),
         comment="Measures of cells in a channel, on levels 0..255",
         sqlite_strict=True,
@@ -434,7 +531,10 @@ def upgrade() -> None:
             ["cell_id"], ["cell.id"], name="fk_clean_set_cell_cell_id", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["clean_set_id"], ["clean_set.id"], name="fk_clean_set_cell_clean_set_id", ondelete="CASCADE"
+            ["clean_set_id"],
+            ["clean_set.id"],
+            name="fk_clean_set_cell_clean_set_id",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_clean_set_cell_label_id"),
         sa.PrimaryKeyConstraint("clean_set_id", "cell_id", "label_id", name="pk_clean_set_cell"),

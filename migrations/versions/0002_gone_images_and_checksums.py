@@ -41,7 +41,9 @@ def upgrade() -> None:
     ):
         op.add_column(
             "ingest_run",
-            sa.Column(column, sa.Integer(), server_default=sa.text("0"), nullable=False, comment=comment),
+            sa.Column(
+                column, sa.Integer(), server_default=sa.text("0"), nullable=False, comment=comment
+            ),
         )
     op.add_column(
         "image",
@@ -53,15 +55,24 @@ def upgrade() -> None:
         ),
     )
     for table, column, what in CHECKSUMS:
-        op.add_column(table, sa.Column(column, BIGINT, nullable=True, comment=CHECKSUM.format(what)))
+        op.add_column(
+            table, sa.Column(column, BIGINT, nullable=True, comment=CHECKSUM.format(what))
+        )
     op.create_table(
         "failure_file",
         sa.Column("image_name", TEXT, nullable=False, comment="The image's ID"),
         sa.Column(
-            "role", TEXT, nullable=False, comment="red, green, blue, yellow, cell_mask or nucleus_mask"
+            "role",
+            TEXT,
+            nullable=False,
+            comment="red, green, blue, yellow, cell_mask or nucleus_mask",
         ),
-        sa.Column("uri", TEXT, nullable=False, comment="Path relative to the root, with forward slashes"),
-        sa.Column("size", BIGINT, nullable=False, comment="Size; -1 if it could not be looked at [byte]"),
+        sa.Column(
+            "uri", TEXT, nullable=False, comment="Path relative to the root, with forward slashes"
+        ),
+        sa.Column(
+            "size", BIGINT, nullable=False, comment="Size; -1 if it could not be looked at [byte]"
+        ),
         sa.Column("mtime_ns", BIGINT, nullable=False, comment="Modification time [ns since 1970]"),
         sa.CheckConstraint(
             "role IN ('red', 'green', 'blue', 'yellow', 'cell_mask', 'nucleus_mask')",

@@ -1,8 +1,10 @@
-"""Rules of several measures, overrides by people, verdicts on cells that are no more, more measures.
+"""Rules of several measures, overrides by people, verdicts on cells that are no more, more
+measures.
 
-Why: a clean set is made by a list of rules per label, each with a reason of its own, and bounds that
-may be shares of the label's median; what people decided about a cell survives its mask; a version of a
-clean set stays whole when an image of it is replaced; and anyone may add measures of their own.
+Why: a clean set is made by a list of rules per label, each with a reason of its own, and bounds
+that may be shares of the label's median; what people decided about a cell survives its mask; a
+version of a clean set stays whole when an image of it is replaced; and anyone may add measures of
+their own.
 """
 
 from __future__ import annotations
@@ -172,12 +174,17 @@ def upgrade() -> None:
         "clean_set_former",
         sa.Column("clean_set_id", BIGINT, nullable=False, comment="The clean set"),
         sa.Column("image_name", TEXT, nullable=False, comment="The image's ID"),
-        sa.Column("mask_id", BIGINT, nullable=False, comment="The cell's value in the mask of then"),
+        sa.Column(
+            "mask_id", BIGINT, nullable=False, comment="The cell's value in the mask of then"
+        ),
         sa.Column("label_id", sa.Integer(), nullable=False, comment="The label, 0..18"),
         sa.Column("clean", FLAG, nullable=False, comment="Whether the cell was clean"),
         sa.Column("reason", TEXT, nullable=True, comment="As in clean_set_cell"),
         sa.ForeignKeyConstraint(
-            ["clean_set_id"], ["clean_set.id"], name="fk_clean_set_former_clean_set_id", ondelete="CASCADE"
+            ["clean_set_id"],
+            ["clean_set.id"],
+            name="fk_clean_set_former_clean_set_id",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_clean_set_former_label_id"),
         sa.PrimaryKeyConstraint(
@@ -191,14 +198,28 @@ def upgrade() -> None:
         "cell_override",
         sa.Column("id", BIGINT, nullable=False, comment="Key, counted up by the database"),
         sa.Column(
-            "cell_id", BIGINT, nullable=True, comment="The cell; NULL while the store has none like it"
+            "cell_id",
+            BIGINT,
+            nullable=True,
+            comment="The cell; NULL while the store has none like it",
         ),
         sa.Column(
-            "label_id", sa.Integer(), nullable=True, comment="The label it holds for; NULL is every label"
+            "label_id",
+            sa.Integer(),
+            nullable=True,
+            comment="The label it holds for; NULL is every label",
         ),
-        sa.Column("keep", FLAG, nullable=False, comment="Whether the cell is clean, whatever the rules say"),
         sa.Column(
-            "score", REAL, nullable=True, comment="How sure its author is, or how good it looks [0..1]"
+            "keep",
+            FLAG,
+            nullable=False,
+            comment="Whether the cell is clean, whatever the rules say",
+        ),
+        sa.Column(
+            "score",
+            REAL,
+            nullable=True,
+            comment="How sure its author is, or how good it looks [0..1]",
         ),
         sa.Column("author", TEXT, nullable=True, comment="Who decided"),
         sa.Column("comment", TEXT, nullable=True, comment="Why"),
@@ -253,7 +274,9 @@ def upgrade() -> None:
             nullable=False,
             comment="Version of its formula; an image may have an older one",
         ),
-        sa.Column("kind", TEXT, nullable=False, comment="histogram or crops: what it is a function of"),
+        sa.Column(
+            "kind", TEXT, nullable=False, comment="histogram or crops: what it is a function of"
+        ),
         sa.Column("unit", TEXT, nullable=False, comment="Unit; empty for a number without one"),
         sa.Column("comment", TEXT, nullable=False, comment="What it is"),
         sa.Column(
@@ -273,7 +296,10 @@ def upgrade() -> None:
         sa.Column("image_id", BIGINT, nullable=False, comment="The image"),
         sa.Column("measure", TEXT, nullable=False, comment="The measure that its cells have"),
         sa.Column(
-            "version", sa.Integer(), nullable=False, comment="Version of the formula that they have it by"
+            "version",
+            sa.Integer(),
+            nullable=False,
+            comment="Version of the formula that they have it by",
         ),
         sa.ForeignKeyConstraint(
             ["image_id"], ["image.id"], name="fk_image_measure_image_id", ondelete="CASCADE"
@@ -287,9 +313,13 @@ def upgrade() -> None:
         "cell_measure",
         sa.Column("cell_id", BIGINT, nullable=False, comment="The cell"),
         sa.Column("measure_id", BIGINT, nullable=False, comment="The measure"),
-        sa.Column("channel", TEXT, nullable=False, comment="The channel; empty for the cell as a whole"),
+        sa.Column(
+            "channel", TEXT, nullable=False, comment="The channel; empty for the cell as a whole"
+        ),
         sa.Column("value", REAL, nullable=True, comment="Its value, in the measure's unit"),
-        sa.ForeignKeyConstraint(["cell_id"], ["cell.id"], name="fk_cell_measure_cell_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["cell_id"], ["cell.id"], name="fk_cell_measure_cell_id", ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(
             ["measure_id"], ["measure.id"], name="fk_cell_measure_measure_id", ondelete="CASCADE"
         ),

@@ -1,7 +1,7 @@
 """How masks were read, splits of clean sets, images that came back or moved in a run.
 
-Why: an image that is read again is read as before, though the option was given to an earlier run; a clean
-set that was limited to a split stays so; and a list of runs says what came and went in each.
+Why: an image that is read again is read as before, though the option was given to an earlier run; a
+clean set that was limited to a split stays so; and a list of runs says what came and went in each.
 """
 
 from __future__ import annotations

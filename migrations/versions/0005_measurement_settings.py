@@ -1,14 +1,16 @@
 """Measurement settings have a table of this name; one checksum per image and per clean set.
 
-Why: a clean set is made by a recipe, and what the numbers were computed with was called a recipe too.  An image had
-two checksums and so had a clean set, and one answers the same question.  Runs, failures and the descriptions of
-custom measures have none any more: they only keep account, and no result depends on them.
+Why: a clean set is made by a recipe, and what the numbers were computed with was called a recipe
+too.  An image had two checksums and so had a clean set, and one answers the same question.  Runs,
+failures and the descriptions of custom measures have none any more: they only keep account, and no
+result depends on them.
 
-The program computes the remaining checksums anew after the migration, in the same transaction: they cover other
-rows, and vouch for these from now on.  Who doubts an old store asks 'hpastore doctor --deep' of the older version.
+The program computes the remaining checksums anew after the migration, in the same transaction: they
+cover other rows, and vouch for these from now on.  Who doubts an old store asks 'hpastore doctor
+--deep' of the older version.
 
-SQLite renames neither constraints nor the references in them, so that both tables are made anew there;
-PostgreSQL renames everything in place.
+SQLite renames neither constraints nor the references in them, so that both tables are made anew
+there; PostgreSQL renames everything in place.
 """
 
 from __future__ import annotations
@@ -135,12 +137,17 @@ DROPPED: Final = (
     ("failure", "checksum", "this row and its rows of failure_file"),
     ("measure", "checksum", "this row"),
 )
-"""Checksums that are no more, and what they covered; that of an image's cells, ``contents``, is another."""
+"""Checksums that are no more, and what they covered; that of an image's cells, ``contents``, is
+another."""
 
 CONTENTS: Final = "its rows of image_channel, cell, cell_channel and cell_measure"
 
-CHECKSUM_BEFORE: Final = "Checksum of {}, see store/integrity/checksums.py; NULL if it was never taken"
-CHECKSUM: Final = "Checksum of this row and of those that belong to it; NULL if it was never computed"
+CHECKSUM_BEFORE: Final = (
+    "Checksum of {}, see store/integrity/checksums.py; NULL if it was never taken"
+)
+CHECKSUM: Final = (
+    "Checksum of this row and of those that belong to it; NULL if it was never computed"
+)
 
 
 def upgrade() -> None:
@@ -177,7 +184,9 @@ def downgrade() -> None:
 
 
 def add_up_clean_sets() -> None:
-    """Make one checksum of the two of each clean set: their sum modulo 2**63, which no database computes."""
+    """Make one checksum of the two of each clean set: their sum modulo 2**63, which no database
+    computes.
+    """
     op.execute(
         "UPDATE clean_set SET checksum = CASE WHEN checksum > 9223372036854775807 - verdicts"
         " THEN checksum - (9223372036854775807 - verdicts) - 1 ELSE checksum + verdicts END"
@@ -225,7 +234,9 @@ def rename_constraints(table: str, old: str, new: str) -> None:
 
 
 def shorten_checks() -> None:
-    """Name all checks alike: some versions of the first migration named theirs after the table twice."""
+    """Name all checks alike: some versions of the first migration named theirs after the table
+    twice.
+    """
     statement = sa.text(
         "SELECT relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
         " WHERE contype = 'c' AND connamespace = CAST(current_schema() AS regnamespace)"
@@ -256,7 +267,9 @@ def copy_settings(old: str, name: str) -> None:
     columns = "id, background_percentile, version, current, checksum"
     op.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {old}")  # noqa: S608 names of this module
     op.drop_table(old)
-    op.create_index(f"uq_{name}_current", name, ["current"], unique=True, sqlite_where=sa.text("current"))
+    op.create_index(
+        f"uq_{name}_current", name, ["current"], unique=True, sqlite_where=sa.text("current")
+    )
 
 
 def copy_image(old_column: str, table: str, column: str) -> None:

@@ -1,4 +1,6 @@
-"""``python -m scripts.benchmark``; workers are spawned and load this module, so that it imports nothing."""
+"""``python -m scripts.benchmark``; workers are spawned and load this module, so that it imports
+nothing.
+"""
 
 if __name__ == "__main__":
     import sys

@@ -1,4 +1,6 @@
-"""Whether the shipped recipes find the faults that the sample generator plants, and what they lose by it."""
+"""Whether the shipped recipes find the faults that the sample generator plants, and what they lose
+by it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ SEGMENTATION: Final = ("merged", "split")
 """Errors of the segmentation, which are measured apart."""
 
 MUST: Final = {"faults": 0.9, "segmentation": 0.6, "good": 0.05}
-"""Least recall of both kinds of faults, and the largest loss of good cells, of the recipe ``hpa``."""
+"""Least recall of both kinds of faults, and the largest loss of good cells, of the recipe
+``hpa``."""
 
 MOST_AUC: Final = 0.97
 """Of any single measure for any kind: a fault that one measure gives away tests nothing."""
@@ -48,7 +51,8 @@ class Kind:
     dropped
         Share that each recipe drops: recall of a fault, loss of good cells.
     measure, auc
-        The measure that tells the kind from good cells best, by itself, and the area under its curve.
+        The measure that tells the kind from good cells best, by itself, and the area under its
+        curve.
     """
 
     n: int
@@ -109,7 +113,9 @@ def clean(
     for kind in ("", *FAULTS):
         cells = [cell for cell in judged["hpa"].index if fault[cell] == kind]
         dropped = {name: 1 - float(found[cells].mean()) for name, found in judged.items()}
-        kinds[kind or "good"] = Kind(len(cells), dropped, *(_best(measures, fault, kind) if kind else ()))
+        kinds[kind or "good"] = Kind(
+            len(cells), dropped, *(_best(measures, fault, kind) if kind else ())
+        )
     kinds["faults"] = _sum(kinds, [kind for kind in FAULTS if kind not in SEGMENTATION])
     kinds["segmentation"] = _sum(kinds, SEGMENTATION)
     return Report(images, size, seed, scope, kinds)
@@ -117,7 +123,9 @@ def clean(
 
 def table(report: Report) -> str:
     """Write the report in Markdown."""
-    lines: list[tuple[str, ...]] = [("kind", "cells", *RECIPES, "must", "best single measure", "AUC")]
+    lines: list[tuple[str, ...]] = [
+        ("kind", "cells", *RECIPES, "must", "best single measure", "AUC")
+    ]
     for name, kind in report.kinds.items():
         shares = (f"{100 * kind.dropped[recipe]:.1f} %" for recipe in RECIPES)
         must = {"good": "at most 5 %", "faults": "90 %", "segmentation": "60 %"}.get(name, "")
@@ -126,7 +134,10 @@ def table(report: Report) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *body = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    said = f"Dropped of {report.images} images of {report.size}², seed {report.seed}, scope {report.scope}."
+    said = (
+        f"Dropped of {report.images} images of {report.size}², seed {report.seed}, scope "
+        f"{report.scope}."
+    )
     return "\n".join([said, "", head, rule, *body])
 
 
@@ -158,11 +169,15 @@ def _measures(store: Store) -> pd.DataFrame:
     columns = (view.image_name + ":" + cast(view.mask_id, Text), *(view[name] for name in names))
     with store.reading() as connection:
         rows = connection.execute(select(*columns)).all()
-    return pd.DataFrame([tuple(row)[1:] for row in rows], [row[0] for row in rows], names).astype(float)
+    return pd.DataFrame([tuple(row)[1:] for row in rows], [row[0] for row in rows], names).astype(
+        float
+    )
 
 
 def _best(measures: pd.DataFrame, fault: Mapping[str, str], kind: str) -> tuple[str, float]:
-    """Choose the measure that tells a kind from good cells best, be it by its values, zeros or NULLs."""
+    """Choose the measure that tells a kind from good cells best, be it by its values, zeros or
+    NULLs.
+    """
     kinds = np.array([fault[cell] for cell in measures.index])
     found = {}
     for name in measures:
@@ -174,7 +189,8 @@ def _best(measures: pd.DataFrame, fault: Mapping[str, str], kind: str) -> tuple[
 
 
 def auc(some: Any, others: Any) -> float:
-    """Area under the curve of telling some values from others, on the better side; NaNs are left out.
+    """Area under the curve of telling some values from others, on the better side; NaNs are left
+    out.
 
     Mann and Whitney 1947: the share of pairs in which the one is larger, ties counting half.
     """
@@ -189,6 +205,7 @@ def auc(some: Any, others: Any) -> float:
 def _sum(kinds: Mapping[str, Kind], names: Any) -> Kind:
     n = sum(kinds[name].n for name in names)
     dropped = {
-        recipe: sum(kinds[name].dropped[recipe] * kinds[name].n for name in names) / n for recipe in RECIPES
+        recipe: sum(kinds[name].dropped[recipe] * kinds[name].n for name in names) / n
+        for recipe in RECIPES
     }
     return Kind(n, dropped)

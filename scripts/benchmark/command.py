@@ -34,7 +34,11 @@ def main(given: Sequence[str] | None = None) -> int:
             if arguments.check:
                 results = [_again(row, figure, world) for row, figure in results]
     run = show.Run.now(worker_count(None), quick=arguments.quick)
-    print(json.dumps(show.document(run, results), indent=2) if arguments.json else show.table(run, results))
+    print(
+        json.dumps(show.document(run, results), indent=2)
+        if arguments.json
+        else show.table(run, results)
+    )
     if arguments.write_docs:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(show.placed(page, show.table(run, results)), encoding="utf-8")
@@ -49,7 +53,11 @@ def _cleaning(arguments: argparse.Namespace) -> int:
     """Say what the shipped recipes find of what the sample generator plants."""
     with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
         report = cleaning.clean(Path(folder))
-    print(json.dumps(cleaning.document(report), indent=2) if arguments.json else cleaning.table(report))
+    print(
+        json.dumps(cleaning.document(report), indent=2)
+        if arguments.json
+        else cleaning.table(report)
+    )
     return int(arguments.check and bool(report.missed))
 
 
@@ -70,7 +78,9 @@ def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:
 
 
 def _again(row: Row, figure: Figure, world: World) -> tuple[Row, Figure]:
-    """Measure a row that fails once more: a busy machine may have disturbed it, a slow program stays slow."""
+    """Measure a row that fails once more: a busy machine may have disturbed it, a slow program
+    stays slow.
+    """
     if figure.broken or not row.fails(figure):
         return row, figure
     world.say(f"{row.name}: once more")
@@ -85,13 +95,19 @@ def _measure(row: Row, world: World) -> Figure:
     except Exception as error:  # the other rows are not lost for it
         traceback.print_exc()
         figure = Figure(None, f"{type(error).__name__}, see above", broken=True)
-    world.say(f"  {figure.n if figure.value is None else digits(figure.value)}: {row.verdict(figure)}")
+    world.say(
+        f"  {figure.n if figure.value is None else digits(figure.value)}: {row.verdict(figure)}"
+    )
     return figure
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure what hpastore promises.")
-    parser.add_argument("--quick", action="store_true", help="measure on less, in 3 minutes instead of 20")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measure what hpastore promises."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure on less, in 3 minutes instead of 20"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--only", nargs="+", choices=[row.name for row in ROWS], metavar="ROW", help="%(choices)s"
@@ -99,12 +115,15 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="measure only ratios, and exit 1 where one is twice worse than it must be by more than a third",
+        help="measure only ratios, and exit 1 where one is twice worse than it must be by more "
+        "than a third",
     )
     parser.add_argument(
         "--cleaning",
         action="store_true",
         help="instead: which planted faults the shipped recipes find, and what they lose",
     )
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the table into docs/benchmarks.md"
+    )
     return parser.parse_args(given)

@@ -1,9 +1,9 @@
 """Data sets to measure on: drawn images, and many names for few files.
 
-Drawn images are those of ``hpastore sample``.  They need about 4 bits a pixel as PNG and decode in 6 to
-10 ns a pixel; the real images at hand need 0.8 to 3 bits and decode in 5 to 10 ns (3072²: 5).  On drawn
-images decoding is thus a little slower and a ratio to it a little kinder: real images, where there are
-any, are the case that counts.
+Drawn images are those of ``hpastore sample``.  They need about 4 bits a pixel as PNG and decode in
+6 to 10 ns a pixel; the real images at hand need 0.8 to 3 bits and decode in 5 to 10 ns (3072²: 5).
+On drawn images decoding is thus a little slower and a ratio to it a little kinder: real images,
+where there are any, are the case that counts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def draw(root: Path, n: int, *, size: int, cells: int, nuclei: bool = False) -> 
 
 
 def table(root: Path, names: Iterable[str]) -> None:
-    """Write a table that gives each image one label; an own each time, while there are 19 or less."""
+    """Write a table that gives each image one label; an own each time, while there are 19 or
+    less.
+    """
     lines = [f"{name},{place % 19}" for place, name in enumerate(names)]
     (root / "train.csv").write_text("\n".join(["ID,Label", *lines]) + "\n")
 
@@ -120,16 +122,23 @@ def _draw(index: int, root: Path, size: int, cells: int, nuclei: bool) -> str:
 
 
 def _field(index: int, size: int, cells: int) -> list[npt.NDArray[Any]]:
-    """Four channels, cell mask and nucleus mask; of four fields, what is too much is not in the masks."""
+    """Four channels, cell mask and nucleus mask; of four fields, what is too much is not in the
+    masks.
+    """
     if cells <= _ONE_FIELD:
         return _layers(index, size)
     quarters = [_layers(4 * index + quarter, size // 2) for quarter in range(4)]
     for quarter, (*_, mask, nuclei) in enumerate(quarters):
         for ids in (mask, nuclei):
             ids[ids > 0] += 1000 * quarter
-    *channels, mask, nuclei = (np.block([[a, b], [c, d]]) for a, b, c, d in zip(*quarters, strict=True))
+    *channels, mask, nuclei = (
+        np.block([[a, b], [c, d]]) for a, b, c, d in zip(*quarters, strict=True)
+    )
     wanted = np.unique(mask)[1 : cells + 1]
-    return [*channels, *(np.where(np.isin(ids, wanted), ids, 0).astype(np.uint16) for ids in (mask, nuclei))]
+    return [
+        *channels,
+        *(np.where(np.isin(ids, wanted), ids, 0).astype(np.uint16) for ids in (mask, nuclei)),
+    ]
 
 
 def _layers(index: int, size: int) -> list[npt.NDArray[Any]]:

@@ -38,7 +38,9 @@ def coco(world: World) -> Figure:
 
 
 def mmdet(world: World) -> Figure:
-    """MMDetection export of all cells ÷ fetching its rows at once, `pickle.dumps`, writing to the disk."""
+    """MMDetection export of all cells ÷ fetching its rows at once, `pickle.dumps`, writing to the
+    disk.
+    """
     return _time(world, "mmdet", hpastore.export_mmdet, lambda rows: pickle.dumps(rows, 4))
 
 

@@ -86,7 +86,9 @@ class Row:
         return "met" if self._reaches(figure.value, self.must) else "not met"
 
     def fails(self, figure: Figure) -> bool:
-        """Tell whether a check fails: there was an error, or a ratio is worse than must by over a third."""
+        """Tell whether a check fails: there was an error, or a ratio is worse than must by over a
+        third.
+        """
         if figure.broken:
             return True
         if not self.checked or self.must is None or figure.value is None:
@@ -123,4 +125,10 @@ def written(cases: Mapping[str, float], unit: str = "ratio") -> dict[str, str]:
 
 def digits(value: float) -> str:
     """Write a number with three digits, and no more than two behind the point."""
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    return (
+        f"{value:.2f}"
+        if abs(value) < 10
+        else f"{value:.1f}"
+        if abs(value) < 100
+        else f"{value:.0f}"
+    )

@@ -1,8 +1,9 @@
-"""Large stores, written by the writer that ingest uses; only what it is given was measured once and varied.
+"""Large stores, written by the writer that ingest uses; only what it is given was measured once and
+varied.
 
-The first images of a store are real-shaped: drawn at 2048², about 20 cells each, with histograms and masks
-of their own size.  What is to have more cells gets images of 200 small cells, whose masks are short.
-Labels are as frequent as in the Kaggle data; about half of the images have one.
+The first images of a store are real-shaped: drawn at 2048², about 20 cells each, with histograms
+and masks of their own size.  What is to have more cells gets images of 200 small cells, whose masks
+are short. Labels are as frequent as in the Kaggle data; about half of the images have one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,27 @@ from hpastore.vocabulary import CHANNELS
 PERCENTILE: Final = 0.99
 
 _FREQUENCIES: Final = np.array(
-    [8797, 1095, 2451, 1262, 1425, 1792, 775, 1846, 964, 998, 818, 78, 1734, 3111, 2013, 252, 5685, 593, 34],
+    [
+        8797,
+        1095,
+        2451,
+        1262,
+        1425,
+        1792,
+        775,
+        1846,
+        964,
+        998,
+        818,
+        78,
+        1734,
+        3111,
+        2013,
+        252,
+        5685,
+        593,
+        34,
+    ],
     float,
 )
 """Images of each label in the Kaggle data."""
@@ -68,7 +89,9 @@ def dense(like: Measured, seed: int) -> Measured:
 
 
 def vary(images: list[Measured], numbers: Iterator[int]) -> Iterator[Measured]:
-    """Give images again and again under names of their own, with labels and fractions that differ."""
+    """Give images again and again under names of their own, with labels and fractions that
+    differ.
+    """
     for number in numbers:
         rng = np.random.default_rng(number)
         image = images[number % len(images)]
@@ -99,9 +122,16 @@ def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
 
 def given(connection: Connection) -> dict[str, Any]:
     """What a run gives to its images, by the store's own settings."""
-    settings = measurement_settings.current_settings(connection) or MeasurementSettings(PERCENTILE, VERSION)
+    settings = measurement_settings.current_settings(connection) or MeasurementSettings(
+        PERCENTILE, VERSION
+    )
     settings_id = write.adopt_settings(connection, settings)
-    return {"root": "/data", "split": "train", "settings_id": settings_id, "ingested_at": datetime.now(UTC)}
+    return {
+        "root": "/data",
+        "split": "train",
+        "settings_id": settings_id,
+        "ingested_at": datetime.now(UTC),
+    }
 
 
 def _shaken(cells: Cells, rng: np.random.Generator) -> Cells:

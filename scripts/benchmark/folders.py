@@ -34,14 +34,18 @@ def reingest(world: World) -> Figure:
                 if hpastore.ingest(store, root).unchanged != images:
                     raise RuntimeError("images that did not change were not seen as such")
 
-            ours, stats = in_turns(world.choose(3, 5), again, lambda: [os.stat(path) for path in paths])  # noqa: PTH116
-    return Figure(ours / stats, f"{images:,} images", written({"ingest": ours, "os.stat": stats}, "s"))
+            ours, stats = in_turns(world.choose(3, 5), again, lambda: list(map(os.stat, paths)))
+    return Figure(
+        ours / stats, f"{images:,} images", written({"ingest": ours, "os.stat": stats}, "s")
+    )
 
 
 def size(world: World) -> Figure:
     """Bytes that images add to a SQLite store ÷ bytes of their files, of real images."""
     root, times = world.real(), world.choose(4, 8)
-    bytes_of = sum(file.stat().st_size for name in drawing.names(root) for file in drawing.files(root, name))
+    bytes_of = sum(
+        file.stat().st_size for name in drawing.names(root) for file in drawing.files(root, name)
+    )
     with world.scratch("size") as folder:
         empty = _stored(folder / "empty.db", None)
         once = _stored(folder / "once.db", root)

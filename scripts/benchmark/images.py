@@ -23,14 +23,16 @@ _SIZES: Final = ((2048, 20, 2), (2048, 60, 2), (3072, 20, 1), (3072, 60, 1))
 """Width and height, cells, and number of drawn images."""
 
 _FREE: Final = 1.7
-"""How much faster two processes decode than one where two cores are free; 1.9 on an idle machine."""
+"""How much faster two processes decode than one where two cores are free; 1.9 on an idle
+machine."""
 
 
 def ingest(world: World) -> Figure:
-    """Cost of an image, measured and committed to a SQLite file ÷ decoding its five files from memory.
+    """Cost of an image, measured and committed to a SQLite file ÷ decoding its five files from
+    memory.
 
-    One thread for both; all files are in the page cache.  The times are those between one image's commit
-    and the next one's, so that planning is not in them.
+    One thread for both; all files are in the page cache.  The times are those between one image's
+    commit and the next one's, so that planning is not in them.
     """
     times = world.choose(3, 8)
     roots = {f"{s}², {cells} cells": world.drawn(n, size=s, cells=cells) for s, cells, n in _SIZES}
@@ -43,7 +45,9 @@ def ingest(world: World) -> Figure:
 
 
 def against_notebook(world: World) -> Figure:
-    """The notebook's way ÷ ours, on one core each, image by image; beside it two processes of each."""
+    """The notebook's way ÷ ours, on one core each, image by image; beside it two processes of
+    each.
+    """
     numbers = world.choose((20,), (20, 60))
     roots = {f"2048², {cells} cells": world.drawn(2, size=2048, cells=cells) for cells in numbers}
     cases, images = {}, 0
@@ -61,8 +65,9 @@ def against_notebook(world: World) -> Figure:
 def two_workers(world: World) -> Figure:
     """Images a second of two worker processes ÷ of one; beside it decoding alone.
 
-    The clock starts when the first eighth of the images is stored: by then all workers have started.
-    Where not even decoding gains from a second process, others have that core, and there is no figure.
+    The clock starts when the first eighth of the images is stored: by then all workers have
+    started. Where not even decoding gains from a second process, others have that core, and there
+    is no figure.
     """
     if worker_count(None) < 2:
         raise Skip("needs two cores")
@@ -76,21 +81,30 @@ def two_workers(world: World) -> Figure:
             for jobs in (1, 2):
                 world.say(f"  {jobs} at work")
                 ours[jobs].append(_rate(_store_all(many, folder / f"{turn}-{jobs}.db", jobs), jobs))
-                alone[jobs].append(_rate(_do_all(partial(drawing.decode_image, many), many, jobs), jobs))
+                alone[jobs].append(
+                    _rate(_do_all(partial(drawing.decode_image, many), many, jobs), jobs)
+                )
     ratio, of_decoding = (median(rates[2]) / median(rates[1]) for rates in (ours, alone))
     if of_decoding < _FREE:
-        raise Skip(f"no two cores are free: {digits(ratio)} x, and decoding alone {digits(of_decoding)} x")
+        raise Skip(
+            f"no two cores are free: {digits(ratio)} x, and decoding alone {digits(of_decoding)} x"
+        )
     return Figure(ratio, f"{images} images", written({"decoding alone": of_decoding}, "times"))
 
 
 def _decoder(root: Path) -> Callable[[str], object]:
     """Decode an image whose files were read before."""
-    contents = {name: [f.read_bytes() for f in drawing.files(root, name)] for name in drawing.names(root)}
+    contents = {
+        name: [f.read_bytes() for f in drawing.files(root, name)] for name in drawing.names(root)
+    }
     return lambda name: drawing.decode(contents[name])
 
 
-def _beside(world: World, root: Path, times: int, other: Callable[[str], object]) -> tuple[float, int]:
-    """Store each image of a data set several times, and do something else with it after each commit.
+def _beside(
+    world: World, root: Path, times: int, other: Callable[[str], object]
+) -> tuple[float, int]:
+    """Store each image of a data set several times, and do something else with it after each
+    commit.
 
     Returns
     -------
@@ -133,12 +147,16 @@ def _store_all(root: Path, path: Path, jobs: int) -> list[float]:
     """Ingest a data set, and give the moments at which its images were stored."""
     moments: list[float] = []
     with hpastore.open_store(path, create=True) as store:
-        hpastore.ingest(store, root, jobs=jobs, progress=lambda *_: moments.append(time.perf_counter()))
+        hpastore.ingest(
+            store, root, jobs=jobs, progress=lambda *_: moments.append(time.perf_counter())
+        )
     return moments
 
 
 def _do_all(work: Callable[[str], object], root: Path, jobs: int) -> list[float]:
-    """Do something with all images in as many processes, and give the moments at which each was done."""
+    """Do something with all images in as many processes, and give the moments at which each was
+    done.
+    """
     return [time.perf_counter() for _ in map_in_order(work, drawing.names(root), jobs)]
 
 

@@ -1,8 +1,9 @@
-"""The way of the public notebooks, written afresh from what they do: the nine hours that hpastore replaces.
+"""The way of the public notebooks, written afresh from what they do: the nine hours that hpastore
+replaces.
 
-Two stages, each of which reads the images and masks for itself.  The first writes an RGB JPEG and, cell by
-cell, a mask of the whole frame as run lengths, counted by ``itertools.groupby``.  The second takes a
-background level per channel and the fraction of each cell above it.
+Two stages, each of which reads the images and masks for itself.  The first writes an RGB JPEG and,
+cell by cell, a mask of the whole frame as run lengths, counted by ``itertools.groupby``.  The
+second takes a background level per channel and the fraction of each cell above it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Annotation(NamedTuple):
 
 
 def run(root: Path, out: Path, name: str) -> dict[str, dict[int, float]]:
-    """Do both stages for one image, and give each cell's fraction by channel; NaN where it has no pixel."""
+    """Do both stages for one image, and give each cell's fraction by channel; NaN where it has no
+    pixel.
+    """
     annotations = annotate(root, name, out)
     return fractions(root, name, annotations)
 
@@ -41,7 +44,9 @@ def run(root: Path, out: Path, name: str) -> dict[str, dict[int, float]]:
 def annotate(root: Path, name: str, out: Path) -> list[Annotation]:
     """First stage: a picture to train on, and each cell's box and mask."""
     channels, mask = _read(root, name)
-    cv2.imwrite(str(out / f"{name}.jpg"), np.dstack([channels[c] for c in ("blue", "green", "red")]))
+    cv2.imwrite(
+        str(out / f"{name}.jpg"), np.dstack([channels[c] for c in ("blue", "green", "red")])
+    )
     annotations = []
     for mask_id in np.unique(mask[mask > 0]).tolist():
         cell = mask == mask_id
@@ -59,7 +64,9 @@ def fractions(root: Path, name: str, annotations: list[Annotation]) -> dict[str,
 
 def _read(root: Path, name: str) -> tuple[dict[str, _Array], _Array]:
     channels = {
-        channel: np.asarray(cv2.imread(str(root / "train" / f"{name}_{channel}.png"), cv2.IMREAD_UNCHANGED))
+        channel: np.asarray(
+            cv2.imread(str(root / "train" / f"{name}_{channel}.png"), cv2.IMREAD_UNCHANGED)
+        )
         for channel in CHANNELS
     }
     return channels, np.load(root / "hpa_cell_mask" / f"{name}.npz")["arr_0"]

@@ -22,7 +22,13 @@ from scripts.benchmark.figure import Figure, in_turns, written
 from scripts.benchmark.world import World
 
 _Array = npt.NDArray[Any]
-_INTENSITIES = ("intensity_min", "intensity_max", "intensity_mean", "intensity_std", "intensity_median")
+_INTENSITIES = (
+    "intensity_min",
+    "intensity_max",
+    "intensity_mean",
+    "intensity_std",
+    "intensity_median",
+)
 _SHAPES = ("label", "area", "bbox")
 
 
@@ -32,11 +38,15 @@ def measures(world: World) -> Figure:
 
 
 def rles(world: World) -> Figure:
-    """`pycocotools.mask.encode` cell by cell ÷ our reading of the mask and encoding of all cells."""
+    """`pycocotools.mask.encode` cell by cell ÷ our reading of the mask and encoding of all
+    cells.
+    """
     return _compare(world, _encode, lambda decoded: encode_cells(label_image(decoded.cell_mask)))
 
 
-def _compare(world: World, theirs: Callable[[Decoded], object], ours: Callable[[Decoded], object]) -> Figure:
+def _compare(
+    world: World, theirs: Callable[[Decoded], object], ours: Callable[[Decoded], object]
+) -> Figure:
     numbers, turns = world.choose((20,), (20, 60)), world.choose(1, 5)
     roots = {f"2048², {cells} cells": world.drawn(2, size=2048, cells=cells) for cells in numbers}
     cases, images = {}, 0

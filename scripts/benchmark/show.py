@@ -38,7 +38,9 @@ class Run:
         """Say it in one line."""
         length = "quick run" if self.quick else "full run"
         cores = f"{self.cores} core{'s' * (self.cores != 1)}"
-        return f"hpastore {hpastore.__version__}, {self.date}, {cores}, {platform.machine()}, {length}"
+        return (
+            f"hpastore {hpastore.__version__}, {self.date}, {cores}, {platform.machine()}, {length}"
+        )
 
 
 def table(run: Run, results: Results) -> str:
@@ -74,16 +76,26 @@ def placed(text: str, table: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UsageError(f"docs/benchmarks.md lacks the lines {BEGIN!r} and {END!r} around the table")
+        raise UsageError(
+            f"docs/benchmarks.md lacks the lines {BEGIN!r} and {END!r} around the table"
+        )
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
 def _lines(row: Row, figure: Figure) -> Iterable[tuple[str, ...]]:
-    limits = ["" if limit is None else f"{limit:g}{UNITS[row.unit]}" for limit in (row.must, row.aim)]
+    limits = [
+        "" if limit is None else f"{limit:g}{UNITS[row.unit]}" for limit in (row.must, row.aim)
+    ]
     if figure.value is None:
         yield row.what, "", *limits, row.verdict(figure), figure.n
     else:
-        yield row.what, digits(figure.value) + UNITS[row.unit], *limits, row.verdict(figure), figure.n
+        yield (
+            row.what,
+            digits(figure.value) + UNITS[row.unit],
+            *limits,
+            row.verdict(figure),
+            figure.n,
+        )
     for case, value in figure.cases.items():
         yield f"- {case}", value, "", "", "", ""
 

@@ -1,4 +1,6 @@
-"""What the rows are measured on: data sets, stores and a server, made when they are first needed."""
+"""What the rows are measured on: data sets, stores and a server, made when they are first
+needed.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ class World:
         key = f"drawn-{n}-{size}-{cells}{'-nuclei' * nuclei}"
         if key not in self._sets:
             self.say(f"  drawing {n} images of {size}² with {cells} cells")
-            self._sets[key] = drawing.draw(self.folder / key, n, size=size, cells=cells, nuclei=nuclei)
+            self._sets[key] = drawing.draw(
+                self.folder / key, n, size=size, cells=cells, nuclei=nuclei
+            )
         return self._sets[key]
 
     def real(self) -> Path:
@@ -174,7 +178,9 @@ def _server() -> Iterator[Server]:
             try:
                 server = start_server(Path(folder))
             except Exception as error:  # whatever the wheel raises where it does not run
-                raise Skip(f"no PostgreSQL can be started ({error}); set HPASTORE_TEST_POSTGRES") from error
+                raise Skip(
+                    f"no PostgreSQL can be started ({error}); set HPASTORE_TEST_POSTGRES"
+                ) from error
             stack.callback(server.cleanup)
             url = server.get_uri()
         made = Server(url)

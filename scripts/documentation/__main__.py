@@ -36,7 +36,10 @@ def _report(results: Mapping[Path, list[Ran]]) -> bool:
     """Print the examples that fail, and return whether there are any."""
     broken = [(page, one) for page, ran in results.items() for one in ran if one.failed]
     for page, one in broken:
-        print(f"{page.name}: {one.example.command}: exit code {one.code}\n{one.output}", file=sys.stderr)
+        print(
+            f"{page.name}: {one.example.command}: exit code {one.code}\n{one.output}",
+            file=sys.stderr,
+        )
     return bool(broken)
 
 

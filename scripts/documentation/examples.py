@@ -4,7 +4,8 @@
 - ``bash``: commands whose output is not shown.
 - ``python``: run as it stands.
 - ``sh``: not run; for what installs software or needs a server.
-- any other block after a line that ends in a file's name in backquotes and a colon is saved to that file.
+- any other block after a line that ends in a file's name in backquotes and a colon is saved to
+  that file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _BLOCK: Final = re.compile(
 _FILE: Final = re.compile(r"`([\w.-]+)`:$")
 _EXIT_CODE: Final = "echo $?"
 
-_CHANGES: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<=seconds)( +)[\d.]+|/\S*(?=/here/)/here")
+_CHANGES: Final = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(?<=seconds)( +)[\d.]+|/\S*(?=/here/)/here"
+)
 """What differs from run to run: moments, durations, and where the reader's folder is."""
 
 
@@ -136,7 +139,9 @@ def matches(shown: str, output: str) -> bool:
 
 
 def updated(page: str, ran: Sequence[Ran]) -> str:
-    """Put what the examples of a page printed in the place of what it shows, where the two differ."""
+    """Put what the examples of a page printed in the place of what it shows, where the two
+    differ.
+    """
     for one in reversed(ran):
         if not one.agrees and not one.failed:
             start, end = one.example.span
@@ -163,7 +168,9 @@ def _run(example: Example, names: dict[str, object]) -> Ran:
     if example.command.startswith("hpastore "):
         return _hpastore(example)
     shell = ["bash", "-c", example.command]
-    done = subprocess.run(shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     return Ran(example, done.returncode, done.stdout)
 
 
@@ -172,7 +179,10 @@ def _hpastore(example: Example) -> Ran:
     arguments = shlex.split(example.command)[1:]
     target = None
     if ">" in arguments:
-        arguments, (target,) = arguments[: arguments.index(">")], arguments[arguments.index(">") + 1 :]
+        arguments, (target,) = (
+            arguments[: arguments.index(">")],
+            arguments[arguments.index(">") + 1 :],
+        )
     ran = _captured(example, lambda: app.main(arguments))
     if target is None:
         return ran
@@ -198,7 +208,10 @@ def _captured(example: Example, run: Callable[[], object]) -> Ran:
 def _environment() -> Iterator[None]:
     """Have the environment of a reader who has activated the one that hpastore is installed in."""
     before = dict(os.environ)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     os.environ.pop("HPASTORE_DB", None)
     os.environ["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     try:

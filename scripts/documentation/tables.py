@@ -1,4 +1,6 @@
-"""The tables of the pages that say what the code says: measures, columns, commands, words of messages."""
+"""The tables of the pages that say what the code says: measures, columns, commands, words of
+messages.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.vocabulary import CHANNELS, FAILURE_CODES, LABEL_NAMES, NOTE_CODES
 
-_PLACE: Final = re.compile(r"(<!-- scripts/docs writes: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.S)
+_PLACE: Final = re.compile(
+    r"(<!-- scripts/docs writes: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.S
+)
 
 
 def with_tables(page: str) -> str:
@@ -44,7 +48,9 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
+    )
 
 
 def _measures(measures: Iterable[Any]) -> str:

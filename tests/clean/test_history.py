@@ -143,7 +143,9 @@ class History:
 
     def other_rules(self) -> None:
         rules = (Rule("fraction", "green", 0.1, 0.9), Rule("touches_border"))
-        create_clean_set(self.store, "mine", CleanRecipe(rules, 60, labels=MANY.labels, guard="keep"))
+        create_clean_set(
+            self.store, "mine", CleanRecipe(rules, 60, labels=MANY.labels, guard="keep")
+        )
 
     def other_scope(self) -> None:
         rules = (Rule("fraction", "green", 0.1, 0.9), Rule("touches_border"))
@@ -180,12 +182,16 @@ def test_a_diff_explains_every_difference_of_a_history(store: Store) -> None:
             found = clean_diff(store, f"mine@{older}", f"mine@{version}")
             clean = [{key for key, value in seen[v].items() if value} for v in (older, version)]
             told = changes(found)
-            expected = dict.fromkeys(clean[0] - clean[1], "out") | dict.fromkeys(clean[1] - clean[0], "in")
+            expected = dict.fromkeys(clean[0] - clean[1], "out") | dict.fromkeys(
+                clean[1] - clean[0], "in"
+            )
             assert told == expected, (step, older)
             assert set(found["cause"]) <= set(CAUSES)
             if older == version - 1:
                 assert set(found["cause"]) <= causes, (step, Counter(found["cause"]))
-                assert next(iter(STEPS[step] - {"guard", "threshold_moved"})) in set(found["cause"]), step
+                assert next(iter(STEPS[step] - {"guard", "threshold_moved"})) in set(
+                    found["cause"]
+                ), step
             back = clean_diff(store, f"mine@{version}", f"mine@{older}")
             assert changes(back) == {key: {"in": "out", "out": "in"}[told[key]] for key in told}
             counted = summarise_diff(found)
@@ -237,9 +243,21 @@ def test_the_causes_of_a_difference_do_not_change_with_what_happens_later(store:
 
 
 def test_a_mask_and_labels_may_change_at_once(store: Store) -> None:
-    put_now(store, image("a", (0, 16), 1), image("b", (0, 16), 2), image("c", (7,), 3), image("d", (0,), 4))
+    put_now(
+        store,
+        image("a", (0, 16), 1),
+        image("b", (0, 16), 2),
+        image("c", (7,), 3),
+        image("d", (0,), 4),
+    )
     create_clean_set(store, "x", ALL)
-    put_now(store, image("a", (0,), 5), image("b", (0, 16), 6), image("c", (0,), 7), image("d", (0,), 8, n=3))
+    put_now(
+        store,
+        image("a", (0,), 5),
+        image("b", (0, 16), 6),
+        image("c", (0,), 7),
+        image("d", (0,), 8, n=3),
+    )
     refresh_clean_set(store, "x")
     assert causes(store, 1, 2) == {"a": {"relabelled"}, "c": {"relabelled"}, "d": {"image_changed"}}
     create_clean_set(store, "x", replace(ALL, scope="all"))
@@ -366,9 +384,13 @@ def test_a_refresh_makes_a_version_and_leaves_the_old_as_it_was(store: Store) ->
     assert refresh_clean_set(store, "x@1").version == 3
 
 
-def test_a_refresh_counts_what_flipped_and_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refresh_counts_what_flipped_and_why(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     wide = CleanRecipe((Rule(lower=0, upper=1),), 0)
-    put_now(store, measured("a", (0,), green_fraction=[k / 100 for k in range(20)]), measured("b", (7,)))
+    put_now(
+        store, measured("a", (0,), green_fraction=[k / 100 for k in range(20)]), measured("b", (7,))
+    )
     made = create_clean_set(store, "x", wide)
     assert (made.flips, made.shares) == ((), ())
     override_cells(store, [Override("a:1", keep=False)])
@@ -481,7 +503,9 @@ def test_drift_counts_the_flips_that_come_from_overrides(store: Store) -> None:
     [found] = drift(store)
     assert (found.labels, found.unjudged) == ((0,), 2)
     assert found.flips > found.overridden == 2
-    assert str(found).startswith("clean set x@1: a refresh would move the thresholds of label 0, flip ")
+    assert str(found).startswith(
+        "clean set x@1: a refresh would move the thresholds of label 0, flip "
+    )
     refresh_clean_set(store, "x")
     assert drift(store)[0].overridden == 0
 
@@ -502,8 +526,12 @@ def test_a_set_is_dropped_whole_or_one_version(store: Store) -> None:
 def test_an_image_that_loses_all_its_cells_is_reported_or_keeps_its_best(store: Store) -> None:
     put(
         store,
-        measured("a", (0,), green_fraction=[0.1, 0.2, 0.3], area=[5, 5, 5], green_intensity_max=[99] * 3),
-        measured("b", (0,), green_fraction=[0.8, 0.9, 0.85], area=[2, 9, 9], green_intensity_max=[99] * 3),
+        measured(
+            "a", (0,), green_fraction=[0.1, 0.2, 0.3], area=[5, 5, 5], green_intensity_max=[99] * 3
+        ),
+        measured(
+            "b", (0,), green_fraction=[0.8, 0.9, 0.85], area=[2, 9, 9], green_intensity_max=[99] * 3
+        ),
     )
     rules = (Rule("area", None, Bound(value=3), None), Rule(lower=0, upper=0.5))
     made = create_clean_set(store, "x", CleanRecipe(rules))
@@ -514,13 +542,20 @@ def test_an_image_that_loses_all_its_cells_is_reported_or_keeps_its_best(store: 
     kept = create_clean_set(store, "x", CleanRecipe(rules, guard="keep"))
     assert (kept.clean, kept.emptied) == (4, 0)
     found = rows(
-        store, "SELECT mask_id, reason FROM clean_cell WHERE image_name = 'b' AND version = 2 AND clean"
+        store,
+        "SELECT mask_id, reason FROM clean_cell WHERE image_name = 'b' AND version = 2 AND clean",
     )
-    assert found == [{"mask_id": 2, "reason": "kept_best"}]  # of the two that pass the first rule, the first
+    assert found == [
+        {"mask_id": 2, "reason": "kept_best"}
+    ]  # of the two that pass the first rule, the first
 
 
 def test_overridden_cells_and_those_without_a_background_are_no_best(store: Store) -> None:
-    put(store, measured("a", (0,), green_fraction=[np.nan, 0.2]), measured("b", (0,), green_fraction=[0.9]))
+    put(
+        store,
+        measured("a", (0,), green_fraction=[np.nan, 0.2]),
+        measured("b", (0,), green_fraction=[0.9]),
+    )
     override_cells(store, [Override("a:2", keep=False)])
     made = create_clean_set(store, "x", CleanRecipe((Rule(lower=0, upper=1),), guard="keep"))
     assert (made.clean, made.emptied) == (1, 1)

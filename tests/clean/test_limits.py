@@ -21,8 +21,12 @@ def test_rules_that_bound_nothing_are_named_with_their_labels(store: Store) -> N
     put(store, measured("a", (0,), n=3), measured("b", (7,), n=5))
     recipe = CleanRecipe((Rule(lower=0.3, upper=0.7), SIZE, Rule("touches_border")), min_cells=4)
     made = create_clean_set(store, "a", recipe)
-    idle = tuple(IdleRule(0, "Nucleoplasm", rule, 3, 4) for rule in ("below_lower / above_upper", "size"))
-    assert made.idle == refresh_clean_set(store, "a").idle == clean_set_limits(store, "a")[0] == idle
+    idle = tuple(
+        IdleRule(0, "Nucleoplasm", rule, 3, 4) for rule in ("below_lower / above_upper", "size")
+    )
+    assert (
+        made.idle == refresh_clean_set(store, "a").idle == clean_set_limits(store, "a")[0] == idle
+    )
     assert clean_set(store, "a")["idle_rules"].tolist() == [2, 0]
     (line,) = limits_text(idle, ())
     assert line == (
@@ -33,7 +37,9 @@ def test_rules_that_bound_nothing_are_named_with_their_labels(store: Store) -> N
 
 def test_explain_notes_which_bounds_were_not_checked_and_why(store: Store) -> None:
     nan = float("nan")
-    put(store, measured("a", (0,), area=[5, 100, 7], blue_brenner=[nan] * 3, touches_border=[0] * 3))
+    put(
+        store, measured("a", (0,), area=[5, 100, 7], blue_brenner=[nan] * 3, touches_border=[0] * 3)
+    )
     border = Rule("pieces", None, None, Bound(value=1.0), where="touches_border")
     brenner = Rule("brenner", "blue", None, Bound(value=1.0))
     recipe = CleanRecipe((Rule(lower=0.3, upper=0.7), SIZE, border, brenner), min_cells=4)

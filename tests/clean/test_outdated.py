@@ -27,7 +27,12 @@ WIDE = CleanRecipe((Rule(lower=0, upper=1),), 0)
 @pytest.fixture
 def made(store: Store) -> Store:
     """Images of one label and of two, one that was decided about, and a clean set of each scope."""
-    put(store, *(measured(name, (0,)) for name in "abc"), measured("m", (0, 16)), measured("e", (0,), n=0))
+    put(
+        store,
+        *(measured(name, (0,)) for name in "abc"),
+        measured("m", (0, 16)),
+        measured("e", (0,), n=0),
+    )
     override_cells(store, [Override("a:1", keep=False), Override("a:2", keep=True, label=0)])
     create_clean_set(store, "single", WIDE)
     create_clean_set(store, "all", CleanRecipe(WIDE.rules, 0, "all"))
@@ -61,11 +66,18 @@ def move(store: Store, name: str, split: str | None) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Store], object], NewerData]] = {
-    "a decision": (lambda s: override_cells(s, [Override("b:1", keep=True)]), NewerData(overrides=1)),
+    "a decision": (
+        lambda s: override_cells(s, [Override("b:1", keep=True)]),
+        NewerData(overrides=1),
+    ),
     "a decision of long ago": (
         lambda s: (
             override_cells(s, [Override("b:1", keep=True)]),
-            s.write(lambda c: c.execute(text("UPDATE cell_override SET created_at = '2001-01-01 00:00:00'"))),
+            s.write(
+                lambda c: c.execute(
+                    text("UPDATE cell_override SET created_at = '2001-01-01 00:00:00'")
+                )
+            ),
         ),
         NewerData(overrides=1),
     ),
@@ -82,13 +94,21 @@ CHANGES: dict[str, tuple[Callable[[Store], object], NewerData]] = {
         NewerData(),
     ),
     "one label beats every label": (
-        lambda s: override_cells(s, [Override("a:1", keep=True, label=0), Override("a:2", keep=False)]),
+        lambda s: override_cells(
+            s, [Override("a:1", keep=True, label=0), Override("a:2", keep=False)]
+        ),
         NewerData(overrides=1),
     ),
     "a decision undone": (lambda s: undo_overrides(s, ["a:1", "a:2"]), NewerData(overrides=2)),
-    "a new image": (lambda s: put(s, measured("n", (0,)), now=datetime.now(UTC)), NewerData(came=1)),
+    "a new image": (
+        lambda s: put(s, measured("n", (0,)), now=datetime.now(UTC)),
+        NewerData(came=1),
+    ),
     "a new image of long ago": (lambda s: put(s, measured("n", (0,))), NewerData(came=1)),
-    "an image out of scope": (lambda s: put(s, measured("n", (0, 7)), measured("o", ())), NewerData()),
+    "an image out of scope": (
+        lambda s: put(s, measured("n", (0, 7)), measured("o", ())),
+        NewerData(),
+    ),
     "a replaced image": (lambda s: put(s, measured("c", (0,), n=5)), NewerData(came=1)),
     "an image gone": (lambda s: gone(s, "c"), NewerData(left=1)),
     "an image deleted": (lambda s: delete(s, "c"), NewerData(left=1)),
@@ -157,4 +177,6 @@ def test_one_line_says_what_is_newer_and_how_to_take_it_in(
     assert said("single") == [line + "'hpastore clean refresh single' makes a version with them"]
     refresh_clean_set(made, "single")
     assert said("single") == []
-    assert said("single@1") == [line + "'hpastore clean refresh single@1' makes a version with them"]
+    assert said("single@1") == [
+        line + "'hpastore clean refresh single@1' makes a version with them"
+    ]

@@ -89,9 +89,17 @@ def test_an_override_beats_every_rule_and_one_for_a_label_beats_one_for_all(stor
 def test_an_override_replaces_an_earlier_one(store: Store) -> None:
     put(store, measured("a", (0,)))
     override_cells(store, [Override("a:1", keep=True, score=0.9, author="x", comment="fine")])
-    assert override_cells(store, [Override("a:1", keep=True), Override("a:1", keep=False, score=0.25)]) == 1
+    assert (
+        override_cells(store, [Override("a:1", keep=True), Override("a:1", keep=False, score=0.25)])
+        == 1
+    )
     [found] = list_overrides(store).to_dict("records")
-    assert (found["cell"], found["keep"], found["score"], found["attached"]) == ("a:1", False, 0.25, True)
+    assert (found["cell"], found["keep"], found["score"], found["attached"]) == (
+        "a:1",
+        False,
+        0.25,
+        True,
+    )
     assert found["author"] is None
 
 
@@ -128,8 +136,16 @@ def test_cells_that_the_store_has_not_are_named_or_left_out(
         (Override("a", keep=True), UsageError, "invalid cell name 'a'; cells are named NAME:ID"),
         (Override("a:0", keep=True), UsageError, "NAME:ID"),
         (Override("a:1", keep=True, label=19), UsageError, "no label 19"),
-        (Override("a:1", keep=True, score=1.5), UsageError, "invalid score 1.5; use a number from 0 to 1"),
-        (Override("a:1", keep=True, comment="a\0b"), UsageError, "the comment contains a NUL character"),
+        (
+            Override("a:1", keep=True, score=1.5),
+            UsageError,
+            "invalid score 1.5; use a number from 0 to 1",
+        ),
+        (
+            Override("a:1", keep=True, comment="a\0b"),
+            UsageError,
+            "the comment contains a NUL character",
+        ),
         (Override("a:1", keep=True, author="\udcff"), UsageError, "the author is not valid UTF-8"),
     ],
 )
@@ -178,12 +194,16 @@ def resegmented(mask: Mask) -> tuple[Mask, dict[int, int], set[int]]:
 def replace_and_look(store: Store, mask: Mask, caplog: pytest.LogCaptureFixture) -> None:
     put(store, drawn(mask))
     ids = np.unique(mask[mask > 0]).tolist()
-    override_cells(store, [Override(f"a:{old}", keep=bool(old % 2), comment=str(old)) for old in ids])
+    override_cells(
+        store, [Override(f"a:{old}", keep=bool(old % 2), comment=str(old)) for old in ids]
+    )
     made, same, lost = resegmented(mask)
     with caplog.at_level(logging.WARNING, logger="hpastore"):
         put(store, drawn(made))
     found = {row["comment"]: row for row in list_overrides(store).to_dict("records")}
-    assert {old: found[str(old)]["cell"] for old in same} == {old: f"a:{new}" for old, new in same.items()}
+    assert {old: found[str(old)]["cell"] for old in same} == {
+        old: f"a:{new}" for old, new in same.items()
+    }
     assert {old for old in ids if not found[str(old)]["attached"]} == lost
     assert all(found[str(old)]["keep"] == bool(old % 2) for old in ids)
     n = len(lost)
@@ -192,7 +212,9 @@ def replace_and_look(store: Store, mask: Mask, caplog: pytest.LogCaptureFixture)
     ]
     create_clean_set(store, "x", WIDE)
     verdict = {True: "override_keep", False: "override_drop"}
-    assert all(reasons(store, "x")[f"a:{new}", 0] == verdict[bool(old % 2)] for old, new in same.items())
+    assert all(
+        reasons(store, "x")[f"a:{new}", 0] == verdict[bool(old % 2)] for old, new in same.items()
+    )
     # And back: those that were lost find their cells again.
     put(store, drawn(mask))
     assert attached(store) == {f"a:{old}": True for old in ids}
@@ -256,10 +278,15 @@ def test_of_two_that_fit_one_cell_the_newer_counts(store: Store) -> None:
     put(store, drawn(np.where(np.arange(12) > 5, mask, 0)))
     override_cells(store, [Override("a:1", keep=True, comment="new")])
     with store.writing() as connection:  # the old one is of the same pixels
-        connection.execute(update(CellOverride).values(rle=rows(store, "SELECT rle FROM cell")[0]["rle"]))
+        connection.execute(
+            update(CellOverride).values(rle=rows(store, "SELECT rle FROM cell")[0]["rle"])
+        )
     put(store, drawn(np.where(np.arange(12) > 5, mask, 0)))
     found = list_overrides(store)
-    assert dict(zip(found["comment"], found["attached"], strict=True)) == {"old": False, "new": True}
+    assert dict(zip(found["comment"], found["attached"], strict=True)) == {
+        "old": False,
+        "new": True,
+    }
 
 
 # Files
@@ -268,7 +295,9 @@ def test_of_two_that_fit_one_cell_the_newer_counts(store: Store) -> None:
 def test_what_is_exported_reads_back(store: Store, tmp_path: Path) -> None:
     put(store, measured("a", (0,)), measured("b-1_x", (16,)))
     decided = [
-        Override("a:1", keep=True, label=0, score=1 / 3, author="x, y", comment='two "lines"\nof it'),
+        Override(
+            "a:1", keep=True, label=0, score=1 / 3, author="x, y", comment='two "lines"\nof it'
+        ),
         Override("a:1", keep=False),
         Override("b-1_x:3", keep=False, comment="ä"),
     ]
@@ -276,7 +305,9 @@ def test_what_is_exported_reads_back(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "decided.csv"
     assert export_overrides(store, out) == 3
     assert sorted(read_overrides(out), key=repr) == sorted(decided, key=repr)
-    with pytest.raises(ExportError, match="exists; choose another name, or replace it with --force"):
+    with pytest.raises(
+        ExportError, match="exists; choose another name, or replace it with --force"
+    ):
         export_overrides(store, str(out))
     assert export_overrides(store, out, force=True) == 3
     assert list(tmp_path.glob("*decided*")) == [out]
@@ -309,7 +340,11 @@ def test_a_detached_override_is_not_applied_to_another_cell_of_the_same_name(
     mask[:, 1:4], mask[:, 6:11] = 1, 2
     put(store, drawn(mask))
     override_cells(
-        store, [Override("a:1", keep=False, comment="two cells"), Override("a:2", keep=True, comment="good")]
+        store,
+        [
+            Override("a:1", keep=False, comment="two cells"),
+            Override("a:2", keep=True, comment="good"),
+        ],
     )
     put(store, drawn((mask == 2).astype(np.int64)))
     before = list_overrides(store)
@@ -397,10 +432,19 @@ def test_lines_of_scores_are_read_with_either_base(tmp_path: Path) -> None:
         ("cell;kept\na:1;1\n", "unknown column 'kept'"),
         ("cell;keep;score\na:1;1;1,5\n", "line 2: invalid score 1.5; use a number from 0 to 1"),
         ('cell,keep,score\na:1,1,"0,5"\n', "line 2: could not convert string to float: '0,5'"),
-        ("cell keep\na:1 1\n", "line 1 is 'cell keep'; its columns must be cell,label_id,keep,score,author"),
-        ('cell,keep,comment\na:1,keep,"two\na:2,drop,b\n', "line 3: unexpected end of data; correct the"),
+        (
+            "cell keep\na:1 1\n",
+            "line 1 is 'cell keep'; its columns must be cell,label_id,keep,score,author",
+        ),
+        (
+            'cell,keep,comment\na:1,keep,"two\na:2,drop,b\n',
+            "line 3: unexpected end of data; correct the",
+        ),
         ('cell,keep,comment\na:1,keep,"a"b\n', "line 2: .*; correct the quotes of the row"),
-        ("cell,keep,comment\na:1,keep,two cells, merged\n", "line 2: has 4 fields, the header 3; .* comma"),
+        (
+            "cell,keep,comment\na:1,keep,two cells, merged\n",
+            "line 2: has 4 fields, the header 3; .* comma",
+        ),
         ("cell,keep,comment\na:1,keep\n", "line 2: has 2 fields, the header 3"),
         (f"cell,keep,comment\na:1,keep,{'x' * 140_000}\n", "line 2: field larger than"),
         ("cell,keep,comment\na:1,keep,a\0b\n", "line 2: holds a NUL byte"),

@@ -49,18 +49,31 @@ def test_the_first_reason_that_applies_is_given(store: Store) -> None:
             green_fraction=[NAN, NAN, 0.0, 0.3, 0.9, 0.0, 0.3, 0.9],
             green_intensity_max=[dark, bright, dark, dark, dark, bright, bright, bright],
         ),
-        measured("c", (0, 7), green_fraction=[NAN, 0.3, 0.3], green_intensity_max=[dark, dark, bright]),
+        measured(
+            "c", (0, 7), green_fraction=[NAN, 0.3, 0.3], green_intensity_max=[dark, dark, bright]
+        ),
     )
     create_clean_set(store, "a", CleanRecipe(MIDDLE.rules, scope="all"))
     assert verdicts(store)[5:] == [
-        *("no_background", "no_background", "dark", "dark", "dark", "below_lower", None, "above_upper"),
+        *(
+            "no_background",
+            "no_background",
+            "dark",
+            "dark",
+            "dark",
+            "below_lower",
+            None,
+            "above_upper",
+        ),
         # against the labels 0 and 7; no image has 7 alone
         *("no_background", "no_background", "dark", "dark", None, "no_threshold"),
     ]
 
 
 @pytest.mark.parametrize(
-    "rule", [Rule("brenner", "blue", 0.0, 1.0), Rule("nucleus_area", None, 0.0, 1.0)], ids=lambda r: r.measure
+    "rule",
+    [Rule("brenner", "blue", 0.0, 1.0), Rule("nucleus_area", None, 0.0, 1.0)],
+    ids=lambda r: r.measure,
 )
 def test_a_cell_without_a_value_is_not_clean(store: Store, rule: Rule) -> None:
     put(store, measured("a", (0,), blue_brenner=[NAN], green_intensity_max=[1]))
@@ -70,7 +83,10 @@ def test_a_cell_without_a_value_is_not_clean(store: Store, rule: Rule) -> None:
 
 
 def test_negative_cells_may_be_dark(store: Store) -> None:
-    put(store, *(measured(f"i{label:02}", (label,), green_intensity_max=[3]) for label in (8, 17, 18)))
+    put(
+        store,
+        *(measured(f"i{label:02}", (label,), green_intensity_max=[3]) for label in (8, 17, 18)),
+    )
     create_clean_set(store, "a")
     assert verdicts(store) == ["dark", "dark", None]
 
@@ -79,7 +95,9 @@ def test_negative_cells_may_be_dark(store: Store) -> None:
     ("min_green", "reasons"),
     [(0, [None, None, None]), (64, ["dark", None, None]), (256, ["dark", "dark", "dark"])],
 )
-def test_how_dark_is_dark_may_be_said(store: Store, min_green: int, reasons: list[str | None]) -> None:
+def test_how_dark_is_dark_may_be_said(
+    store: Store, min_green: int, reasons: list[str | None]
+) -> None:
     put(store, measured("a", (0,), green_intensity_max=[0, 64, 255]))
     create_clean_set(store, "a", CleanRecipe((Rule(lower=0, upper=1),), min_green))
     assert verdicts(store) == reasons
@@ -100,7 +118,8 @@ def test_scope_all_judges_a_cell_against_each_label(store: Store) -> None:
     )
     create_clean_set(store, "a", CleanRecipe((Rule(lower=0, upper=1),), 0, "all"))
     of_c = rows(
-        store, "SELECT label_id, reason FROM clean_cell WHERE image_name = 'c' ORDER BY label_id, mask_id"
+        store,
+        "SELECT label_id, reason FROM clean_cell WHERE image_name = 'c' ORDER BY label_id, mask_id",
     )
     assert [row["reason"] for row in of_c] == [None, None, "above_upper", "below_lower", None, None]
     assert scalar(store, "SELECT count(*) FROM clean_set_cell") == 4 + 6
@@ -110,13 +129,16 @@ def test_bounds_of_a_measure_of_shape(store: Store) -> None:
     put(store, measured("a", (0,), area=[1, 5, 9], green_intensity_max=[99, 99, 99]))
     create_clean_set(store, "a", CleanRecipe((Rule("area", "green", 0.5, 0.5),)))
     assert verdicts(store) == ["below_lower", None, "above_upper"]
-    assert rows(store, "SELECT measure, channel FROM clean_rule") == [{"measure": "area", "channel": None}]
+    assert rows(store, "SELECT measure, channel FROM clean_rule") == [
+        {"measure": "area", "channel": None}
+    ]
 
 
 def test_versions_count_up_and_older_ones_are_kept(store: Store) -> None:
     put(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3]))
     made = [
-        create_clean_set(store, name, recipe) for name, recipe in (("a", WIDE), ("b", WIDE), ("a", MIDDLE))
+        create_clean_set(store, name, recipe)
+        for name, recipe in (("a", WIDE), ("b", WIDE), ("a", MIDDLE))
     ]
     assert [(m.name, m.version) for m in made] == [("a", 1), ("b", 1), ("a", 2)]
     assert clean_set(store, "a@1")["clean"].tolist() == [3]
@@ -139,7 +161,9 @@ def test_a_set_that_is_not_there_is_said(store: Store) -> None:
 def test_show_counts_the_verdicts_by_label_and_reason(store: Store) -> None:
     put(
         store,
-        measured("a", (0,), green_fraction=[0.1, 0.2, 0.3, NAN], green_intensity_max=[99, 99, 9, 99]),
+        measured(
+            "a", (0,), green_fraction=[0.1, 0.2, 0.3, NAN], green_intensity_max=[99, 99, 9, 99]
+        ),
         measured("b", (5,), green_fraction=[0.5]),
     )
     create_clean_set(store, "a", CleanRecipe((Rule(lower=0.5, upper=1),), 64))
@@ -200,7 +224,9 @@ def test_a_new_version_judges_the_cells_of_now(store: Store) -> None:
 
 
 @pytest.mark.parametrize("labels", [None, (), (0, 1)])
-def test_without_a_cell_to_judge_nothing_is_made(store: Store, labels: tuple[int, ...] | None) -> None:
+def test_without_a_cell_to_judge_nothing_is_made(
+    store: Store, labels: tuple[int, ...] | None
+) -> None:
     if labels is not None:
         put(store, measured("a", labels))
     before = dump(store)

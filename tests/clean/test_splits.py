@@ -48,7 +48,9 @@ def halves(store: Store) -> Store:
 
 
 def images_of(store: Store, clean_set: str, version: int = 1) -> set[str]:
-    sql = "SELECT DISTINCT image_name FROM clean_cell WHERE clean_set = :name AND version = :version"
+    sql = (
+        "SELECT DISTINCT image_name FROM clean_cell WHERE clean_set = :name AND version = :version"
+    )
     return {row["image_name"] for row in rows(store, sql, name=clean_set, version=version)}
 
 
@@ -69,7 +71,10 @@ def test_a_set_of_a_split_is_made_and_shown_from_its_cells_only(halves: Store) -
     assert clean_set(halves, "half")[["n", "lower", "upper"]].to_numpy().tolist() == [[6, 0.1, 0.3]]
     assert clean_sets(halves)["split"].fillna("").tolist() == ["", "train"]
     live = "SELECT clean_set, n, upper FROM label_threshold WHERE label_id = 0 ORDER BY clean_set"
-    assert [tuple(row.values()) for row in rows(halves, live)] == [("all", 12, 0.9), ("half", 6, 0.3)]
+    assert [tuple(row.values()) for row in rows(halves, live)] == [
+        ("all", 12, 0.9),
+        ("half", 6, 0.3),
+    ]
     ranks = rows(halves, "SELECT rank, live FROM clean_cell WHERE clean_set = 'half' ORDER BY rank")
     assert [row["rank"] for row in ranks] == [1, 1, 3, 3, 5, 5]
     assert all(row["live"] for row in ranks)
@@ -157,7 +162,9 @@ def test_a_refresh_whose_split_is_empty_makes_a_version_without_verdicts(
     move(halves, "train", "x", "y")
     made = refresh_clean_set(halves, "half")
     assert (made.version, made.cells, made.split) == (2, 0, "val")
-    assert "clean set half@2 has no verdicts: there are no cells to judge in split val" in caplog.text
+    assert (
+        "clean set half@2 has no verdicts: there are no cells to judge in split val" in caplog.text
+    )
     assert clean_set(halves, "half").empty
     assert not drift(halves, "half")[0].any
     assert doctor(halves, deep=True) == []
@@ -167,7 +174,9 @@ def test_a_name_that_means_another_split_or_other_rules_tells_what_it_meant(halv
     first = create_clean_set(halves, "a", WIDE, split="train")
     again = create_clean_set(halves, "a", WIDE, split="train")
     other_split = create_clean_set(halves, "a", WIDE, split="val")
-    other_rules = create_clean_set(halves, "a", CleanRecipe((Rule(lower=0, upper=0.5),)), split="val")
+    other_rules = create_clean_set(
+        halves, "a", CleanRecipe((Rule(lower=0, upper=0.5),)), split="val"
+    )
     both = create_clean_set(halves, "a", WIDE)
     old = refresh_clean_set(halves, "a@1")
     assert (first.superseded, again.superseded) == (None, None)

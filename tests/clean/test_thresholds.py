@@ -23,7 +23,12 @@ def values_of(measure: str, rng: np.random.Generator, n: int) -> Array:
     """Values of n cells; a third of the labels has only zeros, or hardly any but ties."""
     if measure == "area":
         return rng.integers(1, 9, n)
-    kinds = [np.zeros(n), rng.integers(0, 5, n) / rng.integers(5, 40), rng.random(n) * 200, rng.random(n)]
+    kinds = [
+        np.zeros(n),
+        rng.integers(0, 5, n) / rng.integers(5, 40),
+        rng.random(n) * 200,
+        rng.random(n),
+    ]
     found = kinds[rng.integers(len(kinds))]
     found[rng.random(n) < 0.2] = NAN
     return found
@@ -34,7 +39,9 @@ def fill(store: Store) -> dict[str, list[Array]]:
     rng = np.random.default_rng(3)
     sizes = [1, 1, 2, 3, *rng.integers(2, 60, len(LABEL_NAMES) - 4).tolist()]
     made = {measure: [values_of(measure, rng, n) for n in sizes] for measure, _ in MEASURES}
-    names = {measure: f"{channel}_{measure}" if channel else measure for measure, channel in MEASURES}
+    names = {
+        measure: f"{channel}_{measure}" if channel else measure for measure, channel in MEASURES
+    }
     for label in range(len(sizes)):
         values = {names[measure]: made[measure][label].tolist() for measure in made}
         put(store, measured(f"image-{label}", (label,), **values))
@@ -44,7 +51,12 @@ def fill(store: Store) -> dict[str, list[Array]]:
 def expected(values: list[Array], lower: float, upper: float) -> list[tuple[Any, ...]]:
     present = [v[~np.isnan(v)] for v in values]
     return [
-        (label, LABEL_NAMES[label], len(v), *(exact(float(np.quantile(v, q))) for q in (lower, upper)))
+        (
+            label,
+            LABEL_NAMES[label],
+            len(v),
+            *(exact(float(np.quantile(v, q))) for q in (lower, upper)),
+        )
         for label, v in enumerate(present)
         if len(v)
     ]
@@ -69,12 +81,19 @@ def test_thresholds_equal_numpys_quantiles_to_the_last_bit(store: Store) -> None
 
 def test_the_view_equals_the_function(store: Store) -> None:
     fill(store)
-    rules = [Rule(), Rule("brenner", "blue", 0.1, 0.9), Rule("area", None, 0.5, 0.5), Rule(upper=1.0)]
+    rules = [
+        Rule(),
+        Rule("brenner", "blue", 0.1, 0.9),
+        Rule("area", None, 0.5, 0.5),
+        Rule(upper=1.0),
+    ]
     for i, rule in enumerate(rules):
         create_clean_set(store, f"set-{i}", CleanRecipe((rule,)))
     for i, rule in enumerate(rules):
         live = rows(
-            store, "SELECT * FROM label_threshold WHERE clean_set = :name ORDER BY label_id", name=f"set-{i}"
+            store,
+            "SELECT * FROM label_threshold WHERE clean_set = :name ORDER BY label_id",
+            name=f"set-{i}",
         )
         columns = ("label_id", "label", "n", "lower", "upper")
         found = [tuple(exact(row[name]) for name in columns) for row in live]
@@ -108,7 +127,11 @@ def test_dark_cells_count(store: Store) -> None:
 
 
 def test_cells_without_a_value_do_not(store: Store) -> None:
-    put(store, measured("a", (0,), green_fraction=[NAN, 0.5, NAN]), measured("b", (1,), green_fraction=[NAN]))
+    put(
+        store,
+        measured("a", (0,), green_fraction=[NAN, 0.5, NAN]),
+        measured("b", (1,), green_fraction=[NAN]),
+    )
     assert thresholds(store)[["label_id", "n", "lower"]].to_numpy().tolist() == [[0, 1, 0.5]]
 
 
@@ -138,7 +161,10 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
         (Rule("touches_border"), "touches_border is a flag and has no percentiles"),
         (Rule(upper=Bound(value=3)), "needs a lower and an upper percentile"),
         (Rule("size"), "no measure 'size'"),
-        (Rule(channel="purple"), "no channel 'purple' for fraction; there are red, green, blue, yellow"),
+        (
+            Rule(channel="purple"),
+            "no channel 'purple' for fraction; there are red, green, blue, yellow",
+        ),
         (Rule(channel=None), "needs a channel: red, green, blue, yellow"),
     ],
 )

@@ -51,7 +51,12 @@ VALUES: Mapping[str, Sequence[float]] = {
 }
 
 MEASURES = (
-    *(("fraction", "green"), ("fraction", "red"), ("fraction_notebook", "green"), ("brenner", "blue")),
+    *(
+        ("fraction", "green"),
+        ("fraction", "red"),
+        ("fraction_notebook", "green"),
+        ("brenner", "blue"),
+    ),
     *(("area", None), ("pieces", None), ("nucleus_area", None)),
 )
 
@@ -106,13 +111,17 @@ class Draw:
         """Draw the measures of each image's cells, of which there may be none."""
         sizes = {name: int(self.rng.integers(6)) for name in LABELS}
         return {
-            name: {measure: self.rng.choice(values, n).tolist() for measure, values in VALUES.items()}
+            name: {
+                measure: self.rng.choice(values, n).tolist() for measure, values in VALUES.items()
+            }
             for name, n in sizes.items()
             if n
         }
 
     def decisions(self, images: Mapping[str, Mapping[str, Any]]) -> Decisions:
-        known = [(name, mask_id + 1) for name, of in images.items() for mask_id in range(len(of["area"]))]
+        known = [
+            (name, mask_id + 1) for name, of in images.items() for mask_id in range(len(of["area"]))
+        ]
         chosen = [self.one(known) for _ in range(self.rng.integers(4)) if known]
         return {(*cell, self.one([None, 0, 16])): bool(self.rng.integers(2)) for cell in chosen}
 
@@ -128,7 +137,9 @@ class Draw:
             for name in images:
                 write.move_images(connection, [name], "/data", self.one(SPLITS))
             write.mark_gone(connection, [name for name in images if self.rng.random() < 0.1], NOW)
-            made = [overrides.Decision(*key, keep, None, None, None) for key, keep in decisions.items()]
+            made = [
+                overrides.Decision(*key, keep, None, None, None) for key, keep in decisions.items()
+            ]
             overrides.write_overrides(connection, made, NOW)
         return decisions
 
@@ -152,7 +163,15 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
         check_explanations(store, expected)
         judged += len(expected)
         reasons |= {verdict.reason for verdict in expected.values()}
-    assert reasons >= {None, "override_keep", "no_background", "no_value", "dark", "below_lower", "kept_best"}
+    assert reasons >= {
+        None,
+        "override_keep",
+        "no_background",
+        "no_value",
+        "dark",
+        "below_lower",
+        "kept_best",
+    }
     figure(f"verdicts as docs/recipes.md says: {n} recipes, {judged:,} verdicts, none differs")
 
 
@@ -189,7 +208,9 @@ def check_bounds(store: Store, oracle: Oracle) -> None:
 
 def as_bounds(rule: Rule) -> Rule:
     """Write a rule on a missing nucleus as one on its area."""
-    return Rule("nucleus_area", None, Bound(value=1.0), None) if rule.measure == "no_nucleus" else rule
+    return (
+        Rule("nucleus_area", None, Bound(value=1.0), None) if rule.measure == "no_nucleus" else rule
+    )
 
 
 def check_explanations(store: Store, expected: Mapping[Key, Verdict]) -> None:

@@ -31,7 +31,10 @@ class Run(Protocol):
 
 @pytest.fixture
 def run(
-    empty_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    empty_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Iterator[Run]:
     """Run a command in this process, on a database without tables unless another is named."""
     monkeypatch.chdir(tmp_path)

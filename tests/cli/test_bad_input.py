@@ -60,9 +60,17 @@ UNUSABLE: dict[str, tuple[Break, str, str]] = {
     "no root": (lambda root: root.rename(root.parent / "away"), "data", "no such folder"),
     "no table": (lambda root: (root / "train.csv").unlink(), "train.csv", "--labels"),
     "no images": (lambda root: (root / "train").rename(root / "x"), "train", "--images"),
-    "no masks": (lambda root: (root / "hpa_cell_mask").rename(root / "x"), "hpa_cell_mask", "--masks"),
+    "no masks": (
+        lambda root: (root / "hpa_cell_mask").rename(root / "x"),
+        "hpa_cell_mask",
+        "--masks",
+    ),
     "empty table": (lambda root: (root / "train.csv").write_text(""), "train.csv", "empty"),
-    "other columns": (lambda root: (root / "train.csv").write_text("a,b\n1,2\n"), "train.csv", "--id-column"),
+    "other columns": (
+        lambda root: (root / "train.csv").write_text("a,b\n1,2\n"),
+        "train.csv",
+        "--id-column",
+    ),
 }
 
 
@@ -126,8 +134,16 @@ def test_a_root_that_is_not_utf_8_is_refused_and_no_store_is_made(
 
 
 REJECTED: dict[str, tuple[Break, str, str]] = {
-    "no channel": (lambda root: channel(root).unlink(), "missing_file", f"train/{BAD}_green.png is missing"),
-    "no mask": (lambda root: mask(root).unlink(), "missing_file", f"hpa_cell_mask/{BAD}.npz is missing"),
+    "no channel": (
+        lambda root: channel(root).unlink(),
+        "missing_file",
+        f"train/{BAD}_green.png is missing",
+    ),
+    "no mask": (
+        lambda root: mask(root).unlink(),
+        "missing_file",
+        f"hpa_cell_mask/{BAD}.npz is missing",
+    ),
     "truncated PNG": (lambda root: cut(channel(root)), "png", f"{BAD}_green.png"),
     "no PNG": (lambda root: channel(root).write_bytes(b"hello"), "not_png", f"{BAD}_green.png"),
     "empty PNG": (lambda root: channel(root).write_bytes(b""), "not_png", f"{BAD}_green.png"),
@@ -197,7 +213,11 @@ A, B, C = (name_of(i) for i in range(3))
 TABLES: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
     # rows, images stored, failures with what they say
     "a row twice": (f"{A},0\n{A},0\n{B},1\n", [A, B], []),
-    "a row twice with other labels": (f"{A},0\n{B},1\n{A},5\n", [B], [(A, "duplicate", "line 4: ")]),
+    "a row twice with other labels": (
+        f"{A},0\n{B},1\n{A},5\n",
+        [B],
+        [(A, "duplicate", "line 4: ")],
+    ),
     "a label twice": (f"{A},13|13\n", [A], []),
     "labels of other kinds": (
         f"{A},3.5\n{B},3 5\n{C},0x3\n",
@@ -209,14 +229,20 @@ TABLES: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
         [A, B],
         [(A.upper(), "duplicate", f"line 3: the name equals {A} of line 2 but for case")],
     ),
-    "a formula": (f"=cmd|' /C calc'!A0,0\n{A},0\n", [A], [("=cmd|' /C calc'!A0", "name", "line 2: ")]),
+    "a formula": (
+        f"=cmd|' /C calc'!A0,0\n{A},0\n",
+        [A],
+        [("=cmd|' /C calc'!A0", "name", "line 2: ")],
+    ),
     "leading zeros": (f"{A},007\n", [A], []),
     "a row without files": (f"{A},0\nnobody,1\n", [A], []),
 }
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_rows_that_cannot_be_taken_are_failures_with_their_line(run: Run, tmp_path: Path, case: str) -> None:
+def test_rows_that_cannot_be_taken_are_failures_with_their_line(
+    run: Run, tmp_path: Path, case: str
+) -> None:
     text, stored, failed = TABLES[case]
     root = dataset(tmp_path / "data", 3)
     (root / "train.csv").write_text("ID,Label\n" + text)
@@ -295,8 +321,14 @@ def test_a_store_that_is_not_there_is_not_made(
         ),
         (["thresholds", "--label", "19"], "no label 19; ids go from 0 to 18"),
         (["clean", "create", "a b"], "invalid clean set name 'a b'"),
-        (["clean", "create", "a", "--scope", "some"], "invalid --scope 'some' (choose from single, all)"),
-        (["clean", "create", "a", "--guard", "some"], "invalid --guard 'some' (choose from report, keep)"),
+        (
+            ["clean", "create", "a", "--scope", "some"],
+            "invalid --scope 'some' (choose from single, all)",
+        ),
+        (
+            ["clean", "create", "a", "--guard", "some"],
+            "invalid --guard 'some' (choose from report, keep)",
+        ),
         (
             ["export", "coco", "a", "--multilabel", "x"],
             "invalid --multilabel 'x' (choose from expand, skip)",
@@ -305,8 +337,14 @@ def test_a_store_that_is_not_there_is_not_made(
             ["export", "mmdet", "a", "--multilabel", "x"],
             "invalid --multilabel 'x' (choose from expand, skip, multihot)",
         ),
-        (["export", "coco", "a", "--label", "Cytosl"], "no label 'Cytosl'; did you mean Cytosol? list all"),
-        (["plot", "hist", "--label", "cyto", "--out", "a.png"], "no label 'cyto'; did you mean Cytosol?"),
+        (
+            ["export", "coco", "a", "--label", "Cytosl"],
+            "no label 'Cytosl'; did you mean Cytosol? list all",
+        ),
+        (
+            ["plot", "hist", "--label", "cyto", "--out", "a.png"],
+            "no label 'cyto'; did you mean Cytosol?",
+        ),
         (["clean", "create", "a", "--min-green", "300"], "invalid min_green 300; use a grey level"),
         (["ingest", "data", "--background-percentile", "99"], "99 % is 0.99"),
         (["plan", "data", "--background-percentile", "99"], "99 % is 0.99"),
@@ -315,10 +353,22 @@ def test_a_store_that_is_not_there_is_not_made(
             ["ingest", "data", "--executor", "cloud"],
             "invalid --executor 'cloud' (choose from process, serial)",
         ),
-        (["sql", "SELECT 1", "--format", "xml"], "invalid --format 'xml' (choose from table, csv, json)"),
-        (["sql", "SELECT 1", "--timeout", "0"], "timeout must be a finite number of seconds above 0"),
-        (["sql", "SELECT 1", "--timeout", "nan"], "timeout must be a finite number of seconds above 0"),
-        (["sql", "SELECT 1", "--timeout", "inf"], "timeout must be a finite number of seconds above 0"),
+        (
+            ["sql", "SELECT 1", "--format", "xml"],
+            "invalid --format 'xml' (choose from table, csv, json)",
+        ),
+        (
+            ["sql", "SELECT 1", "--timeout", "0"],
+            "timeout must be a finite number of seconds above 0",
+        ),
+        (
+            ["sql", "SELECT 1", "--timeout", "nan"],
+            "timeout must be a finite number of seconds above 0",
+        ),
+        (
+            ["sql", "SELECT 1", "--timeout", "inf"],
+            "timeout must be a finite number of seconds above 0",
+        ),
         (["sql", "SELECT 1", "--max-rows", "0"], "max rows and max bytes a number of 1 or more"),
     ],
 )
@@ -332,7 +382,9 @@ def test_wrong_usage_exits_2_and_says_what_is_allowed(
 
 
 @pytest.mark.parametrize("form", ["csv", "table"])
-def test_a_form_beside_json_exits_2_and_is_an_error_document(run: Run, tmp_path: Path, form: str) -> None:
+def test_a_form_beside_json_exits_2_and_is_an_error_document(
+    run: Run, tmp_path: Path, form: str
+) -> None:
     run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     message = f"--json and --format {form} exclude each other; leave one out"
     refused = run("sql", "SELECT 1", "--json", "--format", form)
@@ -384,7 +436,9 @@ def test_a_password_is_never_printed(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_database_is_named_and_untouched(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("my notes, long enough to be no header of a database at all")
+    (tmp_path / "notes.txt").write_text(
+        "my notes, long enough to be no header of a database at all"
+    )
     for command in (["status"], ["db", "upgrade"], ["ingest", dataset(tmp_path / "data", 1)]):
         refused = run(*command, db=str(tmp_path / "notes.txt"))
         assert refused.code == 1
@@ -413,14 +467,18 @@ def reader(url: str) -> Iterator[str]:
 
 
 @has_users
-def test_a_user_who_may_only_read_is_refused_in_one_line(run: Run, tmp_path: Path, reader: str) -> None:
+def test_a_user_who_may_only_read_is_refused_in_one_line(
+    run: Run, tmp_path: Path, reader: str
+) -> None:
     assert run("--json", "status", db=reader).json["images"] == 0
     refused = run("ingest", dataset(tmp_path / "data", 1), db=reader)
     assert refused.code in (1, 5)
     assert "permission denied" in one_line(refused)
 
 
-def test_a_version_of_a_clean_set_that_no_database_can_count_is_one_line(run: Run, tmp_path: Path) -> None:
+def test_a_version_of_a_clean_set_that_no_database_can_count_is_one_line(
+    run: Run, tmp_path: Path
+) -> None:
     run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")
     run("clean", "create", "mine")
     refused = run("clean", "show", "mine@99999999999999999999")

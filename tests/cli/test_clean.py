@@ -46,13 +46,17 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
     made = run("--json", "clean", "create", "mine", "--recipe", path)
     assert (made.code, made.json["version"]) == (0, 1)
     assert run("clean", "show", "mine", "--recipe").out == RECIPE
-    rules = run("--json", "sql", "SELECT DISTINCT position, measure, reason, shown FROM clean_rule").json
+    rules = run(
+        "--json", "sql", "SELECT DISTINCT position, measure, reason, shown FROM clean_rule"
+    ).json
     assert sorted((r["position"], r["measure"], r["reason"]) for r in rules) == [
         (1, "fraction", None),
         (2, "touches_border", "touches_border"),
         (3, "area", "small"),
     ]
-    again = run("clean", "create", "mine", "--recipe", path, "--scope", "all", "--min-green", 0, "--frozen")
+    again = run(
+        "clean", "create", "mine", "--recipe", path, "--scope", "all", "--min-green", 0, "--frozen"
+    )
     assert again.code == 0
     said = load_recipe_from(run, tmp_path)
     assert (said.scope, said.min_green, said.min_cells, said.guard) == ("all", 0, 2, "keep")
@@ -62,7 +66,8 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
 def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.toml"
     rules = (
-        f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = {n / 1000}}}\n' for n in range(500)
+        f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = {n / 1000}}}\n'
+        for n in range(500)
     )
     path.write_text("\ufeff" + "".join(rules), encoding="utf-8")
     run("ingest", root, "--executor", "serial", "--limit", 1)
@@ -72,22 +77,31 @@ def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_pat
     assert all(row["clean"] and row["live"] for row in rows)
 
 
-def test_a_recipe_has_rules_for_every_label_and_none_for_all(run: Run, root: Path, tmp_path: Path) -> None:
+def test_a_recipe_has_rules_for_every_label_and_none_for_all(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "own.toml"
     of_all = '[[rule]]\nname = "general"\nmeasure = "area"\nlower = {value = 1000000}\n'
-    own = (f'[[label.{n}.rule]]\nname = "own"\nmeasure = "area"\nlower = {{value = 1}}\n' for n in range(19))
+    own = (
+        f'[[label.{n}.rule]]\nname = "own"\nmeasure = "area"\nlower = {{value = 1}}\n'
+        for n in range(19)
+    )
     path.write_text("min_green = 0\n" + of_all + "".join(own), encoding="utf-8")
     run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "own", "--recipe", path).json
     assert made["clean"] == made["cells"] > 0
-    assert run("--json", "sql", "SELECT DISTINCT reason FROM clean_rule").json == [{"reason": "own"}]
+    assert run("--json", "sql", "SELECT DISTINCT reason FROM clean_rule").json == [
+        {"reason": "own"}
+    ]
     assert len(run("--json", "sql", "SELECT 1 FROM clean_cell").json) == made["cells"]
 
 
 def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "mine", "--recipe", "hpa").json
-    assert all(type(row["n"]) in (int, type(None)) for row in run("--json", "clean", "show", "mine").json)
+    assert all(
+        type(row["n"]) in (int, type(None)) for row in run("--json", "clean", "show", "mine").json
+    )
     write_image(root, name_of(0), seed=99, mask=draw_mask(2))
     run("ingest", root, "--executor", "serial")
     (row,) = run("--json", "clean", "list").json
@@ -154,7 +168,11 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("scop = 1", 2, "no key 'scop' (choose from scope, min_green, min_cells, guard, rule, label)"),
+        (
+            "scop = 1",
+            2,
+            "no key 'scop' (choose from scope, min_green, min_cells, guard, rule, label)",
+        ),
         ('scope = "some"', 2, "invalid scope 'some' (choose from single, all)"),
         ("min_green = 1.5", 2, "min_green must be a whole number, not 1.5"),
         ("min_green = true", 2, "min_green must be a whole number, not True"),
@@ -163,9 +181,17 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         ("rule = 1", 2, "rule must be a list, not 1"),
         ("[[rule]]", 2, "a rule has no measure"),
         ('[[rule]]\nmeasure = "size"\nlower = {value = 1}', 2, "no measure 'size'; there are "),
-        ('[[rule]]\nmeasure = "area"', 2, "the rule on area has neither a lower nor an upper bound"),
+        (
+            '[[rule]]\nmeasure = "area"',
+            2,
+            "the rule on area has neither a lower nor an upper bound",
+        ),
         ('[[rule]]\nmeasure = "area"\nlower = 3', 2, "lower must be a table, not 3"),
-        ('[[rule]]\nmeasure = "area"\nlower = {percent = 3}', 2, "no kind of lower bound 'percent'"),
+        (
+            '[[rule]]\nmeasure = "area"\nlower = {percent = 3}',
+            2,
+            "no kind of lower bound 'percent'",
+        ),
         ('[[rule]]\nmeasure = "area"\nlower = {value = 3, median = 1}', 2, "a bound is one of"),
         (
             '[[rule]]\nmeasure = "area"\nlower = {value = "3"}',
@@ -199,7 +225,17 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
                 2,
                 "is reserved; give the rule another name",
             )
-            for name in ("label", "label_id", "n", "lower", "upper", "cells", "clean", "emptied", "reasons")
+            for name in (
+                "label",
+                "label_id",
+                "n",
+                "lower",
+                "upper",
+                "cells",
+                "clean",
+                "emptied",
+                "reasons",
+            )
         ),
         (
             '[[rule]]\nmeasure = "touches_border"\nupper = {value = 1}',
@@ -231,7 +267,11 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
             2,
             "invalid value 1000",
         ),
-        (f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}', 2, "invalid percentile 1000"),
+        (
+            f'[[rule]]\nmeasure = "area"\nlower = {{percentile = 1{"0" * 400}}}',
+            2,
+            "invalid percentile 1000",
+        ),
         (f'[[rule]]\nmeasure = "area"\nlower = {{value = 1{"0" * 5000}}}', 1, "is not TOML: "),
         (f"[label.1{'0' * 5000}]", 2, "no label 1000"),
         (f"rule = {'[' * 5000}{']' * 5000}", 1, "is not TOML: "),
@@ -244,7 +284,8 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         ("min_cells = 3000000000", 2, "use a number from 0 to 2147483647"),
         (
             "".join(
-                f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = 1}}\n' for n in range(501)
+                f'[[rule]]\nmeasure = "area"\nname = "r{n}"\nlower = {{value = 1}}\n'
+                for n in range(501)
             ),
             2,
             "the recipe has 501 rules; use at most 500",
@@ -260,7 +301,11 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
             "no label 19; ids go from 0 to 18; list all labels with: hpastore sql",
         ),
         ("[label.0]\nrules = []", 2, "no key of label 0 'rules' (choose from rule)"),
-        ("[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []", 2, "label 0 has two lists of rules"),
+        (
+            "[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []",
+            2,
+            "label 0 has two lists of rules",
+        ),
         ("[[rule", 1, "is not TOML: "),
     ],
 )
@@ -295,7 +340,8 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     run("clean", "create", "mine", "--lower", 0, "--upper", 1, "--min-green", 0)
     later = run("ingest", root, "--executor", "serial")
     assert (
-        "clean set mine@1: a refresh would move the thresholds of label 7 and judge 3 new cells" in later.err
+        "clean set mine@1: a refresh would move the thresholds of label 7 and judge 3 new cells"
+        in later.err
     )
     assert run("clean", "drift").code == 4
     assert run("--json", "clean", "drift", "mine").json[0]["unjudged"] == 3
@@ -309,17 +355,25 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
         (cell, "out", "override"),
         *((f"{name_of(4)}:{k}", "in", "new_image") for k in (1, 3, 5)),
     }
-    assert "1 out: override, an override of the cell" in run("clean", "diff", "mine@1", "mine@2").err
+    assert (
+        "1 out: override, an override of the cell" in run("clean", "diff", "mine@1", "mine@2").err
+    )
     assert len(run("--json", "clean", "diff", "mine@1", "mine", "--summary").json) == 2
     (told,) = [one for one in run("--json", "explain", cell).json if one["version"] == 2]
-    assert (told["clean"], told["reason"], told["override"]) == (False, "override_drop", "drop: two cells")
+    assert (told["clean"], told["reason"], told["override"]) == (
+        False,
+        "override_drop",
+        "drop: two cells",
+    )
     assert [check["reason"] for check in told["checks"]] == ["dark", "below_lower / above_upper"]
     (before,) = [one for one in run("--json", "explain", cell).json if one["version"] == 1]
     assert (before["override"], before["later_override"]) == (None, "drop: two cells")
     text = run("explain", cell).out
     assert "mine@2, Nucleoplasm: not clean, override_drop" in text
     assert "override: drop: two cells" in text
-    later_line = "  override after this version: drop: two cells; 'hpastore clean refresh mine' applies it"
+    later_line = (
+        "  override after this version: drop: two cells; 'hpastore clean refresh mine' applies it"
+    )
     assert text.count(later_line) == 1  # version 1 was made without it
     run("clean", "override", cell, "--drop", "--comment", "a\x1b[2J\nmine@9, Cytosol: clean")
     forged = run("explain", cell).out
@@ -334,7 +388,9 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     (row,) = run("--json", "clean", "overrides").json
     assert (row["cell"], row["keep"], row["score"], row["label_id"]) == (cell, False, 0.1, None)
     (tmp_path / "scores").write_text(f"{name_of(2)}_0 0.9\n{name_of(3)}_2 0.1\n")
-    assert run("--json", "clean", "override-import", "scores", "--first-id", 0).json == {"written": 2}
+    assert run("--json", "clean", "override-import", "scores", "--first-id", 0).json == {
+        "written": 2
+    }
     assert [row["keep"] for row in run("--json", "clean", "overrides").json] == [False, True, False]
     assert run("--json", "clean", "overrides", "--lost").json == []
     assert "keep" in run("clean", "overrides").out
@@ -348,7 +404,9 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
 
 
 @pytest.mark.parametrize("options", [(), ("--keep", "--undo")])
-def test_one_of_keep_drop_and_undo_must_be_said(run: Run, root: Path, options: tuple[str, ...]) -> None:
+def test_one_of_keep_drop_and_undo_must_be_said(
+    run: Run, root: Path, options: tuple[str, ...]
+) -> None:
     run("ingest", root, "--executor", "serial", "--limit", 1)
     done = run("clean", "override", f"{name_of(0)}:1", *options)
     assert (done.code, done.err) == (2, "hpastore: give exactly one of --keep, --drop and --undo\n")
@@ -365,7 +423,8 @@ def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> Non
     run("ingest", root, "--executor", "serial")
     made = run("clean", "create", "mine", "--min-green", 256)
     assert (
-        "3 times an image lost all its cells for a label; 'hpastore clean show mine@1 --emptied'" in made.err
+        "3 times an image lost all its cells for a label; 'hpastore clean show mine@1 --emptied'"
+        in made.err
     )
     shown = run("--json", "clean", "show", "mine", "--emptied").json
     assert [(row["image_name"], row["label_id"]) for row in shown] == [
@@ -378,7 +437,8 @@ def test_images_that_lose_all_their_cells_are_named(run: Run, root: Path) -> Non
 def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
     assert (
-        "  blue intensity_mean  " in run("thresholds", "--measure", "intensity_mean", "--channel", "blue").out
+        "  blue intensity_mean  "
+        in run("thresholds", "--measure", "intensity_mean", "--channel", "blue").out
     )
     assert "  area  " in run("thresholds", "--measure", "area").out
     keys = ["label_id", "label", "n", "lower", "upper"]
@@ -389,12 +449,17 @@ def test_tables_of_bounds_name_the_measure(run: Run, root: Path) -> None:
     assert (first["measure"], first["channel"]) == ("fraction", "green")
 
 
-def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(run: Run, root: Path) -> None:
+def test_what_few_cells_cannot_do_is_said_where_a_set_is_made_or_shown(
+    run: Run, root: Path
+) -> None:
     run("ingest", root, "--executor", "serial")
     line = "have so few cells that percentiles 0.001 and 0.999 drop the lowest and the highest cell, good or"
     made = run("--json", "clean", "create", "mine")
     assert line in made.err
-    assert {(drop["label_id"], drop["side"]) for drop in made.json["forced"]} >= {(0, "lower"), (0, "upper")}
+    assert {(drop["label_id"], drop["side"]) for drop in made.json["forced"]} >= {
+        (0, "lower"),
+        (0, "upper"),
+    }
     for command in (("refresh", "mine"), ("show", "mine")):
         assert line in run("clean", *command).err
     few = run("clean", "create", "few", "--min-cells", 20)
@@ -432,7 +497,9 @@ def test_a_decision_says_when_it_takes_effect(run: Run, root: Path, tmp_path: Pa
         "it takes effect in the next 'hpastore clean create NAME'\n"
     )
     run("clean", "create", "mine")
-    effect = "clean sets stay as they are; it takes effect with the next 'hpastore clean refresh mine'\n"
+    effect = (
+        "clean sets stay as they are; it takes effect with the next 'hpastore clean refresh mine'\n"
+    )
     assert run("clean", "override", cell, "--keep").err == effect
     assert run("clean", "override", cell, "--undo").err == effect
     assert run("clean", "override", cell, "--undo").err == ""
@@ -444,15 +511,27 @@ def test_a_decision_says_when_it_takes_effect(run: Run, root: Path, tmp_path: Pa
         in run("clean", "override", cell, "--keep").err
     )
     exported = run("export", "csv", "a2.csv", "--clean", "mine")
-    assert "clean set mine@1 is older than 1 override; 'hpastore clean refresh mine'" in exported.err
+    assert (
+        "clean set mine@1 is older than 1 override; 'hpastore clean refresh mine'" in exported.err
+    )
 
 
 @pytest.mark.parametrize(
     ("found", "author"),
-    [("ann", "ann"), (OSError("no name"), None), (KeyError("uid"), None), ("\udcff", None), ("", None)],
+    [
+        ("ann", "ann"),
+        (OSError("no name"), None),
+        (KeyError("uid"), None),
+        ("\udcff", None),
+        ("", None),
+    ],
 )
 def test_who_decides_is_the_user_unless_given(
-    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch, found: str | Exception, author: str | None
+    run: Run,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: str | Exception,
+    author: str | None,
 ) -> None:
     def getuser() -> str:
         if isinstance(found, Exception):

@@ -20,7 +20,17 @@ from tests.world import dataset, has_comments, name_of, write_image, write_table
 pytestmark = pytest.mark.has_schema
 
 COUNTS = [
-    *("new", "changed", "relabelled", "remeasured", "gone", "returned", "resplit", "unchanged", "rejected"),
+    *(
+        "new",
+        "changed",
+        "relabelled",
+        "remeasured",
+        "gone",
+        "returned",
+        "resplit",
+        "unchanged",
+        "rejected",
+    ),
     *("rejected_before", "cells", "images_decoded"),
 ]
 SUMMARY = [*COUNTS, "seconds", "files", "moves", "warnings"]
@@ -62,7 +72,9 @@ def test_ingest_goes_on_past_a_bad_image_and_exits_3(run: Run, root: Path) -> No
 
 
 @pytest.mark.has_schema(False)
-def test_plan_says_what_ingest_would_do_and_makes_no_store(run: Run, root: Path, database: str) -> None:
+def test_plan_says_what_ingest_would_do_and_makes_no_store(
+    run: Run, root: Path, database: str
+) -> None:
     planned = run("plan", root)
     assert planned.code == 4
     assert ["new", "5"] in [line.split() for line in planned.out.splitlines()]
@@ -93,7 +105,9 @@ def test_plan_and_dry_run_are_one_document(run: Run, root: Path) -> None:
     planned = run("--json", "plan", root, "--background-percentile", 0.5, "--prune")
     assert planned.code == 4
     assert list(planned.json) == PLAN
-    missing = f"{name_of(0)}: train/{name_of(0)}_blue.png is missing; add it, or remove the image's row"
+    missing = (
+        f"{name_of(0)}: train/{name_of(0)}_blue.png is missing; add it, or remove the image's row"
+    )
     assert planned.json == {
         "new": [],
         "changed": [name_of(1)],
@@ -221,9 +235,14 @@ def test_prune_deletes_and_says_what_went_with_it(run: Run, root: Path) -> None:
 
 def test_limit_split_and_labels_none_are_taken(run: Run, root: Path) -> None:
     assert (
-        run("--json", "ingest", root, "--limit", 2, "--split", "dev", "--executor", "serial").json["new"] == 2
+        run("--json", "ingest", root, "--limit", 2, "--split", "dev", "--executor", "serial").json[
+            "new"
+        ]
+        == 2
     )
-    assert run("--json", "ingest", root, "--labels", "none", "--executor", "serial").json["new"] == 3
+    assert (
+        run("--json", "ingest", root, "--labels", "none", "--executor", "serial").json["new"] == 3
+    )
     status = run("--json", "status").json
     assert (status["images"], status["unlabelled"]) == (5, 5)
     assert {entry["split"] for entry in status["roots"]} == {"dev", None}
@@ -276,7 +295,12 @@ def test_clean_sets_are_made_listed_and_shown(run: Run, root: Path) -> None:
 def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) -> None:
     run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine", "--min-green", 0)
-    for name, form in (("a.json", "coco"), ("a.pkl", "mmdet"), ("a.csv", "csv"), ("pictures", "images")):
+    for name, form in (
+        ("a.json", "coco"),
+        ("a.pkl", "mmdet"),
+        ("a.csv", "csv"),
+        ("pictures", "images"),
+    ):
         written = run("--json", "export", form, name, "--clean", "mine")
         assert written.code == 0, written.err
         assert written.json["path"] == name
@@ -285,7 +309,9 @@ def test_exports_are_written_and_verified(run: Run, root: Path, tmp_path: Path) 
     assert "cell_ID,bbox,fraction,Label,clean" in _first_line(run, "b.csv", "--layout", "notebook")
     refused = run("export", "coco", "a.json")
     assert refused.code == 1
-    assert refused.err == "hpastore: a.json: exists; choose another name, or replace it with --force\n"
+    assert (
+        refused.err == "hpastore: a.json: exists; choose another name, or replace it with --force\n"
+    )
     (tmp_path / "a.json").write_text("{}")
     changed = run("verify", "a.json")
     assert (changed.code, changed.out) == (1, "")
@@ -321,7 +347,9 @@ def test_sql_says_where_it_cut(run: Run, root: Path) -> None:
 def test_sql_as_json_has_numbers_or_null(run: Run, root: Path, database: str) -> None:
     run("ingest", root, "--executor", "serial")
     infinite = "9e999" if database == "sqlite" else "'Infinity'::float8"
-    assert run("--json", "sql", f"SELECT {infinite} AS x, -{infinite} AS y").json == [{"x": None, "y": None}]
+    assert run("--json", "sql", f"SELECT {infinite} AS x, -{infinite} AS y").json == [
+        {"x": None, "y": None}
+    ]
     ((area,),) = [row.values() for row in run("--json", "sql", "SELECT avg(area) FROM cell").json]
     assert isinstance(area, float)
     assert area > 0
@@ -329,8 +357,12 @@ def test_sql_as_json_has_numbers_or_null(run: Run, root: Path, database: str) ->
 
 @has_comments
 def test_sql_as_json_takes_what_only_postgresql_has(run: Run, url: str) -> None:
-    query = "SELECT ARRAY['NaN', 1.5::float8] AS a, '{\"b\": [null]}'::jsonb AS j, 'NaN'::numeric AS n"
-    assert run("--json", "sql", query, db=url).json == [{"a": [None, 1.5], "j": {"b": [None]}, "n": None}]
+    query = (
+        "SELECT ARRAY['NaN', 1.5::float8] AS a, '{\"b\": [null]}'::jsonb AS j, 'NaN'::numeric AS n"
+    )
+    assert run("--json", "sql", query, db=url).json == [
+        {"a": [None, 1.5], "j": {"b": [None]}, "n": None}
+    ]
 
 
 def test_sql_begins_with_space_and_comments_on_both_databases(run: Run, url: str) -> None:
@@ -346,7 +378,9 @@ def test_sql_begins_with_space_and_comments_on_both_databases(run: Run, url: str
 
 def test_sql_ends_a_query_that_takes_too_long(run: Run, root: Path) -> None:
     run("ingest", root, "--limit", 0)
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    )
     ended = run("sql", endless, "--timeout", 0.2)
     assert (ended.code, ended.out) == (1, "")
     assert "took longer than 0.2 s" in ended.err
@@ -402,7 +436,10 @@ def test_db_upgrade_makes_current_and_check_find_nothing(run: Run) -> None:
     assert run("db", "upgrade").out == f"upgraded to schema {version.head()}\n"
     assert run("db", "upgrade").out == f"is at schema {version.head()}\n"
     assert run("db", "current").out == f"store {version.head()}, program {version.head()}\n"
-    assert run("--json", "db", "current").json == {"schema": version.head(), "program": version.head()}
+    assert run("--json", "db", "current").json == {
+        "schema": version.head(),
+        "program": version.head(),
+    }
     assert run("db", "check").out == "nothing has drifted\n"
     assert run("--json", "db", "check").json == []
 
@@ -421,7 +458,10 @@ def test_sample_draws_what_ingest_takes(run: Run) -> None:
 def test_shared_options_may_stand_anywhere(run: Run, root: Path, empty_url: str) -> None:
     run("ingest", root, "--executor", "serial")
     assert run("status", "--json").json == run("--json", "status").json
-    assert run("status", "--json", "--db", empty_url).json == run("--json", "status", db=empty_url).json
+    assert (
+        run("status", "--json", "--db", empty_url).json
+        == run("--json", "status", db=empty_url).json
+    )
     assert run("status", "--json", f"--db={empty_url}").json["images"] == 5
 
 
@@ -454,7 +494,10 @@ def test_no_name_sends_a_control_character_to_the_terminal(run: Run, tmp_path: P
     (root / "hpa_cell_mask" / "\x9b\x07.npz").touch()
     planned = run("plan", root)
     done = run("ingest", root, "--executor", "serial")
-    failed, unlabelled = run("failures"), run("ingest", root, "--labels", "none", "--executor", "serial")
+    failed, unlabelled = (
+        run("failures"),
+        run("ingest", root, "--labels", "none", "--executor", "serial"),
+    )
     assert (planned.code, done.code, unlabelled.code) == (4, 3, 3)
     assert "a\\x1b[31mb" in planned.out
     assert "a\\x1b[31mb" in failed.out
@@ -500,7 +543,13 @@ def test_help_offers_multihot_only_where_it_is_taken(run: Run) -> None:
 def test_json_is_one_document_on_stdout(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine")
-    for command in (["status"], ["failures"], ["thresholds"], ["clean", "list"], ["clean", "show", "mine"]):
+    for command in (
+        ["status"],
+        ["failures"],
+        ["thresholds"],
+        ["clean", "list"],
+        ["clean", "show", "mine"],
+    ):
         said = run("--json", *command)
         assert said.code == 0
         json.loads(said.out)
@@ -519,7 +568,10 @@ def test_remeasure_brings_all_numbers_to_another_percentile(run: Run, root: Path
     done = run("--json", "remeasure", "--background-percentile", 0.5)
     assert (done.code, done.json["background_percentile"], done.json["remeasured"]) == (0, 0.5, 5)
     assert run("plan", root).code == 0
-    assert run("remeasure").out.splitlines()[:2] == ["background percentile  0.5", "remeasured             0"]
+    assert run("remeasure").out.splitlines()[:2] == [
+        "background percentile  0.5",
+        "remeasured             0",
+    ]
     wrong = run("remeasure", "--background-percentile", 98)
     assert (wrong.code, wrong.err) == (
         2,
@@ -536,7 +588,9 @@ def empty(root: Path) -> None:
             path.unlink()
 
 
-def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(run: Run, root: Path) -> None:
+def test_emptied_folders_end_a_run_and_exit_with_1_and_their_plan_with_4(
+    run: Run, root: Path
+) -> None:
     run("ingest", root, "--executor", "serial")
     empty(root)
     why = f"5 of 5 images from here would be gone ({root}/train is empty; {root}/hpa_cell_mask is empty"
@@ -625,7 +679,12 @@ def test_runs_are_listed_the_last_first(run: Run, root: Path) -> None:
     write_table(root, {name_of(i): "0" for i in range(4)})
     run("ingest", root)
     newest, oldest = run("--json", "runs").json
-    assert (newest["gone"], newest["relabelled"], oldest["new"], oldest["split"]) == (1, 3, 5, "train")
+    assert (newest["gone"], newest["relabelled"], oldest["new"], oldest["split"]) == (
+        1,
+        3,
+        5,
+        "train",
+    )
     assert oldest["version"] == hpastore.__version__
     assert [row["id"] for row in run("--json", "runs", "-n", 1).json] == [newest["id"]]
     assert "relabelled" in run("runs").out
@@ -646,7 +705,9 @@ def test_masks_are_read_again_as_a_later_run_says_and_stay_so(run: Run, root: Pa
         in run("plan", root, "--binary-mask", "components").out
     )
     assert (
-        run("--json", "ingest", root, "--binary-mask", "components", "--executor", "serial").json["changed"]
+        run("--json", "ingest", root, "--binary-mask", "components", "--executor", "serial").json[
+            "changed"
+        ]
         == 1
     )
     cells = f"SELECT count(*) AS n FROM cell_stats WHERE image_name = '{name_of(0)}'"

@@ -60,7 +60,11 @@ def test_clean_sets_are_completed_by_their_names(
 
 
 def test_the_store_may_be_named_before_the_command(
-    filled: None, complete: Complete, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: None,
+    complete: Complete,
+    empty_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HPASTORE_DB", str(tmp_path / "other.db"))
     assert complete("clean", "show", "m") == []

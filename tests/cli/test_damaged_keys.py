@@ -63,7 +63,10 @@ CELL: Final = f"{name_of(0)}:1"
     "command",
     [
         *(["clean", "show", "mine"], ["clean", "refresh", "mine"], ["explain", CELL]),
-        *(["plot", "gallery", "--out", "out/g.png"], ["plot", "overlay", name_of(0), "--out", "out/o.png"]),
+        *(
+            ["plot", "gallery", "--out", "out/g.png"],
+            ["plot", "overlay", name_of(0), "--out", "out/o.png"],
+        ),
         *(["export", kind, "out/a.pkl", "--clean", "mine"] for kind in ("coco", "mmdet", "csv")),
     ],
     ids=" ".join,
@@ -77,7 +80,9 @@ def test_a_verdict_of_no_label_is_an_error(
 
 
 @pytest.mark.parametrize("kind", ["coco", "mmdet", "csv"])
-def test_an_image_of_no_label_is_not_exported(judged: Run, damage: Damage, kind: str, tmp_path: Path) -> None:
+def test_an_image_of_no_label_is_not_exported(
+    judged: Run, damage: Damage, kind: str, tmp_path: Path
+) -> None:
     damage("UPDATE image_label SET label_id = label_id + 20")
     error = said(judged, "export", kind, "out/a.pkl")
     assert error == f"hpastore: image {name_of(0)}: its label 20 {NO_LABEL}"
@@ -85,9 +90,13 @@ def test_an_image_of_no_label_is_not_exported(judged: Run, damage: Damage, kind:
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest"])
-def test_an_image_without_its_settings_is_an_error(judged: Run, damage: Damage, command: str) -> None:
+def test_an_image_without_its_settings_is_an_error(
+    judged: Run, damage: Damage, command: str
+) -> None:
     damage("UPDATE measurement_settings SET id = 7")
-    assert f"image {name_of(0)}: its measurement settings 1 are missing" in said(judged, command, "data")
+    assert f"image {name_of(0)}: its measurement settings 1 are missing" in said(
+        judged, command, "data"
+    )
 
 
 @pytest.mark.parametrize("command", ["plan", "ingest"])
@@ -97,7 +106,9 @@ def test_an_image_without_files_is_an_error(judged: Run, damage: Damage, command
 
 
 @pytest.mark.parametrize("command", [["clean", "refresh", "mine"], ["clean", "show", "mine"]])
-def test_a_threshold_of_no_rule_is_an_error(judged: Run, damage: Damage, command: list[str]) -> None:
+def test_a_threshold_of_no_rule_is_an_error(
+    judged: Run, damage: Damage, command: list[str]
+) -> None:
     damage("UPDATE clean_set_threshold SET rule_id = 999999999999 WHERE label_id = 16")
     assert "clean set mine@1: its threshold of label 16 belongs to no rule of the set" in said(
         judged, *command
@@ -105,6 +116,8 @@ def test_a_threshold_of_no_rule_is_an_error(judged: Run, damage: Damage, command
 
 
 @pytest.mark.parametrize("command", [["clean", "refresh", "mine"], ["explain", CELL]])
-def test_a_threshold_that_is_missing_is_an_error(judged: Run, damage: Damage, command: list[str]) -> None:
+def test_a_threshold_that_is_missing_is_an_error(
+    judged: Run, damage: Damage, command: list[str]
+) -> None:
     damage("DELETE FROM clean_set_threshold WHERE label_id = 0")
     assert "threshold" in said(judged, *command)

@@ -26,17 +26,23 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
         done = run("doctor", "--deep")
         assert (done.code, done.out, done.err) == (0, "nothing is wrong\n", "")
         assert run("doctor", "--json").json == []
-        change(store, "UPDATE cell_channel SET saturated = 0.5 WHERE cell_id = 5 AND channel = 'red'")
+        change(
+            store, "UPDATE cell_channel SET saturated = 0.5 WHERE cell_id = 5 AND channel = 'red'"
+        )
         change(store, "UPDATE clean_set_cell SET clean = (1 = 1)")
     assert run("doctor").code == 0
     done = run("doctor", "--deep")
     assert done.code == 4
     first, second, third, fourth = done.out.splitlines()
-    assert first.startswith("clean set mine@1: its stored values do not match its checksum (clean_set, ")
+    assert first.startswith(
+        "clean set mine@1: its stored values do not match its checksum (clean_set, "
+    )
     assert "clean_set_cell" in first
     assert first.endswith("; create it again, or restore a backup")
     assert third.startswith("clean set rules@1: ")
-    assert fourth.startswith("image a: its stored values do not match its checksum (image, image_file, ")
+    assert fourth.startswith(
+        "image a: its stored values do not match its checksum (image, image_file, "
+    )
     assert "cell_channel" in fourth
     done = run("doctor", "--deep", "--json")
     assert done.code == 4

@@ -28,7 +28,13 @@ TEXTS: Final = (
     *("../victim/a", "/etc/passwd", "..", "", "x", "x|y", "0|99", "9" * 400, "{name}", "%s\n%d"),
     *(ESCAPES, f"a{ESCAPES}", "a\0b", "2024-13-45T99:00", "0001-01-01T00:00:00+14:00"),
 )
-BLOBS: Final = (b"", b"x", zlib.compress(b"\1" * 4096), zlib.compress(bytes(2**27)), zlib.compress(b"")[:-1])
+BLOBS: Final = (
+    b"",
+    b"x",
+    zlib.compress(b"\1" * 4096),
+    zlib.compress(bytes(2**27)),
+    zlib.compress(b"")[:-1],
+)
 MOMENTS: Final = ("infinity", "0044-03-15 00:00:00 BC", "12024-01-01")
 
 TARGETS: Final = [
@@ -39,14 +45,25 @@ TARGETS: Final = [
 ]
 
 COMMANDS: Final = [
-    *(["status"], ["failures"], ["measures"], ["thresholds"], ["plan", "data"], ["dump", "--canonical"]),
+    *(
+        ["status"],
+        ["failures"],
+        ["measures"],
+        ["thresholds"],
+        ["plan", "data"],
+        ["dump", "--canonical"],
+    ),
     *(
         ["clean", "list"],
         ["clean", "show", "mine"],
         ["clean", "show", "mine", "--recipe"],
         ["clean", "drift"],
     ),
-    *(["clean", "diff", "mine@1", "mine@2"], ["clean", "overrides"], ["explain", f"{name_of(0)}:1"]),
+    *(
+        ["clean", "diff", "mine@1", "mine@2"],
+        ["clean", "overrides"],
+        ["explain", f"{name_of(0)}:1"],
+    ),
     *(["doctor"], ["doctor", "--deep"], ["--json", "doctor"], ["--json", "clean", "list"]),
     *(
         ["sql", "SELECT * FROM image"],
@@ -62,7 +79,11 @@ COMMANDS: Final = [
     ["plot", "drift", "mine", "--out", "out/d.svg"],
     ["db", "backup", "out/copy.db"],
     ["remeasure", "--background-percentile", "0.9"],
-    *(["clean", "refresh", "mine"], ["clean", "create", "other"], ["ingest", "data", "--executor", "serial"]),
+    *(
+        ["clean", "refresh", "mine"],
+        ["clean", "create", "other"],
+        ["ingest", "data", "--executor", "serial"],
+    ),
 ]
 """Those that write to the store come last."""
 
@@ -91,7 +112,9 @@ def damaged(run: Run, database: str, empty_url: str, tmp_path: Path, request: An
                 first = f"SELECT {order} FROM {column.table.name} ORDER BY {order} LIMIT 1"
                 where = f"({order}) IN ({first})" if key else "true"
                 try:
-                    statement = f"UPDATE {column.table.name} SET {column.name} = :value WHERE {where}"
+                    statement = (
+                        f"UPDATE {column.table.name} SET {column.name} = :value WHERE {where}"
+                    )
                     done = connection.execute(text(statement), {"value": value}).rowcount
                     connection.commit()
                 except (DBAPIError, psycopg.Error):
@@ -120,7 +143,9 @@ def _everything(folder: Path) -> dict[str, bytes]:
     """What lies beside the folders that a command may write to."""
     files = (file for file in folder.rglob("*") if file.is_file())
     named = {file.relative_to(folder): file for file in files}
-    return {str(n): file.read_bytes() for n, file in named.items() if n.parts[0] in ("data", "victim")}
+    return {
+        str(n): file.read_bytes() for n, file in named.items() if n.parts[0] in ("data", "victim")
+    }
 
 
 def _harmless(outcome: Outcome) -> bool:
@@ -142,7 +167,9 @@ def test_whatever_a_value_is_no_command_fails_badly(
         if isinstance(column.type, Instant) and database == "postgresql":
             values = MOMENTS
         value = drawn.choice(values)
-        some = sorted(drawn.sample(range(len(COMMANDS)), trials(quick=8, full=8, soak=len(COMMANDS))))
+        some = sorted(
+            drawn.sample(range(len(COMMANDS)), trials(quick=8, full=8, soak=len(COMMANDS)))
+        )
         with damaged(column, value) as url:
             for place in some if url else []:
                 shutil.rmtree(tmp_path / "out", ignore_errors=True)

@@ -77,7 +77,9 @@ def test_an_unexpected_error_is_a_document_too(
 
 
 def test_every_category_has_a_line_in_the_page_of_commands() -> None:
-    classes = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)]
+    classes = [
+        cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
+    ]
     never_raised = {errors.HpastoreError, errors.FileError}
     for cls in set(classes) - never_raised:
         assert issubclass(cls, errors.HpastoreError)

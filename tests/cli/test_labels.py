@@ -42,13 +42,17 @@ def test_commands_take_a_name(run: Run, root: Path, tmp_path: Path, label: str) 
         by_ids = tmp_path / f"ids.{suffix}"
         by_names = tmp_path / f"names.{suffix}"
         assert run("export", form, by_ids, "--label", 7, "--label", 16).code == 0
-        assert run("export", form, by_names, "--label", "golgi apparatus", "--label", label).code == 0
+        assert (
+            run("export", form, by_names, "--label", "golgi apparatus", "--label", label).code == 0
+        )
         assert by_names.read_bytes() == by_ids.read_bytes()
 
     cell = f"{name_of(1)}:1"
     assert run("clean", "override", cell, "--drop", "--label", label).code == 0
     assert [row["label_id"] for row in run("--json", "clean", "overrides").json] == [16]
-    assert run("--json", "clean", "override", cell, "--undo", "--label", label).json == {"undone": 1}
+    assert run("--json", "clean", "override", cell, "--undo", "--label", label).json == {
+        "undone": 1
+    }
 
 
 @pytest.mark.parametrize("label", NAMES)
@@ -94,7 +98,9 @@ def test_labels_of_an_export_are_no_single_text(filled: Store, tmp_path: Path) -
 def test_recipes_take_a_name_and_are_written_with_the_id(label: str) -> None:
     area = hpastore.Rule("area", lower=hpastore.Bound(value=9), upper=None)
     recipe = hpastore.CleanRecipe(labels={label: (area,)})
-    assert recipe.validated().labels == hpastore.CleanRecipe(labels={16: (area,)}).validated().labels
+    assert (
+        recipe.validated().labels == hpastore.CleanRecipe(labels={16: (area,)}).validated().labels
+    )
     assert "[[label.16.rule]]" in recipe_toml(recipe)
     text = f'[[label."{label}".rule]]\nmeasure = "area"\nlower = {{value = 9.0}}'
     assert parse_recipe(text).validated() == recipe.validated()

@@ -24,9 +24,19 @@ def filled(run: Run, tmp_path: Path) -> Run:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["verify", LONG], ["export", "coco", LONG], ["export", "csv", LONG], ["export", "images", LONG]),
+        *(
+            ["verify", LONG],
+            ["export", "coco", LONG],
+            ["export", "csv", LONG],
+            ["export", "images", LONG],
+        ),
         *(["export", "mmdet", f"{LONG}.pkl"], ["plot", "hist", "--out", f"{LONG}.png"]),
-        *(["db", "backup", LONG], ["clean", "override-export", LONG], ["sample", LONG], ["ingest", LONG]),
+        *(
+            ["db", "backup", LONG],
+            ["clean", "override-export", LONG],
+            ["sample", LONG],
+            ["ingest", LONG],
+        ),
         *(["clean", "override-import", LONG], ["clean", "create", "x", "--recipe", LONG]),
     ],
     ids=lambda arguments: " ".join(arguments[:-1]),
@@ -40,7 +50,9 @@ def test_a_name_that_is_too_long_is_one_line(filled: Run, arguments: list[str]) 
 
 @pytest.mark.parametrize("command", [["status"], ["ingest", "data"], ["doctor"], ["db", "upgrade"]])
 @pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
-def test_a_store_whose_name_is_too_long_is_one_line(filled: Run, command: list[str], form: str) -> None:
+def test_a_store_whose_name_is_too_long_is_one_line(
+    filled: Run, command: list[str], form: str
+) -> None:
     done = filled(*command, db=form.format(LONG))
     assert done.code == 1
     assert done.err == (
@@ -48,7 +60,9 @@ def test_a_store_whose_name_is_too_long_is_one_line(filled: Run, command: list[s
     )
 
 
-def test_a_manifest_that_lists_a_name_that_is_too_long_is_one_line(filled: Run, tmp_path: Path) -> None:
+def test_a_manifest_that_lists_a_name_that_is_too_long_is_one_line(
+    filled: Run, tmp_path: Path
+) -> None:
     assert filled("export", "images", "pictures").code == 0
     manifest = tmp_path / "pictures" / "manifest.json"
     content = json.loads(manifest.read_text())

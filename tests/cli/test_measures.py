@@ -56,7 +56,9 @@ def values(run: Run, measure: str, channel: str) -> dict[str, float]:
 def test_thresholds_and_recipes_take_measures_of_users(run: Run, tmp_path: Path) -> None:
     spread, shift = values(run, "spread", "green"), values(run, "shift", "")
     for measure, of in (("spread", spread), ("shift", shift)):
-        found = run("--json", "thresholds", "--measure", measure, "--lower", 0.25, "--upper", 0.75).json
+        found = run(
+            "--json", "thresholds", "--measure", measure, "--lower", 0.25, "--upper", 0.75
+        ).json
         lower, upper = np.quantile(list(of.values()), [0.25, 0.75]).tolist()
         assert found == [
             {"label_id": 0, "label": "Nucleoplasm", "n": len(of), "lower": lower, "upper": upper}
@@ -103,7 +105,10 @@ def test_who_asks_a_store_that_is_half_measured_is_told(
     for command in commands:
         done = run(*command, "--force") if "plot" in command else run(*command)
         assert done.code == 0
-        assert "warning: 1 image has no spread of version 1; run 'hpastore remeasure', or ingest" in done.err
+        assert (
+            "warning: 1 image has no spread of version 1; run 'hpastore remeasure', or ingest"
+            in done.err
+        )
     assert "spread" not in run("thresholds").err
     monkeypatch.setattr(again, "_BATCH", 5)
     with hpastore.open_store(os.environ["HPASTORE_DB"]) as store:
@@ -113,7 +118,9 @@ def test_who_asks_a_store_that_is_half_measured_is_told(
         assert "4 images were measured with another background percentile" in run(*command).err
 
 
-def test_plan_says_which_images_lack_a_measure(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_says_which_images_lack_a_measure(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(monkeypatch, replace(SPREAD, version=2), replace(SHIFT, name="other"))
     plan = run("plan", root)
     assert plan.code == 4
@@ -132,7 +139,10 @@ def test_a_measure_that_fails_on_stored_images_ends_a_command_with_3(
     for command in (("--json", "remeasure"), ("ingest", root, "--executor", "serial")):
         done = run(*command)
         assert done.code == 3
-        assert "ZeroDivisionError: division by zero; fix the measure, then run hpastore remeasure" in done.err
+        assert (
+            "ZeroDivisionError: division by zero; fix the measure, then run hpastore remeasure"
+            in done.err
+        )
     assert run("--json", "remeasure").json["failed"] == 8
 
 

@@ -22,7 +22,9 @@ PLAN = Plan(
     unmeasured=(Source("lacking", (0,), FILES),),
     relabelled=(Source("other", (3, 5), FILES), Source("none", (), FILES)),
     unchanged=7,
-    rejected=(Failure(NAME, f"train/{NAME}_red.png", "png", f"{NAME}: train/{NAME}_red.png: is cut"),),
+    rejected=(
+        Failure(NAME, f"train/{NAME}_red.png", "png", f"{NAME}: train/{NAME}_red.png: is cut"),
+    ),
     gone=("orphan", "without-files"),
     pruned=("pruned",),
     stale=("stale",),

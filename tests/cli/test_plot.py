@@ -30,12 +30,25 @@ def test_every_figure_is_drawn_and_its_file_named(run: Run, root: Path, tmp_path
         ("gallery",),
         ("overlay", name_of(0)),
         ("drift", "mine"),
-        ("gallery", "--which", "dropped-by", "below_lower", "-n", 2, "--channels", "green", "--gain", 2),
+        (
+            "gallery",
+            "--which",
+            "dropped-by",
+            "below_lower",
+            "-n",
+            2,
+            "--channels",
+            "green",
+            "--gain",
+            2,
+        ),
     ):
         done = run("plot", *command, "--out", "figure.png", "--force")
         assert (done.code, done.out, done.err) == (0, "figure.png\n", "")
         assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert run("--json", "plot", "drift", "mine", "--out", "drift.svg").json == {"path": "drift.svg"}
+    assert run("--json", "plot", "drift", "mine", "--out", "drift.svg").json == {
+        "path": "drift.svg"
+    }
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_drawn(

@@ -152,7 +152,9 @@ def reader() -> Iterator[Reader]:
         reader.unlock()
 
 
-def test_whoever_may_only_read_can_run_all_that_reads_and_nothing_that_writes(reader: Reader) -> None:
+def test_whoever_may_only_read_can_run_all_that_reads_and_nothing_that_writes(
+    reader: Reader,
+) -> None:
     for command, done in zip(READ, reader.run_all(READ), strict=True):
         assert done.code == 0, (command, done)
     for command, done in zip(WRITE, reader.run_all(WRITE), strict=True):

@@ -30,7 +30,9 @@ AT_ONCE = "hpastore: stopped at once; what was finished is kept"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS i FROM n"
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS i FROM n"
+)
 
 
 @contextmanager
@@ -43,7 +45,9 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, *program, "--db", url, *map(str, arguments)]
     environment = {**os.environ, **({failpoints.VARIABLE: failpoint} if failpoint else {})}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment
+    ) as process:
         try:
             yield process
         finally:
@@ -63,11 +67,15 @@ def wait_until_it_waits_for(writer: Store, url: str, process: subprocess.Popen[s
 def whole(url: str) -> bool:
     cells = "SELECT count(*) FROM cell WHERE image_id = i.id"
     with connect(url) as store:
-        return bool(scalar(store, f"SELECT count(*) FROM image i WHERE cell_count <> ({cells})") == 0)
+        return bool(
+            scalar(store, f"SELECT count(*) FROM image i WHERE cell_count <> ({cells})") == 0
+        )
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_keeps_what_was_finished(empty_url: str, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_keeps_what_was_finished(
+    empty_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
     root = dataset(tmp_path / "data", 40)
     with started(empty_url, "ingest", root, "-j", "2", failpoint="image.result:4:stop") as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
@@ -179,7 +187,9 @@ def test_a_signal_ends_one_long_statement(store: Store, url: str) -> None:
     def send_it() -> None:
         with connect(url) as other:
             began = time.process_time()  # SQLite computes here, and PostgreSQL elsewhere
-            wait_until(lambda: time.process_time() - began > 1 if store.is_sqlite else scalar(other, BUSY))
+            wait_until(
+                lambda: time.process_time() - began > 1 if store.is_sqlite else scalar(other, BUSY)
+            )
         os.kill(os.getpid(), signal.SIGUSR1)
 
     assert scalar(store, "SELECT 1") == 1
@@ -203,7 +213,9 @@ def test_a_command_of_one_long_statement_is_stopped_with_one_line(url: str) -> N
     with connect(url) as store, store.writing() as connection:
         connection.exec_driver_sql("DROP VIEW label_summary")
         columns = ", ".join(f"i AS {column.name}" for column in LABEL_SUMMARY.table.c)
-        connection.exec_driver_sql(f"CREATE VIEW label_summary AS SELECT {columns} FROM ({ENDLESS})")
+        connection.exec_driver_sql(
+            f"CREATE VIEW label_summary AS SELECT {columns} FROM ({ENDLESS})"
+        )
     with started(url, "dump", "--canonical") as process:
         wait_until(lambda: cpu_seconds(process.pid) > 4)  # to start takes one
         process.send_signal(signal.SIGTERM)

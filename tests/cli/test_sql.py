@@ -48,7 +48,9 @@ def test_csv_is_raw_in_a_file_and_harmless_on_a_terminal(run: Run, url: str) -> 
 
 def test_json_is_a_list_of_any_length(run: Run, url: str) -> None:
     for n in (0, 1, 3):
-        said = run("sql", f"SELECT id FROM label WHERE id < {n} ORDER BY id", "--format", "json", db=url)
+        said = run(
+            "sql", f"SELECT id FROM label WHERE id < {n} ORDER BY id", "--format", "json", db=url
+        )
         assert said.json == [{"id": i} for i in range(n)]
         assert said.out.count("\n") == 1
 
@@ -59,7 +61,10 @@ def test_a_cut_is_said_with_its_reason(run: Run, url: str) -> None:
     memory = run("sql", MANY, "--max-memory", 1, "--format", "csv", db=url)
     count = memory.out.count("\n") - 1
     assert 1000 < count < 30_000
-    assert memory.err == f"hpastore: cut at {count:,} rows, which take 1 MiB; --max-memory gives more\n"
+    assert (
+        memory.err
+        == f"hpastore: cut at {count:,} rows, which take 1 MiB; --max-memory gives more\n"
+    )
 
 
 @is_a_file

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from hpastore.cli.table import print_table
 
-WORDS = st.lists(st.sampled_from(["a", "faint_nucleus", "18", "Zellkern_ä", "細胞", "x" * 30]), max_size=8)
+WORDS = st.lists(
+    st.sampled_from(["a", "faint_nucleus", "18", "Zellkern_ä", "細胞", "x" * 30]), max_size=8
+)
 VALUES = st.none() | st.integers(-999, 999) | st.floats(allow_nan=True) | st.builds(" ".join, WORDS)
 
 
@@ -37,7 +39,11 @@ def width_of(text: str) -> int:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(VALUES, min_size=n, max_size=n), min_size=1)))
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.lists(st.lists(VALUES, min_size=n, max_size=n), min_size=1)
+    )
+)
 def test_a_table_fits_its_terminal_or_is_of_lines(rows: list[list[Any]]) -> None:
     columns = [f"column_{place}" for place in range(len(rows[0]))]
     wide = shown(columns, rows, None)

@@ -9,7 +9,9 @@ from tests.world import dataset, name_of
 
 
 @pytest.mark.parametrize(("n", "images"), [(1, "1 image"), (2, "2 images")])
-def test_retry_and_forget_count_with_the_right_plural(run: Run, tmp_path: Path, n: int, images: str) -> None:
+def test_retry_and_forget_count_with_the_right_plural(
+    run: Run, tmp_path: Path, n: int, images: str
+) -> None:
     root = dataset(tmp_path / "data", 3)
     for i in range(n):
         (root / "train" / f"{name_of(i)}_red.png").unlink()

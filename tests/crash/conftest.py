@@ -23,7 +23,9 @@ def run() -> Iterator[Runner]:
 
 
 @pytest.fixture
-def template(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTemplate]:
+def template(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[MakeTemplate]:
     """Make databases to copy, of the kind that the test runs on."""
     numbers = count()
     with ExitStack() as stack:

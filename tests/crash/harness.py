@@ -186,5 +186,9 @@ def damage(url: str) -> list[str]:
     with connect(url) as store, store.reading() as connection:
         if not store.is_sqlite:
             return []  # every constraint was checked as it was written
-        found = [row[0] for row in connection.execute(text("PRAGMA integrity_check")) if row[0] != "ok"]
-        return found + [str(tuple(row)) for row in connection.execute(text("PRAGMA foreign_key_check"))]
+        found = [
+            row[0] for row in connection.execute(text("PRAGMA integrity_check")) if row[0] != "ok"
+        ]
+        return found + [
+            str(tuple(row)) for row in connection.execute(text("PRAGMA foreign_key_check"))
+        ]

@@ -23,7 +23,12 @@ from hpastore.runtime import failpoints
 
 FIRST = (
     *("alembic.command", "cv2", "pandas", "psycopg", "rich.table"),
-    *("hpastore.clean.create", "hpastore.export.coco", "hpastore.export.images", "hpastore.ingestion.run"),
+    *(
+        "hpastore.clean.create",
+        "hpastore.export.coco",
+        "hpastore.export.images",
+        "hpastore.ingestion.run",
+    ),
 )
 """What commands import when they are run."""
 
@@ -46,7 +51,11 @@ def main() -> None:
 def trial(
     arguments: list[str], environment: dict[str, str], kill_after: float | None, site: str | None
 ) -> dict[str, Any]:
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as places:
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        tempfile.TemporaryFile() as places,
+    ):
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)

@@ -185,7 +185,9 @@ def test_an_ingest_outlives_a_server_that_crashes_and_starts_again(
                 def crash(done: int, total: int) -> None:
                     if done % (total // (restarts + 1)) == 0 and crashed[0] < restarts:
                         crashed[0] += 1
-                        os.kill(own.get_postmaster_info().pid, signal.SIGQUIT)  # as pg_ctl -m immediate
+                        os.kill(
+                            own.get_postmaster_info().pid, signal.SIGQUIT
+                        )  # as pg_ctl -m immediate
                         threading.Timer(0.5, own.ensure_postgres_running).start()
 
                 summary = hpastore.ingest(store, root, executor="serial", progress=crash)
@@ -199,4 +201,6 @@ def test_an_ingest_outlives_a_server_that_crashes_and_starts_again(
     with hpastore.open_store(undisturbed, create=True) as store:
         hpastore.ingest(store, root, executor="serial")
     assert found == dump(undisturbed)
-    figure(f"connections: {restarts} crashes of the server during an ingest of 100 images: dumps equal")
+    figure(
+        f"connections: {restarts} crashes of the server during an ingest of 100 images: dumps equal"
+    )

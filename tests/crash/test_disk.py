@@ -20,7 +20,25 @@ from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial
 from tests.waiting import PATIENCE_S
 from tests.world import dataset
 
-SIZES_KB = (64, 160, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096, 6144)
+SIZES_KB = (
+    64,
+    160,
+    256,
+    320,
+    384,
+    448,
+    512,
+    640,
+    768,
+    896,
+    1024,
+    1280,
+    1536,
+    2048,
+    3072,
+    4096,
+    6144,
+)
 
 
 class Outcome(NamedTuple):
@@ -51,7 +69,9 @@ class Disk:
         self._process.wait(timeout=PATIENCE_S)
 
     def run(self, *command: object, **environment: str) -> Outcome:
-        return self._answer({"command": [*map(str, command)], "environment": {**os.environ, **environment}})
+        return self._answer(
+            {"command": [*map(str, command)], "environment": {**os.environ, **environment}}
+        )
 
     def _answer(self, request: dict[str, object]) -> Outcome:
         assert self._process.stdin is not None
@@ -115,7 +135,11 @@ def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
             assert last.startswith("hpastore: "), done.err
             assert "free some and run the same command again" in last, done.err
         if disk.run("test", "-s", disk.folder / "cells.db").code == 0:
-            disk.must("sh", "-c", f"cp {disk.folder}/cells.db* {tmp_path} && mv {tmp_path}/cells.db {copy}")
+            disk.must(
+                "sh",
+                "-c",
+                f"cp {disk.folder}/cells.db* {tmp_path} && mv {tmp_path}/cells.db {copy}",
+            )
             for log in tmp_path.glob("cells.db-*"):
                 log.rename(tmp_path / log.name.replace("cells", "copy"))
             url = f"sqlite:///{copy}"
@@ -132,7 +156,9 @@ def test_a_full_disk_keeps_whole_images_and_the_run_goes_on_when_there_is_room(
         assert found.out.splitlines() == after
         disk.unmount()
     assert full >= trials(quick=2, full=4, soak=4)
-    figure(f"disk full: {full} sizes of a disk too small for 24 images: exit code 5, no damage, dumps equal")
+    figure(
+        f"disk full: {full} sizes of a disk too small for 24 images: exit code 5, no damage, dumps equal"
+    )
 
 
 def hpastore_tables(url: str) -> bool:
@@ -148,17 +174,32 @@ def test_a_limit_of_a_files_size_is_as_a_full_disk(
     tmp_path: Path, run: Runner, figure: Figure, trials: Trials
 ) -> None:
     root = dataset(tmp_path / "data", 12)
-    undisturbed, url = f"sqlite:///{tmp_path / 'undisturbed.db'}", f"sqlite:///{tmp_path / 'cells.db'}"
+    undisturbed, url = (
+        f"sqlite:///{tmp_path / 'undisturbed.db'}",
+        f"sqlite:///{tmp_path / 'cells.db'}",
+    )
     with hpastore.open_store(undisturbed, create=True) as store:
         hpastore.ingest(store, root, executor="serial")
     after, limited = dump(undisturbed), 0
-    command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "--executor", "serial"]
+    command = [
+        sys.executable,
+        "-m",
+        "hpastore",
+        "--db",
+        url,
+        "ingest",
+        str(root),
+        "--executor",
+        "serial",
+    ]
     for kilobytes in SIZES_KB[:: trials(quick=6, full=5, soak=1)]:
 
         def limit(size: int = 1024 * kilobytes) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, preexec_fn=limit, check=False
+        )
         if done.returncode:
             limited += 1
             assert done.returncode == 5, done.stderr
@@ -178,13 +219,17 @@ def test_a_full_temporary_folder_is_one_line(disk: Disk, tmp_path: Path) -> None
     with hpastore.open_store(path, create=True) as store:
         hpastore.ingest(store, root, executor="serial")
         with store.writing() as connection:  # so many rows that SQLite sorts them in a file
-            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)"
+            numbers = (
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)"
+            )
             columns = "x, y, width, height, area, touches_border, pieces, nucleus_area, rle"
             connection.exec_driver_sql(
                 f"INSERT INTO cell (image_id, mask_id, {columns}) {numbers} SELECT 1, 1000 + i, {columns} "
                 "FROM n, (SELECT * FROM cell WHERE id = 1)"
             )
-            others = "intensity_min, intensity_max, intensity_mean, intensity_std, intensity_median, "
+            others = (
+                "intensity_min, intensity_max, intensity_mean, intensity_std, intensity_median, "
+            )
             others += "saturated, entropy, brenner, fraction, fraction_notebook"
             connection.exec_driver_sql(
                 f"INSERT INTO cell_channel (cell_id, channel, {others}) SELECT c.id, 'green', {others} "

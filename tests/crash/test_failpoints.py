@@ -42,8 +42,8 @@ class Scenario:
     ends: int = 0
     once: bool = False
     """Whether it must not run again where it was done."""
-    leaves: Callable[[list[str] | None, list[str] | None, list[str]], bool] = lambda now, before, after: (
-        now in (before, after)
+    leaves: Callable[[list[str] | None, list[str] | None, list[str]], bool] = (
+        lambda now, before, after: now in (before, after)
     )
     """Whether a store may be so, by how it was before and how it shall be."""
     usual: tuple[str, ...] = ("",)
@@ -107,10 +107,15 @@ REJECTED = 3
 SERIAL = ("--executor", "serial")
 SCENARIOS = {
     "ingest": Scenario(
-        ("ingest", "{}", *SERIAL, "--prune", "--strict"), a_changed_root, ends=3, leaves=whole_images
+        ("ingest", "{}", *SERIAL, "--prune", "--strict"),
+        a_changed_root,
+        ends=3,
+        leaves=whole_images,
     ),
     "settings": Scenario(
-        ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"), three_images, leaves=whole_images
+        ("ingest", "{}", *SERIAL, "--background-percentile", "0.5"),
+        three_images,
+        leaves=whole_images,
     ),
     "measures": Scenario(
         ("ingest", "{}", *SERIAL),
@@ -167,7 +172,9 @@ def cases() -> Iterator[Any]:
     for name, (database, actions) in product(SCENARIOS, ACTIONS.items()):
         for action in actions:
             marks = [] if action == "kill" or name == "ingest" else [pytest.mark.full]
-            yield pytest.param(name, database, action, id=f"{name}-{database}-{action}", marks=marks)
+            yield pytest.param(
+                name, database, action, id=f"{name}-{database}-{action}", marks=marks
+            )
 
 
 @pytest.mark.soak
@@ -262,7 +269,9 @@ def test_a_disturbed_export_leaves_the_old_one_or_the_new_one(
                 left = {path.name for path in out.parent.iterdir()}
                 assert left <= {out.name, f"{out.name}.manifest.json"}, where
                 tried += 1
-    figure(f"failpoints: export {form}, {action}: {tried} trials at {len(undisturbed.reached)} places")
+    figure(
+        f"failpoints: export {form}, {action}: {tried} trials at {len(undisturbed.reached)} places"
+    )
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -73,7 +73,12 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
 @on_linux
 @pytest.mark.soak
 def test_workers_are_killed_and_only_the_poison_is_rejected(
-    url: str, database: str, tmp_path: Path, figure: Figure, trials: Trials, monkeypatch: pytest.MonkeyPatch
+    url: str,
+    database: str,
+    tmp_path: Path,
+    figure: Figure,
+    trials: Trials,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = trials(quick=2, full=10, soak=200)
     n = 60 * wanted
@@ -86,7 +91,11 @@ def test_workers_are_killed_and_only_the_poison_is_rejected(
         while process.poll() is None:
             assert time.monotonic() < end, "it hangs"
             time.sleep(rng.uniform(0, 0.3))
-            if killed < wanted and stored(url) >= after and (found := [*filter(works, workers(process.pid))]):
+            if (
+                killed < wanted
+                and stored(url) >= after
+                and (found := [*filter(works, workers(process.pid))])
+            ):
                 # The next only when all that was in flight is stored: three on one image are no accident.
                 after = stored(url) + 8
                 with suppress(ProcessLookupError):  # the ingest may have come to its end
@@ -111,7 +120,9 @@ def test_workers_are_killed_and_only_the_poison_is_rejected(
     assert disturbed == dump(undisturbed)
     assert orphans(root) == []
     assert killed >= wanted // 2
-    figure(f"workers: {database}: {killed} killed in an ingest of {n} images: only the poison rejected")
+    figure(
+        f"workers: {database}: {killed} killed in an ingest of {n} images: only the poison rejected"
+    )
 
 
 @on_linux
@@ -139,7 +150,9 @@ def test_no_process_is_left_after_a_kill(tmp_path: Path, figure: Figure, trials:
     for trial in range(n):
         url = str(tmp_path / f"{trial}.db")
         command = [sys.executable, "-m", "hpastore", "--db", url, "ingest", str(root), "-j", "3"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
             wait_until(lambda process=process: len(workers(process.pid)) == 3)  # type: ignore[misc]
             time.sleep(rng.uniform(0, 1))
             family = workers(process.pid)
@@ -152,7 +165,9 @@ def workers(pid: int) -> list[int]:
     """Processes of a pool."""
     try:
         found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [
+            child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
     except OSError:
         return []
 
@@ -163,7 +178,9 @@ def works(pid: int) -> bool:
         limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     except OSError:
         return False
-    return any(line.startswith("Max address space") and line.split()[3] != "unlimited" for line in limits)
+    return any(
+        line.startswith("Max address space") and line.split()[3] != "unlimited" for line in limits
+    )
 
 
 def alive(pid: int) -> bool:
@@ -183,7 +200,9 @@ def orphans(root: Path) -> list[str]:
                 status, command = (entry / "status").read_text(), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if "\nPPid:\t1\n" in status and (b"spawn_main" in command or str(root).encode() in command):
+            if "\nPPid:\t1\n" in status and (
+                b"spawn_main" in command or str(root).encode() in command
+            ):
                 found.append(command.decode())
         if not found or time.monotonic() > end:
             return found

@@ -51,7 +51,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     ),
 }
 SETTINGS = settings(
-    deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True, print_blob=True
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    derandomize=True,
+    print_blob=True,
 )
 
 
@@ -191,7 +195,9 @@ class Machine(RuleBasedStateMachine):
     def ingest(self, prune: bool) -> None:
         if self._is_refused():
             for store in self.pair.stores:
-                with pytest.raises(InputError, match=r"no row matches an image in|no file of the \d+ image"):
+                with pytest.raises(
+                    InputError, match=r"no row matches an image in|no file of the \d+ image"
+                ):
                     self._ingest(store, prune)
             return
         planned = self.pair.same(lambda store: str(hpastore.plan(store, self.root, prune=prune)))
@@ -208,7 +214,12 @@ class Machine(RuleBasedStateMachine):
         self.change(name=name, cells=cells)
         self.ingest(prune=prune)
 
-    @rule(name=names, labels=st.sampled_from(LABELS), place=st.sampled_from(PLACES), n=st.integers(1, 2))
+    @rule(
+        name=names,
+        labels=st.sampled_from(LABELS),
+        place=st.sampled_from(PLACES),
+        n=st.integers(1, 2),
+    )
     def relabel_and_kill(self, name: str, labels: str, place: str, n: int) -> None:
         self.relabel(name=name, labels=labels)
         self.kill(place=place, n=n)
@@ -271,7 +282,9 @@ class Machine(RuleBasedStateMachine):
             migrate.upgrade(store)
             assert migrate.check(store) == []
         # What the old schema did not know: which images are gone, and what was tried.
-        self.stored = {name: (labels, files, False) for name, (labels, files, _) in self.stored.items()}
+        self.stored = {
+            name: (labels, files, False) for name, (labels, files, _) in self.stored.items()
+        }
         self.upgraded = True
         self.counts["upgrades"] += 1
 
@@ -285,7 +298,9 @@ class Machine(RuleBasedStateMachine):
         """Images of the table that have some of their files, and cannot be taken."""
         found = {name: files_of(self.root, name) for name in self.inputs.labels}
         return {
-            name for name, files in found.items() if files and (len(files) < 5 or name in self.inputs.bad)
+            name
+            for name, files in found.items()
+            if files and (len(files) < 5 or name in self.inputs.bad)
         }
 
     def _follow(self, prune: bool) -> None:
@@ -296,7 +311,8 @@ class Machine(RuleBasedStateMachine):
             kept = {
                 name: (row["labels"], self._stored_hashes(name), bool(row["gone"]))
                 for row in rows(
-                    self.pair.stores[0], "SELECT name, labels, gone_at IS NOT NULL AS gone FROM image"
+                    self.pair.stores[0],
+                    "SELECT name, labels, gone_at IS NOT NULL AS gone FROM image",
                 )
                 if (name := str(row["name"])) in rejected or name not in self.inputs.labels
             }
@@ -305,7 +321,9 @@ class Machine(RuleBasedStateMachine):
                 wanted = "|".join(map(str, sorted(set(map(int, labels.split("|"))))))
                 kept[name] = wanted, hashes(self.root, name), False
         present = {name for name in self.inputs.labels if files_of(self.root, name)}
-        kept = {name: image if name in present else (*image[:2], True) for name, image in kept.items()}
+        kept = {
+            name: image if name in present else (*image[:2], True) for name, image in kept.items()
+        }
         if prune:
             kept = {name: image for name, image in kept.items() if not image[2]}
         self.stored, self.followed = kept, True
@@ -370,9 +388,13 @@ def test_any_history_leaves_both_databases_equal_and_as_the_files_say(
 
         return pair, root, end
 
-    counts = dict.fromkeys(("histories", "ingests", "kills", "exports", "upgrades", "dumps compared"), 0)
+    counts = dict.fromkeys(
+        ("histories", "ingests", "kills", "exports", "upgrades", "dumps compared"), 0
+    )
     machine = type(
-        "Histories", (Machine,), {"make_pair": staticmethod(make_pair), "run": run, "counts": counts}
+        "Histories",
+        (Machine,),
+        {"make_pair": staticmethod(make_pair), "run": run, "counts": counts},
     )
     run_state_machine_as_test(
         machine,

@@ -93,7 +93,9 @@ def test_ids_count_from_1_by_name_and_mask_id_and_categories_are_the_labels(
     assert [image["id"] for image in found["images"]] == [1, 2, 3, 4, 5]
     assert names(found) == [f"{name_of(i)}.png" for i in range(5)]
     assert [a["id"] for a in found["annotations"]] == list(range(1, len(found["annotations"]) + 1))
-    keys = [(a["image_id"], int(a["attributes"]["cell_id"].split(":")[1])) for a in found["annotations"]]
+    keys = [
+        (a["image_id"], int(a["attributes"]["cell_id"].split(":")[1])) for a in found["annotations"]
+    ]
     assert keys == sorted(keys)
     assert [(c["id"], c["name"]) for c in found["categories"]] == list(enumerate(LABEL_NAMES))
 
@@ -120,7 +122,9 @@ def test_a_label_narrows_images_and_cells(filled: Store, tmp_path: Path) -> None
     assert {category for _, category in cells(found)} == {16}
 
 
-def test_a_clean_set_gives_its_clean_cells_and_all_images_in_its_scope(store: Store, tmp_path: Path) -> None:
+def test_a_clean_set_gives_its_clean_cells_and_all_images_in_its_scope(
+    store: Store, tmp_path: Path
+) -> None:
     bright: dict[str, Any] = {"green_intensity_max": [200.0] * 3}
     put(
         store,
@@ -128,18 +132,28 @@ def test_a_clean_set_gives_its_clean_cells_and_all_images_in_its_scope(store: St
         measured("b", (5,), green_fraction=[0.1, 0.2, 0.3], green_intensity_max=[1.0, 2.0, 3.0]),
         measured("c", (0, 5), green_fraction=[0.5] * 3, **bright),
     )
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),)))
+    hpastore.create_clean_set(
+        store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),))
+    )
     found = document(store, tmp_path, ExportOptions(clean="mine"))
     assert names(found) == ["a.png", "b.png"]
     assert cells(found) == [("a:2", 0)]
-    assert found["annotations"][0]["attributes"] == {"cell_id": "a:2", "fraction": 0.5, "set": "mine@1"}
-    assert names(document(store, tmp_path, ExportOptions(clean="mine", drop_empty=True))) == ["a.png"]
+    assert found["annotations"][0]["attributes"] == {
+        "cell_id": "a:2",
+        "fraction": 0.5,
+        "set": "mine@1",
+    }
+    assert names(document(store, tmp_path, ExportOptions(clean="mine", drop_empty=True))) == [
+        "a.png"
+    ]
     hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(min_green=0))
     assert len(cells(document(store, tmp_path, ExportOptions(clean="mine@1")))) == 1
     assert len(cells(document(store, tmp_path, ExportOptions(clean="mine")))) == 2
 
 
-def test_an_image_without_labels_is_listed_without_annotations(store: Store, tmp_path: Path) -> None:
+def test_an_image_without_labels_is_listed_without_annotations(
+    store: Store, tmp_path: Path
+) -> None:
     put(store, measured("a", (0,)), measured("b", ()))
     found = document(store, tmp_path)
     assert names(found) == ["a.png", "b.png"]
@@ -158,7 +172,9 @@ def test_files_are_named_as_asked(filled: Store, tmp_path: Path) -> None:
     assert document(filled, tmp_path, channels="list")["images"][0]["file_name"] == four
     with pytest.raises(UsageError, match=r"invalid image_format 'gif' \(choose from png, jpg\)"):
         document(filled, tmp_path, image_format="gif")
-    with pytest.raises(UsageError, match=r"invalid channels 'five' \(choose from composite, list\)"):
+    with pytest.raises(
+        UsageError, match=r"invalid channels 'five' \(choose from composite, list\)"
+    ):
         document(filled, tmp_path, channels="five")
 
 

@@ -35,7 +35,9 @@ def table(
     return pd.read_csv(out, keep_default_na=False, dtype=str)
 
 
-def test_its_columns_are_those_of_clean_cell_without_keys_and_the_box(filled: Store, tmp_path: Path) -> None:
+def test_its_columns_are_those_of_clean_cell_without_keys_and_the_box(
+    filled: Store, tmp_path: Path
+) -> None:
     found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"))
     natural = [c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id")]
     assert list(found.columns) == [*natural, "x", "y", "width", "height"]
@@ -54,11 +56,23 @@ def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_p
             assert line[name] == ("" if row[name] is None else repr(row[name]))
         assert line["clean"] == str(bool(row["clean"]))
         assert line["reason"] == (row["reason"] or "")
-        for name in ("image_name", "mask_id", "label_id", "label", "rank", "x", "y", "width", "height"):
+        for name in (
+            "image_name",
+            "mask_id",
+            "label_id",
+            "label",
+            "rank",
+            "x",
+            "y",
+            "width",
+            "height",
+        ):
             assert line[name] == ("" if row[name] is None else str(row[name]))
 
 
-def test_without_a_clean_set_all_cells_come_without_a_verdict(filled: Store, tmp_path: Path) -> None:
+def test_without_a_clean_set_all_cells_come_without_a_verdict(
+    filled: Store, tmp_path: Path
+) -> None:
     put(filled, measured("d", (), green_fraction=[0.5]))
     found = table(filled, tmp_path / "out.csv")
     assert found["image_name"].tolist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 6 + ["d"]
@@ -68,11 +82,15 @@ def test_without_a_clean_set_all_cells_come_without_a_verdict(filled: Store, tmp
 
 
 def test_skip_and_labels_narrow_the_rows(filled: Store, tmp_path: Path) -> None:
-    assert len(table(filled, tmp_path / "1.csv", ExportOptions(clean="all", multilabel="skip"))) == 6
+    assert (
+        len(table(filled, tmp_path / "1.csv", ExportOptions(clean="all", multilabel="skip"))) == 6
+    )
     assert len(table(filled, tmp_path / "2.csv", ExportOptions(clean="all", labels=(3,)))) == 3
 
 
-def test_the_notebooks_layout_has_its_columns_and_its_fraction(filled: Store, tmp_path: Path) -> None:
+def test_the_notebooks_layout_has_its_columns_and_its_fraction(
+    filled: Store, tmp_path: Path
+) -> None:
     found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"), "notebook")
     assert list(found.columns) == ["cell_ID", "bbox", "fraction", "Label", "clean"]
     assert found["cell_ID"].tolist() == [f"{name}:{k}" for name in "ab" for k in (1, 2, 3)]
@@ -90,7 +108,9 @@ def test_the_notebooks_layout_has_its_columns_and_its_fraction(filled: Store, tm
 
 
 def test_what_makes_no_sense_is_refused(filled: Store, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"invalid layout 'other' \(choose from clean_cell, notebook\)"):
+    with pytest.raises(
+        UsageError, match=r"invalid layout 'other' \(choose from clean_cell, notebook\)"
+    ):
         hpastore.export_csv(filled, tmp_path / "out.csv", layout="other")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a row for each cell and label"):
         hpastore.export_csv(filled, tmp_path / "out.csv", ExportOptions(multilabel="multihot"))

@@ -50,7 +50,9 @@ def filled(store: Store, root: Path) -> Store:
 
 def fill(store: Store, root: Path) -> None:
     hpastore.ingest(store, root, executor="serial")
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),)))
+    hpastore.create_clean_set(
+        store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.1, upper=0.9),))
+    )
     hpastore.create_clean_set(store, "all", hpastore.CleanRecipe(min_green=0, scope="all"))
 
 
@@ -119,7 +121,9 @@ def test_a_choice_that_makes_no_sense_is_refused(
         hpastore.export_coco(filled, tmp_path / "mine.json", options)
 
 
-def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(filled: Store, tmp_path: Path) -> None:
+def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(
+    filled: Store, tmp_path: Path
+) -> None:
     out = tmp_path / "mine.json"
     written = hpastore.export_coco(filled, out, ExportOptions(clean="mine", labels=(16, 0)))
     manifest = json.loads(written.manifest.read_text())
@@ -138,7 +142,9 @@ def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(filled: S
     assert manifest["files"] == {"mine.json": {"sha256": digest, "size": out.stat().st_size}}
 
 
-def test_verify_finds_a_flipped_byte_a_lost_file_and_a_stranger(filled: Store, tmp_path: Path) -> None:
+def test_verify_finds_a_flipped_byte_a_lost_file_and_a_stranger(
+    filled: Store, tmp_path: Path
+) -> None:
     folder = tmp_path / "pictures"
     hpastore.export_images(filled, folder, jobs=1)
     assert hpastore.verify(folder) == 6
@@ -158,7 +164,10 @@ def test_verify_finds_a_flipped_byte_a_lost_file_and_a_stranger(filled: Store, t
 
 NO_MANIFESTS = [
     *(None, b"{}", b"\xff", b"[]", b"3"),
-    *(b'{"files": %s}' % files for files in (b"[]", b"{}", b"3", b"null", b'"ab"', b'{"mine.json": 3}')),
+    *(
+        b'{"files": %s}' % files
+        for files in (b"[]", b"{}", b"3", b"null", b'"ab"', b'{"mine.json": 3}')
+    ),
 ]
 
 
@@ -189,7 +198,10 @@ def test_verify_of_nothing_says_so(tmp_path: Path) -> None:
 def test_a_failing_writer_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     out = tmp_path / "mine.json"
     out.write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), whole_file(out, force=True, store=None) as temporary:
+    with (
+        pytest.raises(RuntimeError, match="halfway"),
+        whole_file(out, force=True, store=None) as temporary,
+    ):
         temporary.write_text("half")
         raise RuntimeError("halfway")
     assert out.read_text() == "old"
@@ -295,7 +307,9 @@ def test_a_file_whose_manifest_cannot_be_written_is_not_written_either(
 
 
 @every_file
-def test_a_folder_is_no_name_for_a_file(filled: Store, tmp_path: Path, name: str, export: Export) -> None:
+def test_a_folder_is_no_name_for_a_file(
+    filled: Store, tmp_path: Path, name: str, export: Export
+) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(ExportError, match=f"{name}: is a folder"):
         export(filled, tmp_path / name, force=True)

@@ -30,12 +30,15 @@ def figure(filled: Store) -> Figure:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "begins"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF"), (".PNG", b"\x89PNG")]
+    ("suffix", "begins"),
+    [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF"), (".PNG", b"\x89PNG")],
 )
 def test_the_same_store_gives_the_same_bytes_whatever_the_users_settings(
     filled: Store, tmp_path: Path, suffix: str, begins: bytes
 ) -> None:
-    first = hpastore.save_figure(hpastore.plot_hist(filled, label=0), tmp_path / f"a{suffix}").read_bytes()
+    first = hpastore.save_figure(
+        hpastore.plot_hist(filled, label=0), tmp_path / f"a{suffix}"
+    ).read_bytes()
     changed: Any = {
         "font.size": 20,
         "figure.dpi": 30,
@@ -57,7 +60,9 @@ def test_a_file_is_replaced_by_force_only_and_whole_or_not_at_all(
     out = tmp_path / "new" / "a.png"
     assert hpastore.save_figure(figure, out) == out
     before = out.read_bytes()
-    with pytest.raises(ExportError, match=r"a\.png: exists; choose another name, or replace it with --force"):
+    with pytest.raises(
+        ExportError, match=r"a\.png: exists; choose another name, or replace it with --force"
+    ):
         hpastore.save_figure(figure, out)
 
     def half(path: Path, **options: object) -> None:

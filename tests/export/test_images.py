@@ -28,7 +28,9 @@ def filled(store: Store, root: Path) -> Store:
 
 def contents(folder: Path) -> dict[Path, bytes]:
     """What is in a folder, by the file's path in it."""
-    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
 
 
 def picture(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -36,7 +38,9 @@ def picture(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.asarray(cv2.imread(str(path)), np.uint8)[:, :, ::-1]
 
 
-def test_red_green_and_blue_are_microtubules_protein_and_nucleus(filled: Store, tmp_path: Path) -> None:
+def test_red_green_and_blue_are_microtubules_protein_and_nucleus(
+    filled: Store, tmp_path: Path
+) -> None:
     hpastore.export_images(filled, tmp_path / "out", jobs=2)
     expected = draw_channels(1, draw_mask(1))
     found = picture(tmp_path / "out" / f"{name_of(1)}.png")
@@ -57,7 +61,9 @@ def test_sixteen_bits_become_eight(store: Store, tmp_path: Path) -> None:
     hpastore.ingest(store, root, executor="serial")
     hpastore.export_images(store, tmp_path / "out", jobs=1)
     deep = draw_channels(0, draw_mask(3), 16)["green"].astype(int)
-    assert np.array_equal(picture(tmp_path / "out" / f"{name_of(0)}.png")[:, :, 1], (deep + 128) // 257)
+    assert np.array_equal(
+        picture(tmp_path / "out" / f"{name_of(0)}.png")[:, :, 1], (deep + 128) // 257
+    )
 
 
 def test_the_images_are_those_that_the_annotations_name(filled: Store, tmp_path: Path) -> None:
@@ -67,7 +73,9 @@ def test_the_images_are_those_that_the_annotations_name(filled: Store, tmp_path:
     options = ExportOptions(clean="mine")
     hpastore.export_coco(filled, tmp_path / "mine.json", options, image_format="jpg")
     written = hpastore.export_images(filled, tmp_path / "out", options, image_format="jpg", jobs=1)
-    named = {image["file_name"] for image in json.loads((tmp_path / "mine.json").read_text())["images"]}
+    named = {
+        image["file_name"] for image in json.loads((tmp_path / "mine.json").read_text())["images"]
+    }
     assert {file.name for file in (tmp_path / "out").glob("*.jpg")} == named
     assert written.files == written.images == len(named) == 4
     assert all((tmp_path / "out" / name).read_bytes()[:2] == b"\xff\xd8" for name in named)
@@ -77,7 +85,8 @@ def test_one_and_two_processes_write_the_same_bytes(filled: Store, tmp_path: Pat
     for jobs in (1, 2):
         hpastore.export_images(filled, tmp_path / str(jobs), jobs=jobs)
     one, two = (
-        {file.name: file.read_bytes() for file in (tmp_path / str(jobs)).iterdir()} for jobs in (1, 2)
+        {file.name: file.read_bytes() for file in (tmp_path / str(jobs)).iterdir()}
+        for jobs in (1, 2)
     )
     assert one == two
     assert len(one) == 6
@@ -87,7 +96,9 @@ def test_a_channel_that_changed_since_it_was_ingested_is_refused(
     filled: Store, root: Path, tmp_path: Path
 ) -> None:
     write_image(root, name_of(1), seed=99, mask=draw_mask(1))
-    with pytest.raises(ExportError, match=f"{name_of(1)}_blue.png: has changed since it was ingested"):
+    with pytest.raises(
+        ExportError, match=f"{name_of(1)}_blue.png: has changed since it was ingested"
+    ):
         hpastore.export_images(filled, tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()
 
@@ -95,10 +106,13 @@ def test_a_channel_that_changed_since_it_was_ingested_is_refused(
 def test_a_channel_that_is_gone_is_named(filled: Store, root: Path, tmp_path: Path) -> None:
     (root / "train" / f"{name_of(1)}_blue.png").unlink()
     with pytest.raises(
-        ExportError, match=f"{name_of(1)}_blue.png: is not where it was .* run 'hpastore ingest NEW_PLACE'"
+        ExportError,
+        match=f"{name_of(1)}_blue.png: is not where it was .* run 'hpastore ingest NEW_PLACE'",
     ):
         hpastore.export_images(filled, tmp_path / "out", jobs=1)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "."))) == []
+    assert (
+        sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "."))) == []
+    )
 
 
 def test_yellow_does_not_matter(filled: Store, root: Path, tmp_path: Path) -> None:
@@ -107,7 +121,9 @@ def test_yellow_does_not_matter(filled: Store, root: Path, tmp_path: Path) -> No
     assert hpastore.export_images(filled, tmp_path / "out", jobs=1).files == 5
 
 
-def test_force_replaces_an_export_but_no_other_folder(filled: Store, root: Path, tmp_path: Path) -> None:
+def test_force_replaces_an_export_but_no_other_folder(
+    filled: Store, root: Path, tmp_path: Path
+) -> None:
     shutil.copytree(root / "train", tmp_path / "copy")
     for folder, holds in (
         (root / "train", "the inputs of stored images"),
@@ -123,7 +139,9 @@ def test_force_replaces_an_export_but_no_other_folder(filled: Store, root: Path,
     hpastore.export_images(filled, tmp_path / "out", jobs=1)
     with pytest.raises(ExportError, match="out: exists"):
         hpastore.export_images(filled, tmp_path / "out", jobs=1)
-    hpastore.export_images(filled, tmp_path / "out", ExportOptions(labels=(18,)), jobs=1, force=True)
+    hpastore.export_images(
+        filled, tmp_path / "out", ExportOptions(labels=(18,)), jobs=1, force=True
+    )
     assert hpastore.verify(tmp_path / "out") == 1
 
 

@@ -45,7 +45,9 @@ def test_force_does_not_delete_a_file_that_the_manifest_does_not_list(
     (pictures / name).parent.mkdir(exist_ok=True)
     (pictures / name).write_text("precious")
     before = contents(pictures)
-    with pytest.raises(ExportError, match=f"holds other files, such as {name}; choose another name"):
+    with pytest.raises(
+        ExportError, match=f"holds other files, such as {name}; choose another name"
+    ):
         hpastore.export_images(filled, pictures, jobs=1, force=True)
     assert contents(pictures) == before
 
@@ -91,7 +93,9 @@ def test_a_file_that_is_named_as_a_manifest_and_is_none_is_replaced_only_by_forc
     assert (beside.read_text(), out.exists()) == ('{"files": {"a": {}}}', False)
     hpastore.export_coco(filled, out, force=True)
     out.unlink()
-    hpastore.export_coco(filled, out)  # a manifest of ours that nothing belongs to is in nobody's way
+    hpastore.export_coco(
+        filled, out
+    )  # a manifest of ours that nothing belongs to is in nobody's way
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", ".", "", "a\0b"])
@@ -99,7 +103,9 @@ def test_a_manifest_that_leads_elsewhere_is_refused_and_nothing_there_is_read(
     pictures: Path, name: str
 ) -> None:
     (pictures.parent / "secret").write_text("secret")
-    change(pictures / "manifest.json", lambda c: c["files"].update({name: {"sha256": "", "size": 6}}))
+    change(
+        pictures / "manifest.json", lambda c: c["files"].update({name: {"sha256": "", "size": 6}})
+    )
     with pytest.raises(ExportError, match="which is not inside its folder"):
         hpastore.verify(pictures)
 
@@ -112,7 +118,9 @@ def test_verify_follows_no_link_out_of_the_folder(pictures: Path, linked: str) -
     link = pictures / "link"
     link.symlink_to(secret / "file" if linked == "file" else secret)
     name = "link" if linked == "file" else "link/file"
-    change(pictures / "manifest.json", lambda c: c["files"].update({name: {"sha256": "", "size": 6}}))
+    change(
+        pictures / "manifest.json", lambda c: c["files"].update({name: {"sha256": "", "size": 6}})
+    )
     with pytest.raises(ExportError, match="is a link out of its folder"):
         hpastore.verify(pictures)
 

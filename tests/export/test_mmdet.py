@@ -32,7 +32,9 @@ def filled(store: Store, tmp_path: Path) -> Store:
     return store
 
 
-def test_each_record_has_the_keys_and_dtypes_of_the_middle_format(filled: Store, tmp_path: Path) -> None:
+def test_each_record_has_the_keys_and_dtypes_of_the_middle_format(
+    filled: Store, tmp_path: Path
+) -> None:
     found = records(filled, tmp_path)
     assert [record["filename"] for record in found] == [f"{name_of(i)}.png" for i in range(4)]
     for record in found:
@@ -44,7 +46,9 @@ def test_each_record_has_the_keys_and_dtypes_of_the_middle_format(filled: Store,
         n = len(ann["masks"])
         assert (ann["bboxes"].dtype, ann["bboxes"].shape) == (np.float32, (n, 4))
         assert (ann["labels"].dtype, ann["labels"].shape) == (np.int64, (n,))
-        assert all(set(mask) == {"size", "counts"} and mask["size"] == [24, 32] for mask in ann["masks"])
+        assert all(
+            set(mask) == {"size", "counts"} and mask["size"] == [24, 32] for mask in ann["masks"]
+        )
     assert sum(len(record["ann"]["masks"]) for record in found) > 4
 
 
@@ -52,13 +56,17 @@ def test_boxes_and_masks_are_those_of_the_image(filled: Store, tmp_path: Path) -
     record = records(filled, tmp_path)[0]
     expected = draw_mask(3)
     ids = [1, 3, 5]
-    for mask_id, box, mask in zip(ids, record["ann"]["bboxes"], record["ann"]["masks"], strict=True):
+    for mask_id, box, mask in zip(
+        ids, record["ann"]["bboxes"], record["ann"]["masks"], strict=True
+    ):
         rows, columns = np.nonzero(expected == mask_id)
         assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert np.array_equal(coco_mask.decode(mask), expected == mask_id)
 
 
-def test_an_image_without_a_cell_has_empty_arrays_of_the_same_shape(store: Store, tmp_path: Path) -> None:
+def test_an_image_without_a_cell_has_empty_arrays_of_the_same_shape(
+    store: Store, tmp_path: Path
+) -> None:
     put(store, measured("a", (0,)), measured("b", ()))
     empty = records(store, tmp_path)[1]["ann"]
     assert (empty["bboxes"].shape, empty["bboxes"].dtype) == ((0, 4), np.float32)
@@ -81,13 +89,24 @@ def test_arrays_may_be_changed_by_who_loads_them(filled: Store, tmp_path: Path) 
     assert box.flags.owndata
 
 
-def test_only_names_that_numpy_1_and_2_both_have_are_referred_to(filled: Store, tmp_path: Path) -> None:
+def test_only_names_that_numpy_1_and_2_both_have_are_referred_to(
+    filled: Store, tmp_path: Path
+) -> None:
     records(filled, tmp_path)
     data = (tmp_path / "out.pkl").read_bytes()
     operations = [(operation, argument) for operation, argument, _ in pickletools.genops(data)]
     assert max(operation.proto for operation, _ in operations) <= 3
     names = {operation.name for operation, _ in operations}
-    assert not names & {"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
+    assert not names & {
+        "STACK_GLOBAL",
+        "INST",
+        "OBJ",
+        "EXT1",
+        "EXT2",
+        "EXT4",
+        "PERSID",
+        "BINPERSID",
+    }
     referred = {argument for operation, argument in operations if operation.name == "GLOBAL"}
     assert referred == {"numpy ndarray", "numpy dtype"}
 

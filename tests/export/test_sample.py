@@ -15,7 +15,9 @@ from tests.world import rows
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
     }
 
 
@@ -67,7 +69,9 @@ def test_force_replaces_a_sample_but_no_other_data_set(tmp_path: Path) -> None:
     assert contents(root) == before
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"size": 63}, {"size": 4097}, {"bits": 12}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"n": 0}, {"size": 63}, {"size": 4097}, {"bits": 12}, {"seed": -1}]
+)
 def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="a sample has"):
         hpastore.make_sample(tmp_path / "data", **wrong)
@@ -81,14 +85,18 @@ def test_two_samples_of_other_prefixes_share_a_store(store: Store, tmp_path: Pat
         assert hpastore.ingest(store, root, executor="serial").new == 2
     names = [row["name"] for row in rows(store, "SELECT name FROM image ORDER BY name")]
     assert names == ["other.set-0000", "other.set-0001", "sample-0000", "sample-0001"]
-    again = hpastore.make_sample(tmp_path / "two", n=1, size=64, prefix="other.set", jobs=1, force=True)
+    again = hpastore.make_sample(
+        tmp_path / "two", n=1, size=64, prefix="other.set", jobs=1, force=True
+    )
     assert len(list((again / "train").iterdir())) == 4
 
 
 def test_images_of_a_prefix_are_the_same_but_for_their_names(tmp_path: Path) -> None:
     one = contents(hpastore.make_sample(tmp_path / "one", n=1, size=64, jobs=1))
     two = contents(hpastore.make_sample(tmp_path / "two", n=1, size=64, prefix="x", jobs=1))
-    assert {path.replace("sample", "x"): data.replace(b"sample", b"x") for path, data in one.items()} == two
+    assert {
+        path.replace("sample", "x"): data.replace(b"sample", b"x") for path, data in one.items()
+    } == two
 
 
 @pytest.mark.parametrize("prefix", ["", "../x", "a b", "-x", "x" * 124, "\x1b"])

@@ -63,7 +63,9 @@ class World:
         found = [(a["attributes"]["cell_id"], a["category_id"]) for a in annotations]
         with (self.out / "a.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row["clean"] != "False"]
-        assert [(f"{row['image_name']}:{row['mask_id']}", int(row["label_id"])) for row in rows] == found
+        assert [
+            (f"{row['image_name']}:{row['mask_id']}", int(row["label_id"])) for row in rows
+        ] == found
         return found
 
 
@@ -84,7 +86,9 @@ scopes = pytest.mark.parametrize("scope", JUDGED)
 
 
 @scopes
-def test_the_images_are_those_that_the_set_judged_or_saw_to_be_empty(world: World, scope: str) -> None:
+def test_the_images_are_those_that_the_set_judged_or_saw_to_be_empty(
+    world: World, scope: str
+) -> None:
     assert world.images(scope) == JUDGED[scope]
     assert world.images(None) == set(LABELS)
 
@@ -154,8 +158,13 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
         out = world.out / "split.json"
         hpastore.export_coco(world.store, out, ExportOptions(clean, split=split), force=True)
         document = json.loads(out.read_text())
-        exported[clean, split] = {image["file_name"].removesuffix(".png") for image in document["images"]}
-        assert json.loads(out.with_name("split.json.manifest.json").read_text())["options"]["split"] == split
+        exported[clean, split] = {
+            image["file_name"].removesuffix(".png") for image in document["images"]
+        }
+        assert (
+            json.loads(out.with_name("split.json.manifest.json").read_text())["options"]["split"]
+            == split
+        )
     assert exported == {
         (None, "train"): {"one", "none"},
         ("all", "val"): {"other", "two"},
@@ -167,7 +176,9 @@ def test_only_images_of_a_split_are_exported(world: World) -> None:
         ("half", "val", "half@1 is limited to split 'train' and has no cells of split 'val'"),
     ):
         with pytest.raises(UsageError, match=message):
-            hpastore.export_csv(world.store, world.out / "no.csv", ExportOptions(clean, split=split))
+            hpastore.export_csv(
+                world.store, world.out / "no.csv", ExportOptions(clean, split=split)
+            )
     assert not (world.out / "no.csv").exists()
 
 
@@ -186,7 +197,9 @@ def test_an_export_says_that_it_writes_all_cells_or_an_old_set(
     assert said("single") == []
     world.relabel(one="16")
     (line,) = said("single")
-    assert line.startswith("clean set single@1 is older than 1 relabelled image; 'hpastore clean refresh")
+    assert line.startswith(
+        "clean set single@1 is older than 1 relabelled image; 'hpastore clean refresh"
+    )
     for name in ("single", "all"):
         hpastore.drop_clean_set(world.store, name)
     assert said(None) == []

@@ -36,7 +36,10 @@ def take(store: Store, layout: Layout | Path, **options: Any) -> Summary:
 
 
 def live(store: Store) -> list[str]:
-    return [row["name"] for row in rows(store, "SELECT name FROM image WHERE gone_at IS NULL ORDER BY name")]
+    return [
+        row["name"]
+        for row in rows(store, "SELECT name FROM image WHERE gone_at IS NULL ORDER BY name")
+    ]
 
 
 def failures(store: Store) -> list[tuple[str, str]]:

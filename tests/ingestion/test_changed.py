@@ -71,7 +71,10 @@ CHANGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "a mask of the same size": (lambda root: same_size(mask(root, B)), ("cell_mask",)),
     "a mask of another type": (other_type, ("cell_mask",)),
     "other nuclei": (other_nuclei, ("nucleus_mask",)),
-    "no nuclei any more": (lambda root: (root / "hpa_nuclei_mask" / f"{B}.npz").unlink(), ("nucleus_mask",)),
+    "no nuclei any more": (
+        lambda root: (root / "hpa_nuclei_mask" / f"{B}.npz").unlink(),
+        ("nucleus_mask",),
+    ),
     "two of three": (two_of_three, ("red", "cell_mask")),
 }
 
@@ -88,7 +91,9 @@ def test_a_plan_names_the_files_that_changed(store: Store, tmp_path: Path, case:
     done = take(store, root)
     assert (done.changed, done.unchanged, done.images_decoded) == (1, 2, 1)
     assert plan(store, root).work == 0
-    kept = rows(store, "SELECT uri, sha256 FROM image_file JOIN image ON id = image_id WHERE name = :n", n=B)
+    kept = rows(
+        store, "SELECT uri, sha256 FROM image_file JOIN image ON id = image_id WHERE name = :n", n=B
+    )
     assert {row["uri"]: row["sha256"] for row in kept} == {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in of_image(root, B)
@@ -139,7 +144,9 @@ def test_an_image_is_replaced_in_one_transaction(
     assert {table for table in after if after[table] != before[table]} == {"ingest_run"}
 
 
-def test_a_changed_image_keeps_its_split_unless_another_is_to_be_given(store: Store, tmp_path: Path) -> None:
+def test_a_changed_image_keeps_its_split_unless_another_is_to_be_given(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     take(store, Layout(root, split="train"))
     write_channel(root, A, "red")

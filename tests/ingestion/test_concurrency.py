@@ -33,11 +33,17 @@ def start(url: str, *arguments: object, seed: int | None = None) -> subprocess.P
 
 def outcomes(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
     """Exit code and messages of each, but for the account of files and who waits for whom."""
-    said = [(process.communicate(timeout=PATIENCE_S)[1], process.returncode) for process in processes]
+    said = [
+        (process.communicate(timeout=PATIENCE_S)[1], process.returncode) for process in processes
+    ]
     return [
         (
             code,
-            "".join(ln for ln in err.splitlines(True) if " files = " not in ln and "waiting for" not in ln),
+            "".join(
+                ln
+                for ln in err.splitlines(True)
+                if " files = " not in ln and "waiting for" not in ln
+            ),
         )
         for err, code in said
     ]
@@ -65,12 +71,16 @@ def test_ingesters_at_once_in_different_orders_store_each_image_once(
         with hpastore.open_store(empty_url, create=True) as store, store.writing() as connection:
             for table in ("image", "failure", "ingest_run", "recipe"):
                 connection.execute(text(f"DELETE FROM {table}"))
-        processes = [start(empty_url, "ingest", root, "-j", 1, seed=10 * trial + i) for i in range(n)]
+        processes = [
+            start(empty_url, "ingest", root, "-j", 1, seed=10 * trial + i) for i in range(n)
+        ]
         assert outcomes(*processes) == [(0, "")] * n
         with hpastore.open_store(empty_url) as store:
             assert list(hpastore.dump(store)) == expected
             assert scalar(store, "SELECT sum(added) FROM ingest_run") == images
-    figure(f"at once: {rounds} rounds of {n} ingesters on one {database}: each image once, dumps equal")
+    figure(
+        f"at once: {rounds} rounds of {n} ingesters on one {database}: each image once, dumps equal"
+    )
 
 
 @pytest.mark.soak
@@ -84,7 +94,9 @@ def test_first_ingests_at_once_make_one_schema(
         else:
             with request.getfixturevalue("server").database() as url:
                 race(url, root, n)
-    figure(f"at once: {rounds} rounds of {n} first starts on {database}: one schema, each image once")
+    figure(
+        f"at once: {rounds} rounds of {n} first starts on {database}: one schema, each image once"
+    )
 
 
 def race(url: str, root: Path, n: int) -> None:
@@ -115,7 +127,9 @@ def test_who_waits_says_for_whom(url: str, tmp_path: Path, monkeypatch: pytest.M
         assert hpastore.status(store).images == 1
 
 
-def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(empty_url: str, tmp_path: Path) -> None:
+def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(
+    empty_url: str, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 8)
     with hpastore.open_store(empty_url, create=True):
         pass
@@ -132,7 +146,12 @@ def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(empty_url: str,
 def test_clean_sets_made_at_once_get_versions_of_their_own(empty_url: str, tmp_path: Path) -> None:
     with hpastore.open_store(empty_url, create=True) as store:
         hpastore.ingest(store, dataset(tmp_path / "data", 4, labels=["0"]), executor="serial")
-    rule = ("--lower", 0, "--upper", 1)  # of which nothing is to be warned, as of others with so few cells
+    rule = (
+        "--lower",
+        0,
+        "--upper",
+        1,
+    )  # of which nothing is to be warned, as of others with so few cells
     processes = [start(empty_url, "clean", "create", "mine", *rule) for _ in range(3)]
     assert outcomes(*processes) == [(0, "")] * 3
     with hpastore.open_store(empty_url) as store:
@@ -157,7 +176,9 @@ def test_readers_see_whole_images_while_others_come_and_change(
         with connect(url) as store:
             while not over.is_set():
                 assert hpastore.query(store, PARTIAL).rows == [(0,)]
-                out = hpastore.export_coco(store, tmp_path / "out.json", hpastore.ExportOptions(), force=True)
+                out = hpastore.export_coco(
+                    store, tmp_path / "out.json", hpastore.ExportOptions(), force=True
+                )
                 assert hpastore.verify(out.path) == 1
                 document = json.loads(out.path.read_text())
                 cells = {image["id"]: 0 for image in document["images"]}
@@ -193,7 +214,9 @@ def test_readers_see_whole_images_while_others_come_and_change(
         reader.join()
     assert failures == []
     assert len(seen) > 2
-    figure(f"at once: a reader saw {len(seen)} states of a store while images came, each of whole images")
+    figure(
+        f"at once: a reader saw {len(seen)} states of a store while images came, each of whole images"
+    )
 
 
 @pytest.mark.parametrize(

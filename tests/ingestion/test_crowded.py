@@ -40,7 +40,9 @@ with connect(url) as store:
 print(json.dumps({"cells": summary.cells, "rejected": summary.rejected, "peak": peak(), "seconds": seconds}))
 """
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory is reliable on Linux only")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="a limit on memory is reliable on Linux only"
+)
 
 
 def crowd(cells: int, factor: int, dtype: type[np.generic]) -> Array:
@@ -93,7 +95,9 @@ def test_as_many_one_pixel_cells_as_are_taken_are_stored_whole(
     took = ingest(url, tmp_path / "data", crowd(n, factor, np.uint32))
     assert (took["cells"], took["rejected"]) == (n, 0)
     with connect(url) as store:
-        cells = rows(store, "SELECT mask_id, area, width, height, pieces, rle FROM cell ORDER BY mask_id")
+        cells = rows(
+            store, "SELECT mask_id, area, width, height, pieces, rle FROM cell ORDER BY mask_id"
+        )
         assert [cell["mask_id"] for cell in cells] == [factor * (k + 1) for k in range(n)]
         assert {(c["area"], c["width"], c["height"], c["pieces"]) for c in cells} == {(1, 1, 1, 1)}
         assert len({cell["rle"] for cell in cells}) == n

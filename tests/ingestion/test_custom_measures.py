@@ -25,7 +25,18 @@ from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.store.integrity.dump import dump
 from tests.conftest import MakeStore
-from tests.ingestion.changes import ALL, A, B, C, failures, of_image, poison, take, touch, write_channel
+from tests.ingestion.changes import (
+    ALL,
+    A,
+    B,
+    C,
+    failures,
+    of_image,
+    poison,
+    take,
+    touch,
+    write_channel,
+)
 from tests.ingestion.test_remeasure import after, filled
 from tests.world import SHIFT, SPREAD, dataset, install, rows, scalar, write_table
 
@@ -140,7 +151,14 @@ def test_a_measure_of_pixels_is_planned_and_added_without_touching_the_cells(
     take(store, root)
     create_clean_set(store, "mine", CleanRecipe(min_green=0))
     override_cells(store, [Override(f"{A}:1", True)])
-    kept = ("cell", "clean_set_cell", "cell_override", "cell_channel", "image_file", "clean_set_former")
+    kept = (
+        "cell",
+        "clean_set_cell",
+        "cell_override",
+        "cell_channel",
+        "image_file",
+        "clean_set_former",
+    )
     before = {table: rows(store, f"SELECT * FROM {table}") for table in kept}
     install(monkeypatch, SHIFT)
     todo = plan(store, root)
@@ -166,7 +184,10 @@ def test_an_image_that_lacks_a_measure_and_has_other_bytes_is_changed_as_always(
     write_channel(root, C, "red", seed=78)
     as_stored(store, root / "train" / f"{C}_red.png")
     todo = plan(store, root)
-    assert ([c.source.name for c in todo.changed], [s.name for s in todo.unmeasured]) == ([A], [B, C])
+    assert ([c.source.name for c in todo.changed], [s.name for s in todo.unmeasured]) == (
+        [A],
+        [B, C],
+    )
     done = take(store, root)
     assert (done.changed, done.remeasured, done.unchanged, done.images_decoded) == (2, 1, 1, 3)
     assert have(store) == {"shift": (1, 3)}
@@ -326,7 +347,10 @@ def test_an_image_that_lost_its_histograms_does_not_stay_stale_for_ever(
         connection.execute(text("DELETE FROM image_channel WHERE image_id = 1"))
     assert remeasure(store, stop=after(5)).measures == {"spread": 3}
     assert (remeasure(store).remeasured, plan(store, root).work) == (0, 0)
-    assert scalar(store, "SELECT count(DISTINCT image_id) FROM cell_measure JOIN cell ON id = cell_id") == 2
+    assert (
+        scalar(store, "SELECT count(DISTINCT image_id) FROM cell_measure JOIN cell ON id = cell_id")
+        == 2
+    )
 
 
 def test_images_that_are_gone_learn_from_histograms_and_wait_for_their_pixels(
@@ -364,7 +388,9 @@ def test_a_damaged_file_of_an_image_that_lacks_a_measure_rejects_it(
     assert of_image(root, A)
 
 
-def test_numbers_of_any_type_are_stored_as_reals(store: Store, tmp_path: Path, monkeypatch: Patch) -> None:
+def test_numbers_of_any_type_are_stored_as_reals(
+    store: Store, tmp_path: Path, monkeypatch: Patch
+) -> None:
     given: list[Any] = [1, np.float32(0.1), np.int64(2**53), True + 1, -0.0, math.nan]
     values = iter(given)
     install(monkeypatch, replace(SHIFT, of_crops=lambda *_: next(values)))

@@ -54,7 +54,10 @@ def test_nuclei_are_found_where_they_are(tmp_path: Path) -> None:
     assert list(found)[-1] == "nucleus_mask"
     elsewhere = moved(root, "hpa_nuclei_mask", root / "nuclei")
     assert "nucleus_mask" not in roles(discover(Layout(root)))
-    assert roles(discover(Layout(root, nuclei=elsewhere)))["nucleus_mask"] == f"nuclei/{name_of(0)}.npz"
+    assert (
+        roles(discover(Layout(root, nuclei=elsewhere)))["nucleus_mask"]
+        == f"nuclei/{name_of(0)}.npz"
+    )
 
 
 def test_masks_may_be_arrays_or_pictures(tmp_path: Path) -> None:
@@ -67,7 +70,9 @@ def test_masks_may_be_arrays_or_pictures(tmp_path: Path) -> None:
         else:
             cv2.imwrite(str(masks / f"{name_of(i)}_cellmask.png"), draw_mask())
     found = discover(Layout(root))
-    endings = [roles(found, i)[CELL_MASK].removeprefix(f"hpa_cell_mask/{name_of(i)}") for i in range(3)]
+    endings = [
+        roles(found, i)[CELL_MASK].removeprefix(f"hpa_cell_mask/{name_of(i)}") for i in range(3)
+    ]
     assert endings == [".npy", "_cellmask.png", ".npz"]
     np.save(masks / f"{name_of(2)}.npy", draw_mask())
     assert roles(discover(Layout(root)), 2)[CELL_MASK].endswith(".npz")
@@ -179,11 +184,23 @@ def test_a_link_is_as_good_as_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gone", "layout", "message"),
     [
-        ("", {}, r"data: no such folder; give the folder that holds train\.csv, train/ and hpa_cell_mask/"),
+        (
+            "",
+            {},
+            r"data: no such folder; give the folder that holds train\.csv, train/ and hpa_cell_mask/",
+        ),
         ("train", {}, "train: no such folder; name it with --images"),
         ("hpa_cell_mask", {}, "hpa_cell_mask: no such folder; name it with --masks"),
-        ("train.csv", {}, r"train\.csv: no such table; name it with --labels FILE, or give --labels none"),
-        ("train.csv", {"nuclei": Path("/nowhere")}, "nowhere: no such folder; name it with --nuclei"),
+        (
+            "train.csv",
+            {},
+            r"train\.csv: no such table; name it with --labels FILE, or give --labels none",
+        ),
+        (
+            "train.csv",
+            {"nuclei": Path("/nowhere")},
+            "nowhere: no such folder; name it with --nuclei",
+        ),
         ("train.csv", {"labels": Path("/nowhere.csv")}, r"nowhere\.csv: no such table"),
         (
             "train.csv",
@@ -192,7 +209,9 @@ def test_a_link_is_as_good_as_its_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_missing_is_named(tmp_path: Path, gone: str, layout: dict[str, Path], message: str) -> None:
+def test_what_is_missing_is_named(
+    tmp_path: Path, gone: str, layout: dict[str, Path], message: str
+) -> None:
     root = dataset(tmp_path / "data", 1)
     (root / gone).rename(tmp_path / "away")
     with pytest.raises(InputError, match=message):
@@ -244,7 +263,12 @@ def test_a_limit_tells_no_orphans_and_counts_what_it_took(tmp_path: Path) -> Non
     root = dataset(tmp_path, 4)
     write_table(root, {name_of(0): "0", name_of(1): "99", name_of(2): "0"})
     found = discover(Layout(root, limit=2))
-    assert (found.complete, found.orphans, found.seen, found.refused) == (False, (), 10, {name_of(1): 5})
+    assert (found.complete, found.orphans, found.seen, found.refused) == (
+        False,
+        (),
+        10,
+        {name_of(1): 5},
+    )
 
 
 # Names
@@ -257,7 +281,11 @@ def test_names_that_are_equal_but_for_case_are_not_both_taken(tmp_path: Path) ->
     found = discover(Layout(root, labels="none"))
     assert [s.name for s in found.sources] == ["CELL", name_of(0)]
     assert [(f.image_name, f.code, f.message) for f in found.failures] == [
-        (name, "duplicate", f"{name}: the name differs from CELL only in case; rename the image's files")
+        (
+            name,
+            "duplicate",
+            f"{name}: the name differs from CELL only in case; rename the image's files",
+        )
         for name in ("Cell", "cell")
     ]
     write_table(root, {"cell": "0", "CELL": "0"})
@@ -283,7 +311,9 @@ def test_names_with_odd_characters_are_told_and_never_as_they_are(
     said = [(f.image_name, found.refused[f.image_name]) for f in found.failures]
     said += [(orphan.name, orphan.files) for orphan in found.orphans]
     assert said == [(name if name.isprintable() else repr(name)[1:-1], 4)]
-    assert all(text.isprintable() for f in found.failures for text in (f.image_name, f.uri, f.message))
+    assert all(
+        text.isprintable() for f in found.failures for text in (f.image_name, f.uri, f.message)
+    )
 
 
 def test_a_name_that_is_cut_is_not_taken_for_another(tmp_path: Path) -> None:
@@ -304,7 +334,9 @@ def test_a_name_that_is_cut_is_not_taken_for_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["root", "labels", "images", "masks", "nuclei"])
-def test_a_path_that_cannot_be_looked_at_is_named_with_the_reason(tmp_path: Path, option: str) -> None:
+def test_a_path_that_cannot_be_looked_at_is_named_with_the_reason(
+    tmp_path: Path, option: str
+) -> None:
     root = dataset(tmp_path / "data", 1)
     long, loop = tmp_path / ("x" * 300), tmp_path / "loop"
     loop.symlink_to(loop)

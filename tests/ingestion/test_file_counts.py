@@ -55,7 +55,9 @@ def test_files_are_counted_as_the_results_come() -> None:
     counter.add_rejected(Failure("b", "", "png", ""))
     counter.add_taken("c", stored=False)
     counts = counter.result()
-    assert counts == FileCounts(26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1)
+    assert counts == FileCounts(
+        26, 5, 10, {"missing_file": 3, "label": 1, "png": 6}, {"spare_file": 1}, 0, 1
+    )
     assert str(counts) == (
         "26 files = 5 stored + 10 unchanged + 10 rejected (1 label, 3 missing_file, 6 png) "
         "+ 1 orphan (1 spare_file); 1 row of the table has no image"
@@ -72,7 +74,9 @@ def test_files_that_a_stopped_run_did_not_process_are_left() -> None:
 
 @pytest.mark.parametrize("seen", [25, 27])
 def test_counts_that_do_not_add_up_are_a_bug(seen: int) -> None:
-    counter = FileCounter(Inputs(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN)
+    counter = FileCounter(
+        Inputs(Path("/data"), SOURCES, (), seen=seen, refused={"x": 1, "z": 0}), PLAN
+    )
     with pytest.raises(AssertionError, match=f"file counts do not add up: {seen} files = 0 stored"):
         counter.result()
 
@@ -134,7 +138,9 @@ def test_a_stopped_run_accounts_for_what_it_left(store: Store, tmp_path: Path) -
     assert (done.new, done.files.stored, done.files.left) == (2, 10, 10)
 
 
-def test_a_touched_image_is_unchanged_and_a_relabelled_one_too(store: Store, tmp_path: Path) -> None:
+def test_a_touched_image_is_unchanged_and_a_relabelled_one_too(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     ingest(store, root, executor="serial")
     (root / "train" / f"{A}_red.png").touch()
@@ -146,10 +152,32 @@ def test_a_touched_image_is_unchanged_and_a_relabelled_one_too(store: Store, tmp
 # Any folder
 
 STEMS = (
-    *("a", "A", "b", "cell-1", "a_red", "a b", "-x", "", "naïve", "nai\u0308ve", "x\x1b[31m", "\udcff"),
+    *(
+        "a",
+        "A",
+        "b",
+        "cell-1",
+        "a_red",
+        "a b",
+        "-x",
+        "",
+        "naïve",
+        "nai\u0308ve",
+        "x\x1b[31m",
+        "\udcff",
+    ),
     *("n" * 128, "n" * 129, "n" * 130),
 )
-ENDINGS = (*CHANNEL_ENDINGS, ".npz", ".npy", "_cellmask.png", "_nucleimask.png", ".txt", "_pink.png", ".PNG")
+ENDINGS = (
+    *CHANNEL_ENDINGS,
+    ".npz",
+    ".npy",
+    "_cellmask.png",
+    "_nucleimask.png",
+    ".txt",
+    "_pink.png",
+    ".PNG",
+)
 KINDS = ("good", "good", "good", "junk", "empty", "folder", "dangling", "loop", "link")
 FOLDERS = ("train", "hpa_cell_mask", "hpa_nuclei_mask", "")
 
@@ -238,7 +266,9 @@ def shown(folder: Path) -> list[Path]:
 
 def meets(mess: Mess, root: Path) -> bool:
     """Whether a row names an image that has a file, or there is nothing that could be named."""
-    files = [path for path in shown(root / mess.images) if path.is_file() and path.name != "rows.csv"]
+    files = [
+        path for path in shown(root / mess.images) if path.is_file() and path.name != "rows.csv"
+    ]
     if mess.rows is None:
         listed = shown(root / mess.images)
         return not files or any(path.name.endswith(CHANNEL_ENDINGS) for path in listed)
@@ -257,7 +287,9 @@ def endings_of(mess: Mess) -> dict[str, set[str]]:
     endings.setdefault(mess.images, set()).update(CHANNEL_ENDINGS)
     endings.setdefault(mess.masks, set()).update((".npz", ".npy", "_cellmask.png"))
     nuclei = endings.setdefault(mess.nuclei, set())
-    nuclei.update(("_nucleimask.png",) if mess.nuclei == mess.masks else (".npz", ".npy", "_nucleimask.png"))
+    nuclei.update(
+        ("_nucleimask.png",) if mess.nuclei == mess.masks else (".npz", ".npy", "_nucleimask.png")
+    )
     return endings
 
 
@@ -303,12 +335,19 @@ def test_all_files_of_any_folder_are_accounted_for(
             assert sum(done.files.orphans.values()) == in_orphans
         assert done.rejected >= len(todo.rejected)
         assert len({*(s.name for s in found.sources), *(f.image_name for f in found.failures)}) == (
-            done.new + done.changed + done.relabelled + done.unchanged + done.rejected + done.files.rows
+            done.new
+            + done.changed
+            + done.relabelled
+            + done.unchanged
+            + done.rejected
+            + done.files.rows
         )
         assert plan(store, layout).work == 0
         seen += done.files.seen
         shutil.rmtree(root)
 
     check()
-    assert all(row["image_name"].isprintable() for row in rows(store, "SELECT image_name FROM failure"))
+    assert all(
+        row["image_name"].isprintable() for row in rows(store, "SELECT image_name FROM failure")
+    )
     figure(f"{database}: {seen} files of {next(numbers)} messy folders, each accounted for")

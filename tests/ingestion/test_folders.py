@@ -23,7 +23,9 @@ def usual(root: Path, opened: ExitStack) -> Folders:
     return open_folders(Layout(root), root, opened)
 
 
-def test_the_files_of_images_are_told_from_others_by_their_endings(tmp_path: Path, opened: ExitStack) -> None:
+def test_the_files_of_images_are_told_from_others_by_their_endings(
+    tmp_path: Path, opened: ExitStack
+) -> None:
     root = dataset(tmp_path, 1)
     (root / "train" / "notes.txt").touch()
     (root / "train" / ".hidden_red.png").touch()
@@ -76,7 +78,9 @@ def test_an_empty_folder_is_a_remark(tmp_path: Path, opened: ExitStack) -> None:
     assert list(empty.remarks()) == [f"{root}/empty is empty"]
 
 
-def test_a_folder_outside_of_the_root_has_its_path_in_the_uris(tmp_path: Path, opened: ExitStack) -> None:
+def test_a_folder_outside_of_the_root_has_its_path_in_the_uris(
+    tmp_path: Path, opened: ExitStack
+) -> None:
     root, other = dataset(tmp_path / "data", 1), tmp_path / "other"
     other.mkdir()
     folders = open_folders(Layout(root, images=other), root, opened)
@@ -94,11 +98,15 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
     table = root / "train.csv"
     assert (is_folder(root), is_folder(table), is_folder(root / "none")) == (True, False, False)
     assert (is_file(root), is_file(table), is_file(table / "below")) == (False, True, False)
-    with pytest.raises(InputError, match=r"cannot be accessed .*; check the path and its permissions"):
+    with pytest.raises(
+        InputError, match=r"cannot be accessed .*; check the path and its permissions"
+    ):
         is_file(root / ("x" * 1_000))
 
 
-def test_a_path_is_absolute_without_following_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_absolute_without_following_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     monkeypatch.chdir(tmp_path)
     assert absolute_path("a/../link") == tmp_path / "link"

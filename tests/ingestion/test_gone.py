@@ -76,9 +76,7 @@ def test_a_gone_image_leaves_all_that_is_live_and_nothing_that_was_kept(
     assert rows(store, "SELECT * FROM clean_set_cell ORDER BY cell_id, label_id") == kept
     made = create_clean_set(store, "mine", CleanRecipe(min_green=0))
     assert made is not None
-    judged = (
-        "SELECT count(*) FROM clean_set_cell JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id"
-    )
+    judged = "SELECT count(*) FROM clean_set_cell JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id"
     assert scalar(store, f"{judged} WHERE name = :n AND clean_set_id = 2", n=B) == 0
     for options in ({}, {"options": hpastore.ExportOptions(clean="mine@1")}):
         hpastore.export_coco(store, tmp_path / "out.json", *options.values(), force=True)
@@ -109,7 +107,9 @@ def test_an_image_with_one_file_left_is_rejected_and_stays(store: Store, tmp_pat
 
 
 @pytest.mark.parametrize("row", ["19", "", "0\nimage-01,1"], ids=["no label", "empty", "two rows"])
-def test_a_stored_image_with_a_bad_row_is_rejected_and_stays(store: Store, tmp_path: Path, row: str) -> None:
+def test_a_stored_image_with_a_bad_row_is_rejected_and_stays(
+    store: Store, tmp_path: Path, row: str
+) -> None:
     root = dataset(tmp_path, 3)
     take(store, root)
     before = dump(store)["image"]
@@ -247,7 +247,10 @@ def test_prune_deletes_what_is_gone_of_this_root(
     found = rows(store, "SELECT name FROM image ORDER BY name")
     assert [row["name"] for row in found] == [A, B, "y", "z"]
     assert (
-        scalar(store, "SELECT count(*) FROM clean_set_cell WHERE cell_id NOT IN (SELECT id FROM cell)") == 0
+        scalar(
+            store, "SELECT count(*) FROM clean_set_cell WHERE cell_id NOT IN (SELECT id FROM cell)"
+        )
+        == 0
     )
     assert rows(store, "SELECT gone FROM ingest_run ORDER BY id DESC LIMIT 1") == [{"gone": 2}]
     assert plan(store, root, prune=True).work == 0
@@ -255,7 +258,9 @@ def test_prune_deletes_what_is_gone_of_this_root(
 
 
 @pytest.mark.parametrize("bad", ["missing", "row"])
-def test_prune_spares_a_gone_image_that_is_back_and_bad(store: Store, tmp_path: Path, bad: str) -> None:
+def test_prune_spares_a_gone_image_that_is_back_and_bad(
+    store: Store, tmp_path: Path, bad: str
+) -> None:
     root = dataset(tmp_path, 3)
     take(store, root)
     without_row(root)

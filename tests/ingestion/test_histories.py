@@ -93,16 +93,22 @@ class World:
 
     def rows(self) -> dict[str, str]:
         """Give the rows whose labels make sense."""
-        return {name: labels for name, labels in self.table.items() if labels not in ("", "x", "99")}
+        return {
+            name: labels for name, labels in self.table.items() if labels not in ("", "x", "99")
+        }
 
     def channels(self, name: str) -> dict[str, str]:
         """Hash an image's channels."""
         paths = {of: channel(self.root, name, of) for of in CHANNELS}
-        return {of: hashlib.sha256(p.read_bytes()).hexdigest() for of, p in paths.items() if p.is_file()}
+        return {
+            of: hashlib.sha256(p.read_bytes()).hexdigest() for of, p in paths.items() if p.is_file()
+        }
 
     def decodable(self, name: str) -> bool:
         """Whether none of an image's files is broken."""
-        return not any(path.name.startswith(f"{name}_") or path.stem == name for path in self.broken)
+        return not any(
+            path.name.startswith(f"{name}_") or path.stem == name for path in self.broken
+        )
 
     def any_name(self) -> str:
         return self.random.choice(sorted(self.table) or ["nobody"])
@@ -116,7 +122,13 @@ class World:
         for path in of_image(self.root, name):
             self.remove(path)
         kind = self.random.randint(1, 4)
-        write_image(self.root, name, seed=self.drawn, mask=draw_mask(kind), nuclei=self.random.random() < 0.3)
+        write_image(
+            self.root,
+            name,
+            seed=self.drawn,
+            mask=draw_mask(kind),
+            nuclei=self.random.random() < 0.3,
+        )
         with replaced(mask(self.root, name)) as path:
             np.savez(path, draw_mask(kind))
 
@@ -150,7 +162,9 @@ class World:
         self.table.pop(self.any_name(), None)
 
     def put_back(self) -> None:
-        names = {path.name.rpartition("_")[0] for path in self.root.rglob("*.png")} - set(self.table)
+        names = {path.name.rpartition("_")[0] for path in self.root.rglob("*.png")} - set(
+            self.table
+        )
         if names:
             self.table[self.random.choice(sorted(names))] = "0"
 
@@ -190,11 +204,19 @@ class World:
 
 
 def agrees(
-    store: Store, world: World, layout: Layout, options: dict[str, Any], users: Sequence[CustomMeasure]
+    store: Store,
+    world: World,
+    layout: Layout,
+    options: dict[str, Any],
+    users: Sequence[CustomMeasure],
 ) -> tuple[int, int]:
     """Plan, ingest, and hold each against the other and the folder; give the numbers of work and rejects."""
     todo = plan(store, layout, **options)
-    bad = {s.name for s in (*todo.new, *(c.source for c in todo.changed)) if not world.decodable(s.name)}
+    bad = {
+        s.name
+        for s in (*todo.new, *(c.source for c in todo.changed))
+        if not world.decodable(s.name)
+    }
     good = [s for s in (*todo.new, *(c.source for c in todo.changed)) if s.name not in bad]
     unmeasured = {s.name: "|".join(map(str, s.labels)) for s in todo.unmeasured}
     stale = {*todo.stale, *unmeasured, *(bad & stale_unless_replaced(store, users, **options))}
@@ -252,7 +274,10 @@ def follows(store: Store, world: World, rejected: set[str]) -> None:
     here = {name for name in world.table if world.holds(name)}
     assert here - rejected == set(live(store)) - rejected
     labels = {row["name"]: row["labels"] for row in rows(store, "SELECT name, labels FROM image")}
-    kept = rows(store, "SELECT name, uri, sha256, size, mtime_ns FROM image_file JOIN image ON id = image_id")
+    kept = rows(
+        store,
+        "SELECT name, uri, sha256, size, mtime_ns FROM image_file JOIN image ON id = image_id",
+    )
     for name in here - rejected:
         assert labels[name] == world.table[name]
     for row in kept:
@@ -278,7 +303,11 @@ def met(store: Store, world: World, root: Path) -> tuple[int, int]:
     for row in rows(store, query, r=str(root)):
         stored.setdefault(row["name"], {})[row["role"]] = row["sha256"]
     there = world.rows()
-    same = [name for name, channels in stored.items() if name in there and world.channels(name) == channels]
+    same = [
+        name
+        for name, channels in stored.items()
+        if name in there and world.channels(name) == channels
+    ]
     return len(same), len(stored)
 
 

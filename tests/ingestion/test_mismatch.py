@@ -83,10 +83,14 @@ def ids(root: Path, pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["{}.png", "train/{}", "X{}"])
-def test_a_table_and_folders_without_a_common_image_are_refused(tmp_path: Path, pattern: str) -> None:
+def test_a_table_and_folders_without_a_common_image_are_refused(
+    tmp_path: Path, pattern: str
+) -> None:
     root = dataset(tmp_path, 3)
     ids(root, pattern)
-    with pytest.raises(InputError, match=r"train\.csv: no row matches an image in \S+/train: the table has"):
+    with pytest.raises(
+        InputError, match=r"train\.csv: no row matches an image in \S+/train: the table has"
+    ):
         discover(Layout(root))
 
 
@@ -98,7 +102,8 @@ def test_a_folder_of_other_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'image-00_blue\.jpg'; image-00_blue\.jpg is not read"):
         discover(Layout(root))
     with pytest.raises(
-        InputError, match=r"train: no files match the expected names .* 12 files, such as image-00_blue\.jpg"
+        InputError,
+        match=r"train: no files match the expected names .* 12 files, such as image-00_blue\.jpg",
     ):
         discover(Layout(root, "none"))
 
@@ -130,7 +135,10 @@ def test_rows_without_any_file_yet_are_no_error(tmp_path: Path) -> None:
         (root / folder).mkdir()
     write_table(root, {A: "0"})
     found = discover(Layout(root))
-    assert (found.seen, found.remarks) == (0, (f"{root}/train is empty", f"{root}/hpa_cell_mask is empty"))
+    assert (found.seen, found.remarks) == (
+        0,
+        (f"{root}/train is empty", f"{root}/hpa_cell_mask is empty"),
+    )
 
 
 # Hidden and foreign files

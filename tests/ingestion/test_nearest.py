@@ -9,11 +9,18 @@ from hpastore.vocabulary import CHANNELS
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-@pytest.mark.parametrize("ending", [".tif", ".tiff", ".jpg", ".jpeg", ".PNG", ".TIF", ".ome.tif", ".png.gz"])
+@pytest.mark.parametrize(
+    "ending", [".tif", ".tiff", ".jpg", ".jpeg", ".PNG", ".TIF", ".ome.tif", ".png.gz"]
+)
 def test_a_channel_with_another_ending_is_found(channel: str, ending: str) -> None:
-    others = {f"x-1_{other}.png" for other in CHANNELS if other != channel} | {f"x-2_{channel}{ending}"}
+    others = {f"x-1_{other}.png" for other in CHANNELS if other != channel} | {
+        f"x-2_{channel}{ending}"
+    }
     assert nearest(f"x-1_{channel}.png", others) is None
-    assert nearest(f"x-1_{channel}.png", others | {f"x-1_{channel}{ending}"}) == f"x-1_{channel}{ending}"
+    assert (
+        nearest(f"x-1_{channel}.png", others | {f"x-1_{channel}{ending}"})
+        == f"x-1_{channel}{ending}"
+    )
 
 
 @pytest.mark.parametrize("name", ["x_Red.png", "x_RED.tif"])

@@ -100,7 +100,9 @@ def test_verdicts_on_deleted_images_are_counted(
     assert caplog.messages == [message]
 
 
-def test_moved_and_missing_roots_and_images_that_stay_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_moved_and_missing_roots_and_images_that_stay_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     roots = Roots(
         moved=(MovedRoot("/old", 1, 1), MovedRoot("/older", 5, 4)),
         kept=frozenset("abc"),

@@ -68,7 +68,9 @@ ODD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("uri", [f"train/{B}_blue.png", f"hpa_cell_mask/{B}.npz"], ids=["channel", "mask"])
+@pytest.mark.parametrize(
+    "uri", [f"train/{B}_blue.png", f"hpa_cell_mask/{B}.npz"], ids=["channel", "mask"]
+)
 def test_an_image_whose_file_is_no_file_is_rejected_and_the_others_are_stored(
     store: Store, tmp_path: Path, kind: str, uri: str
 ) -> None:
@@ -109,7 +111,10 @@ def test_a_second_mask_of_an_image_is_told_and_not_taken(store: Store, tmp_path:
     np.save(root / "hpa_cell_mask" / f"{A}.npy", np.ones((24, 32), np.uint16))
     assert plan(store, root).orphans == (Orphan("spare_file", A, 1),)
     assert ingest(store, root, executor="serial").cells == 3
-    assert scalar(store, "SELECT uri FROM image_file WHERE role = 'cell_mask'") == f"hpa_cell_mask/{A}.npz"
+    assert (
+        scalar(store, "SELECT uri FROM image_file WHERE role = 'cell_mask'")
+        == f"hpa_cell_mask/{A}.npz"
+    )
 
 
 def test_files_without_their_counterpart_are_told(store: Store, tmp_path: Path) -> None:
@@ -175,7 +180,9 @@ def test_a_folder_without_images_is_no_error_and_says_so(store: Store, tmp_path:
     assert (summary.new, summary.rejected) == (0, 0)
 
 
-def test_a_folder_with_one_file_gives_an_image_that_misses_the_others(store: Store, tmp_path: Path) -> None:
+def test_a_folder_with_one_file_gives_an_image_that_misses_the_others(
+    store: Store, tmp_path: Path
+) -> None:
     root = tmp_path / "data"
     write_image(root, A)
     for path in [*(root / "train").glob("*_[rgy]*.png"), *(root / "hpa_cell_mask").iterdir()]:

@@ -38,9 +38,13 @@ def live(store: Store, root: Path, patch: pytest.MonkeyPatch) -> None:
     """A store's life: images of all kinds, a change, measures that come, clean sets, a decision."""
     install(patch, SPREAD)
     ingest(store, Layout(root, split="train"), executor="serial")
-    override_cells(store, [Override(f"{name_of(0)}:1", True), Override(f"{name_of(1)}:1", False, 0, 0.5)])
+    override_cells(
+        store, [Override(f"{name_of(0)}:1", True), Override(f"{name_of(1)}:1", False, 0, 0.5)]
+    )
     create_clean_set(store, "notebook")
-    create_clean_set(store, "all", CleanRecipe((Rule("intensity_mean", "red", 0.1, 0.9),), 0, "all"))
+    create_clean_set(
+        store, "all", CleanRecipe((Rule("intensity_mean", "red", 0.1, 0.9),), 0, "all")
+    )
     create_clean_set(store, "shape", CleanRecipe((Rule("nucleus_area", None, 0.25, 1.0),)))
     create_clean_set(store, "own", CleanRecipe((Rule("spread", "green", 0.25, 0.75),)))
     with replaced(root / "train" / f"{name_of(1)}_red.png") as path:
@@ -68,7 +72,9 @@ def test_both_databases_hold_and_answer_the_same(
         live(store, root, monkeypatch)
         shutil.rmtree(root)
     dumps = [dump(store, without=TIMES) for store in stores]
-    assert dumps[0].keys() == {t.name for t in Base.metadata.sorted_tables} | {v.table.name for v in VIEWS}
+    assert dumps[0].keys() == {t.name for t in Base.metadata.sorted_tables} | {
+        v.table.name for v in VIEWS
+    }
     for name, found in dumps[0].items():
         assert found, name
         assert found == dumps[1][name], name
@@ -79,5 +85,7 @@ def test_both_databases_hold_and_answer_the_same(
         Rule("brenner", "blue", 0.2, 0.7),
         Rule("area", None, 0.0, 0.5),
     ]
-    answers = [[thresholds(store, rule).map(exact).to_dict("list") for rule in asked] for store in stores]
+    answers = [
+        [thresholds(store, rule).map(exact).to_dict("list") for rule in asked] for store in stores
+    ]
     assert answers[0] == answers[1]

@@ -50,7 +50,9 @@ def source(
 ) -> Source:
     stamps = files() if stamps is None else stamps
     present = {stamp.role for stamp in stamps}
-    return Source(name, labels, stamps, tuple(f"train/{name}_{r}.png" for r in NEEDED if r not in present))
+    return Source(
+        name, labels, stamps, tuple(f"train/{name}_{r}.png" for r in NEEDED if r not in present)
+    )
 
 
 def known(
@@ -63,7 +65,9 @@ def known(
     gone: bool = False,
     measures: frozenset[tuple[str, int]] = frozenset(),
 ) -> StoredImage:
-    return StoredImage(root, split, labels, files() if stamps is None else stamps, settings, gone, measures)
+    return StoredImage(
+        root, split, labels, files() if stamps is None else stamps, settings, gone, measures
+    )
 
 
 ANY_GONE = Policy(allow_gone=1_000)
@@ -152,7 +156,9 @@ def test_an_image_without_any_file_is_gone_and_its_row_an_orphan() -> None:
 def test_an_image_with_a_bad_row_is_gone_only_where_its_files_are() -> None:
     bad = Failure("a", "train.csv", "label", "line 2")
     for left, gone in ((5, ()), (0, ("a",))):
-        found = make_plan(Inputs(ROOT, (), (bad,), refused={"a": left}), {"a": known()}, policy=ANY_GONE)
+        found = make_plan(
+            Inputs(ROOT, (), (bad,), refused={"a": left}), {"a": known()}, policy=ANY_GONE
+        )
         assert found == Plan(rejected=(bad,), gone=gone)
 
 
@@ -169,7 +175,9 @@ def test_an_image_is_gone_whatever_its_split_and_that_of_the_run() -> None:
 
 def test_a_nucleus_mask_alone_keeps_no_image() -> None:
     alone = source(stamps=files(NUCLEUS_MASK))
-    assert planned(alone, a=known()) == Plan(gone=("a",), orphans=(Orphan("label_without_image", "a", 1),))
+    assert planned(alone, a=known()) == Plan(
+        gone=("a",), orphans=(Orphan("label_without_image", "a", 1),)
+    )
     with_mask = planned(source(stamps=files(CELL_MASK, NUCLEUS_MASK)), a=known())
     assert (with_mask.gone, [f.code for f in with_mask.rejected]) == ((), ["missing_file"])
 
@@ -193,7 +201,9 @@ def test_an_image_that_is_back_as_it_was_has_returned() -> None:
 
 def test_an_image_that_is_back_otherwise_is_relabelled_or_changed() -> None:
     gone = known(gone=True)
-    assert planned(source(labels=(7,)), a=gone) == Plan(relabelled=(source(labels=(7,)),), unchanged_files=5)
+    assert planned(source(labels=(7,)), a=gone) == Plan(
+        relabelled=(source(labels=(7,)),), unchanged_files=5
+    )
     changed = source(stamps=altered("red", size=11))
     assert planned(changed, a=gone) == Plan(changed=(Change(changed, ("red",)),))
 
@@ -222,7 +232,10 @@ def test_pruning_takes_what_is_gone_and_was_before_of_this_root() -> None:
 
 
 def test_numbers_of_another_percentile_are_stale_whatever_their_root() -> None:
-    stored = {"a": known(settings=OTHER_PERCENTILE), "b": known("/other", settings=OTHER_PERCENTILE)}
+    stored = {
+        "a": known(settings=OTHER_PERCENTILE),
+        "b": known("/other", settings=OTHER_PERCENTILE),
+    }
     todo = make_plan(Inputs(ROOT, (source(),), ()), stored, settings=NOW)
     assert todo == unchanged(stale=("a", "b"))
     assert todo.work == 2
@@ -250,8 +263,12 @@ def test_measures_of_another_version_need_the_pixels_again() -> None:
 # Measures that users added
 
 
-def lacking(*sources: Source, failed: dict[str, Failure] | None = None, **stored: StoredImage) -> Plan:
-    return make_plan(Inputs(ROOT, sources, ()), stored, failed, failed or (), NOW, required=REQUIRED)
+def lacking(
+    *sources: Source, failed: dict[str, Failure] | None = None, **stored: StoredImage
+) -> Plan:
+    return make_plan(
+        Inputs(ROOT, sources, ()), stored, failed, failed or (), NOW, required=REQUIRED
+    )
 
 
 def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_it_is_here() -> None:
@@ -276,7 +293,10 @@ def test_an_image_without_a_measure_of_pixels_is_read_again_wherever_it_was_if_i
 def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> None:
     crops = frozenset({OF_CROPS})
     for measures in (crops, crops | {("p99", 1)}):
-        here, there = known(measures=measures), known("/other", measures=measures, settings=OTHER_VERSION)
+        here, there = (
+            known(measures=measures),
+            known("/other", measures=measures, settings=OTHER_VERSION),
+        )
         todo = lacking(source(), a=here, b=there, c=known(gone=True, measures=measures))
         assert todo == unchanged(stale=("a", "b", "c"))
     relabelled = source(labels=(4,))
@@ -287,7 +307,9 @@ def test_an_image_without_a_measure_of_histograms_is_stale_wherever_it_is() -> N
 def test_what_is_measured_anyway_lacks_nothing() -> None:
     changed = source(stamps=altered("red", size=11))
     assert lacking(changed, a=known()) == Plan(changed=(Change(changed, ("red",)),))
-    assert lacking(source(), a=known(settings=OTHER_VERSION)) == Plan(changed=(Change(source(), (), OLD),))
+    assert lacking(source(), a=known(settings=OTHER_VERSION)) == Plan(
+        changed=(Change(source(), (), OLD),)
+    )
 
 
 def test_a_touched_image_without_a_measure_is_doubtful_until_its_bytes_were_compared() -> None:
@@ -343,7 +365,10 @@ def test_what_was_tried_in_vain_is_tried_again_only_when_its_files_change() -> N
         assert again == Plan(rejected=(tried(),), rejected_before=1)
         assert again.work == 0
         for other in (files(mtime_ns=2), files(size=11), files(*ROLES), ()):
-            assert make_plan(Inputs(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work == 1
+            assert (
+                make_plan(Inputs(ROOT, (source(),), ()), stored, {"a": tried(stamps=other)}).work
+                == 1
+            )
 
 
 def test_an_image_that_is_as_stored_is_unchanged_whatever_was_tried() -> None:
@@ -351,7 +376,10 @@ def test_an_image_that_is_as_stored_is_unchanged_whatever_was_tried() -> None:
 
 
 def test_an_image_is_rejected_once_however_many_rows_are_bad() -> None:
-    twice = (Failure("b", "train.csv", "label", "line 3"), Failure("b", "train.csv", "label", "line 4"))
+    twice = (
+        Failure("b", "train.csv", "label", "line 3"),
+        Failure("b", "train.csv", "label", "line 4"),
+    )
     assert make_plan(Inputs(ROOT, (), twice), {}).rejected == (twice[1],)
 
 
@@ -396,8 +424,13 @@ def test_a_failure_that_left_the_inputs_has_recovered_unless_only_some_were_look
     still = Failure("b", "train.csv", "name", "line 2")
     assert make_plan(Inputs(ROOT, (), (still,)), {}, failed, ["b"]).recovered == ()
     for stamps in (files(), files(mtime_ns=2), files("red")):
-        assert make_plan(Inputs(ROOT, (source("b", stamps=stamps),), ()), {}, failed, ["b"]).recovered == ()
-    assert make_plan(Inputs(ROOT, (source("b", stamps=()),), ()), {}, failed, ["b"]).recovered == ("b",)
+        assert (
+            make_plan(Inputs(ROOT, (source("b", stamps=stamps),), ()), {}, failed, ["b"]).recovered
+            == ()
+        )
+    assert make_plan(Inputs(ROOT, (source("b", stamps=()),), ()), {}, failed, ["b"]).recovered == (
+        "b",
+    )
 
 
 # Other roots and splits
@@ -427,15 +460,21 @@ def test_only_bytes_tell_whether_another_roots_image_of_the_same_sizes_is_a_conf
 
 def test_a_conflict_is_looked_at_again_when_the_other_image_is_not_there_any_more() -> None:
     found, failed = Inputs(ROOT, (source(),), ()), {"a": tried("conflict")}
-    assert make_plan(found, {"a": known("/other", stamps=files(size=9))}, failed).rejected == (failed["a"],)
+    assert make_plan(found, {"a": known("/other", stamps=files(size=9))}, failed).rejected == (
+        failed["a"],
+    )
     assert make_plan(found, {}, failed).new == (source(),)
-    assert make_plan(found, {"a": known(stamps=files(size=9))}, failed).changed == (Change(source(), NEEDED),)
+    assert make_plan(found, {"a": known(stamps=files(size=9))}, failed).changed == (
+        Change(source(), NEEDED),
+    )
 
 
 def test_the_same_files_under_another_root_are_no_conflict() -> None:
     assert planned(source(), a=known("/other")) == unchanged(moved=("a",))
     relabelled = source(labels=(4,))
-    assert planned(relabelled, a=known("/other")) == Plan(relabelled=(relabelled,), unchanged_files=5)
+    assert planned(relabelled, a=known("/other")) == Plan(
+        relabelled=(relabelled,), unchanged_files=5
+    )
 
 
 def test_a_rejected_image_moves_with_its_root() -> None:
@@ -447,9 +486,13 @@ def test_a_rejected_image_moves_with_its_root() -> None:
         (known("/other", gone=True), ()),
         (known("/other", stamps=files(mtime_ns=5)), ()),
     ):
-        todo = make_plan(Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried(stamps=spoilt.files)})
+        todo = make_plan(
+            Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried(stamps=spoilt.files)}
+        )
         assert (len(todo.rejected), todo.moved, todo.work) == (1, moved, 0)
-        todo = make_plan(Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried("conflict", spoilt.files)})
+        todo = make_plan(
+            Inputs(ROOT, (spoilt,), ()), {"a": stored}, {"a": tried("conflict", spoilt.files)}
+        )
         assert todo.moved == ()
 
 
@@ -519,14 +562,16 @@ def test_an_image_whose_nuclei_were_refused_is_tried_again_where_they_are_matche
 names = st.sampled_from("abcdefA")
 labels = st.lists(st.integers(0, 2), unique=True, max_size=2).map(lambda ids: tuple(sorted(ids)))
 stamps = st.builds(
-    lambda roles, mtime_ns, size: files(*[r for r in ROLES if r in roles], mtime_ns=mtime_ns, size=size),
+    lambda roles, mtime_ns, size: files(
+        *[r for r in ROLES if r in roles], mtime_ns=mtime_ns, size=size
+    ),
     st.sets(st.sampled_from(ROLES), min_size=1) | st.just(set(NEEDED)),
     st.integers(1, 2),
     st.integers(10, 11),
 )
-sources = st.lists(st.builds(source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name).map(
-    lambda found: tuple(sorted(found))
-)
+sources = st.lists(
+    st.builds(source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name
+).map(lambda found: tuple(sorted(found)))
 roots = st.sampled_from(["/data", "/other"])
 recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
 splits = st.sampled_from([None, "train"])
@@ -552,7 +597,9 @@ def found(draw: st.DrawFn) -> Inputs:
 
 def compared(todo: Plan, differ: dict[str, bool]) -> dict[str, tuple[str, ...]]:
     """What comes of comparing bytes: each doubtful image differs in all its files or in none."""
-    return {c.source.name: c.roles if differ.get(c.source.name, False) else () for c in todo.doubtful}
+    return {
+        c.source.name: c.roles if differ.get(c.source.name, False) else () for c in todo.doubtful
+    }
 
 
 def done(todo: Plan, found: Inputs, stored: dict[str, StoredImage]) -> dict[str, StoredImage]:
@@ -598,12 +645,16 @@ def test_after_a_plan_was_carried_out_there_is_no_work(
 ) -> None:
     draft = make_plan(found, stored, failed, settings=NOW, policy=policy, required=REQUIRED)
     differing = compared(draft, differ)
-    first = make_plan(found, stored, failed, failed, NOW, differing, policy=policy, required=REQUIRED)
+    first = make_plan(
+        found, stored, failed, failed, NOW, differing, policy=policy, required=REQUIRED
+    )
     sources = (*first.new, *first.relabelled, *first.unmeasured, *(c.source for c in first.changed))
     written = {s.name for s in sources}
     left = {n: f for n, f in failed.items() if n not in {*first.recovered, *written}}
     left |= {failure.image_name: failure for failure in first.rejected}
-    again = make_plan(found, done(first, found, stored), left, left, NOW, policy=policy, required=REQUIRED)
+    again = make_plan(
+        found, done(first, found, stored), left, left, NOW, policy=policy, required=REQUIRED
+    )
     assert again == Plan(
         unchanged=first.unchanged + len(written),
         unchanged_files=again.unchanged_files,
@@ -643,7 +694,9 @@ def test_every_image_that_is_found_is_in_exactly_one_place(
     assert {*todo.gone, *todo.stale, *todo.returned, *todo.moved} <= set(stored)
     assert not set(todo.returned) & set(placed)
     assert set(todo.moved) & set(placed) <= {failure.image_name for failure in todo.rejected}
-    assert not set(todo.gone) & {s.name for s in found.sources if {f.role for f in s.files} - {NUCLEUS_MASK}}
+    assert not set(todo.gone) & {
+        s.name for s in found.sources if {f.role for f in s.files} - {NUCLEUS_MASK}
+    }
 
 
 @given(found(), stores, failed)
@@ -661,5 +714,7 @@ def test_twenty_thousand_images_are_one_plan(labels: tuple[int, ...]) -> None:
     every = [f"image-{i}" for i in range(20_000)]
     found = Inputs(ROOT, tuple(source(name) for name in sorted(every)), ())
     todo = make_plan(found, {name: known(labels=labels) for name in every}, settings=NOW)
-    assert (todo.unchanged, len(todo.relabelled)) == ((20_000, 0) if labels == (0,) else (0, 20_000))
+    assert (todo.unchanged, len(todo.relabelled)) == (
+        (20_000, 0) if labels == (0,) else (0, 20_000)
+    )
     assert todo.unchanged_files == 100_000

@@ -81,7 +81,9 @@ def test_all_images_may_be_gone_or_as_many_as_the_user_gives() -> None:
 
 @pytest.mark.parametrize("given", [-1, "some", "7"])
 def test_a_number_of_gone_images_that_makes_no_sense_is_refused(given: int | str) -> None:
-    with pytest.raises(UsageError, match=r"invalid --allow-gone .* \(give a number of images, or all\)"):
+    with pytest.raises(
+        UsageError, match=r"invalid --allow-gone .* \(give a number of images, or all\)"
+    ):
         choose_policy(LAYOUT, prune=False, resplit=False, allow_gone=given)
 
 

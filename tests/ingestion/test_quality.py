@@ -30,7 +30,9 @@ BOTH = MaskOptions("components", "overlap")
 PATHS = {CELL_MASK: Path("a.npz"), NUCLEUS_MASK: Path("nuclei/a.npz")}
 
 
-def take(image: Decoded, masks: MaskOptions = DEFAULT_MASKS) -> tuple[Prepared, Cells, tuple[Note, ...]]:
+def take(
+    image: Decoded, masks: MaskOptions = DEFAULT_MASKS
+) -> tuple[Prepared, Cells, tuple[Note, ...]]:
     prepared = prepare_masks(image, masks, PATHS)
     cells = measure(prepared.decoded, 0.99)
     return prepared, cells, quality_notes(prepared, cells, PATHS)
@@ -46,7 +48,9 @@ def field(index: int, *, size: int, seed: int) -> Decoded:
     return Decoded(channels, 8, made.cell_mask, made.nucleus_mask, ())
 
 
-def notes(cells: str, nuclei: str | None = None, masks: MaskOptions = DEFAULT_MASKS) -> dict[str, str]:
+def notes(
+    cells: str, nuclei: str | None = None, masks: MaskOptions = DEFAULT_MASKS
+) -> dict[str, str]:
     found = take(picture(cells, nuclei), masks)[2]
     assert {note.code for note in found} <= set(NOTE_CODES)
     return {note.code: note.text for note in found}
@@ -92,7 +96,9 @@ def test_nuclei_in_the_cells_of_their_ids_need_no_word(cells: str, nuclei: str) 
 def test_nuclei_elsewhere_reject_the_image_where_they_are_most_of_them(
     cells: str, nuclei: str, share: str
 ) -> None:
-    found = f"nuclei outside the cells with their ids: {share}; give each nucleus the id of its cell"
+    found = (
+        f"nuclei outside the cells with their ids: {share}; give each nucleus the id of its cell"
+    )
     remedy = ", or ingest with --match-nuclei overlap"
     outside, number = map(int, share.split(" of "))
     if 2 * outside > number:
@@ -147,7 +153,10 @@ def test_a_binary_mask_of_the_nuclei_of_several_cells_rejects_the_image(
     reason = refusal("111.222....", nuclei, masks)
     assert reason.startswith("is binary: the nuclei of 2 cells have the same id, ")
     assert reason.endswith("ingest with --binary-mask components")
-    assert take(picture("111.222....", nuclei), COMPONENTS)[1].shape["nucleus_area"].tolist() == [1, 1]
+    assert take(picture("111.222....", nuclei), COMPONENTS)[1].shape["nucleus_area"].tolist() == [
+        1,
+        1,
+    ]
 
 
 def test_one_nucleus_that_reaches_into_the_next_cell_is_not_binary() -> None:
@@ -159,15 +168,15 @@ def test_one_nucleus_that_reaches_into_the_next_cell_is_not_binary() -> None:
 
 
 def test_one_id_in_several_pieces_is_noted() -> None:
-    text = (
-        "its cell mask has one id, 1, in 2 pieces, stored as one cell; if the pieces are cells, ingest with "
-    )
+    text = "its cell mask has one id, 1, in 2 pieces, stored as one cell; if the pieces are cells, ingest with "
     assert notes("11.11") == {"binary_mask": f"{text}--binary-mask components"}
     assert notes("11.22") == notes("11...") == {}
 
 
 @pytest.mark.parametrize(("mask_id", "noted"), [(1, False), (7, False), (255, True), (65535, True)])
-def test_the_white_of_a_binary_mask_is_noted_though_it_is_one_piece(mask_id: int, noted: bool) -> None:
+def test_the_white_of_a_binary_mask_is_noted_though_it_is_one_piece(
+    mask_id: int, noted: bool
+) -> None:
     found = take(decoded(0, mask_id * drawn("11.")))[2]
     text = f"its cell mask has one id, {mask_id}, as binary masks have, stored as one cell; "
     text += "if it shows several cells, "
@@ -215,7 +224,9 @@ def test_a_mask_of_too_many_pieces_is_refused() -> None:
 
 def test_ids_in_many_pieces_are_noted_with_their_numbers() -> None:
     found = notes("1.2.1.2.1.2.1.2.")
-    assert found["mask_in_pieces"].startswith("the 2 ids of its cell mask are in 8 pieces, as after a resize")
+    assert found["mask_in_pieces"].startswith(
+        "the 2 ids of its cell mask are in 8 pieces, as after a resize"
+    )
     assert "nearest neighbour" in found["mask_in_pieces"]
     assert notes("1.2.1.2.1.2.1...") == {}
 
@@ -275,7 +286,9 @@ def test_few_levels_in_16_bits_are_noted_with_the_largest(
 
 
 @pytest.mark.parametrize(("bright", "noted"), [((), True), (("red",), False), (CHANNELS, False)])
-def test_one_channel_of_many_levels_is_enough(tmp_path: Path, bright: tuple[str, ...], noted: bool) -> None:
+def test_one_channel_of_many_levels_is_enough(
+    tmp_path: Path, bright: tuple[str, ...], noted: bool
+) -> None:
     write_image(tmp_path, "a", bits=16)
     write_table(tmp_path, {"a": "0"})
     for channel in set(CHANNELS) - set(bright):
@@ -302,7 +315,9 @@ def nuclei_apart(root: Path) -> None:
     np.savez_compressed(path, np.array([0, 5, 0, 1, 0, 3], np.uint16)[nuclei])
 
 
-def test_an_image_whose_nuclei_are_numbered_apart_is_a_failure(store: Store, tmp_path: Path) -> None:
+def test_an_image_whose_nuclei_are_numbered_apart_is_a_failure(
+    store: Store, tmp_path: Path
+) -> None:
     nuclei_apart(tmp_path)
     assert ingest(store, tmp_path, executor="serial").rejected == 1
     (failure,) = rows(store, "SELECT code, uri, message FROM failure")

@@ -155,7 +155,9 @@ def test_a_stored_image_that_cannot_be_read_now_is_rejected_and_stays(
     before = dump(store)["cell_stats"]
     touch(channel(root, B))
     monkeypatch.setattr(
-        worker, "read_file", lambda path, *_: (_ for _ in ()).throw(RejectedError("io", path, "is away"))
+        worker,
+        "read_file",
+        lambda path, *_: (_ for _ in ()).throw(RejectedError("io", path, "is away")),
     )
     assert changed(plan(store, root)) == {B: ("green",)}
     assert take(store, root) == Summary(unchanged=2, rejected=1)

@@ -120,7 +120,9 @@ def test_other_bytes_in_another_root_are_a_conflict_and_the_stored_image_stays(
     assert take(store, two).new == 2
 
 
-def test_names_that_differ_by_case_only_are_refused_in_any_run(store: Store, tmp_path: Path) -> None:
+def test_names_that_differ_by_case_only_are_refused_in_any_run(
+    store: Store, tmp_path: Path
+) -> None:
     root, other = tmp_path / "one", tmp_path / "two"
     for folder, name in ((root, "cell"), (other, "CELL")):
         write_image(folder, name)

@@ -16,7 +16,17 @@ from hpastore.store.engine import Store
 from hpastore.store.integrity.dump import dump
 from hpastore.store.measurement_settings import stale_images
 from tests.conftest import MakeStore
-from tests.world import SHIFT, SPREAD, dataset, draw_mask, install, measured, put, scalar, write_image
+from tests.world import (
+    SHIFT,
+    SPREAD,
+    dataset,
+    draw_mask,
+    install,
+    measured,
+    put,
+    scalar,
+    write_image,
+)
 
 STALE = "SELECT count(*) FROM image WHERE settings_id <> (SELECT id FROM measurement_settings WHERE current)"
 
@@ -40,7 +50,11 @@ def after(calls: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("share", [0.98, 0.0, 1.0])
 def test_a_remeasured_store_is_as_a_fresh_one(
-    make_store: MakeStore, database: str, tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore,
+    database: str,
+    tmp_path: Path,
+    share: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With nuclei, and with measures that users added."""
     install(monkeypatch, SPREAD, SHIFT)
@@ -76,7 +90,10 @@ def test_what_a_stopped_run_has_left_is_done_by_the_next(
 def test_the_percentile_is_that_of_the_next_ingest(store: Store, tmp_path: Path) -> None:
     assert remeasure(store, 0.75).remeasured == 0
     filled(store, tmp_path)
-    assert scalar(store, "SELECT background_percentile FROM measurement_settings WHERE current") == 0.75
+    assert (
+        scalar(store, "SELECT background_percentile FROM measurement_settings WHERE current")
+        == 0.75
+    )
 
 
 def test_a_store_without_images_has_nothing_to_remeasure(store: Store) -> None:
@@ -96,7 +113,8 @@ def test_a_batch_has_a_bounded_number_of_cells_and_an_image_at_least(store: Stor
     put(store, measured("d", n=1), background_percentile=0.5)
     with store.reading() as connection:
         batches = [
-            stale_images(connection, *most) for most in ((9, 9), (9, 8), (9, 5), (9, 4), (9, 1), (2, 9))
+            stale_images(connection, *most)
+            for most in ((9, 9), (9, 8), (9, 5), (9, 4), (9, 1), (2, 9))
         ]
     assert [len(batch) for batch in batches] == [3, 2, 2, 1, 1, 2]
 

@@ -44,7 +44,10 @@ def table(n: int) -> dict[str, str]:
 
 
 def live(store: Store) -> list[str]:
-    return [row["name"] for row in rows(store, "SELECT name FROM image WHERE gone_at IS NULL ORDER BY name")]
+    return [
+        row["name"]
+        for row in rows(store, "SELECT name FROM image WHERE gone_at IS NULL ORDER BY name")
+    ]
 
 
 def roots(store: Store) -> list[str]:
@@ -83,7 +86,9 @@ def test_a_root_is_stored_by_its_real_path(store: Store, tmp_path: Path) -> None
     assert counts(take(store, root)) == {"unchanged": 3}
 
 
-def test_images_leave_and_change_through_any_path_to_their_root(store: Store, tmp_path: Path) -> None:
+def test_images_leave_and_change_through_any_path_to_their_root(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 3)
     (tmp_path / "link").symlink_to(root)
     take(store, root)
@@ -94,7 +99,9 @@ def test_images_leave_and_change_through_any_path_to_their_root(store: Store, tm
     assert (live(store), roots(store)) == ([A, B], [str(root.resolve())])
 
 
-def test_a_root_that_was_stored_by_a_link_is_that_of_its_folder(store: Store, tmp_path: Path) -> None:
+def test_a_root_that_was_stored_by_a_link_is_that_of_its_folder(
+    store: Store, tmp_path: Path
+) -> None:
     """As stores of older schemas have it."""
     root = dataset(tmp_path / "data", 3)
     (tmp_path / "link").symlink_to(root)
@@ -111,7 +118,9 @@ def test_a_root_that_was_stored_by_a_link_is_that_of_its_folder(store: Store, tm
     assert plan(store, root).work == 0
 
 
-def test_an_images_folder_through_a_link_to_its_root_lies_in_it(store: Store, tmp_path: Path) -> None:
+def test_an_images_folder_through_a_link_to_its_root_lies_in_it(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 3)
     (tmp_path / "link").symlink_to(root)
     take(store, root)
@@ -150,10 +159,15 @@ def test_a_root_moves_with_the_images_that_left_it_and_those_that_changed(
 
 
 def moments_of_storing(store: Store) -> dict[str, object]:
-    return {row["name"]: row["ingested_at"] for row in rows(store, "SELECT name, ingested_at FROM image")}
+    return {
+        row["name"]: row["ingested_at"]
+        for row in rows(store, "SELECT name, ingested_at FROM image")
+    }
 
 
-def test_images_that_were_gone_and_rejected_ones_move_with_their_root(store: Store, tmp_path: Path) -> None:
+def test_images_that_were_gone_and_rejected_ones_move_with_their_root(
+    store: Store, tmp_path: Path
+) -> None:
     root, moved = dataset(tmp_path / "data", 6), tmp_path / "moved"
     (root / "train" / f"{name_of(4)}_red.png").write_bytes(b"no picture")
     take(store, root)
@@ -164,7 +178,9 @@ def test_images_that_were_gone_and_rejected_ones_move_with_their_root(store: Sto
     summary = take(store, moved)
     assert (counts(summary), summary.rejected_before) == ({"unchanged": 4, "rejected": 1}, 1)
     assert roots(store) == [str(moved)]
-    assert hpastore.failures(store)["message"][0].startswith(f"{moved}/train/{name_of(4)}_red.png: ")
+    assert hpastore.failures(store)["message"][0].startswith(
+        f"{moved}/train/{name_of(4)}_red.png: "
+    )
     take_out(moved, name_of(4))
     write_table(moved, table(4))
     take(store, moved)
@@ -257,7 +273,8 @@ def test_images_stay_in_the_root_where_they_still_are(
         assert plan(store, layout).work == 0
         assert counts(take(store, layout)) == {"unchanged": 2}
     assert (
-        f"2 images are stored from {root}, where their files still exist, and stay there" in caplog.messages
+        f"2 images are stored from {root}, where their files still exist, and stay there"
+        in caplog.messages
     )
     take_out(trial, B)
     write_table(trial, {A: "7"})
@@ -274,7 +291,10 @@ def test_images_that_left_a_root_for_another_move_one_by_one(store: Store, tmp_p
     copy_without_times(root, other)
     take_out(root, A)
     write_table(other, {A: "0"})
-    assert counts(take(store, Layout(other, split="val"), resplit=True)) == {"resplit": 1, "unchanged": 1}
+    assert counts(take(store, Layout(other, split="val"), resplit=True)) == {
+        "resplit": 1,
+        "unchanged": 1,
+    }
     found = rows(store, "SELECT root, split FROM image WHERE name = :n", n=A)
     assert found == [{"root": str(other), "split": "val"}]
     write_table(root, table(4))
@@ -319,7 +339,9 @@ def test_emptied_folders_change_nothing_and_are_named(store: Store, tmp_path: Pa
     todo = plan(store, root)
     assert len(todo.gone) == 3
     for options in ({}, {"prune": True}, {"allow_gone": 2, "prune": True}):
-        with pytest.raises(InputError, match=r"3 of 3 images .*train is empty; .*mask is empty; 3 have no"):
+        with pytest.raises(
+            InputError, match=r"3 of 3 images .*train is empty; .*mask is empty; 3 have no"
+        ):
             take(store, root, **options)
     assert dump(store) == before
     assert counts(take(store, root, allow_gone="all")) == {"gone": 3}
@@ -340,7 +362,9 @@ def test_the_last_image_is_not_gone_without_a_word(store: Store, tmp_path: Path)
 
 
 @pytest.mark.parametrize("wrong", [-1, "many", 1.5])
-def test_a_number_of_images_that_is_none_is_refused(store: Store, tmp_path: Path, wrong: object) -> None:
+def test_a_number_of_images_that_is_none_is_refused(
+    store: Store, tmp_path: Path, wrong: object
+) -> None:
     root = dataset(tmp_path / "data", 2)
     with pytest.raises(UsageError, match="invalid --allow-gone"):
         take(store, root, allow_gone=wrong)
@@ -411,7 +435,9 @@ def test_what_was_forgotten_is_in_nobodys_way(store: Store, tmp_path: Path) -> N
     assert plan(store, other).work == 0
 
 
-def test_a_root_is_forgotten_with_all_its_images_if_they_are_pruned(store: Store, tmp_path: Path) -> None:
+def test_a_root_is_forgotten_with_all_its_images_if_they_are_pruned(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 4)
     take(store, root)
     write_table(root, table(3))
@@ -446,7 +472,9 @@ def test_runs_say_what_came_and_went(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("back", ["as it was", "relabelled", "touched", "changed"])
-def test_an_image_that_came_back_is_said_as_returned(store: Store, tmp_path: Path, back: str) -> None:
+def test_an_image_that_came_back_is_said_as_returned(
+    store: Store, tmp_path: Path, back: str
+) -> None:
     root = dataset(tmp_path / "data", 3)
     take(store, root)
     write_table(root, table(2))
@@ -478,7 +506,9 @@ def test_an_image_keeps_its_split_whatever_a_later_run_says(
     assert plan(store, Layout(root, split="val")).work == 0
     caplog.clear()
     assert counts(take(store, Layout(root, split="val"))) == {"unchanged": 3}
-    assert caplog.messages == ["3 images keep their split, which is not val (3 train); --resplit changes it"]
+    assert caplog.messages == [
+        "3 images keep their split, which is not val (3 train); --resplit changes it"
+    ]
     assert dump(store) == before
 
 
@@ -497,14 +527,19 @@ def test_a_first_split_is_a_change(store: Store, tmp_path: Path) -> None:
 def test_splits_are_changed_where_that_is_asked_for(store: Store, tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", 3)
     take(store, Layout(root, split="train"))
-    assert counts(take(store, Layout(root, split="val"), resplit=True)) == {"resplit": 3, "unchanged": 3}
+    assert counts(take(store, Layout(root, split="val"), resplit=True)) == {
+        "resplit": 3,
+        "unchanged": 3,
+    }
     assert splits(store) == dict.fromkeys((A, B, C), "val")
     with pytest.raises(UsageError, match="--resplit needs the split to give: --split NAME"):
         take(store, root, resplit=True)
     assert hpastore.doctor(store, deep=True) == []
 
 
-def test_a_new_and_a_changed_image_get_the_split_that_is_theirs(store: Store, tmp_path: Path) -> None:
+def test_a_new_and_a_changed_image_get_the_split_that_is_theirs(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 3)
     take(store, Layout(root, split="train"))
     segment_again(root, A)
@@ -517,7 +552,9 @@ def test_a_new_and_a_changed_image_get_the_split_that_is_theirs(store: Store, tm
 
 
 @pytest.mark.parametrize("split", [None, "val"])
-def test_images_are_gone_whatever_their_split(store: Store, tmp_path: Path, split: str | None) -> None:
+def test_images_are_gone_whatever_their_split(
+    store: Store, tmp_path: Path, split: str | None
+) -> None:
     root = dataset(tmp_path / "data", 3)
     take(store, Layout(root, split="train"))
     write_table(root, table(2))
@@ -565,7 +602,9 @@ def test_nuclei_are_not_lost_where_nobody_says_where_they_are(store: Store, tmp_
     nuclei = (root / "hpa_nuclei_mask").rename(tmp_path / "nuclei")
     take(store, Layout(root, nuclei=nuclei))
     before = dump(store)
-    with pytest.raises(InputError, match=r"3 stored images have nucleus masks.* or give --nuclei none"):
+    with pytest.raises(
+        InputError, match=r"3 stored images have nucleus masks.* or give --nuclei none"
+    ):
         take(store, root)
     assert plan(store, root).stopped
     assert dump(store) == before
@@ -588,11 +627,15 @@ def test_a_first_run_on_empty_folders_is_refused(store: Store, tmp_path: Path) -
     root = dataset(tmp_path / "data", 3)
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
         path.unlink()
-    with pytest.raises(InputError, match=r"no file of the 3 images in the table; \S+/train is empty"):
+    with pytest.raises(
+        InputError, match=r"no file of the 3 images in the table; \S+/train is empty"
+    ):
         take(store, root)
     for path in sorted(root.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    with pytest.raises(InputError, match=r"no such folder; its root \S+ is empty; if it is on a disk"):
+    with pytest.raises(
+        InputError, match=r"no such folder; its root \S+ is empty; if it is on a disk"
+    ):
         take(store, root)
 
 
@@ -636,7 +679,9 @@ def test_a_root_that_nobody_stored_cannot_have_moved_into_a_new_store(tmp_path: 
         plan(None, root, moved_from=["/nowhere"])
 
 
-def test_names_that_differ_by_case_only_are_refused_when_one_returns(store: Store, tmp_path: Path) -> None:
+def test_names_that_differ_by_case_only_are_refused_when_one_returns(
+    store: Store, tmp_path: Path
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for root, name, seed in ((one, "abc", 1), (two, "ABC", 2)):
         write_image(root, name, seed=seed)

@@ -65,10 +65,13 @@ def test_images_go_in(store: Store, tmp_path: Path) -> None:
     assert names(store) == [A, B, C]
     run = rows(store, "SELECT * FROM ingest_run")[0]
     assert (run["root"], run["split"], run["added"], run["cells"]) == (str(root), "train", 3, 6)
-    assert not any(run[name] for name in ("changed", "relabelled", "rejected", "remeasured", "gone"))
+    assert not any(
+        run[name] for name in ("changed", "relabelled", "rejected", "remeasured", "gone")
+    )
     assert scalar(store, "SELECT count(*) FROM ingest_run WHERE finished_at >= started_at") == 1
     assert rows(
-        store, "SELECT mask_id, area, nucleus_area FROM cell_stats WHERE image_name = 'image-00' ORDER BY 1"
+        store,
+        "SELECT mask_id, area, nucleus_area FROM cell_stats WHERE image_name = 'image-00' ORDER BY 1",
     ) == [{"mask_id": 2 * k + 1, "area": 4 * (10 + k), "nucleus_area": 16} for k in range(3)]
 
 
@@ -103,7 +106,9 @@ def test_a_plan_touches_nothing_and_says_what_is_done(store: Store, tmp_path: Pa
     assert take(store, root).new == todo.work
 
 
-def test_two_processes_give_the_same_rows(make_store: MakeStore, database: str, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_rows(
+    make_store: MakeStore, database: str, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 6, nuclei=True)
     (root / "train" / f"{C}_red.png").write_bytes(b"no picture")
     serial, pooled = make_store(database), make_store(database)
@@ -113,7 +118,9 @@ def test_two_processes_give_the_same_rows(make_store: MakeStore, database: str, 
     assert dump(pooled, without=TIMES) == dump(serial, without=TIMES)
 
 
-def test_images_in_steps_are_as_images_at_once(make_store: MakeStore, database: str, tmp_path: Path) -> None:
+def test_images_in_steps_are_as_images_at_once(
+    make_store: MakeStore, database: str, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "data", 4)
     once, steps = make_store(database), make_store(database)
     take(once, root)
@@ -142,7 +149,9 @@ def test_images_without_labels_go_in(store: Store, tmp_path: Path) -> None:
     root = dataset(tmp_path, 2)
     (root / "train.csv").unlink()
     assert take(store, Layout(root, labels="none")).new == 2
-    assert rows(store, "SELECT DISTINCT labels, label_count FROM image") == [{"labels": "", "label_count": 0}]
+    assert rows(store, "SELECT DISTINCT labels, label_count FROM image") == [
+        {"labels": "", "label_count": 0}
+    ]
     assert thresholds(store).empty
 
 
@@ -231,7 +240,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "code", "uri"), FAULTS, ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize(
+    ("damage", "code", "uri"), FAULTS, ids=lambda v: getattr(v, "__name__", "")
+)
 def test_a_bad_image_becomes_a_failure_and_the_others_go_on(
     store: Store, tmp_path: Path, damage: Callable[[Path], None], code: str, uri: str
 ) -> None:
@@ -246,7 +257,9 @@ def test_a_bad_image_becomes_a_failure_and_the_others_go_on(
     assert rows(store, "SELECT message FROM failure WHERE message LIKE '%image-01%'")
 
 
-def test_a_bad_image_is_tried_again_and_stored_when_it_is_mended(store: Store, tmp_path: Path) -> None:
+def test_a_bad_image_is_tried_again_and_stored_when_it_is_mended(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     cut(root)
     take(store, root)
@@ -291,9 +304,9 @@ def test_an_empty_mask_is_stored_with_a_warning(
     with caplog.at_level(logging.WARNING):
         assert take(store, root) == Summary(new=2, cells=1, images_decoded=2)
     assert caplog.messages == [f"{A}: its mask is empty; stored without cells"]
-    assert rows(store, "SELECT cells, area_median FROM image_summary WHERE image_name = 'image-00'") == [
-        {"cells": 0, "area_median": None}
-    ]
+    assert rows(
+        store, "SELECT cells, area_median FROM image_summary WHERE image_name = 'image-00'"
+    ) == [{"cells": 0, "area_median": None}]
 
 
 def test_a_fully_covered_image_is_stored_with_a_warning(
@@ -408,14 +421,19 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
     assert (found["y"] + found["height"]).tolist() == expected["y2_excl"].tolist()
     assert (found["pieces"].to_numpy() <= expected["n_components4"].to_numpy()).all()
     for channel in CHANNELS:
-        np.testing.assert_allclose(found[f"{channel}_intensity_mean"], expected[f"mean_{channel}"], atol=5e-5)
+        np.testing.assert_allclose(
+            found[f"{channel}_intensity_mean"], expected[f"mean_{channel}"], atol=5e-5
+        )
     labels = dict(map(tuple, found[["image_name", "labels"]].drop_duplicates().to_numpy().tolist()))
     assert sorted(labels.values()) == ["0|1|2|7", "17", "18"]
     create_clean_set(store, "a")
     dark = "SELECT count(*) FROM clean_cell WHERE label_id = 18 AND reason = 'dark'"
     assert scalar(store, dark) == 0
     assert (
-        scalar(store, "SELECT count(*) FROM cell_stats WHERE label_id = 18 AND green_intensity_max < 64")
+        scalar(
+            store,
+            "SELECT count(*) FROM cell_stats WHERE label_id = 18 AND green_intensity_max < 64",
+        )
         == 14
     )
 
@@ -434,7 +452,9 @@ def test_a_moved_root_is_recorded_and_no_pixel_is_read(store: Store, tmp_path: P
     assert dump(store, without=("root", "checksum")) == after
 
 
-def test_an_image_that_was_bad_for_a_while_is_no_failure_any_more(store: Store, tmp_path: Path) -> None:
+def test_an_image_that_was_bad_for_a_while_is_no_failure_any_more(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     ingest(store, root, executor="serial")
     file = root / "train" / f"{B}_green.png"
@@ -512,7 +532,9 @@ def test_another_roots_failures_stay(store: Store, tmp_path: Path) -> None:
     assert [row["image_name"] for row in rows(store, "SELECT image_name FROM failure")] == ["bad"]
 
 
-def test_a_name_that_cannot_be_taken_without_a_table_is_a_failure(store: Store, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_taken_without_a_table_is_a_failure(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 1)
     write_image(root, "my cell")
     assert ingest(store, Layout(root, labels="none"), executor="serial").rejected == 1

@@ -54,7 +54,9 @@ def reason(images: dict[str, StoredImage], gone: int, policy: Policy | None = No
         (21, 100, True),
     ],
 )
-def test_more_than_a_fifth_and_more_than_ten_or_all_stop_a_run(gone: int, live: int, stops: bool) -> None:
+def test_more_than_a_fifth_and_more_than_ten_or_all_stop_a_run(
+    gone: int, live: int, stops: bool
+) -> None:
     assert (reason(stored(live), gone) is not None) is stops
     assert reason(stored(live), gone, Policy(allow_gone=gone)) is None
     if stops:

@@ -79,7 +79,9 @@ def test_an_image_may_be_relabelled_and_stale_at_once(store: Store, tmp_path: Pa
     assert plan(store, root).work == 0
 
 
-def test_a_changed_image_is_measured_with_the_new_percentile_at_once(store: Store, tmp_path: Path) -> None:
+def test_a_changed_image_is_measured_with_the_new_percentile_at_once(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     take(store, root)
     write_channel(root, A, "red")

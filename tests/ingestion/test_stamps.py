@@ -25,7 +25,12 @@ def test_files_that_were_added_or_removed_differ() -> None:
 def test_only_files_of_the_same_size_are_compared_by_their_bytes() -> None:
     found = (FILES[0]._replace(size=11), *(file._replace(mtime_ns=2) for file in FILES[1:]))
     change = Change(Source("a", (0,), found), ROLES)
-    assert [file.role for file in files_to_compare(change, STORED)] == ["green", "blue", "yellow", CELL_MASK]
+    assert [file.role for file in files_to_compare(change, STORED)] == [
+        "green",
+        "blue",
+        "yellow",
+        CELL_MASK,
+    ]
     removed = Change(Source("a", (0,), FILES), (NUCLEUS_MASK,))
     assert files_to_compare(removed, STORED) == ()
     assert sizes(FILES) == dict.fromkeys(ROLES, 10)

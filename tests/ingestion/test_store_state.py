@@ -55,7 +55,9 @@ def read_mask(root: Path, name: str):  # type: ignore[no-untyped-def]  # an arra
         return file["arr_0"]
 
 
-def test_a_moved_root_takes_its_images_and_its_rejected_ones_along(store: Store, tmp_path: Path) -> None:
+def test_a_moved_root_takes_its_images_and_its_rejected_ones_along(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path / "old", 3)
     spoil(root, C)
     ingest(store, root, executor="serial")
@@ -79,7 +81,9 @@ def test_images_stay_in_another_root_whose_files_still_exist(store: Store, tmp_p
     assert {image.root for image in state.images.values()} == {str(root)}
 
 
-def test_only_files_of_the_same_size_are_compared_by_their_bytes(store: Store, tmp_path: Path) -> None:
+def test_only_files_of_the_same_size_are_compared_by_their_bytes(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     ingest(store, root, executor="serial")
     for name in (A, B):
@@ -103,7 +107,9 @@ def test_a_failure_is_tried_again_once_its_file_can_be_read(store: Store, tmp_pa
     red.mkdir()
     ingest(store, root, executor="serial")
     inputs = discover(Layout(root))
-    assert [failure.image_name for failure in current(store, inputs).compare(inputs).rejected] == [A]
+    assert [failure.image_name for failure in current(store, inputs).compare(inputs).rejected] == [
+        A
+    ]
     red.rmdir()
     red.write_bytes(pixels)
     inputs = discover(Layout(root))

@@ -8,7 +8,9 @@ from hpastore.ingestion.summary import RunNotes, Summary
 from hpastore.model import Note
 
 
-def test_notes_are_one_line_for_each_kind_with_the_first_image(caplog: pytest.LogCaptureFixture) -> None:
+def test_notes_are_one_line_for_each_kind_with_the_first_image(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     notes = RunNotes()
     notes.add("c", [Note("empty_mask", "its mask is empty")])
     notes.add("b", [Note("empty_mask", "its mask is empty"), Note("few_levels", "it is dark")])
@@ -24,8 +26,14 @@ def test_notes_are_one_line_for_each_kind_with_the_first_image(caplog: pytest.Lo
     ("verdicts", "message"),
     [
         ([0], None),
-        ([1], "1 image in clean sets changed; the clean sets keep 1 verdict on the former cells, and"),
-        ([2, 0, 3], "2 images in clean sets changed; the clean sets keep 5 verdicts on the former cells,"),
+        (
+            [1],
+            "1 image in clean sets changed; the clean sets keep 1 verdict on the former cells, and",
+        ),
+        (
+            [2, 0, 3],
+            "2 images in clean sets changed; the clean sets keep 5 verdicts on the former cells,",
+        ),
     ],
 )
 def test_replaced_images_with_verdicts_are_counted(
@@ -35,7 +43,9 @@ def test_replaced_images_with_verdicts_are_counted(
     for count in verdicts:
         notes.add_replaced(count)
     notes.warn()
-    assert [text[: len(message or "")] for text in caplog.messages] == ([] if message is None else [message])
+    assert [text[: len(message or "")] for text in caplog.messages] == (
+        [] if message is None else [message]
+    )
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,17 @@ def test_tasks_are_in_the_order_of_the_names() -> None:
 
 
 def test_new_and_changed_images_are_read_as_the_policy_says_and_unmeasured_ones_as_before() -> None:
-    todo = Plan(new=(source("a"),), changed=(Change(source("b"), ("red",)),), unmeasured=(source("c"),))
+    todo = Plan(
+        new=(source("a"),), changed=(Change(source("b"), ("red",)),), unmeasured=(source("c"),)
+    )
     images = dict.fromkeys("bc", STORED._replace(masks=COMPONENTS))
     policy = Policy(match_nuclei="overlap")
     masks = [task.masks for task in make_tasks(todo, state(images, policy), {}, "/data")]
-    assert masks == [MaskOptions("keep", "overlap"), MaskOptions("components", "overlap"), COMPONENTS]
+    assert masks == [
+        MaskOptions("keep", "overlap"),
+        MaskOptions("components", "overlap"),
+        COMPONENTS,
+    ]
 
 
 def test_a_doubtful_image_is_measured_only_if_its_numbers_are_outdated() -> None:
@@ -81,7 +87,9 @@ def test_a_doubtful_image_is_measured_only_if_its_numbers_are_outdated() -> None
 def test_an_image_that_only_lacks_a_measure_keeps_its_masks() -> None:
     split = STORED._replace(masks=COMPONENTS)
     assert doubtful(split).masks == COMPONENTS
-    assert doubtful(split, Policy(match_nuclei="overlap")).masks == MaskOptions("components", "overlap")
+    assert doubtful(split, Policy(match_nuclei="overlap")).masks == MaskOptions(
+        "components", "overlap"
+    )
 
 
 def test_only_a_live_image_of_another_root_can_be_a_conflict() -> None:

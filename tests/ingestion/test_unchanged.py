@@ -63,9 +63,15 @@ def test_new_labels_read_no_pixel(store: Store, tmp_path: Path) -> None:
     assert [source.name for source in plan(store, root).relabelled] == [A, C]
     assert take(store, root) == Summary(relabelled=2, unchanged=1)
     found = rows(store, "SELECT name, labels, label_count FROM image ORDER BY name")
-    assert [(row["labels"], row["label_count"]) for row in found] == [("3|5", 2), ("16", 1), ("7", 1)]
+    assert [(row["labels"], row["label_count"]) for row in found] == [
+        ("3|5", 2),
+        ("16", 1),
+        ("7", 1),
+    ]
     after = dump(store)
-    tables = {table for table in after if after[table] != before[table]} - {v.table.name for v in VIEWS}
+    tables = {table for table in after if after[table] != before[table]} - {
+        v.table.name for v in VIEWS
+    }
     assert tables == {"image", "image_label", "ingest_run"}
     assert thresholds(store)["label_id"].tolist() == [7, 16]
 
@@ -82,7 +88,9 @@ def test_a_label_that_is_named_twice_is_told(
     assert take(store, root) == Summary(unchanged=3)
 
 
-def test_an_image_relabelled_and_touched_is_relabelled_without_decoding(store: Store, tmp_path: Path) -> None:
+def test_an_image_relabelled_and_touched_is_relabelled_without_decoding(
+    store: Store, tmp_path: Path
+) -> None:
     root = dataset(tmp_path, 3)
     take(store, root)
     touch(channel(root, A))

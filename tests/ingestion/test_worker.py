@@ -23,7 +23,10 @@ def source(tmp_path: Path) -> Source:
 
 
 def hashes(source: Source, root: Path) -> dict[str, str]:
-    return {file.role: hashlib.sha256((root / file.uri).read_bytes()).hexdigest() for file in source.files}
+    return {
+        file.role: hashlib.sha256((root / file.uri).read_bytes()).hexdigest()
+        for file in source.files
+    }
 
 
 def test_an_image_with_the_stored_bytes_is_not_decoded(source: Source, tmp_path: Path) -> None:
@@ -41,7 +44,9 @@ def test_an_image_with_outdated_numbers_is_measured_whatever_its_bytes(
     assert (result.width, result.height, len(result.cells.mask_ids)) == (32, 24, 3)
 
 
-def test_other_bytes_than_those_of_another_root_are_a_conflict(source: Source, tmp_path: Path) -> None:
+def test_other_bytes_than_those_of_another_root_are_a_conflict(
+    source: Source, tmp_path: Path
+) -> None:
     stored = hashes(source, tmp_path)
     same = measure_source(Task(source, stored, other_root="/other"), tmp_path, 0.99)
     assert isinstance(same, Touched)
@@ -51,7 +56,9 @@ def test_other_bytes_than_those_of_another_root_are_a_conflict(source: Source, t
     assert other.code == "conflict"
 
 
-def test_files_that_differ_were_added_or_were_removed_are_named(source: Source, tmp_path: Path) -> None:
+def test_files_that_differ_were_added_or_were_removed_are_named(
+    source: Source, tmp_path: Path
+) -> None:
     stored = hashes(source, tmp_path)
     files, differing = compare_files(source, stored, tmp_path)
     assert ([file.role for file in files], differing) == ([file.role for file in source.files], ())

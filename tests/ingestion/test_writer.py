@@ -42,7 +42,9 @@ def test_each_result_is_recorded_with_its_run(store: Store, tmp_path: Path) -> N
     writer, inputs, todo, counts = start(store, root, split="train")
     assert counts == Counter()
     counter = FileCounter(inputs, todo)
-    assert writer.write(measured(root), counter, RunNotes()) == Counter(new=1, images_decoded=1, cells=3)
+    assert writer.write(measured(root), counter, RunNotes()) == Counter(
+        new=1, images_decoded=1, cells=3
+    )
     assert counter.result().stored == 5
     (run,) = rows(store, "SELECT root, split, added, cells, finished_at FROM ingest_run")
     assert run == {"root": str(root), "split": "train", "added": 1, "cells": 3, "finished_at": None}
@@ -71,7 +73,9 @@ def test_another_image_that_was_stored_from_another_root_meanwhile_is_a_conflict
     ingest(store, other, executor="serial")
     counts = writer.write(result, FileCounter(inputs, todo), RunNotes())
     assert counts == Counter(rejected=1, rejected_before=0)
-    assert rows(store, "SELECT image_name, code FROM failure") == [{"image_name": A, "code": "conflict"}]
+    assert rows(store, "SELECT image_name, code FROM failure") == [
+        {"image_name": A, "code": "conflict"}
+    ]
     assert scalar(store, "SELECT root FROM image") == str(other)
 
 

@@ -48,7 +48,9 @@ def test_a_mask_has_one_id_or_none_or_several(text: str, one: bool) -> None:
         ("1", "1"),
     ],
 )
-def test_components_are_numbered_by_their_first_pixels_and_meet_at_corners(text: str, want: str) -> None:
+def test_components_are_numbered_by_their_first_pixels_and_meet_at_corners(
+    text: str, want: str
+) -> None:
     got = label_components(drawn(text.replace(" ", "\n")))
     np.testing.assert_array_equal(got, drawn(want.replace(" ", "\n")))
 

@@ -30,7 +30,13 @@ def mean_green(mask: npt.NDArray[np.bool_], channels: Crops) -> float:
 
 def own(**changes: Any) -> CustomMeasure:
     """A measure of histograms with what is given changed."""
-    usual = {"name": "own", "version": 1, "unit": "", "sentence": "What it is", "of_histogram": mean_level}
+    usual = {
+        "name": "own",
+        "version": 1,
+        "unit": "",
+        "sentence": "What it is",
+        "of_histogram": mean_level,
+    }
     return CustomMeasure(**{**usual, **changes})
 
 
@@ -95,16 +101,27 @@ def test_a_function_cannot_write_to_what_it_is_given(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "number"),
-    [(1, 1.0), (2.5, 2.5), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (np.uint8(4), 4.0), (-0.0, 0.0)],
+    [
+        (1, 1.0),
+        (2.5, 2.5),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3.0),
+        (np.uint8(4), 4.0),
+        (-0.0, 0.0),
+    ],
 )
 def test_any_real_number_is_taken(given: Any, number: float) -> None:
-    (values,) = histogram_measures([own(of_histogram=lambda _: given)], "red", [5], one_cell()).values()
+    (values,) = histogram_measures(
+        [own(of_histogram=lambda _: given)], "red", [5], one_cell()
+    ).values()
     assert values.tolist() == [number]
     assert math.copysign(1, values[0]) == 1
 
 
 def test_nan_is_taken_for_a_measure_that_is_not_defined() -> None:
-    (values,) = histogram_measures([own(of_histogram=lambda _: math.nan)], "red", [5], one_cell()).values()
+    (values,) = histogram_measures(
+        [own(of_histogram=lambda _: math.nan)], "red", [5], one_cell()
+    ).values()
     assert np.isnan(values).all()
 
 
@@ -145,7 +162,9 @@ def test_what_a_function_raises_names_the_measure_and_the_cell() -> None:
         return 1 / (mask.size - 2)
 
     mask = drawn("1.99")
-    with pytest.raises(MeasureError, match=r"^measure own: cell 9: ZeroDivisionError: division by zero$"):
+    with pytest.raises(
+        MeasureError, match=r"^measure own: cell 9: ZeroDivisionError: division by zero$"
+    ):
         measure(Picture(mask, painted(mask)).decoded, 0.99, [of_crops(fail)])
 
 
@@ -213,11 +232,16 @@ def test_a_lack_of_memory_is_not_the_measures_fault() -> None:
         ({"channels": "green"}, "some of red, green, blue, yellow"),
         ({"channels": ("purple",)}, "some of red, green, blue, yellow"),
         ({"channels": ("red", "red")}, "it names a channel twice"),
-        ({"of_histogram": None, "of_crops": mean_green, "channels": ("red",)}, "leave channels out"),
+        (
+            {"of_histogram": None, "of_crops": mean_green, "channels": ("red",)},
+            "leave channels out",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-def test_what_is_no_measure_is_refused_with_what_it_must_be(changes: dict[str, Any], fault: str) -> None:
+def test_what_is_no_measure_is_refused_with_what_it_must_be(
+    changes: dict[str, Any], fault: str
+) -> None:
     with pytest.raises(UsageError) as refusal:
         own(**changes)
     assert fault in str(refusal.value)

@@ -52,13 +52,17 @@ def test_a_measure_says_in_its_sentence_which_channels_have_it(measure: Measure)
 
 @pytest.mark.parametrize("name", [m.name for m in SHAPE_MEASURES if m.kind != "flag"])
 @pytest.mark.parametrize("channel", [None, "green", "purple"])
-def test_a_measure_of_shape_is_of_no_channel_whatever_is_asked(name: str, channel: str | None) -> None:
+def test_a_measure_of_shape_is_of_no_channel_whatever_is_asked(
+    name: str, channel: str | None
+) -> None:
     assert channel_of(name, channel) is None
 
 
 @pytest.mark.parametrize("measure", CHANNEL_MEASURES, ids=lambda measure: measure.name)
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_measure_of_grey_levels_is_of_the_channel_that_is_asked(measure: Measure, channel: str) -> None:
+def test_a_measure_of_grey_levels_is_of_the_channel_that_is_asked(
+    measure: Measure, channel: str
+) -> None:
     if channel in measure.channels:
         assert channel_of(measure.name, channel) == channel
     else:

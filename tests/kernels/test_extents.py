@@ -24,7 +24,9 @@ def plain_extents(text: str, height: int, width: int) -> tuple[int, ...] | None:
 
 def extents_or_none(texts: list[str], height: int, width: int) -> list[tuple[int, ...]] | None:
     try:
-        return list(zip(*(column.tolist() for column in extents(texts, height, width)), strict=True))
+        return list(
+            zip(*(column.tolist() for column in extents(texts, height, width)), strict=True)
+        )
     except ValueError:
         return None
 
@@ -33,7 +35,9 @@ def extents_or_none(texts: list[str], height: int, width: int) -> list[tuple[int
 @given(masks())
 def test_all_cells_of_a_mask_have_the_areas_and_boxes_of_their_drawings(mask: Mask) -> None:
     texts = list(encode_cells(label_image(mask)))
-    assert extents_or_none(texts, *mask.shape) == [plain_extents(text, *mask.shape) for text in texts]
+    assert extents_or_none(texts, *mask.shape) == [
+        plain_extents(text, *mask.shape) for text in texts
+    ]
 
 
 @every_picture
@@ -43,14 +47,21 @@ def test_each_drawn_cell_has_the_area_and_box_of_its_drawing(picture: Picture) -
 
 
 @many
-@given(st.lists(damaged().map(lambda case: case[0]) | st.text(CHARACTERS, max_size=6), max_size=3), st.data())
-def test_areas_are_of_strings_that_can_be_decoded_or_of_none(texts: list[str], data: st.DataObject) -> None:
+@given(
+    st.lists(damaged().map(lambda case: case[0]) | st.text(CHARACTERS, max_size=6), max_size=3),
+    st.data(),
+)
+def test_areas_are_of_strings_that_can_be_decoded_or_of_none(
+    texts: list[str], data: st.DataObject
+) -> None:
     height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
     slow = [plain_extents(text, height, width) for text in texts]
     assert extents_or_none(texts, height, width) == (None if None in slow else slow)
 
 
-@pytest.mark.parametrize("text", [*GARBAGE.values(), WRAPS, "4"], ids=[*GARBAGE.keys(), "wraps", "no pixel"])
+@pytest.mark.parametrize(
+    "text", [*GARBAGE.values(), WRAPS, "4"], ids=[*GARBAGE.keys(), "wraps", "no pixel"]
+)
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_one_garbage_string_among_others_is_noticed(text: str, place: int) -> None:
     texts = ["13", "04"]
@@ -64,7 +75,10 @@ CASES = damaged() | st.tuples(st.text(CHARACTERS, max_size=6), st.integers(1, 9)
 
 def slow_first_damaged(texts: list[str], pixels: list[int]) -> int | None:
     """The same with `extents`, one mask at a time."""
-    ok = [extents_or_none([text], 1, size) is not None for text, size in zip(texts, pixels, strict=True)]
+    ok = [
+        extents_or_none([text], 1, size) is not None
+        for text, size in zip(texts, pixels, strict=True)
+    ]
     return ok.index(False) if False in ok else None
 
 
@@ -78,7 +92,9 @@ def test_no_mask_that_was_encoded_is_damaged(mask: Mask) -> None:
 
 @many
 @given(st.lists(CASES, max_size=4))
-def test_the_first_damaged_mask_is_the_first_without_an_area(cases: list[tuple[str, int, int]]) -> None:
+def test_the_first_damaged_mask_is_the_first_without_an_area(
+    cases: list[tuple[str, int, int]],
+) -> None:
     texts, pixels = [case[0] for case in cases], [case[1] * case[2] for case in cases]
     assert first_damaged(texts, pixels) == slow_first_damaged(texts, pixels)
 

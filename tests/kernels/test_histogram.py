@@ -46,7 +46,9 @@ def rows_and_channels(draw: st.DrawFn) -> tuple[Rows, Pixels, int]:
     return rows, draw(arrays(np.uint8, shape)), count
 
 
-histograms = st.dictionaries(st.integers(0, 255), st.integers(1, 40), min_size=1, max_size=8).map(counts_of)
+histograms = st.dictionaries(st.integers(0, 255), st.integers(1, 40), min_size=1, max_size=8).map(
+    counts_of
+)
 
 
 @every_picture
@@ -93,7 +95,9 @@ def test_counts_are_exact_beyond_the_whole_numbers_of_float32(side: int) -> None
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0), (0, 3)])
-def test_no_pixels_give_a_histogram_of_zeros(dtype: type[np.unsignedinteger], shape: tuple[int, int]) -> None:
+def test_no_pixels_give_a_histogram_of_zeros(
+    dtype: type[np.unsignedinteger], shape: tuple[int, int]
+) -> None:
     counts = joint_histogram(np.zeros(shape, dtype), np.zeros(shape, np.uint8), 3)
     assert counts.shape == (3, LEVELS)
     assert counts.dtype == np.int64
@@ -175,11 +179,17 @@ def test_a_pixel_at_the_level_is_not_above_it() -> None:
 
 
 def test_share_above_no_level_is_nan() -> None:
-    assert np.isnan(share_above(np.concatenate([counts_of({1: 1}), counts_of({2: 2})]), np.nan)).all()
+    assert np.isnan(
+        share_above(np.concatenate([counts_of({1: 1}), counts_of({2: 2})]), np.nan)
+    ).all()
 
 
 @many
-@given(arrays(np.int64, st.tuples(st.integers(0, 4), st.just(LEVELS)), elements=st.integers(0, 2**32 - 1)))
+@given(
+    arrays(
+        np.int64, st.tuples(st.integers(0, 4), st.just(LEVELS)), elements=st.integers(0, 2**32 - 1)
+    )
+)
 def test_unpack_gives_back_what_pack_was_given(counts: Counts) -> None:
     back = unpack(pack(counts), len(counts))
     assert back.dtype == np.int64

@@ -61,7 +61,9 @@ def plain_notebook_level(mask: Mask, channel: Pixels) -> float:
     return float(np.quantile(np.where(mask == 0, channel, 0), 0.99))
 
 
-def plain_shape(inside: npt.NDArray[np.bool_], nucleus: npt.NDArray[np.bool_] | None) -> dict[str, int]:
+def plain_shape(
+    inside: npt.NDArray[np.bool_], nucleus: npt.NDArray[np.bool_] | None
+) -> dict[str, int]:
     rows, columns = np.nonzero(inside)
     frame = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
     return {
@@ -87,7 +89,9 @@ def plain_parts(
     inside: npt.NDArray[np.bool_], nucleus: npt.NDArray[np.bool_] | None, channel: Pixels
 ) -> dict[str, float]:
     """Means over a cell's nucleus, its rim and the cytoplasm."""
-    parts = dict.fromkeys(("intensity_nucleus", "intensity_nucleus_rim", "intensity_cytoplasm"), math.nan)
+    parts = dict.fromkeys(
+        ("intensity_nucleus", "intensity_nucleus_rim", "intensity_cytoplasm"), math.nan
+    )
     if nucleus is None:
         return parts
     rim = plain_rim(inside & nucleus)
@@ -105,7 +109,9 @@ def plain_channel(
     pairs = inside[:, :-2] & inside[:, 2:]
     steps = channel[:, 2:].astype(np.float64)[pairs] - channel[:, :-2][pairs]
     rows, columns = np.nonzero(inside)
-    box = np.s_[rows.min() : rows.max(), columns.min() : columns.max()]  # without last row and column
+    box = np.s_[
+        rows.min() : rows.max(), columns.min() : columns.max()
+    ]  # without last row and column
     boxed = channel[box][inside[box]]
     return {
         "intensity_min": pixels.min(),
@@ -141,7 +147,9 @@ def assert_cells_are_plain(decoded: Decoded, cells: Cells, percentile: float) ->
             expected = {
                 **plain_channel(inside, channel, background, level),
                 **plain_parts(inside, nucleus, channel),
-                "correlation": plain_correlation(channel[inside], decoded.channels["green"][inside]),
+                "correlation": plain_correlation(
+                    channel[inside], decoded.channels["green"][inside]
+                ),
             }
             expected |= {m.name: math.nan for m in CHANNEL_MEASURES if name not in m.channels}
             found = {measure: float(column[k]) for measure, column in stats.measures.items()}
@@ -164,7 +172,9 @@ def measured(text: str, levels: npt.ArrayLike | None = None, percentile: float =
     mask = drawn(text)
     channels = painted(mask)
     if levels is not None:
-        channels = dict.fromkeys(CHANNELS, np.broadcast_to(np.asarray(levels, np.uint8), mask.shape).copy())
+        channels = dict.fromkeys(
+            CHANNELS, np.broadcast_to(np.asarray(levels, np.uint8), mask.shape).copy()
+        )
     return measure(Picture(mask, channels).decoded, percentile)
 
 
@@ -183,7 +193,11 @@ def test_any_image_measures_as_pixel_by_pixel(picture: Picture, percentile: floa
 @every_picture
 def test_names_and_dtypes_are_those_of_the_table_of_measures(picture: Picture) -> None:
     cells = measure(picture.decoded, 0.99)
-    shapes = [m.name for m in SHAPE_MEASURES if m.name != "nucleus_area" or picture.nucleus_mask is not None]
+    shapes = [
+        m.name
+        for m in SHAPE_MEASURES
+        if m.name != "nucleus_area" or picture.nucleus_mask is not None
+    ]
     assert sorted(cells.shape) == sorted(shapes)
     assert list(cells.channels) == list(CHANNELS)
     k = len(cells.mask_ids)
@@ -206,7 +220,9 @@ def test_measures_are_of_the_kind_that_the_table_says(picture: Picture) -> None:
     shares = [m.name for m in CHANNEL_MEASURES if m.unit == "share 0..1"]
     for stats in cells.channels.values():
         assert all((stats.measures[name] % 1 == 0).all() for name in whole)
-        assert all(not ((stats.measures[name] < 0) | (stats.measures[name] > 1)).any() for name in shares)
+        assert all(
+            not ((stats.measures[name] < 0) | (stats.measures[name] > 1)).any() for name in shares
+        )
 
 
 @many
@@ -233,7 +249,9 @@ def test_the_image_is_never_changed(picture: Picture) -> None:
 
 @many
 @given(pictures(), st.data())
-def test_adding_a_cell_leaves_the_others_numbers_alone(picture: Picture, data: st.DataObject) -> None:
+def test_adding_a_cell_leaves_the_others_numbers_alone(
+    picture: Picture, data: st.DataObject
+) -> None:
     new = data.draw(st.sampled_from((3, 100)))  # its row comes between or after the others'
     free = np.argwhere(picture.cell_mask == 0).tolist()
     chosen = data.draw(st.lists(st.sampled_from(free), min_size=1)) if free else []
@@ -244,7 +262,9 @@ def test_adding_a_cell_leaves_the_others_numbers_alone(picture: Picture, data: s
     old = after.mask_ids != new
     assert after.mask_ids[old].tolist() == before.mask_ids.tolist()
     assert tuple(rle for rle, keep in zip(after.rles, old, strict=True) if keep) == before.rles
-    np.testing.assert_equal({name: column[old] for name, column in after.shape.items()}, before.shape)
+    np.testing.assert_equal(
+        {name: column[old] for name, column in after.shape.items()}, before.shape
+    )
     for name in CHANNELS:
         a, b = after.channels[name].measures, before.channels[name].measures
         for measure_name in a.keys() - set(OF_BACKGROUND):
@@ -263,7 +283,9 @@ def test_numbers_do_not_depend_on_the_masks_dtype_or_ids(picture: Picture) -> No
     a, b = measure(picture.decoded, 0.99), measure(renamed.decoded, 0.99)
     assert b.mask_ids.tolist() == (a.mask_ids * 31_000_000).tolist()
     assert a.rles == b.rles
-    assert {n: c.histogram for n, c in a.channels.items()} == {n: c.histogram for n, c in b.channels.items()}
+    assert {n: c.histogram for n, c in a.channels.items()} == {
+        n: c.histogram for n, c in b.channels.items()
+    }
     for name in CHANNELS:
         np.testing.assert_equal(dict(a.channels[name].measures), dict(b.channels[name].measures))
 
@@ -303,8 +325,12 @@ def test_a_flat_cell_has_no_spread_and_a_positive_zero_of_entropy(text: str, lev
         assert stats.measures["saturated"].tolist() == [float(level == 255)]
 
 
-@pytest.mark.parametrize("text", ["1", "..... .111. .....", ".... .1.. .1.. ....", "..... ...1. .111. ....."])
-def test_a_cell_in_only_the_last_row_and_column_of_its_box_has_no_notebook_fraction(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["1", "..... .111. .....", ".... .1.. .1.. ....", "..... ...1. .111. ....."]
+)
+def test_a_cell_in_only_the_last_row_and_column_of_its_box_has_no_notebook_fraction(
+    text: str,
+) -> None:
     for stats in measured(text).channels.values():
         assert np.isnan(stats.measures["fraction_notebook"]).all()
 
@@ -345,7 +371,9 @@ def test_a_measure_is_taken_in_the_channels_that_the_table_says(of: Measure) -> 
     noise = np.random.default_rng(0).integers(0, 256, (len(CHANNELS), *mask.shape), np.uint8)
     picture = Picture(mask, dict(zip(CHANNELS, noise, strict=True)), drawn("1... .... ...."))
     cells = measure(picture.decoded, 0.99)
-    given = [name for name in CHANNELS if not np.isnan(cells.channels[name].measures[of.name]).any()]
+    given = [
+        name for name in CHANNELS if not np.isnan(cells.channels[name].measures[of.name]).any()
+    ]
     assert given == [name for name in CHANNELS if name in of.channels]
 
 
@@ -408,7 +436,9 @@ def test_65535_cells_of_one_pixel_are_measured_in_bounded_memory() -> None:
     assert (cells.shape["nucleus_area"] == 1).all()
     assert len(set(cells.rles)) == 65_535
     row, column = cells.shape["y"], cells.shape["x"]
-    assert (cells.channels["red"].measures["intensity_max"] == picture.channels["red"][row, column]).all()
+    assert (
+        cells.channels["red"].measures["intensity_max"] == picture.channels["red"][row, column]
+    ).all()
 
 
 class Real(NamedTuple):
@@ -423,7 +453,9 @@ class Real(NamedTuple):
 def real(request: pytest.FixtureRequest, hpa_data: Path) -> Real:
     name: str = request.param
     folder = hpa_data / "hpa"
-    channels = {channel: read_gray(folder / "train" / f"{name}_{channel}.png") for channel in CHANNELS}
+    channels = {
+        channel: read_gray(folder / "train" / f"{name}_{channel}.png") for channel in CHANNELS
+    }
     with np.load(folder / "hpa_cell_mask" / f"{name}.npz") as file:
         mask = file["arr_0"]
     decoded = Decoded(channels, 8, mask, None, ())
@@ -449,7 +481,9 @@ def test_real_cells_have_the_shapes_that_were_computed_apart(real: Real) -> None
         "y2_excl": shape["y"] + shape["height"],
         "touches_border": shape["touches_border"],
     }
-    assert {n: c.tolist() for n, c in ours.items()} == {n: [int(r[n]) for r in real.expected] for n in ours}
+    assert {n: c.tolist() for n, c in ours.items()} == {
+        n: [int(r[n]) for r in real.expected] for n in ours
+    }
 
 
 def test_real_cells_have_the_strings_that_were_computed_apart(real: Real) -> None:
@@ -458,10 +492,14 @@ def test_real_cells_have_the_strings_that_were_computed_apart(real: Real) -> Non
 
 def test_strings_of_real_cells_have_their_areas_and_boxes_for_the_coco_api(real: Real) -> None:
     shape = real.cells.shape
-    rles = [{"size": list(real.decoded.cell_mask.shape), "counts": rle.encode()} for rle in real.cells.rles]
+    rles = [
+        {"size": list(real.decoded.cell_mask.shape), "counts": rle.encode()}
+        for rle in real.cells.rles
+    ]
     assert coco.area(rles).tolist() == shape["area"].tolist()
     assert (
-        coco.toBbox(rles).tolist() == np.transpose([shape[n] for n in ("x", "y", "width", "height")]).tolist()
+        coco.toBbox(rles).tolist()
+        == np.transpose([shape[n] for n in ("x", "y", "width", "height")]).tolist()
     )
 
 
@@ -476,7 +514,10 @@ def test_real_cells_have_the_levels_that_were_computed_apart(real: Real) -> None
 
 def test_pieces_of_real_cells_are_at_most_those_that_meet_at_edges(real: Real) -> None:
     four = [int(row["n_components4"]) for row in real.expected]
-    assert all(ours <= theirs for ours, theirs in zip(real.cells.shape["pieces"].tolist(), four, strict=True))
+    assert all(
+        ours <= theirs
+        for ours, theirs in zip(real.cells.shape["pieces"].tolist(), four, strict=True)
+    )
 
 
 def test_real_cells_measure_as_pixel_by_pixel(real: Real) -> None:

@@ -19,7 +19,9 @@ columns = st.integers(1, 40).flatmap(lambda n: arrays(np.uint8, (2, n)))
 
 def counted(*cells: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Histograms of the pixels of cells."""
-    return np.array([np.bincount(np.asarray(pixels, np.uint8), minlength=LEVELS) for pixels in cells])
+    return np.array(
+        [np.bincount(np.asarray(pixels, np.uint8), minlength=LEVELS) for pixels in cells]
+    )
 
 
 def correlated(a: npt.ArrayLike, b: npt.ArrayLike) -> float:

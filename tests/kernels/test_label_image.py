@@ -21,7 +21,9 @@ def plain_runs(mask: Mask) -> list[tuple[int, int, int]]:
 
 
 def runs_of(label: LabelImage) -> list[tuple[int, int, int]]:
-    return list(zip(label.ids[label.cell].tolist(), label.start.tolist(), label.stop.tolist(), strict=True))
+    return list(
+        zip(label.ids[label.cell].tolist(), label.start.tolist(), label.stop.tolist(), strict=True)
+    )
 
 
 def plain_rows(mask: Mask) -> list[list[int]]:
@@ -77,7 +79,9 @@ def test_runs_are_maximal_and_sorted_within_each_cell(picture: Picture) -> None:
 @every_picture
 def test_arrays_have_the_dtypes_that_they_promise(picture: Picture) -> None:
     label = label_image(picture.cell_mask)
-    assert {a.dtype for a in (label.ids, label.start, label.stop, label.first)} == {np.dtype(np.int64)}
+    assert {a.dtype for a in (label.ids, label.start, label.stop, label.first)} == {
+        np.dtype(np.int64)
+    }
     assert label.rows.dtype == (np.uint8 if len(label.ids) < 256 else np.uint16)
     assert label.rows.shape == picture.cell_mask.shape
 
@@ -154,6 +158,7 @@ def test_transpose_gives_the_transposed_image_in_contiguous_memory(mask: Mask) -
 
 def test_transpose_copies_bits_that_are_no_number_as_floats() -> None:
     image = np.array(
-        [[0x7FF0_0000_0000_0001, 0x7FF8_0000_0000_0000, 2**63 - 1], [2**63, 2**64 - 1, 1]], np.uint64
+        [[0x7FF0_0000_0000_0001, 0x7FF8_0000_0000_0000, 2**63 - 1], [2**63, 2**64 - 1, 1]],
+        np.uint64,
     )
     assert transpose(image).tolist() == image.T.tolist()

@@ -55,7 +55,9 @@ def test_a_nucleus_is_at_home_where_most_of_it_lies(
 @given(masks(), st.data())
 def test_nuclei_are_placed_as_by_looking_at_each(cells: Mask, data: st.DataObject) -> None:
     ids = st.sampled_from([0, *np.unique(cells).tolist(), 77])
-    nuclei = np.array(data.draw(st.lists(ids, min_size=cells.size, max_size=cells.size))).reshape(cells.shape)
+    nuclei = np.array(data.draw(st.lists(ids, min_size=cells.size, max_size=cells.size))).reshape(
+        cells.shape
+    )
     assert placement(cells, nuclei) == plain_placement(cells, nuclei)
     homes = {nucleus: home for nucleus, home, _, _ in plain_placement(cells, nuclei)}
     want = [[homes.get(nucleus, 0) for nucleus in row] for row in nuclei.tolist()]

@@ -65,14 +65,18 @@ def plain_cell(picture: Picture, mask_id: int) -> dict[str, int]:
     pairs = [(r, c) for r, c in here if c + 2 < inside.shape[1] and inside[r, c + 2]]
     found = {"pairs": len(pairs)}
     for name in BRENNER_CHANNELS:
-        found[f"{name} steps"] = sum(int(levels[name][r, c + 2] - levels[name][r, c]) ** 2 for r, c in pairs)
+        found[f"{name} steps"] = sum(
+            int(levels[name][r, c + 2] - levels[name][r, c]) ** 2 for r, c in pairs
+        )
     for name in CORRELATED_CHANNELS:
         found[f"{name} apart"] = sum(int(levels[name][p] - levels["green"][p]) ** 2 for p in here)
     if nuclei is not None:
         nucleus = inside & (nuclei == mask_id)
         for part, chosen in (("nucleus", nucleus), ("rim", plain_rim(nucleus))):
             found[part] = int(chosen.sum())
-            found |= {f"{name} {part}": int(levels[name][chosen].sum()) for name in NUCLEUS_CHANNELS}
+            found |= {
+                f"{name} {part}": int(levels[name][chosen].sum()) for name in NUCLEUS_CHANNELS
+            }
     return found
 
 
@@ -92,14 +96,19 @@ def field(side: int, seed: int) -> Picture:
     y, x = np.indices((side, side))
     for k in range(1, 12):
         centre = rng.uniform(0, side, 2)
-        for target, radius in ((mask, rng.uniform(3, side / 3)), (nuclei, rng.uniform(1, side / 4))):
+        for target, radius in (
+            (mask, rng.uniform(3, side / 3)),
+            (nuclei, rng.uniform(1, side / 4)),
+        ):
             off = centre + rng.normal(0, 3, 2)
             target[np.hypot(y - off[0], x - off[1]) < radius] = 3 * k
     levels = rng.integers(0, 256, (len(CHANNELS), side, side), np.uint8)
     return Picture(mask, dict(zip(CHANNELS, levels, strict=True)), nuclei)
 
 
-def one_cell(mask: npt.ArrayLike, nuclei: npt.ArrayLike, green: npt.ArrayLike | None = None) -> Picture:
+def one_cell(
+    mask: npt.ArrayLike, nuclei: npt.ArrayLike, green: npt.ArrayLike | None = None
+) -> Picture:
     """A picture whose channels are all alike."""
     of_cells = np.asarray(mask)
     levels = np.full(of_cells.shape, 1, np.uint8) if green is None else np.asarray(green, np.uint8)
@@ -148,7 +157,9 @@ def test_sums_do_not_depend_on_the_dtype_of_the_rows() -> None:
 def test_sums_of_16_million_pixels_of_the_greatest_contrast_are_exact(way: str) -> None:
     side = 4096  # sums of 2**40: a float32 would be wrong by thousands
     mask = np.ones((side, side), np.uint8)
-    stripes = np.broadcast_to(np.where(np.arange(side) % 4 < 2, 255, 0).astype(np.uint8), mask.shape)
+    stripes = np.broadcast_to(
+        np.where(np.arange(side) % 4 < 2, 255, 0).astype(np.uint8), mask.shape
+    )
     channels = {"red": mask - 1, "green": mask * 255, "blue": stripes.copy(), "yellow": mask * 255}
     channels["green"][7, 9] = 254
     found = flat(summed(Picture(mask, channels, mask), way))

@@ -39,7 +39,9 @@ class Packages:
         info = self.folder / f"{package}-2.0.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.0\n")
-        (info / "entry_points.txt").write_text(f"[hpastore.measures]\nmine = {package}_code:measure\n")
+        (info / "entry_points.txt").write_text(
+            f"[hpastore.measures]\nmine = {package}_code:measure\n"
+        )
         importlib.invalidate_caches()
         load_measures.cache_clear()
 
@@ -49,7 +51,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)  # one that is mended within a second is read anew
+    monkeypatch.setattr(
+        "sys.dont_write_bytecode", True
+    )  # one that is mended within a second is read anew
     load_measures.cache_clear()
     yield Packages(folder)
     load_measures.cache_clear()
@@ -90,18 +94,26 @@ def test_two_measures_of_one_name_are_refused_with_both_packages(packages: Packa
     ("code", "said"),
     [
         ("", "cannot be loaded (AttributeError: module 'abc_code' has no attribute 'measure')"),
-        ("import nothing_such", "cannot be loaded (ModuleNotFoundError: No module named 'nothing_such')"),
+        (
+            "import nothing_such",
+            "cannot be loaded (ModuleNotFoundError: No module named 'nothing_such')",
+        ),
         ("1 / 0", "cannot be loaded (ZeroDivisionError: division by zero)"),
         ("raise SystemExit(0)", "cannot be loaded (SystemExit: 0)"),
         ("measure = 7", "it is of type int, and must be an hpastore.CustomMeasure"),
-        ("measure = len", "it is of type builtin_function_or_method, and must be an hpastore.CustomMeasure"),
+        (
+            "measure = len",
+            "it is of type builtin_function_or_method, and must be an hpastore.CustomMeasure",
+        ),
         (
             MODULE.format(function="f", name="area", body="return 0"),
             "the name means something else in hpastore",
         ),
     ],
 )
-def test_a_package_without_a_measure_is_refused_by_its_name(packages: Packages, code: str, said: str) -> None:
+def test_a_package_without_a_measure_is_refused_by_its_name(
+    packages: Packages, code: str, said: str
+) -> None:
     packages.install("abc", code=code)
     with pytest.raises(MeasureError) as refusal:
         load_measures()

@@ -16,7 +16,16 @@ import hpastore
 from hpastore.kernels.label_image import label_image
 from hpastore.kernels.rle import decode, encode_cells, overlaps
 from tests.conftest import Figure, Trials
-from tests.gallery import Mask, Picture, checkerboard, every_picture, many, masks, single_pixels, spiral
+from tests.gallery import (
+    Mask,
+    Picture,
+    checkerboard,
+    every_picture,
+    many,
+    masks,
+    single_pixels,
+    spiral,
+)
 
 CHARACTERS = "".join(map(chr, range(48, 112)))
 
@@ -92,7 +101,9 @@ def damaged(draw: st.DrawFn) -> tuple[str, int, int]:
     text = "".join(reference(np.minimum(mask, 1)))
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.text(CHARACTERS, max_size=2)) + text[at + draw(st.integers(0, 2)) :]
+        text = (
+            text[:at] + draw(st.text(CHARACTERS, max_size=2)) + text[at + draw(st.integers(0, 2)) :]
+        )
     return text, *mask.shape
 
 
@@ -109,7 +120,9 @@ def test_each_cell_of_any_mask_has_the_string_of_the_coco_api(mask: Mask) -> Non
 
 @many
 @given(long_rows(), st.booleans())
-def test_counts_of_several_groups_are_written_as_the_coco_api_does(mask: Mask, upright: bool) -> None:
+def test_counts_of_several_groups_are_written_as_the_coco_api_does(
+    mask: Mask, upright: bool
+) -> None:
     assert_codes_are_cocos_and_come_back(mask.T if upright else mask)
 
 
@@ -134,7 +147,9 @@ def test_busy_masks_have_the_strings_of_the_coco_api(mask: Mask) -> None:
     [[(2999, 2999)], [(0, 2999)], [(0, 0)], [(1500, 1500)], [(0, 0), (5, 0), (2999, 2998)], []],
     ids=["last", "far", "first", "middle", "near and far", "all"],
 )
-def test_a_few_pixels_of_a_large_image_have_the_string_of_the_coco_api(pixels: list[tuple[int, int]]) -> None:
+def test_a_few_pixels_of_a_large_image_have_the_string_of_the_coco_api(
+    pixels: list[tuple[int, int]],
+) -> None:
     mask = np.zeros((3000, 3000), np.uint8)
     for pixel in pixels:
         mask[pixel] = 3
@@ -168,7 +183,9 @@ def test_a_decoded_mask_is_bool_in_fortran_order_as_the_coco_api_wants_it() -> N
 
 @many
 @given(damaged())
-def test_of_damaged_strings_those_are_decoded_that_fill_the_image(case: tuple[str, int, int]) -> None:
+def test_of_damaged_strings_those_are_decoded_that_fill_the_image(
+    case: tuple[str, int, int],
+) -> None:
     assert_decoded_as_plainly(*case)
 
 
@@ -195,24 +212,34 @@ def assert_decoded_as_plainly(text: str, height: int, width: int) -> None:
 
 @many
 @given(st.text(max_size=20), st.integers(1, 9), st.integers(1, 9))
-def test_any_text_is_decoded_to_the_whole_image_or_refused(text: str, height: int, width: int) -> None:
+def test_any_text_is_decoded_to_the_whole_image_or_refused(
+    text: str, height: int, width: int
+) -> None:
     mask = decode_or_none(text, height, width)
     assert mask is None or mask.shape == (height, width)
 
 
 def random_mask(rng: np.random.Generator) -> Mask:
     """Noise of up to 60 cells, or cells of whole rows and columns, now and then in one long row."""
-    shape = (1, int(rng.integers(1, 5000))) if rng.random() < 0.02 else tuple(rng.integers(1, 40, 2).tolist())
+    shape = (
+        (1, int(rng.integers(1, 5000)))
+        if rng.random() < 0.02
+        else tuple(rng.integers(1, 40, 2).tolist())
+    )
     cells = int(rng.integers(1, 60))
     mask = rng.integers(0, cells + 1, shape, np.uint8)
     mask[rng.random(shape) < rng.random()] = 0
     if rng.random() < 0.5:
-        mask = np.repeat(np.repeat(mask, int(rng.integers(1, 9)), 0), int(rng.integers(1, 9)), 1)[:40, :5000]
+        mask = np.repeat(np.repeat(mask, int(rng.integers(1, 9)), 0), int(rng.integers(1, 9)), 1)[
+            :40, :5000
+        ]
     return mask
 
 
 @pytest.mark.soak
-def test_random_masks_come_back_and_all_ways_to_write_them_agree(trials: Trials, figure: Figure) -> None:
+def test_random_masks_come_back_and_all_ways_to_write_them_agree(
+    trials: Trials, figure: Figure
+) -> None:
     wanted, done, images = trials(quick=1_000, full=10_000, soak=1_000_000), 0, 0
     while done < wanted:
         mask = random_mask(np.random.default_rng((8, images)))
@@ -231,11 +258,15 @@ def test_random_masks_come_back_and_all_ways_to_write_them_agree(trials: Trials,
             assert (back == cell).all(), (images, mask_id)
             assert (plain == cell).all(), (images, mask_id)
         done, images = done + len(ids), images + 1
-    figure(f"rle: {done} random cells of {images} images come back; pycocotools and the plain way agree")
+    figure(
+        f"rle: {done} random cells of {images} images come back; pycocotools and the plain way agree"
+    )
 
 
 @pytest.mark.soak
-def test_strings_damaged_at_random_are_refused_or_fill_the_image(trials: Trials, figure: Figure) -> None:
+def test_strings_damaged_at_random_are_refused_or_fill_the_image(
+    trials: Trials, figure: Figure
+) -> None:
     n, filled = trials(quick=1_000, full=10_000, soak=500_000), 0
     for trial in range(n):
         rng = random.Random(f"rle {trial}")
@@ -245,7 +276,9 @@ def test_strings_damaged_at_random_are_refused_or_fill_the_image(trials: Trials,
         for _ in range(rng.choice((1, 1, 2, 5))):
             at = rng.randint(0, len(text))
             put = "".join(
-                rng.choices(rng.choice((CHARACTERS, CHARACTERS, "0P", " /o~\n\0é")), k=rng.randint(0, 3))
+                rng.choices(
+                    rng.choice((CHARACTERS, CHARACTERS, "0P", " /o~\n\0é")), k=rng.randint(0, 3)
+                )
             )
             text = text[:at] + put + text[at + rng.randint(0, 3) :]
         assert_decoded_as_plainly(text, height, width)
@@ -264,7 +297,9 @@ def test_overlaps_are_those_of_the_coco_api(mask: Mask, down: int, across: int) 
     assert found.shape == (len(some), len(others))
     if some:
         size = list(mask.shape)
-        sides = [[{"size": size, "counts": text.encode()} for text in side] for side in (some, others)]
+        sides = [
+            [{"size": size, "counts": text.encode()} for text in side] for side in (some, others)
+        ]
         assert found.tolist() == coco.iou(*sides, [0] * len(others)).tolist()
 
 
@@ -272,7 +307,9 @@ def test_no_module_hands_anything_to_pycocotools() -> None:
     """It reads memory that is not its own where a string is too short, and dies of others."""
     modules = sorted(Path(hpastore.__file__).parent.rglob("*.py"))
     assert modules
-    assert [m.name for m in modules if re.search(r"^\s*(import|from) pycocotools", m.read_text(), re.M)] == []
+    assert [
+        m.name for m in modules if re.search(r"^\s*(import|from) pycocotools", m.read_text(), re.M)
+    ] == []
 
 
 GARBAGE = {
@@ -296,9 +333,13 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("text", GARBAGE.values(), ids=GARBAGE.keys())
-@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5)])  # 15 is what a question mark stands for
+@pytest.mark.parametrize(
+    ("height", "width"), [(2, 2), (3, 5)]
+)  # 15 is what a question mark stands for
 def test_garbage_is_refused_with_a_reason(text: str, height: int, width: int) -> None:
-    with pytest.raises(ValueError, match=r"is not a compressed COCO RLE|do not fill|ordinal not in range"):
+    with pytest.raises(
+        ValueError, match=r"is not a compressed COCO RLE|do not fill|ordinal not in range"
+    ):
         decode(text, height, width)
 
 
@@ -308,7 +349,9 @@ def test_runs_whose_sum_is_right_only_in_64_bits_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 4), (1, 5), (3, 3), (0, 0)])
-def test_runs_that_are_too_short_or_too_long_for_the_image_are_refused(height: int, width: int) -> None:
+def test_runs_that_are_too_short_or_too_long_for_the_image_are_refused(
+    height: int, width: int
+) -> None:
     with pytest.raises(ValueError, match=f"do not fill {height} x {width} pixels"):
         decode("132", height, width)
 

@@ -57,7 +57,9 @@ def straight_places(mask: Mask) -> list[tuple[int, int]]:
     """Pixels of a cell between two others of it in a row or a column, and with none beside: no corners."""
     padded = np.pad(mask, 1)
     around = [(r, c, padded[r : r + 3, c : c + 3]) for r, c in np.argwhere(mask).tolist()]
-    return [(r, c) for r, c, near in around if near.sum() == 3 and (near[1].all() or near[:, 1].all())]
+    return [
+        (r, c) for r, c, near in around if near.sum() == 3 and (near[1].all() or near[:, 1].all())
+    ]
 
 
 def assert_shapes_are_plain(mask: Mask) -> None:
@@ -101,7 +103,9 @@ def test_scattered_cells_whose_boxes_are_the_image_cost_no_more_than_their_pixel
 @pytest.mark.parametrize("density", [0.3, 0.4, 0.6])
 def test_shapes_of_large_noise_are_those_of_the_plain_way(seed: int, density: float) -> None:
     rng = np.random.default_rng(seed)  # near the density where winding pieces grow across the image
-    assert_shapes_are_plain(np.where(rng.random((60, 50)) < density, rng.integers(1, 3, (60, 50)), 0))
+    assert_shapes_are_plain(
+        np.where(rng.random((60, 50)) < density, rng.integers(1, 3, (60, 50)), 0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,9 @@ def test_shapes_of_large_noise_are_those_of_the_plain_way(seed: int, density: fl
         ("comb", [39], [1]),
     ],
 )
-def test_areas_and_pieces_are_those_that_were_drawn(name: str, areas: list[int], pieces: list[int]) -> None:
+def test_areas_and_pieces_are_those_that_were_drawn(
+    name: str, areas: list[int], pieces: list[int]
+) -> None:
     label = label_image(GALLERY[name].cell_mask)
     assert shape.areas(label).tolist() == areas
     assert shape.pieces(label).tolist() == pieces
@@ -143,8 +149,22 @@ def test_cells_at_each_of_the_four_borders_touch_and_the_one_inside_does_not() -
 
 @pytest.mark.parametrize(
     "mask",
-    [spiral(81), spiral(81).T, spiral(81)[::-1], comb(40, 60), comb(40, 60).T, comb(40, 60)[:, ::-1]],
-    ids=["spiral", "spiral on end", "spiral upside down", "comb", "comb on end", "comb to the left"],
+    [
+        spiral(81),
+        spiral(81).T,
+        spiral(81)[::-1],
+        comb(40, 60),
+        comb(40, 60).T,
+        comb(40, 60)[:, ::-1],
+    ],
+    ids=[
+        "spiral",
+        "spiral on end",
+        "spiral upside down",
+        "comb",
+        "comb on end",
+        "comb to the left",
+    ],
 )
 def test_a_long_winding_cell_is_one_piece_and_two_when_cut(mask: Mask) -> None:
     assert shape.pieces(label_image(mask)).tolist() == [1]
@@ -188,5 +208,10 @@ def test_no_cells_give_empty_columns_of_int64() -> None:
 def test_all_columns_are_int64(picture: Picture) -> None:
     label = label_image(picture.cell_mask)
     box = shape.boxes(label)
-    columns = (*box, shape.areas(label), shape.pieces(label), shape.touch_border(box, label.rows.shape))
+    columns = (
+        *box,
+        shape.areas(label),
+        shape.pieces(label),
+        shape.touch_border(box, label.rows.shape),
+    )
     assert {column.dtype for column in columns} == {np.dtype(np.int64)}

@@ -78,7 +78,8 @@ def test_values_that_differ_are_written_apart(value: float, other: float) -> Non
 
 def test_a_value_has_three_digits_or_all_before_its_point() -> None:
     shown = [
-        canvas.number_text(value) for value in (0.012345, 1, 123.456, 12345.6, -1234567.8, 5.0177e40, None)
+        canvas.number_text(value)
+        for value in (0.012345, 1, 123.456, 12345.6, -1234567.8, 5.0177e40, None)
     ]
     assert shown == ["0.0123", "1", "123", "12346", "-1234568", "5.02e+40", "-"]
 

@@ -19,7 +19,9 @@ def points(axes: Any) -> list[float | None]:
     return [None if math.isnan(value) else float(value) for value in values]
 
 
-def test_bounds_and_shares_are_those_of_each_version_and_the_last_those_of_now(store: Store) -> None:
+def test_bounds_and_shares_are_those_of_each_version_and_the_last_those_of_now(
+    store: Store,
+) -> None:
     put(store, measured("a", (3,), green_fraction=[0.1, 0.2, 0.3, 0.4]))
     hpastore.create_clean_set(store, "mine", RECIPE)
     put(store, measured("b", (3,), green_fraction=[0.5, 0.9]))
@@ -28,9 +30,12 @@ def test_bounds_and_shares_are_those_of_each_version_and_the_last_those_of_now(s
     figure = hpastore.plot_drift(store, "mine")
     lower, upper, share = figure.axes
     kept = rows(
-        store, "SELECT lower, upper FROM clean_set_threshold WHERE label_id = 3 ORDER BY clean_set_id"
+        store,
+        "SELECT lower, upper FROM clean_set_threshold WHERE label_id = 3 ORDER BY clean_set_id",
     )
-    (now,) = rows(store, "SELECT lower, upper FROM label_threshold WHERE label_id = 3 AND version = 2")
+    (now,) = rows(
+        store, "SELECT lower, upper FROM label_threshold WHERE label_id = 3 AND version = 2"
+    )
     assert points(lower) == [row["lower"] for row in (*kept, now)]
     assert points(upper) == [row["upper"] for row in (*kept, now)]
     assert len(set(points(upper))) == 3
@@ -76,8 +81,12 @@ def test_a_label_has_a_row_if_any_version_judged_it(store: Store) -> None:
 @one_database
 def test_shares_stay_within_their_range_and_none_kept_is_drawn_as_such(store: Store) -> None:
     put(store, measured("a", (3,), green_fraction=[1.0]), measured("b", (4,), green_fraction=[0.0]))
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.5, upper=1),), 0))
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=1, upper=1),), 256))
+    hpastore.create_clean_set(
+        store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=0.5, upper=1),), 0)
+    )
+    hpastore.create_clean_set(
+        store, "mine", hpastore.CleanRecipe((hpastore.Rule(lower=1, upper=1),), 256)
+    )
     for axes in hpastore.plot_drift(store, "mine").axes:
         low, high = axes.get_ylim()
         assert 0 <= low < high <= 1

@@ -22,7 +22,9 @@ from tests.world import name_of, rows
 
 def captions(figure: Any) -> list[list[str]]:
     """What stands under each tile, line by line."""
-    return [[t.get_text() for t in axes.texts if t.get_text()[-3:] != " px"] for axes in figure.axes]
+    return [
+        [t.get_text() for t in axes.texts if t.get_text()[-3:] != " px"] for axes in figure.axes
+    ]
 
 
 def cells(figure: Any) -> list[str]:
@@ -34,7 +36,9 @@ def test_a_cell_is_cut_from_its_file_as_it_is_and_outlined(filled: Store, root: 
     figure = hpastore.plot_gallery(filled, n=9)
     axes = figure.axes[cells(figure).index("image-00:3")]  # columns 6 to 9, rows 2 to 12
     side, (y, x) = 11 + 8, (2 - 4, 6 - 8)
-    planes = [cv2.imread(str(root / "train" / f"image-00_{c}.png"), -1) for c in ("red", "green", "blue")]
+    planes = [
+        cv2.imread(str(root / "train" / f"image-00_{c}.png"), -1) for c in ("red", "green", "blue")
+    ]
     picture = np.pad(
         np.dstack([plane for plane in planes if plane is not None]),
         ((8, 8), (8, 8), (0, 0)),
@@ -79,7 +83,9 @@ def test_a_dark_cell_is_shown_with_the_dark_limit_and_one_without_a_value_says_s
         store,
         "SELECT green_intensity_max AS level FROM cell_stats WHERE label_id = 7 ORDER BY mask_id",
     )
-    assert [lines[-1] for lines in drawn] == [f"green intensity_max {row['level']} < 256" for row in levels]
+    assert [lines[-1] for lines in drawn] == [
+        f"green intensity_max {row['level']} < 256" for row in levels
+    ]
     below = captions(hpastore.plot_gallery(store, which="below", label=7))
     assert all(lines[-1].startswith("green fraction ") for lines in below)
     nuclei = hpastore.CleanRecipe((hpastore.Rule("intensity_nucleus", "green", 0.1, 0.9),))
@@ -121,11 +127,15 @@ def test_every_way_to_choose_finds_what_sql_finds(filled: Store) -> None:
 
 def test_near_a_bound_are_the_nearest_of_both_sides_in_order(filled: Store) -> None:
     found = rows(
-        filled, "SELECT image_name, mask_id, value - upper AS over FROM clean_cell ORDER BY value - upper"
+        filled,
+        "SELECT image_name, mask_id, value - upper AS over FROM clean_cell ORDER BY value - upper",
     )
     names = [f"{row['image_name']}:{row['mask_id']}" for row in found]
     first = next(i for i, row in enumerate(found) if row["over"] > 0)
-    assert cells(hpastore.plot_gallery(filled, which="near-upper", n=4)) == names[first - 2 : first + 2]
+    assert (
+        cells(hpastore.plot_gallery(filled, which="near-upper", n=4))
+        == names[first - 2 : first + 2]
+    )
     assert cells(hpastore.plot_gallery(filled, which="near-upper", n=8)) == names[first - 5 :]
     lower = hpastore.plot_gallery(filled, which="near-lower", label=0, n=2)
     assert ["<" in lines[-1] for lines in captions(lower)] == [True, False]
@@ -146,7 +156,9 @@ def test_a_seed_chooses_the_same_cells_and_another_others(filled: Store) -> None
     assert len(set(first)) == 4
 
 
-def test_both_databases_give_the_same_picture(root: Path, tmp_path: Path, make_store: MakeStore) -> None:
+def test_both_databases_give_the_same_picture(
+    root: Path, tmp_path: Path, make_store: MakeStore
+) -> None:
     pictures = []
     for kind in DATABASES:
         store = make_store(kind)
@@ -155,7 +167,9 @@ def test_both_databases_give_the_same_picture(root: Path, tmp_path: Path, make_s
         written = []
         for suffix, options in ((".png", {"n": 3}), (".svg", {"n": 2, "which": "near-lower"})):
             out = tmp_path / f"{kind}{suffix}"
-            written.append(hpastore.save_figure(hpastore.plot_gallery(store, **options), out).read_bytes())
+            written.append(
+                hpastore.save_figure(hpastore.plot_gallery(store, **options), out).read_bytes()
+            )
         pictures.append(written)
     assert pictures[0] == pictures[1]
 
@@ -164,8 +178,14 @@ def test_without_a_clean_set_all_cells_are_there_with_the_labels_of_their_image(
     store: Store, root: Path
 ) -> None:
     hpastore.ingest(store, root, executor="serial")
-    assert cells(hpastore.plot_gallery(store, label=16)) == ["image-01:1", "image-02:1", "image-02:3"]
-    assert ["labels 0|16" in lines for lines in captions(hpastore.plot_gallery(store))].count(True) == 2
+    assert cells(hpastore.plot_gallery(store, label=16)) == [
+        "image-01:1",
+        "image-02:1",
+        "image-02:3",
+    ]
+    assert ["labels 0|16" in lines for lines in captions(hpastore.plot_gallery(store))].count(
+        True
+    ) == 2
     with pytest.raises(UsageError, match="--which kept needs a clean set; make one with"):
         hpastore.plot_gallery(store, which="kept")
 
@@ -189,7 +209,9 @@ def test_a_file_that_is_gone_or_changed_is_said_on_the_tile_and_in_the_log(
 
 
 @one_database
-def test_each_image_is_decoded_once_and_let_go(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_is_decoded_once_and_let_go(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
 
     def counted(files: Any) -> Any:
@@ -218,7 +240,10 @@ def test_what_makes_no_sense_is_refused(filled: Store) -> None:
         ({"which": "best"}, r"invalid which 'best' \(choose from all, kept, dropped"),
         ({"which": "dropped-by"}, "dropped-by takes the name of a rule"),
         ({"rule": "dark"}, "dropped-by takes the name of a rule"),
-        ({"which": "dropped-by", "rule": "size"}, "mine@1 has no rule 'size'; its reasons are override_keep"),
+        (
+            {"which": "dropped-by", "rule": "size"},
+            "mine@1 has no rule 'size'; its reasons are override_keep",
+        ),
         ({"n": 0}, "1 to 400 cells, not 0"),
         ({"label": 19}, "no label 19"),
         ({"channels": "rgg"}, "no channels 'rgg'; use letters of rgby"),
@@ -235,7 +260,9 @@ def test_channels_add_up_in_hpas_colours_and_stop_at_white() -> None:
         for name, level in zip(("red", "green", "blue", "yellow"), (10, 20, 30, 100), strict=True)
     }
     drawn = {
-        (text, gain): drawing.colour_picture(channels, drawing.parse_channels(text, gain))[0, 0].tolist()
+        (text, gain): drawing.colour_picture(channels, drawing.parse_channels(text, gain))[
+            0, 0
+        ].tolist()
         for text, gain in (("rgb", 1), ("rgby", 1), ("rgby", 2.5), ("green", 2), ("gy", 1))
     }
     assert drawn == {

@@ -35,14 +35,21 @@ def test_a_label_is_drawn_with_its_bounds_its_cells_and_the_share_kept(store: St
     hpastore.create_clean_set(store, "mine", RECIPE)
     figure = hpastore.plot_hist(store, label=3)
     axes = figure.axes[0]
-    assert axes.get_title("left") == "3 Nucleoli fibrillar center\nn = 5, 40.0% kept, 1 without a value"
+    assert (
+        axes.get_title("left")
+        == "3 Nucleoli fibrillar center\nn = 5, 40.0% kept, 1 without a value"
+    )
     assert (bars(axes, KEPT), bars(axes, DROPPED)) == (2, 2)
     (kept,) = rows(store, "SELECT lower, upper FROM clean_set_threshold WHERE label_id = 3")
     assert lines(axes) == [kept["lower"], kept["upper"]]
     assert figure.get_suptitle() == "green fraction: cells as judged by mine@1"
     legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["kept", "dropped", "bounds in mine@1"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "kept",
+        "dropped",
+        "bounds in mine@1",
+    ]
 
 
 def test_labels_with_cells_are_panels_on_one_axis_and_the_others_are_counted(store: Store) -> None:
@@ -72,12 +79,18 @@ def test_a_store_without_a_cell_gives_a_figure_that_says_so(store: Store) -> Non
 
 
 def test_only_cells_of_a_split_are_drawn_by_a_set_that_judged_it(store: Store) -> None:
-    put(store, measured("a", (3,), green_fraction=[0.1, 0.2]), measured("b", (3,), green_fraction=[0.5]))
+    put(
+        store,
+        measured("a", (3,), green_fraction=[0.1, 0.2]),
+        measured("b", (3,), green_fraction=[0.5]),
+    )
     with store.writing() as connection:
         write.move_images(connection, ["b"], "/data", "val")
     hpastore.create_clean_set(store, "both", RECIPE)
     hpastore.create_clean_set(store, "half", RECIPE, split="train")
-    drawn = {split: hpastore.plot_hist(store, label=3, split=split) for split in (None, "train", "val")}
+    drawn = {
+        split: hpastore.plot_hist(store, label=3, split=split) for split in (None, "train", "val")
+    }
     counts = {
         split: figure.axes[0].get_title("left").split("\n")[1].split(",")[0]
         for split, figure in drawn.items()
@@ -92,7 +105,11 @@ def test_only_cells_of_a_split_are_drawn_by_a_set_that_judged_it(store: Store) -
 
 def test_without_a_clean_set_the_lines_are_the_notebooks_percentiles(store: Store) -> None:
     values = np.random.default_rng(0).random(50).tolist()
-    put(store, measured("a", (7,), green_fraction=values), measured("b", (7, 8), green_fraction=[0.5]))
+    put(
+        store,
+        measured("a", (7,), green_fraction=values),
+        measured("b", (7, 8), green_fraction=[0.5]),
+    )
     axes = hpastore.plot_hist(store, label=7).axes[0]
     bounds = hpastore.thresholds(store).iloc[0]
     assert lines(axes) == [bounds["lower"], bounds["upper"]]
@@ -115,8 +132,13 @@ def test_what_is_far_off_is_cut_from_the_axis_and_counted(store: Store) -> None:
 @one_database
 def test_a_heavy_tail_has_a_log_scale_unless_it_is_a_share(store: Store) -> None:
     tail = [1.0, 1.5, 2.0, 5000.0]
-    put(store, measured("a", (2,), green_intensity_mean=tail, green_fraction=[0.001, 0.001, 0.001, 1.0]))
-    assert hpastore.plot_hist(store, measure="intensity_mean", label=2).axes[0].get_xscale() == "log"
+    put(
+        store,
+        measured("a", (2,), green_intensity_mean=tail, green_fraction=[0.001, 0.001, 0.001, 1.0]),
+    )
+    assert (
+        hpastore.plot_hist(store, measure="intensity_mean", label=2).axes[0].get_xscale() == "log"
+    )
     assert hpastore.plot_hist(store, label=2).axes[0].get_xscale() == "linear"
 
 
@@ -144,7 +166,13 @@ def test_a_measure_of_a_users_own_is_drawn_like_any_other(store: Store) -> None:
     put(store, measured("a", (2,), n=3))
     with store.writing() as connection:
         keys = connection.execute(select(Cell.id)).scalars().all()
-        own = {"name": "glow", "version": 1, "kind": "crops", "unit": "lumen", "comment": "How it glows"}
+        own = {
+            "name": "glow",
+            "version": 1,
+            "kind": "crops",
+            "unit": "lumen",
+            "comment": "How it glows",
+        }
         key = connection.execute(insert(Measure).values(own).returning(Measure.id)).scalar_one()
         values = [
             {"cell_id": cell, "measure_id": key, "channel": channel, "value": float(value)}

@@ -32,14 +32,17 @@ def test_cells_are_outlined_in_the_colours_of_their_verdicts_with_their_ids(fill
     figure = hpastore.plot_overlay(filled, name_of(0))
     (axes,) = figure.axes
     found = rows(
-        filled, "SELECT coalesce(reason, 'kept') AS word FROM clean_cell WHERE image_name = 'image-00'"
+        filled,
+        "SELECT coalesce(reason, 'kept') AS word FROM clean_cell WHERE image_name = 'image-00'",
     )
     words = [row["word"] for row in found]
     assert sorted(words) == ["above_upper", "below_lower", "kept"]
     ways = {"kept": (KEPT, "-"), **line_styles(["above_upper", "below_lower"])}
     assert drawn(axes) == {word: (1, ways[word][0]) for word in words}
     assert [text.get_text() for text in axes.texts] == ["1", "3", "5"]
-    for k, text in enumerate(axes.texts):  # the cells are bars of four columns, from the second row on
+    for k, text in enumerate(
+        axes.texts
+    ):  # the cells are bars of four columns, from the second row on
         x, y = text.get_position()
         assert 6 * k <= x <= 6 * k + 3
         assert 2 <= y <= 11 + k
@@ -70,7 +73,9 @@ def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> No
     assert drawn(axes) == {"not in the set": (2, "#FFFFFF")}
     assert axes.get_title("left") == "labels 0|16"
     any_size = hpastore.Rule("area", lower=Bound(value=1), upper=None)
-    hpastore.create_clean_set(filled, "all", hpastore.CleanRecipe(RECIPE.rules, 0, "all", {16: (any_size,)}))
+    hpastore.create_clean_set(
+        filled, "all", hpastore.CleanRecipe(RECIPE.rules, 0, "all", {16: (any_size,)})
+    )
     figure = hpastore.plot_overlay(filled, name_of(2))
     assert [axes.get_title("left") for axes in figure.axes] == ["0 Nucleoplasm", "16 Cytosol"]
     for axes, label in zip(figure.axes, (0, 16), strict=True):
@@ -80,7 +85,9 @@ def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> No
             "AND image_name = 'image-02' AND label_id = :label GROUP BY 1",
             label=label,
         )
-        assert {word: n for word, (n, _) in drawn(axes).items()} == {row["word"]: row["n"] for row in found}
+        assert {word: n for word, (n, _) in drawn(axes).items()} == {
+            row["word"]: row["n"] for row in found
+        }
     assert drawn(figure.axes[0]) != drawn(figure.axes[1])
     assert len(hpastore.plot_overlay(filled, name_of(2), label=16).axes) == 1
     with pytest.raises(UsageError, match=r"image-02 has no label 3; its labels are 0\|16"):
@@ -137,7 +144,9 @@ def test_entries_of_a_legend_stay_within_their_panel(filled: Store) -> None:
 def test_a_file_that_is_gone_or_changed_is_an_error(filled: Store, root: Path) -> None:
     path = root / "train" / f"{name_of(0)}_green.png"
     path.write_bytes((root / "train" / f"{name_of(1)}_green.png").read_bytes())
-    with pytest.raises(RejectedError, match=r"_green\.png: has changed since it was ingested; run 'hpastore"):
+    with pytest.raises(
+        RejectedError, match=r"_green\.png: has changed since it was ingested; run 'hpastore"
+    ):
         hpastore.plot_overlay(filled, name_of(0))
     path.unlink()
     with pytest.raises(RejectedError, match=r"_green\.png is not where it was"):

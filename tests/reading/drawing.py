@@ -17,7 +17,15 @@ Pixels = npt.NDArray[np.uint8 | np.uint16]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 COLOURS = {1: GRAY, 2: GRAY_ALPHA, 3: RGB, 4: RGBA}
-ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+ADAM7 = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
 
 
 def chunk(kind: bytes, body: bytes = b"", crc: int | None = None) -> bytes:
@@ -26,7 +34,11 @@ def chunk(kind: bytes, body: bytes = b"", crc: int | None = None) -> bytes:
 
 
 def ihdr(
-    width: int, height: int, depth: int = 8, colour: int = GRAY, methods: tuple[int, int, int] = (0, 0, 0)
+    width: int,
+    height: int,
+    depth: int = 8,
+    colour: int = GRAY,
+    methods: tuple[int, int, int] = (0, 0, 0),
 ) -> bytes:
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, *methods))
 
@@ -45,7 +57,9 @@ def png(
     depth = pixels.itemsize * 8
     colour = COLOURS[1 if pixels.ndim == 2 else pixels.shape[2]]
     passes = [pixels[r::dr, c::dc] for r, c, dr, dc in ADAM7] if interlace else [pixels]
-    stream = zlib.compress(b"".join(scanlines(part, filters) for part in passes if part.size), level)
+    stream = zlib.compress(
+        b"".join(scanlines(part, filters) for part in passes if part.size), level
+    )
     body = [chunk(b"IDAT", stream[i : i + cut]) for i in range(0, len(stream), cut)]
     head = ihdr(pixels.shape[1], pixels.shape[0], depth, colour, (0, 0, int(interlace)))
     return b"".join([SIGNATURE, head, *before, *body, *after, chunk(b"IEND")])
@@ -58,8 +72,12 @@ def scanlines(pixels: Pixels, filters: Sequence[int] = (0,)) -> bytes:
     for r, row in enumerate(pixels):
         kind, raw = filters[r % len(filters)], row.astype(row.dtype.newbyteorder(">")).tobytes()
         padded, over = bytes(step) + raw, bytes(step) + above
-        guesses = (PREDICT[kind](a, b, c) for a, b, c in zip(padded, over[step:], over, strict=False))
-        out += bytes([kind]) + bytes((x - guess) % 256 for x, guess in zip(raw, guesses, strict=False))
+        guesses = (
+            PREDICT[kind](a, b, c) for a, b, c in zip(padded, over[step:], over, strict=False)
+        )
+        out += bytes([kind]) + bytes(
+            (x - guess) % 256 for x, guess in zip(raw, guesses, strict=False)
+        )
         above = raw
     return bytes(out)
 
@@ -122,7 +140,9 @@ def _read(data: bytes, ids: bool) -> Pixels:
     width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", critical.pop(0)[1])
     assert width * height > 0
     assert depth in ((1, 2, 4, 8) if colour == PALETTE else (8, 16))
-    assert colour in ((GRAY, GRAY_ALPHA, PALETTE) if ids else (GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA))
+    assert colour in (
+        (GRAY, GRAY_ALPHA, PALETTE) if ids else (GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA)
+    )
     assert rest in ([0, 0, 0], [0, 0, 1])
     assert {kind for kind, _ in chunks}.isdisjoint({b"acTL", b"fcTL", b"fdAT"})
     palette = b""

@@ -55,7 +55,9 @@ def mutant(kind: str, n: int, canary: Path) -> Mutant:
 def _sound_pngs(_: Path) -> list[Mutant]:
     rng = np.random.default_rng(3)
 
-    def noise(shape: tuple[int, ...], dtype: type[np.uint8 | np.uint16] = np.uint8) -> npt.NDArray[Any]:
+    def noise(
+        shape: tuple[int, ...], dtype: type[np.uint8 | np.uint16] = np.uint8
+    ) -> npt.NDArray[Any]:
         return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
     smooth = np.add.outer(np.arange(40), np.arange(30)).astype(np.uint8)
@@ -88,7 +90,13 @@ def _sound_masks(canary: Path) -> list[Mutant]:
     ids = np.arange(30, dtype=np.uint16).reshape(5, 6)
     cells = np.kron(ids, np.ones((4, 4), np.uint16))
     objects: npt.NDArray[Any] = np.full((5, 6), Canary(canary), object)
-    arrays = [ids, cells, ids.astype(np.uint8), ids.astype(">i4"), np.asfortranarray(ids.astype(np.int64))]
+    arrays = [
+        ids,
+        cells,
+        ids.astype(np.uint8),
+        ids.astype(">i4"),
+        np.asfortranarray(ids.astype(np.int64)),
+    ]
     arrays += [ids > 5, ids.astype(np.uint64) << 26, ids.astype(np.float32), objects]
     files = [Mutant("a.npy", _npy(array)) for array in arrays]
     files += [Mutant("a.npz", _npz(_npy(array))) for array in arrays]
@@ -98,7 +106,9 @@ def _sound_masks(canary: Path) -> list[Mutant]:
         Mutant("a.npz", _npz(_npy(cells), method=zipfile.ZIP_LZMA)),
         Mutant("a_cellmask.png", png(ids, filters=range(5))),
         Mutant("a_cellmask.png", png(cells.astype(np.uint8), cut=50)),
-        Mutant("a_cellmask.png", indexed(cells.astype(np.uint8), [(v % 4, 0, 99) for v in range(30)])),
+        Mutant(
+            "a_cellmask.png", indexed(cells.astype(np.uint8), [(v % 4, 0, 99) for v in range(30)])
+        ),
         Mutant("a_cellmask.png", indexed(cells.astype(np.uint8) % 4, [(9, 9, 9)] * 4, 2)),
     ]
     return files
@@ -189,7 +199,17 @@ def _range(rng: random.Random, data: bytes) -> tuple[int, int]:
     return start, min(len(data), start + rng.choice((1, 2, 8, 64)))
 
 
-_OF_BYTES: Sequence[Damage] = (_flip, _flip, _change, _cut, _lose, _insert, _repeat, _blank, _append)
+_OF_BYTES: Sequence[Damage] = (
+    _flip,
+    _flip,
+    _change,
+    _cut,
+    _lose,
+    _insert,
+    _repeat,
+    _blank,
+    _append,
+)
 
 
 # Damage to a PNG, chunk by chunk
@@ -251,7 +271,9 @@ def _add_a_chunk(rng: random.Random, chunks: list[_Chunk]) -> None:
     kind = rng.choice(
         (b"tEXt", b"acTL", b"PLTE", b"IDAT", b"ABCD", b"abcd", b"iCCP", b"eXIf", b"IEND", b"a\0b1")
     )
-    chunks.insert(rng.randrange(len(chunks) + 1), _Chunk(kind, rng.randbytes(rng.choice((0, 1, 3, 26)))))
+    chunks.insert(
+        rng.randrange(len(chunks) + 1), _Chunk(kind, rng.randbytes(rng.choice((0, 1, 3, 26))))
+    )
 
 
 @_of_chunks
@@ -319,7 +341,9 @@ def _change_a_length(rng: random.Random, data: bytes) -> bytes:
         starts.append(starts[-1] + 12 + len(part.body))
     at = rng.choice(starts)
     length = int.from_bytes(data[at : at + 4], "big")
-    changed = rng.choice((0, length + 1, length - 1, length + 12, 2**31 - 1, 2**31, 2**32 - 1)) % 2**32
+    changed = (
+        rng.choice((0, length + 1, length - 1, length + 12, 2**31 - 1, 2**31, 2**32 - 1)) % 2**32
+    )
     out = data[:at] + struct.pack(">I", changed) + data[at + 4 :]
     return _joined([_Chunk(k, b) for k, b, _ in _chunks(out)]) if rng.random() < 0.5 else out
 
@@ -351,7 +375,15 @@ def _change_the_text(rng: random.Random, data: bytes) -> bytes:
     others = {
         b"<u2": (b"<i2", b">u2", b"|u1", b"<u4", b"<f2", b"|O", b"|V2", b"<U1", b"|S0", b"|b1"),
         b"False": (b"True ", b"True", b"None", b"0"),
-        b"(5, 6)": (b"(6, 5)", b"(5, 5)", b"(30,)", b"(5, 6, 1)", b"(-5, -6)", b"(5, 1e9)", b"(0, 6)"),
+        b"(5, 6)": (
+            b"(6, 5)",
+            b"(5, 5)",
+            b"(30,)",
+            b"(5, 6, 1)",
+            b"(-5, -6)",
+            b"(5, 1e9)",
+            b"(0, 6)",
+        ),
         b"'shape'": (b"'shaqe'", b"'shape' "),
         b"}": (b"", b"}}", b", 'x': 1}", b"} + 1"),
     }
@@ -389,13 +421,21 @@ _IN_END = ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2))
 
 def _change_a_field(rng: random.Random, data: bytes) -> bytes:
     """Of the first member's two headers, of the second alone, or of the directory's end."""
-    local, entry, end = data.find(b"PK\x03\x04"), data.find(b"PK\x01\x02"), data.rfind(b"PK\x05\x06")
+    local, entry, end = (
+        data.find(b"PK\x03\x04"),
+        data.find(b"PK\x01\x02"),
+        data.rfind(b"PK\x05\x06"),
+    )
     if min(local, entry, end) < 0:
         return data
     fields = rng.choice((_IN_BOTH, _IN_ENTRY, _IN_END))
     at, size = rng.choice(fields)
-    places = {_IN_BOTH: [local + at, entry + at + 2], _IN_ENTRY: [entry + at], _IN_END: [end + at]}[fields]
-    value = rng.choice((0, 1, 2, 8, 9, 12, 14, 99, 2**16 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)))
+    places = {_IN_BOTH: [local + at, entry + at + 2], _IN_ENTRY: [entry + at], _IN_END: [end + at]}[
+        fields
+    ]
+    value = rng.choice(
+        (0, 1, 2, 8, 9, 12, 14, 99, 2**16 - 1, 2**31, 2**32 - 1, rng.randrange(2**32))
+    )
     out = bytearray(data)
     for place in places:
         if place + size <= len(out):
@@ -416,7 +456,9 @@ def _damage_an_array(rng: random.Random, data: bytes) -> bytes:
 
 
 def _rename_a_member(rng: random.Random, data: bytes) -> bytes:
-    new = rng.choice((b"arr_1.npy", b"arr_0.npz", b"../ar.npy", b"arr_0\0npy", b"/rr_0.npy", b"ARR_0.NPY"))
+    new = rng.choice(
+        (b"arr_1.npy", b"arr_0.npz", b"../ar.npy", b"arr_0\0npy", b"/rr_0.npy", b"ARR_0.NPY")
+    )
     return data.replace(b"arr_0.npy", new, rng.choice((1, 2)))
 
 
@@ -438,7 +480,11 @@ def _members(data: bytes) -> Iterator[bytes]:
 def _splice_archives(rng: random.Random, data: bytes) -> bytes:
     other = rng.choice([sound.data for sound in _sound_masks(Path()) if sound.name == "a.npz"])
     at, entry = data.find(b"PK\x01\x02"), other.find(b"PK\x01\x02")
-    return data[:at] + other[entry:] if rng.random() < 0.5 else data[: rng.randrange(len(data) + 1)] + other
+    return (
+        data[:at] + other[entry:]
+        if rng.random() < 0.5
+        else data[: rng.randrange(len(data) + 1)] + other
+    )
 
 
 _OF_ZIP: Sequence[Damage] = (
@@ -451,8 +497,41 @@ _OF_ZIP: Sequence[Damage] = (
 
 
 _WORDS = (
-    *(",", "\t", "\n", "\r", "\r\n", '"', '""', "|", "||", " ", "0", "19", "-1", "3.0", "\0", "é", "=1", "'"),
-    *("a", "../a", "x" * 200, "ID", "Label", "nan", "#", ";", "\u0663", "\ufeff", "\u2028", "\x0b", "\x85"),
+    *(
+        ",",
+        "\t",
+        "\n",
+        "\r",
+        "\r\n",
+        '"',
+        '""',
+        "|",
+        "||",
+        " ",
+        "0",
+        "19",
+        "-1",
+        "3.0",
+        "\0",
+        "é",
+        "=1",
+        "'",
+    ),
+    *(
+        "a",
+        "../a",
+        "x" * 200,
+        "ID",
+        "Label",
+        "nan",
+        "#",
+        ";",
+        "\u0663",
+        "\ufeff",
+        "\u2028",
+        "\x0b",
+        "\x85",
+    ),
 )
 
 

@@ -28,7 +28,9 @@ def assert_rejected(code: str, path: Path, limit: int = 100) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"a", b"x" * 100], ids=["empty", "one byte", "at the limit"])
+@pytest.mark.parametrize(
+    "content", [b"", b"a", b"x" * 100], ids=["empty", "one byte", "at the limit"]
+)
 def test_a_file_is_read_whole_and_recorded(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)

@@ -29,7 +29,9 @@ def npz(mask: npt.NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
-def picture(dtype: type[np.generic] = np.uint8, shape: tuple[int, ...] = (3, 4), start: int = 0) -> Pixels:
+def picture(
+    dtype: type[np.generic] = np.uint8, shape: tuple[int, ...] = (3, 4), start: int = 0
+) -> Pixels:
     return np.arange(start, start + np.prod(shape), dtype=dtype).reshape(shape)
 
 
@@ -112,13 +114,21 @@ def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("role", [*CHANNELS, CELL_MASK])
-def test_an_image_without_a_channel_or_cell_mask_is_rejected_naming_it(tmp_path: Path, role: str) -> None:
-    assert_rejected("missing_file", "a", f"has no {role};", world(tmp_path, **{role: None}), tmp_path)
+def test_an_image_without_a_channel_or_cell_mask_is_rejected_naming_it(
+    tmp_path: Path, role: str
+) -> None:
+    assert_rejected(
+        "missing_file", "a", f"has no {role};", world(tmp_path, **{role: None}), tmp_path
+    )
 
 
 def test_an_image_without_any_file_is_rejected(tmp_path: Path) -> None:
     assert_rejected(
-        "missing_file", "a", "has no red, green, blue, yellow, cell_mask", Source("a", (), ()), tmp_path
+        "missing_file",
+        "a",
+        "has no red, green, blue, yellow, cell_mask",
+        Source("a", (), ()),
+        tmp_path,
     )
 
 
@@ -141,7 +151,9 @@ def test_files_of_different_shape_are_rejected_naming_both(
 
 
 @pytest.mark.parametrize("role", CHANNELS[1:])
-def test_channels_of_different_bit_depth_are_rejected_naming_both(tmp_path: Path, role: str) -> None:
+def test_channels_of_different_bit_depth_are_rejected_naming_both(
+    tmp_path: Path, role: str
+) -> None:
     source = world(tmp_path, **{role: png(picture(np.uint16))})
     reason = r"has 16 bits per pixel, but a_red\.png has 8"
     assert_rejected("depth_mismatch", f"a_{role}.png", reason, source, tmp_path)
@@ -159,9 +171,15 @@ def test_a_damaged_file_rejects_its_image(tmp_path: Path) -> None:
 
 def test_black_and_saturated_channels_and_an_empty_mask_are_valid(tmp_path: Path) -> None:
     black, white = np.zeros((3, 4), np.uint8), np.full((3, 4), 255, np.uint8)
-    source = world(tmp_path, red=png(black), green=png(white), cell_mask=npz(black), nucleus_mask=npz(black))
+    source = world(
+        tmp_path, red=png(black), green=png(white), cell_mask=npz(black), nucleus_mask=npz(black)
+    )
     got = decode(source, tmp_path)
-    assert (got.channels["red"].max(), got.channels["green"].min(), got.cell_mask.max()) == (0, 255, 0)
+    assert (got.channels["red"].max(), got.channels["green"].min(), got.cell_mask.max()) == (
+        0,
+        255,
+        0,
+    )
 
 
 def test_lack_of_memory_rejects_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,4 +235,6 @@ def test_real_images_decode_to_the_figures_computed_elsewhere(data: Path, n: int
         inside = got.cell_mask == cell["cell_label"]
         assert inside.sum() == cell["area"]
         for role in CHANNELS:
-            assert got.channels[role][inside].mean() == pytest.approx(cell[f"mean_{role}"], abs=1e-4)
+            assert got.channels[role][inside].mean() == pytest.approx(
+                cell[f"mean_{role}"], abs=1e-4
+            )

@@ -28,7 +28,9 @@ def files_that_rest() -> Iterator[None]:
         yield
 
 
-def table(folder: Path, content: str | bytes, name: str = "train.csv", **columns: str) -> LabelTable:
+def table(
+    folder: Path, content: str | bytes, name: str = "train.csv", **columns: str
+) -> LabelTable:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_labels(path, **columns)
@@ -87,7 +89,9 @@ def test_rows_that_repeat_a_label_are_taken_and_counted(tmp_path: Path) -> None:
         ("train.csv", b"\xfe\xff" + "ID,Label\r\na,3|5\r\n".encode("utf-16-be")),
     ],
 )
-def test_a_sound_table_is_read_however_it_is_spelled(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_sound_table_is_read_however_it_is_spelled(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     assert table(tmp_path, content, name) == LabelTable({"a": (3, 5)}, (), 0)
 
 
@@ -111,7 +115,21 @@ def test_a_label_that_is_not_0_to_18_fails_its_image_alone(tmp_path: Path, label
 
 
 NAMES = [
-    *("", " ", ".", "..", "../../x", "/etc/passwd", "a/b", "a\\b", "-rf", ".hidden", "_a", "\ta", "a b"),
+    *(
+        "",
+        " ",
+        ".",
+        "..",
+        "../../x",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "-rf",
+        ".hidden",
+        "_a",
+        "\ta",
+        "a b",
+    ),
     *("a:b", "a*", "=cmd|' /C calc'!A0", '"a\nb"', '"a,b"', "x" * 129, "x" * 5000, "\x1b" * 128),
     *("é", "a\u0301", "猫", "🦠", "a\x1b[2J", "a\x7f", "a\u202eb"),
 ]
@@ -129,7 +147,9 @@ def test_a_name_that_is_no_plain_word_fails_its_image_alone(tmp_path: Path, name
     assert len(failure.message) < 300
 
 
-@pytest.mark.parametrize("name", ["007", "1e5", "NA", "null", "nan", "True", "0", "a.b", "A-b_c", "x" * 128])
+@pytest.mark.parametrize(
+    "name", ["007", "1e5", "NA", "null", "nan", "True", "0", "a.b", "A-b_c", "x" * 128]
+)
 def test_a_name_is_text_whatever_it_looks_like(tmp_path: Path, name: str) -> None:
     assert table(tmp_path, f"{HEADER}{name},3\n").labels == {name: (3,)}
 
@@ -172,7 +192,9 @@ def test_every_failure_has_a_known_code_and_the_order_of_the_file(tmp_path: Path
     got = table(tmp_path, HEADER + "a,3\n/,3\nb,x\nA,3\na,4\n")
     assert [failure.code for failure in got.failures] == ["name", "label", "duplicate", "duplicate"]
     assert {failure.code for failure in got.failures} <= set(FAILURE_CODES)
-    assert [failure.message.split(":")[0] for failure in got.failures] == [f"line {n}" for n in (3, 4, 5, 6)]
+    assert [failure.message.split(":")[0] for failure in got.failures] == [
+        f"line {n}" for n in (3, 4, 5, 6)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -192,15 +214,24 @@ def test_every_failure_has_a_known_code_and_the_order_of_the_file(tmp_path: Path
             b"ID|Label\na|3\n",
             r"no column 'ID', but ID\|Label; separate columns by commas, semicolons or tabs",
         ),
-        (b"sep=|\nID|Label\na|3\n", r"line 1: has the separator '\|'; use a comma, a semicolon or tabs"),
-        (b"sep=;\nID,Label\na,3\n", "line 2: has no column 'ID', but ID,Label; separate columns by"),
+        (
+            b"sep=|\nID|Label\na|3\n",
+            r"line 1: has the separator '\|'; use a comma, a semicolon or tabs",
+        ),
+        (
+            b"sep=;\nID,Label\na,3\n",
+            "line 2: has no column 'ID', but ID,Label; separate columns by",
+        ),
         (b"sep=;\nID;Label\na;3\nb\n", "line 4: has 1 fields, the header 2"),
         (b"ID;Label\na;3;5\n", "line 2: has 3 fields, .* quote a text that holds a semicolon"),
         (zipped(b"ID,Label\na,3\n")[:-9], "is damaged or cut, and cannot be unpacked"),
         (zipped(b"ID,Label\na,3\n") + b"x", "is damaged or cut, and cannot be unpacked"),
         (b"\x1f\x8b\x08\0\0\0\0\0\0\0" + b"\xff" * 9, "is damaged or cut, and cannot be unpacked"),
         (zipped(b"ID,Label\na,\xe9\n"), "line 2: is not UTF-8"),
-        (b"PK\3\4\x14\0\6\0\xff\xfe", "is an Excel workbook, or another zip archive; save the table as CSV"),
+        (
+            b"PK\3\4\x14\0\6\0\xff\xfe",
+            "is an Excel workbook, or another zip archive; save the table as CSV",
+        ),
         (zipped(b"PK\3\4"), "is an Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel workbook; save"),
         (b"BZh91AY", "is compressed with bzip2; unpack it"),
@@ -284,7 +315,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_sound_table_comes_back(folder: Path, images: dict[str, list[int]], end: str) -> None:
     rows = ["ID,Label", *(f"{name},{'|'.join(map(str, ids))}" for name, ids in images.items())]
     got = table(folder, end.join(rows))
-    assert list(got.labels.items()) == [(name, tuple(sorted(set(ids)))) for name, ids in images.items()]
+    assert list(got.labels.items()) == [
+        (name, tuple(sorted(set(ids)))) for name, ids in images.items()
+    ]
     assert got.repeated == sum(len(set(ids)) < len(ids) for ids in images.values())
     assert got.failures == ()
 

@@ -103,13 +103,19 @@ def rejected_arrays() -> Iterator[tuple[str, str, bytes]]:
     yield (
         "not_mask",
         "header with 2,000 spaces behind",
-        headed("{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4), }" + " " * 2000, bytes(24)),
+        headed(
+            "{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4), }" + " " * 2000, bytes(24)
+        ),
     )
     yield "not_mask", "header of 20,000 spaces", headed(" " * 20_000)
     yield "not_mask", "header that runs code", headed("__import__('os').abort()")
     yield "not_mask", "header of brackets", headed("[" * 900)
     yield "not_mask", "header of minus signs", headed("-" * 900 + "1")
-    yield "not_mask", "header without shape", headed("{'descr': '<u2', 'fortran_order': False, }", bytes(24))
+    yield (
+        "not_mask",
+        "header without shape",
+        headed("{'descr': '<u2', 'fortran_order': False, }", bytes(24)),
+    )
     yield (
         "not_mask",
         "header with one more key",
@@ -125,7 +131,11 @@ def rejected_arrays() -> Iterator[tuple[str, str, bytes]]:
     yield "too_large", "no rows", npy(np.zeros((0, 4), np.uint8))
     yield "too_large", "no columns", npy(np.zeros((4, 0), np.uint8))
     yield "too_large", "one side too long", npy(np.zeros((1, MAX_SIDE + 1), np.uint8))
-    yield "too_large", "a pixel too many", claim("'|u1'", shape=f"({MAX_SIDE}, {MAX_PIXELS // MAX_SIDE + 1})")
+    yield (
+        "too_large",
+        "a pixel too many",
+        claim("'|u1'", shape=f"({MAX_SIDE}, {MAX_PIXELS // MAX_SIDE + 1})"),
+    )
     yield "too_large", "a terabyte", claim(shape="(1000000, 1000000)")
     yield "too_large", "a side of 500 digits", claim(shape=f"(1, {'9' * 500})")
 
@@ -152,7 +162,11 @@ def rejected_arrays() -> Iterator[tuple[str, str, bytes]]:
     crowd = np.pad(np.resize(crowd, (64, 1024)), 1)
     yield "too_many_cells", "a cell too many", npy(crowd)
     yield "too_many_cells", "a cell too many, large ids", npy((crowd * 65_537).astype(np.uint32))
-    yield "too_many_cells", "a cell too many in every row", npy(np.tile(crowd.astype(np.int32), (3, 1)))
+    yield (
+        "too_many_cells",
+        "a cell too many in every row",
+        npy(np.tile(crowd.astype(np.int32), (3, 1))),
+    )
     yield "label_range", "highest id", npy(np.array([[0, 2**64 - 1]], np.uint64))
 
 
@@ -214,13 +228,21 @@ def assert_rejected(code: str, data: bytes, path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [NPY, NPZ], ids=str)
-@pytest.mark.parametrize(("code", "data"), [(c, d) for c, _, d in ARRAYS], ids=[i for _, i, _ in ARRAYS])
-def test_an_array_that_is_no_mask_is_rejected_with_its_code(code: str, data: bytes, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "data"), [(c, d) for c, _, d in ARRAYS], ids=[i for _, i, _ in ARRAYS]
+)
+def test_an_array_that_is_no_mask_is_rejected_with_its_code(
+    code: str, data: bytes, path: Path
+) -> None:
     assert_rejected(code, npz(data) if path == NPZ else data, path)
 
 
-@pytest.mark.parametrize(("code", "data"), [(c, d) for c, _, d in ARCHIVES], ids=[i for _, i, _ in ARCHIVES])
-def test_an_archive_without_one_sound_array_is_rejected_with_its_code(code: str, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("code", "data"), [(c, d) for c, _, d in ARCHIVES], ids=[i for _, i, _ in ARCHIVES]
+)
+def test_an_archive_without_one_sound_array_is_rejected_with_its_code(
+    code: str, data: bytes
+) -> None:
     assert_rejected(code, data, NPZ)
 
 
@@ -228,7 +250,9 @@ def test_the_corpus_of_rejected_masks_covers_fifty_kinds(figure: Figure) -> None
     cases = ARRAYS + ARCHIVES
     kinds = len({data for _, _, data in cases})
     assert kinds >= 50
-    figure(f"npz: {kinds} kinds of bad files are rejected with their codes, {len(ARRAYS)} of them as npy too")
+    figure(
+        f"npz: {kinds} kinds of bad files are rejected with their codes, {len(ARRAYS)} of them as npy too"
+    )
     assert {code for code, _, _ in cases} == {
         *("not_mask", "too_large", "pickle", "dtype", "label_range", "too_many_cells")
     }
@@ -315,14 +339,18 @@ def test_a_mask_of_any_integers_comes_back_exactly(
         decode_mask(npz(data, method=zipfile.ZIP_STORED), NPZ),
     ):
         np.testing.assert_array_equal(got, mask)
-        assert got.dtype == (np.uint32 if mask.dtype.itemsize == 8 else mask.dtype.newbyteorder("="))
+        assert got.dtype == (
+            np.uint32 if mask.dtype.itemsize == 8 else mask.dtype.newbyteorder("=")
+        )
         assert got.dtype.isnative
         assert got.flags.c_contiguous
         assert got.flags.aligned
 
 
 @settings(deadline=None)
-@given(arrays(st.sampled_from([np.uint8, np.uint16]), array_shapes(min_dims=2, max_dims=2, max_side=9)))
+@given(
+    arrays(st.sampled_from([np.uint8, np.uint16]), array_shapes(min_dims=2, max_dims=2, max_side=9))
+)
 def test_a_mask_drawn_as_png_comes_back_exactly(mask: npt.NDArray[Any]) -> None:
     np.testing.assert_array_equal(decode_mask(png(mask), PNG), mask, strict=True)
 
@@ -335,7 +363,10 @@ def test_booleans_become_zeros_and_ones_whatever_bytes_they_are_stored_as() -> N
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("cells.npy", "nuclei.npy"), "it holds cells, nuclei, but must hold one array, or one arr_0; save"),
+        (
+            ("cells.npy", "nuclei.npy"),
+            "it holds cells, nuclei, but must hold one array, or one arr_0; save",
+        ),
         (("arr_0.npy", "arr_0.npy"), "it holds arr_0, arr_0, but must"),
         (("a\x1b[2J.npy", "b.txt"), r"it holds a\\x1b\[2J, b.txt, but must"),
         (tuple(f"{n}.npy" for n in range(7)), "it holds 0, 1, 2, 3, 4 and 2 more, but must"),
@@ -345,7 +376,9 @@ def test_booleans_become_zeros_and_ones_whatever_bytes_they_are_stored_as() -> N
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_the_message_names_the_arrays_that_an_archive_holds(names: tuple[str, ...], said: str) -> None:
+def test_the_message_names_the_arrays_that_an_archive_holds(
+    names: tuple[str, ...], said: str
+) -> None:
     with pytest.raises(RejectedError, match=said) as caught:
         decode_mask(npz(*(npy(IDS) for _ in names), names=names), NPZ)
     assert caught.value.code == "not_mask"
@@ -431,4 +464,6 @@ def test_real_masks_are_what_numpy_loads(data: Path) -> None:
     assert paths
     for path in paths:
         with np.load(path) as archive:
-            np.testing.assert_array_equal(decode_mask(path.read_bytes(), path), archive["arr_0"], strict=True)
+            np.testing.assert_array_equal(
+                decode_mask(path.read_bytes(), path), archive["arr_0"], strict=True
+            )

@@ -35,7 +35,9 @@ TRIALS = {
     "table": {"quick": 100, "full": 400, "soak": 20_000},
 }
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory is reliable on Linux only")
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="a limit on memory is reliable on Linux only"
+)
 
 
 @on_linux
@@ -63,9 +65,13 @@ def zeros_png(colour: int, depth: int, interlaced: int = 0, height: int = SIDE) 
     """As many pixels as are read; interlaced, the passes hold as many bytes and some more filters."""
     samples = {GRAY: 1, RGBA: 4}[colour]
     size = samples * depth // 8
-    rows = [(height // dr, SIDE // dc) for _, _, dr, dc in ADAM7] if interlaced else [(height, SIDE)]
+    rows = (
+        [(height // dr, SIDE // dc) for _, _, dr, dc in ADAM7] if interlaced else [(height, SIDE)]
+    )
     deflate = zlib.compressobj(1)
-    stream = [deflate.compress(bytes(1 + width * size)) for count, width in rows for _ in range(count)]
+    stream = [
+        deflate.compress(bytes(1 + width * size)) for count, width in rows for _ in range(count)
+    ]
     body = chunk(b"IDAT", b"".join([*stream, deflate.flush()]))
     return SIGNATURE + ihdr(SIDE, height, depth, colour, (0, 0, interlaced)) + body + chunk(b"IEND")
 
@@ -122,7 +128,9 @@ def test_the_largest_files_that_are_read_cost_less_than_1_gb_and_10_s(
     path = tmp_path / name
     path.write_bytes(LARGEST[name]())
     command = [sys.executable, "-c", READ, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=120
+    )
     came, peak, seconds = done.stdout.split()
     path.unlink()
     assert int(peak) < 1000
@@ -136,7 +144,9 @@ def try_all(kind: str, n: int, folder: Path) -> tuple[Counter[str], int, float]:
     came_of: Counter[str] = Counter()
     peaks, times = [], []
     with ExitStack() as stack:
-        children = [stack.enter_context(started(kind, first, n, folder)) for first in range(CHILDREN)]
+        children = [
+            stack.enter_context(started(kind, first, n, folder)) for first in range(CHILDREN)
+        ]
         for first, child in enumerate(children):
             out, err = child.communicate(timeout=60 + n)
             fatal = f"{kind} {place_of(kind, first, folder).read_text()} ended its reader: {err}"

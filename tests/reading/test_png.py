@@ -46,7 +46,9 @@ IM16 = RNG.integers(0, 2**16, (12, 9), np.uint16)
 GREY_RGB = np.repeat(IM8[..., None], 3, axis=2)
 GREY_RGBA = np.dstack([GREY_RGB, np.full_like(IM8, 255)])
 GREYS = [(v, v, v) for v in range(256)]
-INDICES = np.append(RNG.integers(1, 255, 106, np.uint8), np.array([0, 255], np.uint8)).reshape(12, 9)
+INDICES = np.append(RNG.integers(1, 255, 106, np.uint8), np.array([0, 255], np.uint8)).reshape(
+    12, 9
+)
 END = chunk(b"IEND")
 
 
@@ -134,7 +136,11 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
     yield "png", "rows beyond the height", raw_png(ihdr(9, 10), idat(raw))
     yield "png", "a row too many", stream(zlib.compress(raw + bytes(10)))
     yield "png", "a byte too many", stream(zlib.compress(raw + b"\0"))
-    yield "png", "interlaced, a row too many", raw_png(ihdr(9, 12, methods=(0, 0, 1)), idat(bytes(200)))
+    yield (
+        "png",
+        "interlaced, a row too many",
+        raw_png(ihdr(9, 12, methods=(0, 0, 1)), idat(bytes(200))),
+    )
     yield "png", "a byte behind the stream", stream(packed + b"\0")
     yield "png", "the stream twice", stream(packed + packed)
     yield "png", "an IDAT behind the stream", png(IM8, after=[chunk(b"IDAT", b"\0")])
@@ -161,11 +167,22 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
     yield "png", "unknown compression", raw_png(ihdr(9, 12, methods=(1, 0, 0)), idat(raw))
     yield "png", "unknown filter method", raw_png(ihdr(9, 12, methods=(0, 1, 0)), idat(raw))
     yield "png", "unknown interlacing", raw_png(ihdr(9, 12, methods=(0, 0, 2)), idat(raw))
-    yield "png", "interlaced, not enough data", raw_png(ihdr(9, 12, methods=(0, 0, 1)), idat(raw[:60]))
+    yield (
+        "png",
+        "interlaced, not enough data",
+        raw_png(ihdr(9, 12, methods=(0, 0, 1)), idat(raw[:60])),
+    )
     for colour in (1, 5, 7, 255):
         yield "png", f"colour type {colour}", any_pixels(colour, 8)
 
-    for width, height in [(0, 12), (9, 0), (0, 0), (MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (MAX_SIDE, 4097)]:
+    for width, height in [
+        (0, 12),
+        (9, 0),
+        (0, 0),
+        (MAX_SIDE + 1, 1),
+        (1, MAX_SIDE + 1),
+        (MAX_SIDE, 4097),
+    ]:
         yield "too_large", f"{width} x {height}", sized(width, height)
     for side in (20_000, 100_000, 2**31 - 1, 2**32 - 1):
         yield "too_large", f"{side} x {side}", sized(side, side)
@@ -187,7 +204,11 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
         yield "bit_depth", f"impossible {depth} bits", any_pixels(GRAY, depth)
 
     for depth in (0, 3, 16):
-        yield "bit_depth", f"palette of {depth} bits", any_pixels(PALETTE, depth, chunk(b"PLTE", bytes(3)))
+        yield (
+            "bit_depth",
+            f"palette of {depth} bits",
+            any_pixels(PALETTE, depth, chunk(b"PLTE", bytes(3))),
+        )
     for depth in (1, 2, 4):
         yield "bit_depth", f"RGB of {depth} bits", any_pixels(RGB, depth)
 
@@ -231,7 +252,11 @@ def rejected() -> Iterator[tuple[str, str, bytes]]:
     )
     yield "not_gray", "grey and alpha", any_pixels(GRAY_ALPHA, 8)
     yield "not_gray", "16-bit grey and alpha", any_pixels(GRAY_ALPHA, 16)
-    yield "not_gray", "16-bit grey and alpha of 8 bits", png(np.dstack([IM16, np.full_like(IM16, 255)]))
+    yield (
+        "not_gray",
+        "16-bit grey and alpha of 8 bits",
+        png(np.dstack([IM16, np.full_like(IM16, 255)])),
+    )
     yield "not_gray", "16-bit RGBA", any_pixels(RGBA, 16)
     tinted_16 = np.repeat(IM16[..., None], 3, axis=2)
     tinted_16[3, 4, 1] ^= 1
@@ -256,7 +281,11 @@ def accepted() -> Iterator[tuple[str, Pixels, bytes]]:
     yield "one column", IM8[:, :1], png(IM8[:, :1])
     yield "widest", np.zeros((1, MAX_SIDE), np.uint8), png(np.zeros((1, MAX_SIDE), np.uint8))
     yield "black", np.zeros((3, 3), np.uint8), png(np.zeros((3, 3), np.uint8))
-    yield "saturated", np.full((3, 3), 2**16 - 1, np.uint16), png(np.full((3, 3), 2**16 - 1, np.uint16))
+    yield (
+        "saturated",
+        np.full((3, 3), 2**16 - 1, np.uint16),
+        png(np.full((3, 3), 2**16 - 1, np.uint16)),
+    )
     yield "interlaced", IM8, png(IM8, interlace=True)
     yield "interlaced 16 bits", IM16, png(IM16, interlace=True)
     yield "interlaced, smaller than a block", IM8[:2, :1], png(IM8[:2, :1], interlace=True)
@@ -270,7 +299,11 @@ def accepted() -> Iterator[tuple[str, Pixels, bytes]]:
     for image, name in ((IM8, "8"), (IM16, "16")):
         opaque = np.full_like(image, np.iinfo(image.dtype).max)
         yield f"grey and alpha of {name} bits, opaque", image, png(np.dstack([image, opaque]))
-        yield f"equal RGBA of {name} bits, opaque", image, png(np.dstack([image, image, image, opaque]))
+        yield (
+            f"equal RGBA of {name} bits, opaque",
+            image,
+            png(np.dstack([image, image, image, opaque])),
+        )
     yield "grey palette", INDICES, indexed(INDICES, GREYS)
     yield "grey palette, interlaced", INDICES, indexed(INDICES, GREYS, interlace=True)
     yield "grey palette, inverted", 255 - INDICES, indexed(INDICES, GREYS[::-1])
@@ -302,7 +335,10 @@ def accepted() -> Iterator[tuple[str, Pixels, bytes]]:
         "gamma": (b"gAMA", struct.pack(">I", 100_000)),
         "significant bits": (b"sBIT", b"\x04"),
         "broken colour profile": (b"iCCP", b"x\0\0" + zlib.compress(b"junk")),
-        "orientation": (b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+        "orientation": (
+            b"eXIf",
+            b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0",
+        ),
         "resolution": (b"pHYs", struct.pack(">IIB", 1, 2, 1)),
         "9 MB of text": (b"tEXt", b"Comment\0" + b"x" * (9 << 20)),
         "bomb of text": (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50 << 20))),
@@ -343,8 +379,12 @@ def test_the_corpus_of_rejected_pngs_covers_sixty_kinds(figure: Figure) -> None:
     }
 
 
-@pytest.mark.parametrize(("want", "data"), [(w, d) for _, w, d in GOOD], ids=[i for i, _, _ in GOOD])
-def test_a_grey_png_gives_its_exact_pixels_whatever_else_it_carries(want: Pixels, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("want", "data"), [(w, d) for _, w, d in GOOD], ids=[i for i, _, _ in GOOD]
+)
+def test_a_grey_png_gives_its_exact_pixels_whatever_else_it_carries(
+    want: Pixels, data: bytes
+) -> None:
     got = decode_gray(data, NAME)
     np.testing.assert_array_equal(got, want, strict=True)
     assert got.flags.c_contiguous
@@ -380,13 +420,17 @@ for damaged in {[DAMAGED, DAMAGED, TOO_MANY_ROWS]}:
         print("refused", flush=True)
 print([fd for fd in range(9) if os.path.exists(f"/dev/fd/{{fd}}")], flush=True)
 """
-    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, text=True
+    )
     *refused, left = run.stdout.splitlines()
     assert refused == ["refused"] * 3
     assert "2" not in left
 
 
-def test_decoding_says_nothing_on_stderr_about_a_valid_png(capfd: pytest.CaptureFixture[str]) -> None:
+def test_decoding_says_nothing_on_stderr_about_a_valid_png(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     for _, _, data in GOOD:
         decode_gray(data, NAME)
     assert capfd.readouterr().err == ""
@@ -415,11 +459,15 @@ def test_the_message_names_the_format_that_a_file_really_has(magic: bytes, name:
 
 
 def test_the_message_says_what_libpng_says() -> None:
-    with pytest.raises(RejectedError, match=r"cannot be decoded \(IDAT: Too much image data\); copy or"):
+    with pytest.raises(
+        RejectedError, match=r"cannot be decoded \(IDAT: Too much image data\); copy or"
+    ):
         decode_gray(TOO_MANY_ROWS, NAME)
 
 
-def test_what_others_write_to_stderr_meanwhile_is_no_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_write_to_stderr_meanwhile_is_no_complaint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def decode(*_: object) -> Pixels:
         os.write(2, b"ingested 5 of 9\nPNG warning: none\n")
         return IM8
@@ -456,13 +504,17 @@ def test_what_opencv_returns_must_be_what_the_header_announced(
 
 @pytest.mark.parametrize("image", [GREY_RGB, GREY_RGBA])
 def test_rgb_is_never_a_label_image(image: Pixels) -> None:
-    with pytest.raises(RejectedError, match="is an RGB image, which does not tell the ids") as caught:
+    with pytest.raises(
+        RejectedError, match="is an RGB image, which does not tell the ids"
+    ) as caught:
         decode_ids(png(image), NAME)
     assert caught.value.code == "not_gray"
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_a_label_image_with_a_palette_holds_its_indices_whatever_colours_they_have(depth: int) -> None:
+def test_a_label_image_with_a_palette_holds_its_indices_whatever_colours_they_have(
+    depth: int,
+) -> None:
     indices = INDICES & np.uint8(2**depth - 1)
     white_first = GREYS[::-1][: 2**depth]
     alike = [(200, 9, 9)] * 2**depth
@@ -514,7 +566,9 @@ images = st.sampled_from([np.uint8, np.uint16]).flatmap(
 
 
 @settings(deadline=None)
-@given(images, st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(1, 50), st.booleans())
+@given(
+    images, st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(1, 50), st.booleans()
+)
 def test_every_grey_image_comes_back_exactly(
     image: Pixels, filters: list[int], cut: int, interlace: bool
 ) -> None:
@@ -554,7 +608,9 @@ def test_all_16_bit_levels_are_rounded_to_8_bits() -> None:
     assert got.ravel().tolist() == [(v + 128) // 257 for v in levels.tolist()]
 
 
-@pytest.mark.parametrize("view", [np.s_[:1, :1], np.s_[:1], np.s_[:, :1], np.s_[::2, ::-1]], ids=str)
+@pytest.mark.parametrize(
+    "view", [np.s_[:1, :1], np.s_[:1], np.s_[:, :1], np.s_[::2, ::-1]], ids=str
+)
 def test_16_bit_levels_keep_their_place_in_any_view(view: tuple[slice, ...]) -> None:
     want = ((IM16[view].astype(np.int64) + 128) // 257).astype(np.uint8)
     np.testing.assert_array_equal(to_uint8(IM16[view]), want, strict=True)

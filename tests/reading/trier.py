@@ -41,7 +41,10 @@ SECONDS = 10
 def main(kind: str, start: int, stop: int, step: int, folder: Path) -> None:
     limit = address_space() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    canary, place = folder / "canary", os.open(place_of(kind, start, folder), os.O_WRONLY | os.O_CREAT)
+    canary, place = (
+        folder / "canary",
+        os.open(place_of(kind, start, folder), os.O_WRONLY | os.O_CREAT),
+    )
     wrong: list[str] = []
     came_of: Counter[str] = Counter()
     slowest = 0.0
@@ -66,7 +69,9 @@ def place_of(kind: str, start: int, folder: Path) -> Path:
 
 def peak() -> int:
     """Largest memory so far, in MB; the kernel's figure for children counts what they were forked from."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
+    (line,) = [
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    ]
     return int(line.split()[1]) // 1000
 
 
@@ -116,7 +121,11 @@ def _load(file: Mutant) -> Array | None:
         array = np.asarray(loaded[member])
     if array.dtype == np.bool:
         return np.asarray(array.view(np.uint8) != 0, np.uint8)
-    if array.dtype.itemsize == 8 and array.dtype.kind in "iu" and 0 <= array.min() <= array.max() < 2**32:
+    if (
+        array.dtype.itemsize == 8
+        and array.dtype.kind in "iu"
+        and 0 <= array.min() <= array.max() < 2**32
+    ):
         return np.asarray(array, np.uint32)
     return np.asarray(array, array.dtype.newbyteorder("="))
 
@@ -132,18 +141,29 @@ def _try_table(file: Mutant, folder: Path) -> tuple[str, str]:
     want = _labels_by_pandas(file.data)
     if {name: labels for name, labels in want.items() if name in got.labels} != dict(got.labels):
         return "accepted", "labels that the table does not hold"
-    missing = want.keys() - got.labels.keys() - {""}  # which pandas makes of a stray carriage return
+    missing = (
+        want.keys() - got.labels.keys() - {""}
+    )  # which pandas makes of a stray carriage return
     return "accepted", "" if len(missing) <= len(said) else "rows that are neither taken nor failed"
 
 
 def _labels_by_pandas(data: bytes) -> dict[str, tuple[int, ...] | None]:
     """Labels of each name in the table; None where its rows differ or make no sense."""
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").lstrip("\r\n")
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").lstrip(
+        "\r\n"
+    )
     head = re.split("[\r\n]", text, maxsplit=1)[0]
     headers = {separator: head.split(separator) for separator in "\t,;"}
-    separator = next(s for s, names in headers.items() if {"ID", "Label"} <= {n.strip(' "') for n in names})
+    separator = next(
+        s for s, names in headers.items() if {"ID", "Label"} <= {n.strip(' "') for n in names}
+    )
     spaced = any(name.startswith(" ") for name in headers[separator])
-    options: Any = {"dtype": str, "na_filter": False, "index_col": False, "skipinitialspace": spaced}
+    options: Any = {
+        "dtype": str,
+        "na_filter": False,
+        "index_col": False,
+        "skipinitialspace": spaced,
+    }
     table = pd.read_csv(io.StringIO(text, newline=""), sep=separator, **options)
     table.columns = table.columns.str.strip(" ")
     labels: dict[str, tuple[int, ...] | None] = {}
@@ -158,6 +178,8 @@ def _labels_by_pandas(data: bytes) -> dict[str, tuple[int, ...] | None]:
 TRY = {"png": _try_png, "mask": _try_mask, "table": _try_table}
 
 if __name__ == "__main__":
-    pytest.MonkeyPatch().setattr(files, "_TICK_NS", 0)  # though a table was written this very moment
+    pytest.MonkeyPatch().setattr(
+        files, "_TICK_NS", 0
+    )  # though a table was written this very moment
     which, first, last, stride, at = sys.argv[1:]
     main(which, int(first), int(last), int(stride), Path(at))

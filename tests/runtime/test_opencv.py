@@ -44,7 +44,12 @@ WITHOUT_PIXELS = [
     ),
     *("thresholds", "clean create other", "clean list", "clean show other", "clean refresh other"),
     *("clean drift", "clean drop other"),
-    *("export csv cells.csv", "export coco cells.json", "export mmdet cells.pkl", "verify cells.json"),
+    *(
+        "export csv cells.csv",
+        "export coco cells.json",
+        "export mmdet cells.pkl",
+        "verify cells.json",
+    ),
 ]
 """Commands that ask or export what is stored, in an order that works."""
 
@@ -52,12 +57,19 @@ WITHOUT_PIXELS = [
 def imports_cv2(path: Path) -> bool:
     """Whether a module imports cv2 when it runs; its types are for the type checker alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
     return "cv2" in names
 
 
 def test_no_other_module_imports_it() -> None:
-    found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if imports_cv2(path)}
+    found = {
+        path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if imports_cv2(path)
+    }
     assert found == {"runtime/opencv.py"}
 
 
@@ -79,9 +91,18 @@ def run(tmp_path: Path, kind: str, *arguments: object) -> subprocess.CompletedPr
     """Run a command where a module cv2 that cannot be used is found first."""
     (tmp_path / "cv2").mkdir(exist_ok=True)
     (tmp_path / "cv2" / "__init__.py").write_text(BROKEN[kind])
-    command = [sys.executable, "-m", "hpastore", "--db", str(tmp_path / "cells.db"), *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "hpastore",
+        "--db",
+        str(tmp_path / "cells.db"),
+        *map(str, arguments),
+    ]
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False
+    )
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -105,5 +126,7 @@ def test_commands_without_pixels_need_none(tmp_path: Path) -> None:
         done = run(tmp_path, "no libGL", *command.split(" "))
         assert done.returncode == 0, (command, done.stderr)
     with hpastore.open_store(tmp_path / "cells.db") as store:
-        first = hpastore.query(store, "SELECT image_name || ':' || mask_id AS cell FROM cell_stats").rows[0]
+        first = hpastore.query(
+            store, "SELECT image_name || ':' || mask_id AS cell FROM cell_stats"
+        ).rows[0]
     assert run(tmp_path, "no libGL", "explain", *first).returncode == 0

@@ -170,7 +170,9 @@ def test_an_unexpected_error_is_the_answer_to_its_input_and_the_others_go_on(
     lost = results[1][1]
     assert isinstance(lost, TaskFailure)
     assert lost.code == "error"
-    assert lost.reason.startswith("hpastore failed with ZeroDivisionError: division by zero; please report")
+    assert lost.reason.startswith(
+        "hpastore failed with ZeroDivisionError: division by zero; please report"
+    )
     assert "return 1 / number" in caplog.text
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
 
@@ -189,14 +191,18 @@ def test_what_in_order_applies_raises_its_error_with_where_it_was(workers: int) 
 def test_an_error_that_cannot_be_pickled_is_reported() -> None:
     ((_, lost),) = run(fail_oddly, [1], 1)
     assert isinstance(lost, TaskFailure)
-    assert lost.reason.startswith("hpastore failed with RuntimeError: OddError: 1; please report this")
+    assert lost.reason.startswith(
+        "hpastore failed with RuntimeError: OddError: 1; please report this"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_that_no_input_causes_ends_everything(workers: int) -> None:
     with pytest.raises(UsageError, match="not 1"):
         list(run(fail_on_purpose, [1, 2], workers))
-    with pytest.raises(InstallationError, match="a library cannot be loaded: no library 1; install hpastore"):
+    with pytest.raises(
+        InstallationError, match="a library cannot be loaded: no library 1; install hpastore"
+    ):
         list(run(fail_to_import, [1, 2], workers))
 
 
@@ -205,7 +211,10 @@ def test_an_error_that_no_input_causes_ends_everything(workers: int) -> None:
     [
         (1, "exit"),
         (2, "SIGKILL"),
-        *(pytest.param(1, how, marks=pytest.mark.full) for how in ("SIGKILL", "SIGSEGV", "SIGABRT")),
+        *(
+            pytest.param(1, how, marks=pytest.mark.full)
+            for how in ("SIGKILL", "SIGSEGV", "SIGABRT")
+        ),
         *(pytest.param(2, how, marks=pytest.mark.full) for how in ("exit", "SIGSEGV", "SIGABRT")),
     ],
 )
@@ -219,7 +228,9 @@ def test_only_what_workers_die_on_is_lost(how: str, workers: int) -> None:
 
 
 def test_what_workers_die_on_once_is_done_again(tmp_path: Path) -> None:
-    assert list(run(partial(die_once, folder=tmp_path), range(12), 2)) == [(n, n) for n in range(12)]
+    assert list(run(partial(die_once, folder=tmp_path), range(12), 2)) == [
+        (n, n) for n in range(12)
+    ]
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -247,7 +258,9 @@ def test_what_needs_too_much_memory_meets_an_error_and_not_the_machines_limit() 
 
 @on_linux
 @pytest.mark.soak
-def test_workers_killed_at_random_lose_nothing(figure: Figure, trials: Trials, tmp_path: Path) -> None:
+def test_workers_killed_at_random_lose_nothing(
+    figure: Figure, trials: Trials, tmp_path: Path
+) -> None:
     random.seed(5)
     wanted = trials(quick=2, full=5, soak=200)
     n = 30 * wanted
@@ -273,14 +286,18 @@ def test_workers_killed_at_random_lose_nothing(figure: Figure, trials: Trials, t
     assert list(results) == list(range(n))
     assert killed[0] >= wanted // 2
     assert len(lost) <= killed[0] // pool.MAX_CRASHES
-    figure(f"workers: {killed[0]} killed at random among {n} inputs: {len(lost)} lost, none unanswered")
+    figure(
+        f"workers: {killed[0]} killed at random among {n} inputs: {len(lost)} lost, none unanswered"
+    )
 
 
 def children() -> list[int]:
     """This process's workers, but not the tracker of shared resources."""
     here = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     found = map(int, Path(here).read_text().split())
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [
+        child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def test_after_a_stop_request_only_what_is_in_progress_is_finished() -> None:
@@ -294,7 +311,9 @@ def test_after_a_stop_request_only_what_is_in_progress_is_finished() -> None:
     assert list(run(nap, range(9), 0, stop=lambda: True)) == []
 
 
-def test_what_does_not_end_after_a_stop_request_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_end_after_a_stop_request_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pool, "GRACE_S", 0.5)
     seen: list[int] = []
     for number, _ in run(wait_for_ever, range(4), 2, stop=lambda: bool(seen)):
@@ -363,7 +382,9 @@ def write_half_and_die(pipe: Connection, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("once", [True, False], ids=["once", "always"])
-def test_only_the_result_that_a_worker_sends_when_it_dies_is_lost(tmp_path: Path, once: bool) -> None:
+def test_only_the_result_that_a_worker_sends_when_it_dies_is_lost(
+    tmp_path: Path, once: bool
+) -> None:
     function = partial(die_while_sending, folder=tmp_path, once=once)
     results = dict(run(function, range(8), 2))
     if not once:
@@ -421,11 +442,15 @@ class Deadly:
 def test_workers_that_die_while_they_start_are_an_error() -> None:
     with pytest.raises(WorkerError) as caught:
         list(run(Deadly(), range(9), 2))
-    assert str(caught.value) == ("worker processes do not start: with exit code 9; try fewer workers with -j")
+    assert str(caught.value) == (
+        "worker processes do not start: with exit code 9; try fewer workers with -j"
+    )
 
 
 def test_a_function_that_kills_all_workers_of_in_order_is_an_error() -> None:
-    with pytest.raises(WorkerError, match="died on it, with exit code 9; try fewer workers with -j"):
+    with pytest.raises(
+        WorkerError, match="died on it, with exit code 9; try fewer workers with -j"
+    ):
         list(map_in_order(partial(die, at=1, how="exit"), range(8), 2))
 
 

@@ -75,7 +75,10 @@ def test_a_bound_of_zero_is_a_bound(
 
 
 def test_reasons_are_the_rules_own_or_those_of_its_sides() -> None:
-    assert [FIRST.bound_reason(side) for side in ("lower", "upper")] == ["below_lower", "above_upper"]
+    assert [FIRST.bound_reason(side) for side in ("lower", "upper")] == [
+        "below_lower",
+        "above_upper",
+    ]
     assert (FIRST.title, SIZE.title) == ("below_lower / above_upper", "size")
     assert SIZE.bound_reason("lower") == SIZE.bound_reason("upper") == "size"
     assert FIRST.missing_reason == "no_background"

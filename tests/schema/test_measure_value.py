@@ -62,7 +62,9 @@ def test_values_of_several_measures_come_from_one_statement(two_cells: Store) ->
 
 
 @pytest.mark.parametrize(("key", "expected"), MEASURES)
-def test_a_rule_names_its_measure(two_cells: Store, key: MeasureKey, expected: list[float | None]) -> None:
+def test_a_rule_names_its_measure(
+    two_cells: Store, key: MeasureKey, expected: list[float | None]
+) -> None:
     columns = {"name": "x", "scope": "single", "min_green": 0, "recipe_toml": "", "frozen": False}
     rule = {"measure": key[0], "channel": key[1], "lower_value": 0.0, "upper_value": None}
     with two_cells.writing() as connection:

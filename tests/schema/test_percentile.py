@@ -67,7 +67,9 @@ def test_the_share_may_be_a_column(store: Store) -> None:
         SAMPLE.create(connection)
         connection.execute(insert(SAMPLE), fill(groups, shares))
         found = connection.execute(percentiles(SAMPLE, ["part", "share"], of_rule)).all()
-    expected = {part: exact(float(np.quantile(values, shares[part]))) for part, values in groups.items()}
+    expected = {
+        part: exact(float(np.quantile(values, shares[part]))) for part, values in groups.items()
+    }
     assert {part: exact(value) for part, _, _, value in map(tuple, found)} == expected
 
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Table
 
-from hpastore.schema.row_info import Natural, covered_columns, covered_tables, has_checksum, row_info
+from hpastore.schema.row_info import (
+    Natural,
+    covered_columns,
+    covered_tables,
+    has_checksum,
+    row_info,
+)
 from hpastore.schema.tables import Base
 
 TABLES = Base.metadata.tables
@@ -47,10 +53,14 @@ def test_references_are_dumped_as_natural_keys(table: str) -> None:
 
 
 def test_only_runs_have_no_natural_key() -> None:
-    assert [table.name for table in TABLES.values() if not row_info(table).natural_key] == ["ingest_run"]
+    assert [table.name for table in TABLES.values() if not row_info(table).natural_key] == [
+        "ingest_run"
+    ]
 
 
-@pytest.mark.parametrize("owner", [table for table in TABLES.values() if has_checksum(table)], ids=str)
+@pytest.mark.parametrize(
+    "owner", [table for table in TABLES.values() if has_checksum(table)], ids=str
+)
 def test_rows_that_belong_to_another_are_found_from_it(owner: Table) -> None:
     for table in covered_tables(owner):
         column = Natural(table).join_to(owner)
@@ -64,8 +74,16 @@ def test_a_table_that_does_not_belong_to_another_cannot_be_joined() -> None:
 
 def test_no_checksum_covers_a_key_that_is_given_while_rows_are_written() -> None:
     covered = {
-        f"{table.name}.{column.name}" for table in TABLES.values() for column in covered_columns(table)
+        f"{table.name}.{column.name}"
+        for table in TABLES.values()
+        for column in covered_columns(table)
     }
-    left_out = {"image.id", "cell.id", "cell.image_id", "cell_channel.cell_id", "image_file.image_id"}
+    left_out = {
+        "image.id",
+        "cell.id",
+        "cell.image_id",
+        "cell_channel.cell_id",
+        "image_file.image_id",
+    }
     assert not covered & left_out
     assert {"image.name", "cell.mask_id", "image_file.mtime_ns", "clean_rule.id"} <= covered

@@ -12,7 +12,16 @@ from hpastore.schema.tables import Base, Cell, CellChannel, Image, IngestRun, St
 from hpastore.schema.types import Flag
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS, LABEL_NAMES, MAX_MASK_ID
-from tests.world import NOW, has_collations, has_comments, has_strict_tables, measured, put, rows, scalar
+from tests.world import (
+    NOW,
+    has_collations,
+    has_comments,
+    has_strict_tables,
+    measured,
+    put,
+    rows,
+    scalar,
+)
 
 TABLES = Base.metadata.sorted_tables
 KINDS = {"integer": Integer, "real": Double, "flag": Flag}
@@ -38,7 +47,9 @@ def test_columns_of_cells_are_the_table_of_measures(
     assert [(c.name, c.comment, type(c.type)) for c in columns] == [
         (m.name, m.comment, KINDS[m.kind]) for m in measures
     ]
-    assert [c.name for c in columns if c.nullable] == [m.name for m in measures if "NULL" in m.sentence]
+    assert [c.name for c in columns if c.nullable] == [
+        m.name for m in measures if "NULL" in m.sentence
+    ]
 
 
 @has_comments
@@ -72,7 +83,9 @@ def test_text_sorts_by_bytes_whatever_the_servers_language(store: Store) -> None
 
 def test_flags_read_alike(store: Store) -> None:
     put(store, measured(area=[1, 2, 3], touches_border=[1, 0, 1]))
-    assert [r["area"] for r in rows(store, "SELECT area FROM cell WHERE touches_border ORDER BY area")] == [
+    assert [
+        r["area"] for r in rows(store, "SELECT area FROM cell WHERE touches_border ORDER BY area")
+    ] == [
         1,
         3,
     ]
@@ -96,7 +109,9 @@ def test_moments_come_back_and_sort_as_they_went(store: Store) -> None:
             row = insert(IngestRun).values(root="/data", version="0", started_at=moment, **zeros)
             connection.execute(row)
         found = (
-            connection.execute(select(IngestRun.started_at).order_by(IngestRun.started_at)).scalars().all()
+            connection.execute(select(IngestRun.started_at).order_by(IngestRun.started_at))
+            .scalars()
+            .all()
         )
     assert found == sorted(moments)
     assert {moment.utcoffset() for moment in found} == {timedelta(0)}
@@ -106,7 +121,9 @@ def test_mask_ids_and_file_sizes_have_64_bits(store: Store) -> None:
     put(store, measured(n=1))
     with store.writing() as connection:
         connection.execute(update(Cell).values(mask_id=MAX_MASK_ID))
-        connection.execute(text("UPDATE image_file SET size = :big, mtime_ns = :big"), {"big": 2**62})
+        connection.execute(
+            text("UPDATE image_file SET size = :big, mtime_ns = :big"), {"big": 2**62}
+        )
     assert scalar(store, "SELECT mask_id FROM cell") == MAX_MASK_ID
     assert scalar(store, "SELECT max(mtime_ns) FROM image_file") == 2**62
 
@@ -140,7 +157,8 @@ def test_one_row_of_settings_is_current_and_others_may_be_many(store: Store) -> 
     old = [{"background_percentile": share, "version": 1, "current": False} for share in (0.1, 0.2)]
     with store.writing() as connection:
         connection.execute(
-            insert(StoredSettings), [*old, {"background_percentile": 0.3, "version": 1, "current": True}]
+            insert(StoredSettings),
+            [*old, {"background_percentile": 0.3, "version": 1, "current": True}],
         )
         found = connection.execute(
             text("SELECT count(*) FROM measurement_settings WHERE NOT current")
@@ -152,7 +170,10 @@ def test_all_goes_with_its_image(store: Store) -> None:
     put(store, measured("a"), measured("b", n=2))
     with store.writing() as connection:
         connection.execute(text("DELETE FROM image WHERE name = 'a'"))
-    left = {t: scalar(store, f"SELECT count(*) FROM {t}") for t in ("cell", "cell_channel", "image_channel")}
+    left = {
+        t: scalar(store, f"SELECT count(*) FROM {t}")
+        for t in ("cell", "cell_channel", "image_channel")
+    }
     assert left == {"cell": 2, "cell_channel": 2 * len(CHANNELS), "image_channel": len(CHANNELS)}
     assert scalar(store, "SELECT count(*) FROM image_file") == 5
     assert scalar(store, "SELECT count(*) FROM image_label") == 1

@@ -41,7 +41,9 @@ def full(store: Store) -> Store:
     """Single labels, several labels, no label, no cell, no background, equal values."""
     put(
         store,
-        measured("a", (0,), green_fraction=[0.5, NAN, 0.25, 0.25], green_intensity_max=[255, 9, 80, 90]),
+        measured(
+            "a", (0,), green_fraction=[0.5, NAN, 0.25, 0.25], green_intensity_max=[255, 9, 80, 90]
+        ),
         measured("b", (0,), green_fraction=[0.75, 0.125], area=[7, 4], touches_border=[1, 0]),
         measured("c", (0, 16), green_fraction=[0.25, 0.9, 0.3], nucleus_area=[1, 2, 0]),
         measured("d", (16,), green_fraction=[NAN, NAN]),
@@ -104,11 +106,13 @@ def test_cell_stats_is_the_tables_side_by_side(full: Store) -> None:
 
 def test_cell_stats_reads_flags_and_labels(full: Store) -> None:
     found = rows(
-        full, "SELECT image_name, mask_id FROM cell_stats WHERE image_name = 'b' AND NOT touches_border"
+        full,
+        "SELECT image_name, mask_id FROM cell_stats WHERE image_name = 'b' AND NOT touches_border",
     )
     assert found == [{"image_name": "b", "mask_id": 2}]
     several = rows(
-        full, "SELECT DISTINCT image_name, labels FROM cell_stats WHERE label_id IS NULL ORDER BY image_name"
+        full,
+        "SELECT DISTINCT image_name, labels FROM cell_stats WHERE label_id IS NULL ORDER BY image_name",
     )
     assert several == [{"image_name": "c", "labels": "0|16"}, {"image_name": "e", "labels": ""}]
 
@@ -148,7 +152,9 @@ def test_label_summary_counts_and_takes_medians(full: Store) -> None:
                 "cells": sum(i["cell_count"] for i in mine),
                 "single_cells": sum(i["cell_count"] for i in single),
                 "green_fraction_median": exact(median(fractions)),
-                "clean_share": exact(share([bool(v["clean"]) for v in verdicts if v["label_id"] == label])),
+                "clean_share": exact(
+                    share([bool(v["clean"]) for v in verdicts if v["label_id"] == label])
+                ),
             }
         )
     found = sorted(table(full, LABEL_SUMMARY), key=lambda row: int(row["label_id"]))
@@ -173,7 +179,8 @@ def test_image_summary_counts_and_takes_medians(full: Store) -> None:
     found = {row["image_name"]: (row["labels"], row["cells"]) for row in table(full, IMAGE_SUMMARY)}
     labels = {"a": "0", "b": "0", "c": "0|16", "d": "16", "e": "", "f": "18", "g": "18"}
     assert found == {
-        name: (text, n) for (name, text), n in zip(labels.items(), (4, 2, 3, 2, 1, 0, 1), strict=True)
+        name: (text, n)
+        for (name, text), n in zip(labels.items(), (4, 2, 3, 2, 1, 0, 1), strict=True)
     }
 
 
@@ -188,21 +195,32 @@ def test_views_of_an_empty_store_are_empty(store: Store) -> None:
 
 
 @pytest.mark.parametrize("scope", ["single", "all"])
-def test_rank_is_the_place_among_the_cells_that_made_the_threshold(full: Store, scope: Scope) -> None:
+def test_rank_is_the_place_among_the_cells_that_made_the_threshold(
+    full: Store, scope: Scope
+) -> None:
     create_clean_set(full, "a", CleanRecipe(scope=scope))
     made = defaultdict(list)
     for row in rows(full, "SELECT label_id, green_fraction AS value FROM cell_stats"):
         if row["label_id"] is not None and row["value"] is not None:
             made[row["label_id"]].append(row["value"])
     single = {
-        row["cell_id"] for row in rows(full, "SELECT cell_id FROM cell_stats WHERE label_id IS NOT NULL")
+        row["cell_id"]
+        for row in rows(full, "SELECT cell_id FROM cell_stats WHERE label_id IS NOT NULL")
     }
     found = table(full, CLEAN_CELL)
     for row in found:
-        smaller = [value for value in made[row["label_id"]] if row["value"] and value < row["value"]]
+        smaller = [
+            value for value in made[row["label_id"]] if row["value"] and value < row["value"]
+        ]
         ranked = row["cell_id"] in single and row["value"] is not None
         assert row["rank"] == (len(smaller) + 1 if ranked else None), row
-    assert sorted(row["rank"] for row in found if row["label_id"] == 0 and row["rank"]) == [1, 2, 2, 4, 5]
+    assert sorted(row["rank"] for row in found if row["label_id"] == 0 and row["rank"]) == [
+        1,
+        2,
+        2,
+        4,
+        5,
+    ]
 
 
 def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
@@ -233,14 +251,17 @@ def test_clean_cell_shows_value_bounds_and_verdict(full: Store) -> None:
 def test_verdicts_read_alike(full: Store) -> None:
     create_clean_set(full, "a", CleanRecipe((Rule(lower=0.25, upper=0.75),)))
     clean = rows(
-        full, "SELECT image_name, mask_id FROM clean_cell WHERE clean AND live ORDER BY image_name, mask_id"
+        full,
+        "SELECT image_name, mask_id FROM clean_cell WHERE clean AND live ORDER BY image_name, mask_id",
     )
     other = rows(full, "SELECT image_name, mask_id FROM clean_cell WHERE NOT clean AND NOT live")
     assert [tuple(row.values()) for row in clean] == [("a", 1), ("a", 3), ("a", 4), ("g", 1)]
     assert len(other) == 5
 
 
-def test_verdicts_of_now_and_ranks_cost_nothing_where_a_query_does_not_ask_for_them(full: Store) -> None:
+def test_verdicts_of_now_and_ranks_cost_nothing_where_a_query_does_not_ask_for_them(
+    full: Store,
+) -> None:
     create_clean_set(full, "mine")
 
     def times_over_the_rules(columns: str) -> int:
@@ -258,9 +279,16 @@ def test_verdicts_of_now_and_ranks_cost_nothing_where_a_query_does_not_ask_for_t
 def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
     full: Store, set_id: int
 ) -> None:
-    many = (Rule(), Rule("area", None, 0.2, 0.9), Rule("touches_border"), Rule("area", name="again"))
+    many = (
+        Rule(),
+        Rule("area", None, 0.2, 0.9),
+        Rule("touches_border"),
+        Rule("area", name="again"),
+    )
     of_zero = (Rule("no_nucleus"), Rule("fraction", "green", None, Bound(value=0.4)))
-    create_clean_set(full, "mine", CleanRecipe((Rule(lower=0.3, upper=0.6),), scope="all"), frozen=True)
+    create_clean_set(
+        full, "mine", CleanRecipe((Rule(lower=0.3, upper=0.6),), scope="all"), frozen=True
+    )
     create_clean_set(full, "areas", CleanRecipe(many, labels={0: of_zero, 18: ()}, guard="keep"))
     create_clean_set(full, "mine", CleanRecipe((Rule("intensity_mean", "blue", 0.0, 0.4),)))
     put(full, measured("late", (0,), green_fraction=[0.4, 0.9], area=[20, 3]))

@@ -77,7 +77,9 @@ def test_a_mask_that_does_not_fill_its_image_is_named_and_nothing_is_written(
 @pytest.mark.parametrize("kind", ["gallery", "overlay"])
 def test_a_mask_in_another_box_is_named(filled: Store, tmp_path: Path, kind: str) -> None:
     damage(filled, of_a("cell").format("x = x + 1000") + " AND mask_id = 3")
-    with pytest.raises(DamagedError, match=f"cell {A}:3: its stored box is not the box of its mask"):
+    with pytest.raises(
+        DamagedError, match=f"cell {A}:3: its stored box is not the box of its mask"
+    ):
         READ[kind](filled, tmp_path)
 
 
@@ -113,7 +115,10 @@ def test_a_damaged_histogram_is_named_by_remeasure(filled: Store, case: str) -> 
 
 
 def test_a_cell_without_measures_is_named_by_remeasure(filled: Store) -> None:
-    damage(filled, "DELETE FROM cell_channel WHERE channel = 'red' AND cell_id IN (SELECT min(id) FROM cell)")
+    damage(
+        filled,
+        "DELETE FROM cell_channel WHERE channel = 'red' AND cell_id IN (SELECT min(id) FROM cell)",
+    )
     with pytest.raises(DamagedError, match=f"^image {A}: its cells have not all measures in red"):
         hpastore.remeasure(filled, 0.5)
 
@@ -130,7 +135,9 @@ def test_a_damaged_histogram_is_named_by_dump(filled: Store, case: str) -> None:
 
 
 @pytest.mark.parametrize("labels", ["x|y", "|", "0|", "0|19", "-1", "٣", "1" * 5000])
-def test_damaged_labels_are_named_by_who_takes_them_apart(filled: Store, root: Path, labels: str) -> None:
+def test_damaged_labels_are_named_by_who_takes_them_apart(
+    filled: Store, root: Path, labels: str
+) -> None:
     damage(filled, "UPDATE image SET labels = :labels WHERE name = :name", labels=labels, name=A)
     with pytest.raises(DamagedError, match=f"^image {A}: its labels '.*' are not ids from 0 to 18"):
         hpastore.plan(filled, hpastore.Layout(root))
@@ -140,7 +147,9 @@ def test_damaged_labels_are_named_by_who_takes_them_apart(filled: Store, root: P
 
 @is_a_file
 @pytest.mark.parametrize("column", ["root", "uri"])
-def test_a_zero_byte_in_a_path_is_named(filled: Store, root: Path, tmp_path: Path, column: str) -> None:
+def test_a_zero_byte_in_a_path_is_named(
+    filled: Store, root: Path, tmp_path: Path, column: str
+) -> None:
     table = "image" if column == "root" else "image_file"
     damage(filled, f"UPDATE {table} SET {column} = 'a' || char(0)")
     for read in (
@@ -159,7 +168,9 @@ def test_a_channel_that_is_not_recorded_is_named(filled: Store, tmp_path: Path) 
         lambda: hpastore.plot_overlay(filled, A),
         lambda: hpastore.plot_gallery(filled),
     ):
-        with pytest.raises(DamagedError, match=f"^image {A}: the file of its channel green is not recorded"):
+        with pytest.raises(
+            DamagedError, match=f"^image {A}: the file of its channel green is not recorded"
+        ):
             read()
 
 
@@ -197,7 +208,9 @@ def test_no_path_or_file_name_is_made_of_a_name_that_no_image_has(
 def test_doctor_goes_on_and_lists_all_that_is_damaged(filled: Store, database: str) -> None:
     value = "2024-13-45" if database == "sqlite" else "infinity"
     damage(filled, of_a("cell").format("rle = '1'") + " AND mask_id = 3")
-    damage(filled, of_a("image_channel").format("histogram = :data"), data=HISTOGRAMS["without end"])
+    damage(
+        filled, of_a("image_channel").format("histogram = :data"), data=HISTOGRAMS["without end"]
+    )
     damage(filled, "UPDATE cell_override SET rle = '1'")
     damage(filled, "UPDATE ingest_run SET started_at = :value", value=value)
     damage(filled, "UPDATE image SET labels = 'x|y' WHERE name = 'image-01'")

@@ -213,7 +213,9 @@ def test_an_old_copy_is_replaced_if_that_is_wanted(store: Store, folder: Path) -
 
 
 @is_a_file
-def test_a_damaged_store_does_not_take_the_place_of_a_good_copy(filled: Store, folder: Path) -> None:
+def test_a_damaged_store_does_not_take_the_place_of_a_good_copy(
+    filled: Store, folder: Path
+) -> None:
     path = folder / "copy.db"
     backup(filled, path)
     before = path.read_bytes()
@@ -239,7 +241,9 @@ def test_a_full_disk_is_said_of_the_copy(
 ) -> None:
     monkeypatch.setenv(failpoints.VARIABLE, "backup.copied:1:full")
     monkeypatch.setattr(failpoints, "reached", type(failpoints.reached)())
-    with pytest.raises(NoRoomError, match=r"copy\.db: no room left on the disk; nothing was written"):
+    with pytest.raises(
+        NoRoomError, match=r"copy\.db: no room left on the disk; nothing was written"
+    ):
         backup(filled, folder / "copy.db")
     assert names(folder) == set()
 
@@ -255,7 +259,9 @@ def test_sqlites_word_of_a_full_disk_is_said_of_the_copy(
             writing.execute(text("CREATE TABLE t AS SELECT zeroblob(100000) AS x"))
 
     monkeypatch.setattr(sqlite_file, "copy", copy)
-    with pytest.raises(NoRoomError, match=r"copy\.db: no room left on the disk; nothing was written"):
+    with pytest.raises(
+        NoRoomError, match=r"copy\.db: no room left on the disk; nothing was written"
+    ):
         backup(filled, folder / "copy.db")
     assert names(folder) == set()
 
@@ -273,8 +279,15 @@ def test_who_stops_a_copy_leaves_nothing(filled: Store, folder: Path) -> None:
 def test_what_a_killed_copy_left_is_removed_by_the_next(store: Store, folder: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = [f".copy.db.{pid}.tmp{end}" for pid in (dead.pid, os.getpid()) for end in ("", "-journal")]
-    others = [f".copy.db.{os.getppid()}.tmp", ".copy.db.x.tmp", f".copy.dbs.{dead.pid}.tmp", "copy.db.1.tmp"]
+    left = [
+        f".copy.db.{pid}.tmp{end}" for pid in (dead.pid, os.getpid()) for end in ("", "-journal")
+    ]
+    others = [
+        f".copy.db.{os.getppid()}.tmp",
+        ".copy.db.x.tmp",
+        f".copy.dbs.{dead.pid}.tmp",
+        "copy.db.1.tmp",
+    ]
     for name in left + others:
         (folder / name).write_text("")
     backup(store, folder / "copy.db")
@@ -312,7 +325,9 @@ def test_a_copy_that_is_ended_at_any_place_leaves_the_old_one_or_the_new_one(
         assert found == (whole if place == "backup.placed" else whole - 1)
         assert run(url, *command).code == 0
         assert names(folder) == {"copy.db"}
-    figure(f"backup of {store.engine.dialect.name} ended by {action} at {len(reached)} places: 0 torn")
+    figure(
+        f"backup of {store.engine.dialect.name} ended by {action} at {len(reached)} places: 0 torn"
+    )
 
 
 @is_a_file

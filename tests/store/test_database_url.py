@@ -122,7 +122,10 @@ def test_an_encoded_password_and_name_connect(server: Server) -> None:
         url = make_url(server.url).set(username=user, password=password, database=name)
         with open_store(url.render_as_string(hide_password=False), create=True) as store:
             assert images(store) == 0
-            assert scalar(store, "SELECT current_user || '@' || current_database()") == f"{user}@{name}"
+            assert (
+                scalar(store, "SELECT current_user || '@' || current_database()")
+                == f"{user}@{name}"
+            )
     finally:
         server.drop(name)
         server.admin.execute(f'DROP ROLE "{user}"')

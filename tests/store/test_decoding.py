@@ -29,7 +29,9 @@ def test_every_schema_but_this_programs_is_kept() -> None:
     scripts = {path.name[:4] for path in version.scripts().glob("versions/0*.py")}
     assert scripts - {version.head()} == set(REVISIONS)
     assert {path.name for path in STORED.iterdir()} == {
-        f"{revision}.{database}.sql" for revision in REVISIONS for database in ("sqlite", "postgresql")
+        f"{revision}.{database}.sql"
+        for revision in REVISIONS
+        for database in ("sqlite", "postgresql")
     }
 
 
@@ -55,12 +57,16 @@ def contents(url: str) -> dict[str, list[dict[str, Any]]]:
     """All rows of all tables, whatever the schema."""
     with connect(url) as store, store.reading() as connection:
         if store.is_sqlite:
-            names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            names = (
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
         else:
             names = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         tables = list(connection.execute(text(names)).scalars())
         return {
-            table: sorted(map(dict, connection.execute(text(f"SELECT * FROM {table}")).mappings()), key=repr)
+            table: sorted(
+                map(dict, connection.execute(text(f"SELECT * FROM {table}")).mappings()), key=repr
+            )
             for table in tables
         }
 
@@ -71,7 +77,10 @@ def old_columns(
     """The tables and columns that an older schema has."""
     return {
         table: sorted(
-            ({name: row[name] for name in (like[table][0] if like[table] else row)} for row in rows[table]),
+            (
+                {name: row[name] for name in (like[table][0] if like[table] else row)}
+                for row in rows[table]
+            ),
             key=repr,
         )
         for table in like
@@ -90,7 +99,8 @@ def with_new_names(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[di
     names = {"recipe": "measurement_settings", "settings_id": "settings_id"}
     return {
         names.get(table, table): sorted(
-            ({names.get(column, column): value for column, value in row.items()} for row in rows), key=repr
+            ({names.get(column, column): value for column, value in row.items()} for row in rows),
+            key=repr,
         )
         for table, rows in tables.items()
     }
@@ -119,7 +129,9 @@ def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
     assert old_columns(after, with_new_names(before)) == with_new_names(before)
 
 
-def test_an_upgraded_store_has_the_schema_of_a_new_one(store: Store, empty_url: str, database: str) -> None:
+def test_an_upgraded_store_has_the_schema_of_a_new_one(
+    store: Store, empty_url: str, database: str
+) -> None:
     load(empty_url, "0004", database)
     with connect(empty_url) as old:
         migrate.upgrade(old)
@@ -153,7 +165,9 @@ def test_a_file_is_copied_beside_itself_first(old_url: str) -> None:
         copy = migrate.backup_path(store, was["version_num"])
     assert copy.name == f"empty.db.schema-{was['version_num']}.backup"
     assert contents(f"sqlite:///{copy}") == before
-    assert sorted(path.name for path in copy.parent.iterdir() if "backup" in path.name) == [copy.name]
+    assert sorted(path.name for path in copy.parent.iterdir() if "backup" in path.name) == [
+        copy.name
+    ]
 
 
 def test_an_upgrade_that_fails_at_any_statement_changes_nothing(

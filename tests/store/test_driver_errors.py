@@ -26,7 +26,11 @@ def sqlite_url(path: Path) -> URL:
         ("database or disk is full", UnavailableError, "no room left on the disk; free some"),
         ("disk I/O error", UnavailableError, "the disk failed, or has no room left; free some"),
         ("unable to open database file", UnavailableError, "cannot be opened; SQLite must be able"),
-        ("attempt to write a readonly database", UnavailableError, "is read-only; check the permissions"),
+        (
+            "attempt to write a readonly database",
+            UnavailableError,
+            "is read-only; check the permissions",
+        ),
         ("file is not a database", StoreError, "is not a SQLite database; name another file"),
         ("database disk image is malformed", StoreError, "is damaged; restore a backup"),
         ('near "SELEC": syntax error', StoreError, 'near "SELEC": syntax error'),
@@ -44,13 +48,33 @@ def test_a_message_of_sqlite_says_what_to_do(
 @pytest.mark.parametrize(
     ("error", "kind", "hint"),
     [
-        (psycopg.errors.LockNotAvailable("canceling: lock timeout"), UnavailableError, "another process"),
-        (psycopg.errors.DiskFull("could not extend file"), UnavailableError, "the database's disk has no"),
-        (psycopg.errors.InsufficientPrivilege("permission denied"), StoreError, "the database's user has no"),
+        (
+            psycopg.errors.LockNotAvailable("canceling: lock timeout"),
+            UnavailableError,
+            "another process",
+        ),
+        (
+            psycopg.errors.DiskFull("could not extend file"),
+            UnavailableError,
+            "the database's disk has no",
+        ),
+        (
+            psycopg.errors.InsufficientPrivilege("permission denied"),
+            StoreError,
+            "the database's user has no",
+        ),
         (psycopg.errors.AdminShutdown("terminating connection"), DisconnectedError, "terminating"),
-        (psycopg.errors.SerializationFailure("could not serialize"), DisconnectedError, "could not"),
+        (
+            psycopg.errors.SerializationFailure("could not serialize"),
+            DisconnectedError,
+            "could not",
+        ),
         (psycopg.errors.DivisionByZero("division by zero"), StoreError, "division by zero"),
-        (psycopg.OperationalError("server closed the connection"), DisconnectedError, "server closed"),
+        (
+            psycopg.OperationalError("server closed the connection"),
+            DisconnectedError,
+            "server closed",
+        ),
         (None, StoreError, "None"),
     ],
 )

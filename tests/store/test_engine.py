@@ -10,7 +10,15 @@ from hpastore.errors import SchemaMissingError, StoreError, UnavailableError, Us
 from hpastore.store import migrate, timeouts, version
 from hpastore.store.engine import Store, connect
 from hpastore.store.write import images as writing
-from tests.world import dump, has_one_writer, is_a_file, measured, put, scalar, switches_foreign_keys
+from tests.world import (
+    dump,
+    has_one_writer,
+    is_a_file,
+    measured,
+    put,
+    scalar,
+    switches_foreign_keys,
+)
 
 
 def pragma(store: Store, name: str) -> object:
@@ -100,10 +108,15 @@ def test_a_second_writer_waits_for_the_first(url: str, store: Store) -> None:
 
 
 @has_one_writer
-def test_who_waits_too_long_is_told_why(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_too_long_is_told_why(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(timeouts, "BUSY_TIMEOUT_S", 0.05)
     with store.writing(), connect(url) as other:
-        with pytest.raises(UnavailableError, match="another process has been writing"), other.writing():
+        with (
+            pytest.raises(UnavailableError, match="another process has been writing"),
+            other.writing(),
+        ):
             pytest.fail("two writers at once")
         assert images(other) == 0  # who reads need not wait
 
@@ -117,7 +130,9 @@ def test_a_file_keeps_a_log_and_syncs_it(store: Store) -> None:
 @switches_foreign_keys
 def test_foreign_keys_hold_on_every_connection(store: Store) -> None:
     with store.reading() as first, store.reading() as second, store.engine.connect() as third:
-        found = [c.exec_driver_sql("PRAGMA foreign_keys").scalar_one() for c in (first, second, third)]
+        found = [
+            c.exec_driver_sql("PRAGMA foreign_keys").scalar_one() for c in (first, second, third)
+        ]
     with store.writing() as fourth:
         found.append(fourth.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
     assert found == [1, 1, 1, 1]
@@ -150,12 +165,19 @@ def test_a_file_is_made_only_in_a_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"this is no database, but a text of some length\n" * 100, bytes(8192)])
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"this is no database, but a text of some length\n" * 100, bytes(8192)]
+)
+def test_a_file_that_is_no_database_is_refused_and_left_alone(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "cells.db"
     path.write_bytes(content)
     for use in (version.require_current, migrate.upgrade, migrate.check, images):
-        with connect(path, create=True) as store, pytest.raises(StoreError, match="is not a SQLite database"):
+        with (
+            connect(path, create=True) as store,
+            pytest.raises(StoreError, match="is not a SQLite database"),
+        ):
             use(store)
     assert path.read_bytes() == content
     assert [file.name for file in tmp_path.iterdir()] == ["cells.db"]

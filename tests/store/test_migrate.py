@@ -71,15 +71,27 @@ def ddl(store: Store) -> list[dict[str, Any]]:
 
 
 def counts(store: Store) -> dict[str, int]:
-    tables = ("image", "image_file", "image_label", "image_channel", "cell", "cell_channel", "clean_set_cell")
+    tables = (
+        "image",
+        "image_file",
+        "image_label",
+        "image_channel",
+        "cell",
+        "cell_channel",
+        "clean_set_cell",
+    )
     return {table: scalar(store, f"SELECT count(*) FROM {table}") for table in tables}
 
 
-def write_next(folder: Path, monkeypatch: pytest.MonkeyPatch, upgrade: str, downgrade: str = "pass") -> None:
+def write_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, upgrade: str, downgrade: str = "pass"
+) -> None:
     """Give the program one more migration."""
     scripts = folder / "migrations"
     shutil.copytree(version.scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    script = NEXT.format(why="For a test.", head=HEAD, upgrade=upgrade.strip(), downgrade=downgrade.strip())
+    script = NEXT.format(
+        why="For a test.", head=HEAD, upgrade=upgrade.strip(), downgrade=downgrade.strip()
+    )
     (scripts / "versions" / "9999_next.py").write_text(script)
     monkeypatch.setattr(version, "scripts", lambda: scripts)
 
@@ -112,7 +124,9 @@ def test_down_and_up_again_gives_the_same_schema(store: Store) -> None:
     before = ddl(store)
     migrate.downgrade(store, "base")
     left = (
-        {row["name"] for row in ddl(store)} if store.is_sqlite else {r.get("table_name") for r in ddl(store)}
+        {row["name"] for row in ddl(store)}
+        if store.is_sqlite
+        else {r.get("table_name") for r in ddl(store)}
     )
     assert left - {None} <= {"alembic_version", "sqlite_autoindex_alembic_version_1"}
     assert version.current(store) is None
@@ -143,7 +157,8 @@ def test_a_database_without_tables_is_reported(empty_url: str) -> None:
     with connect(empty_url, create=True) as store:
         for use in (version.require_current, migrate.check):
             with pytest.raises(
-                SchemaMissingError, match="holds no hpastore tables; 'hpastore ingest ROOT' makes them"
+                SchemaMissingError,
+                match="holds no hpastore tables; 'hpastore ingest ROOT' makes them",
             ):
                 use(store)
 
@@ -164,7 +179,9 @@ def test_an_older_schema_is_refused_with_what_to_do(
 
 def stamp(store: Store, revision: str) -> None:
     with store.writing() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        connection.execute(
+            text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
 
 
 USES = (version.require_current, migrate.upgrade, migrate.check)
@@ -213,7 +230,9 @@ def test_the_file_of_a_newer_schema_is_left_as_it_is(url: str) -> None:
         ),
     ],
 )
-def test_what_differs_from_the_models_is_reported(store: Store, statement: str, message: str) -> None:
+def test_what_differs_from_the_models_is_reported(
+    store: Store, statement: str, message: str
+) -> None:
     with store.writing() as connection:
         if " DROP COLUMN" in statement:  # views hold on to their columns
             migrate._drop_views(connection)
@@ -271,7 +290,11 @@ def test_triggers_and_rules_are_reported_and_removed_as_the_sentence_says(
 
 def test_all_that_differs_is_reported(store: Store) -> None:
     with store.writing() as connection:
-        for statement in ("DROP VIEW image_summary", "DROP VIEW label_summary", "DROP TABLE failure_file"):
+        for statement in (
+            "DROP VIEW image_summary",
+            "DROP VIEW label_summary",
+            "DROP TABLE failure_file",
+        ):
             connection.execute(text(statement))
     messages = " ".join(migrate.check(store))
     assert all(name in messages for name in ("image_summary", "label_summary", "failure"))
@@ -286,7 +309,9 @@ def test_a_migration_that_copies_a_table_keeps_its_children(
     before, schema, rows_before = counts(filled), ddl(filled), dump(filled)
     assert before["cell"] == 6
     write_next(tmp_path, monkeypatch, COPY_IMAGE, COPY_BACK)
-    monkeypatch.setattr(migrate, "_create_views", lambda connection: None)  # they name the old column
+    monkeypatch.setattr(
+        migrate, "_create_views", lambda connection: None
+    )  # they name the old column
     migrate.upgrade(filled)
     assert counts(filled) == before
     assert {row["name"] for row in rows(filled, "SELECT name FROM image WHERE part = 'train'")} == {
@@ -360,7 +385,10 @@ def test_a_database_of_somebody_elses_is_refused_untouched(empty_url: str, tmp_p
         connection.execute(text("CREATE TABLE label (id INTEGER)"))
     file = tmp_path / "empty.db"
     before = file.read_bytes() if file.exists() else b""
-    with connect(empty_url) as store, pytest.raises(StoreError, match=r"holds foreign tables \(label\)"):
+    with (
+        connect(empty_url) as store,
+        pytest.raises(StoreError, match=r"holds foreign tables \(label\)"),
+    ):
         migrate.upgrade(store)
     assert before == (file.read_bytes() if file.exists() else b"")
 

@@ -142,7 +142,9 @@ def test_no_command_replaces_an_input(filled: Store, root: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["coco", "csv", "overrides", "backup"])
 def test_the_label_table_is_not_replaced(filled: Store, root: Path, kind: str) -> None:
-    refused(kind, filled, root / "train.csv", root / "train.csv", "is the label table of stored images")
+    refused(
+        kind, filled, root / "train.csv", root / "train.csv", "is the label table of stored images"
+    )
 
 
 def test_a_label_table_is_not_replaced_wherever_it_is(filled: Store, root: Path) -> None:
@@ -158,7 +160,9 @@ def test_a_label_table_is_not_replaced_wherever_it_is(filled: Store, root: Path)
         refused("csv", filled, path, other, "is the label table of stored images")
 
 
-def test_a_file_among_the_inputs_that_no_run_has_taken_is_not_replaced(filled: Store, root: Path) -> None:
+def test_a_file_among_the_inputs_that_no_run_has_taken_is_not_replaced(
+    filled: Store, root: Path
+) -> None:
     new = root / "train" / "new_red.png"
     new.write_bytes(b"x")
     refused("figure", filled, new, new, "is among the inputs of stored images")
@@ -168,7 +172,13 @@ def test_the_inputs_of_rejected_images_are_spared_too(store: Store, root: Path) 
     for file in (root / "train").iterdir():
         file.write_bytes(b"x")
     assert hpastore.ingest(store, root, executor="serial").rejected == 2
-    refused("overrides", store, root / "train.csv", root / "train.csv", "is the label table of stored images")
+    refused(
+        "overrides",
+        store,
+        root / "train.csv",
+        root / "train.csv",
+        "is the label table of stored images",
+    )
 
 
 @pytest.mark.parametrize("kind", ["figure", "coco"])
@@ -239,7 +249,8 @@ def test_a_folder_that_holds_inputs_is_not_replaced_whatever_its_manifest_says(
     manifest = (tmp_path / "pictures" / "manifest.json").read_text()
     for folder in (root, root / "train"):
         files = ",".join(
-            f'"{file.relative_to(folder)}": {{"sha256": "", "size": 0}}' for file in folder.rglob("*.*")
+            f'"{file.relative_to(folder)}": {{"sha256": "", "size": 0}}'
+            for file in folder.rglob("*.*")
         )
         head = manifest.partition('"files"')[0]
         (folder / "manifest.json").write_text(f'{head}"files": {{{files}}}}}')
@@ -262,5 +273,8 @@ def test_a_sample_that_holds_the_store_is_not_replaced(make_store: Any, tmp_path
     root = hpastore.make_sample(tmp_path / "data", n=1, size=64, jobs=1)
     path = root / "cells.db"
     Path(str(make_store("sqlite").engine.url.database)).rename(path)
-    with hpastore.open_store(path) as store, pytest.raises(ExportError, match="holds the store itself"):
+    with (
+        hpastore.open_store(path) as store,
+        pytest.raises(ExportError, match="holds the store itself"),
+    ):
         hpastore.make_sample(root, n=1, size=64, jobs=1, force=True, store=store)

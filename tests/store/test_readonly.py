@@ -68,11 +68,15 @@ def values(connection: Connection) -> set[int]:
 
 
 def last_value(connection: Connection) -> int:
-    return int(connection.execute(text("SELECT value FROM many ORDER BY rowid DESC LIMIT 1")).scalar_one())
+    return int(
+        connection.execute(text("SELECT value FROM many ORDER BY rowid DESC LIMIT 1")).scalar_one()
+    )
 
 
 def first_value(connection: Connection) -> int:
-    return int(connection.execute(text("SELECT value FROM many ORDER BY rowid LIMIT 1")).scalar_one())
+    return int(
+        connection.execute(text("SELECT value FROM many ORDER BY rowid LIMIT 1")).scalar_one()
+    )
 
 
 def test_it_is_read_and_nothing_is_made_beside_it(reader: Store, path: Path) -> None:
@@ -83,12 +87,18 @@ def test_it_is_read_and_nothing_is_made_beside_it(reader: Store, path: Path) -> 
 
 
 @pytest.mark.parametrize("how", ["close", "checkpoint", "leave"])
-def test_a_commit_during_a_read_is_an_error_and_never_a_mixture(reader: Store, path: Path, how: str) -> None:
-    changed = pytest.raises(UnavailableError, match="another process changed it while it was being read")
+def test_a_commit_during_a_read_is_an_error_and_never_a_mixture(
+    reader: Store, path: Path, how: str
+) -> None:
+    changed = pytest.raises(
+        UnavailableError, match="another process changed it while it was being read"
+    )
     with changed as caught, reader.reading() as connection:
         assert first_value(connection) == 0
         others_write(path, how)
-        assert last_value(connection) == (how == "checkpoint")  # what SQLite alone would have answered
+        assert last_value(connection) == (
+            how == "checkpoint"
+        )  # what SQLite alone would have answered
     assert "run the same command again" in str(caught.value)
     with reader.reading() as connection:
         assert values(connection) == {1}
@@ -99,7 +109,10 @@ def test_a_commit_that_was_brought_into_the_file_is_seen_by_the_log_that_cannot_
 ) -> None:
     """Without the lock the writer would delete the log, and only the file's time would show it."""
     times = path.stat()
-    with pytest.raises(UnavailableError, match="another process changed it"), reader.reading() as connection:
+    with (
+        pytest.raises(UnavailableError, match="another process changed it"),
+        reader.reading() as connection,
+    ):
         assert first_value(connection) == 0
         others_write(path)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -107,7 +120,10 @@ def test_a_commit_that_was_brought_into_the_file_is_seen_by_the_log_that_cannot_
 
 
 def test_what_half_a_page_leads_to_is_the_same_error(reader: Store, path: Path) -> None:
-    with pytest.raises(UnavailableError, match="another process changed it") as caught, reader.reading():
+    with (
+        pytest.raises(UnavailableError, match="another process changed it") as caught,
+        reader.reading(),
+    ):
         others_write(path)
         raise StoreError(str(path), "is damaged")
     assert isinstance(caught.value.__cause__, StoreError)
@@ -119,7 +135,10 @@ def test_an_error_of_a_reader_stays_what_it_is(reader: Store) -> None:
 
 
 def test_a_file_that_is_replaced_meanwhile_is_an_error(reader: Store, path: Path) -> None:
-    with pytest.raises(UnavailableError, match="another process changed it"), reader.reading() as connection:
+    with (
+        pytest.raises(UnavailableError, match="another process changed it"),
+        reader.reading() as connection,
+    ):
         assert first_value(connection) == 0
         path.with_name("copy").write_bytes(path.read_bytes())
         path.with_name("copy").replace(path)
@@ -183,7 +202,10 @@ def test_a_file_that_cannot_be_locked_is_not_trusted(
     reader: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readonly, "_SET_LOCK", None)
-    with pytest.raises(UnavailableError, match="copy it while nobody writes to it"), reader.reading():
+    with (
+        pytest.raises(UnavailableError, match="copy it while nobody writes to it"),
+        reader.reading(),
+    ):
         pytest.fail("read without a lock")
 
 
@@ -194,7 +216,10 @@ def test_a_file_that_somebody_holds_alone_is_waited_for(
     with closing(sqlite3.connect(path, isolation_level=None)) as owner:
         owner.execute("PRAGMA locking_mode = EXCLUSIVE")
         owner.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match="another process has locked it"), reader.reading():
+        with (
+            pytest.raises(UnavailableError, match="another process has locked it"),
+            reader.reading(),
+        ):
             pytest.fail("two at once")
 
 
@@ -238,7 +263,9 @@ def test_a_file_beside_the_store_that_is_in_the_way_is_named(
         assert "ask its owner root" in message
 
 
-def test_the_copy_of_one_who_may_only_read_may_be_written(sqlite_template: Path, tmp_path: Path) -> None:
+def test_the_copy_of_one_who_may_only_read_may_be_written(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
     path, copy = tmp_path / "cells.db", tmp_path / "copy.db"
     path.write_bytes(sqlite_template.read_bytes())
     path.chmod(0o444)

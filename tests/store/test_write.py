@@ -90,14 +90,17 @@ def test_rows_are_what_was_measured(store: Store, nuclei: bool) -> None:
     for channel in CHANNELS:
         for m in CHANNEL_MEASURES:
             expected = image.cells.channels[channel].measures[m.name].tolist()
-            assert [exact(levels[i, channel][m.name]) for i in ids] == [number(v, m.kind) for v in expected]
+            assert [exact(levels[i, channel][m.name]) for i in ids] == [
+                number(v, m.kind) for v in expected
+            ]
 
 
 def test_masks_and_histograms_unpack_to_what_was_drawn(store: Store) -> None:
     put(store, drawn())
     mask, channels = draw_mask(3), draw_channels(0, draw_mask(3))
     for row in rows(
-        store, "SELECT mask_id, rle, image.height, image.width FROM cell JOIN image ON image_id = image.id"
+        store,
+        "SELECT mask_id, rle, image.height, image.width FROM cell JOIN image ON image_id = image.id",
     ):
         np.testing.assert_array_equal(
             rle.decode(row["rle"], row["height"], row["width"]), mask == row["mask_id"]
@@ -113,7 +116,17 @@ def test_masks_and_histograms_unpack_to_what_was_drawn(store: Store) -> None:
 def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     put(store, drawn())
     image = rows(store, "SELECT * FROM image")[0]
-    columns = ("name", "split", "root", "width", "height", "bit_depth", "labels", "label_count", "cell_count")
+    columns = (
+        "name",
+        "split",
+        "root",
+        "width",
+        "height",
+        "bit_depth",
+        "labels",
+        "label_count",
+        "cell_count",
+    )
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
         known = image_records.known_images(connection)
@@ -149,11 +162,21 @@ def test_every_value_has_the_type_of_its_column(store: Store) -> None:
     for table in TABLES:
         for column in table.c:
             declared = column.type.compile(store.engine.dialect)
-            kind = {"BIGINT": "integer", "INTEGER": "integer", "REAL": "real", "TEXT": "text", "BLOB": "blob"}
+            kind = {
+                "BIGINT": "integer",
+                "INTEGER": "integer",
+                "REAL": "real",
+                "TEXT": "text",
+                "BLOB": "blob",
+            }
             expected = "integer" if isinstance(column.type, Flag) else kind.get(declared, "text")
-            found = rows(store, f'SELECT DISTINCT typeof("{column.name}") AS kind FROM {table.name}')
+            found = rows(
+                store, f'SELECT DISTINCT typeof("{column.name}") AS kind FROM {table.name}'
+            )
             assert found, table.name
-            assert {row["kind"] for row in found} <= {expected, "null"}, f"{table.name}.{column.name}"
+            assert {row["kind"] for row in found} <= {expected, "null"}, (
+                f"{table.name}.{column.name}"
+            )
 
 
 # Again
@@ -167,7 +190,9 @@ def test_an_image_takes_the_place_of_the_one_with_its_name(make_store: Any, data
     put(other, measured("b"), drawn("a"))
     ids = ("id", "image_id", "cell_id")
     kept = [name for name in dump(store, views=False) if not name.startswith("clean")]
-    assert {t: dump(store, without=ids)[t] for t in kept} == {t: dump(other, without=ids)[t] for t in kept}
+    assert {t: dump(store, without=ids)[t] for t in kept} == {
+        t: dump(other, without=ids)[t] for t in kept
+    }
     assert {r["image_name"] for r in rows(store, "SELECT image_name FROM clean_cell")} == {"b"}
 
 
@@ -243,7 +268,9 @@ VALUES = """
 def values(store: Store) -> dict[tuple[str, str, str], list[Any]]:
     found: dict[tuple[str, str, str], list[Any]] = {}
     for row in rows(store, VALUES):
-        found.setdefault((row["image"], row["measure"], row["channel"]), []).append(exact(row["value"]))
+        found.setdefault((row["image"], row["measure"], row["channel"]), []).append(
+            exact(row["value"])
+        )
     return found
 
 
@@ -255,7 +282,9 @@ def measures(store: Store) -> list[tuple[Any, ...]]:
 def images(store: Store) -> list[tuple[Any, ...]]:
     """Which images have which measure of which version."""
     columns = "name, measure, version"
-    found = rows(store, f"SELECT {columns} FROM image_measure JOIN image ON id = image_id ORDER BY {columns}")
+    found = rows(
+        store, f"SELECT {columns} FROM image_measure JOIN image ON id = image_id ORDER BY {columns}"
+    )
     return [tuple(row.values()) for row in found]
 
 
@@ -271,7 +300,9 @@ def test_measures_of_users_are_stored_with_their_image(store: Store) -> None:
         ("offset", 1, "crops", "px", "What offset is"),
         ("p99", 1, "histogram", "px", "What p99 is"),
     ]
-    assert images(store) == [(name, measure, 1) for name in ("a", "c") for measure in ("offset", "p99")]
+    assert images(store) == [
+        (name, measure, 1) for name in ("a", "c") for measure in ("offset", "p99")
+    ]
     assert doctor(store, deep=True) == []
     put(store, measured("a", own={("offset", None): [1, 2, 3]}))
     assert images(store) == [("a", "offset", 1), ("c", "offset", 1), ("c", "p99", 1)]
@@ -295,8 +326,15 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
     assert doctor(store, deep=True) == []
 
 
-def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(store: Store) -> None:
-    put(store, measured("a", own=OWN), measured("b", n=1, own={key: [5] for key in OWN}), measured("c", n=0))
+def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(
+    store: Store,
+) -> None:
+    put(
+        store,
+        measured("a", own=OWN),
+        measured("b", n=1, own={key: [5] for key in OWN}),
+        measured("c", n=0),
+    )
     before = values(store)
     p99 = CustomMeasure("p99", 3, "", "Another", of_crops=lambda *_: 0.0)
     with store.writing() as connection:
@@ -321,7 +359,9 @@ def test_a_measure_takes_the_place_of_the_one_with_its_name_in_the_images_given(
 
 
 @pytest.mark.parametrize("given", [2, 4])
-def test_an_image_with_other_cells_is_not_given_the_numbers_of_another(store: Store, given: int) -> None:
+def test_an_image_with_other_cells_is_not_given_the_numbers_of_another(
+    store: Store, given: int
+) -> None:
     put(store, measured("a"))
     p99 = CustomMeasure("p99", 1, "", "It", of_crops=lambda *_: 0.0)
     with pytest.raises(ValueError, match="zip"), store.writing() as connection:
@@ -396,9 +436,13 @@ def test_a_store_has_one_row_of_settings_at_a_time(store: Store) -> None:
         first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
         second = write.adopt_settings(connection, MeasurementSettings(0.5, VERSION))
-        assert measurement_settings.current_settings(connection) == MeasurementSettings(0.5, VERSION)
+        assert measurement_settings.current_settings(connection) == MeasurementSettings(
+            0.5, VERSION
+        )
         assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
-        assert measurement_settings.current_settings(connection) == MeasurementSettings(0.99, VERSION)
+        assert measurement_settings.current_settings(connection) == MeasurementSettings(
+            0.99, VERSION
+        )
     assert first != second
     assert scalar(store, "SELECT count(*) FROM measurement_settings") == 2
 

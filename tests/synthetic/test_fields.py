@@ -89,7 +89,9 @@ def test_the_same_arguments_draw_the_same_bytes() -> None:
 def test_an_image_does_not_depend_on_those_drawn_before_it() -> None:
     forth = [draw_field(index, size=64) for index in (0, 1, 2)]
     back = [draw_field(index, size=64) for index in (2, 1, 0)][::-1]
-    assert [f.channels["green"].tobytes() for f in forth] == [f.channels["green"].tobytes() for f in back]
+    assert [f.channels["green"].tobytes() for f in forth] == [
+        f.channels["green"].tobytes() for f in back
+    ]
 
 
 def test_another_seed_or_index_draws_another_image() -> None:
@@ -160,7 +162,9 @@ def test_good_cells_have_a_nucleus_but_for_a_few_and_a_few_touch_the_border() ->
 
 def test_cells_without_nucleus_are_dim_there_and_the_mask_may_hold_a_small_one() -> None:
     faulty, good = (list(cells(fault, sample(38))) for fault in ("no_nucleus", ""))
-    brightest = [[float(d.channels["blue"][cell].max()) for d, cell in some] for some in (faulty, good)]
+    brightest = [
+        [float(d.channels["blue"][cell].max()) for d, cell in some] for some in (faulty, good)
+    ]
     assert np.median(brightest[0]) < 0.5 * np.median(brightest[1])
     areas = [[int((d.nucleus_mask[cell] > 0).sum()) for d, cell in some] for some in (faulty, good)]
     assert {area > 0 for area in areas[0]} == {False, True}
@@ -173,12 +177,17 @@ def test_cells_cut_by_the_border_touch_it() -> None:
 
 def test_overexposed_cells_are_brighter_than_good_ones_and_some_saturate() -> None:
     found = {
-        fault: [(drawn.channels["green"][cell].mean(), fraction(drawn, cell)) for drawn, cell in cells(fault)]
+        fault: [
+            (drawn.channels["green"][cell].mean(), fraction(drawn, cell))
+            for drawn, cell in cells(fault)
+        ]
         for fault in ("overexposed", "")
     }
     level = {fault: np.median([mean for mean, _ in some]) for fault, some in found.items()}
     assert level["overexposed"] > 1.8 * level[""]
-    assert any((drawn.channels["green"][cell] == 255).mean() > 0.05 for drawn, cell in cells("overexposed"))
+    assert any(
+        (drawn.channels["green"][cell] == 255).mean() > 0.05 for drawn, cell in cells("overexposed")
+    )
 
 
 def test_cells_that_do_not_express_are_dark_and_others_stand_out_of_the_background() -> None:

@@ -75,7 +75,9 @@ def _number(bound: RuleBound, values: Mapping[float, float]) -> float | None:
     return None if bound.value is None else float(bound.value)
 
 
-def frozen_bounds(rules: Sequence[RuleRow], kept: Mapping[tuple[int, int], BoundRow]) -> list[BoundRow]:
+def frozen_bounds(
+    rules: Sequence[RuleRow], kept: Mapping[tuple[int, int], BoundRow]
+) -> list[BoundRow]:
     """Give the rules of a new version the bounds of a frozen one.
 
     Parameters

@@ -140,7 +140,9 @@ def _archived_verdicts(connection: Connection, set_id: int) -> dict[VerdictKey, 
     }
 
 
-def _unlike_other_set(connection: Connection, set_id: int, other_id: int) -> dict[VerdictKey, SetVerdict]:
+def _unlike_other_set(
+    connection: Connection, set_id: int, other_id: int
+) -> dict[VerdictKey, SetVerdict]:
     """Read the verdicts of a set that another one does not have, or has with another result."""
     verdict = aliased(CleanSetCell, name="verdict")
     other = aliased(CleanSetCell, name="other")

@@ -89,7 +89,9 @@ def count_by_label(connection: Connection, set_id: int) -> list[LabelCounts]:
     key = (CleanSetCell.label_id, CleanSetCell.clean, CleanSetCell.reason)
     counted = select(*key, func.count()).where(CleanSetCell.clean_set_id == set_id).group_by(*key)
     found: dict[int, LabelCounts] = {}
-    for label_id, clean, reason, cells in connection.execute(counted.order_by(CleanSetCell.label_id)):
+    for label_id, clean, reason, cells in connection.execute(
+        counted.order_by(CleanSetCell.label_id)
+    ):
         if label_id not in found:
             name = decoding.label_name(label_id, title)
             found[label_id] = LabelCounts(label_id, name, *shown.get(label_id, ()))

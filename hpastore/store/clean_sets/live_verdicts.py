@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, and_, false, func, literal, null, select, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    and_,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
 from hpastore.schema.clean_rows import RuleRow
 from hpastore.schema.clean_views import clean_cell
@@ -43,7 +53,9 @@ def stream_verdicts(connection: Connection, selection: export_rows.Selection) ->
     return export_rows.stream_cells(connection, selection, rows.subquery("clean_cell"))
 
 
-def _deciding_rules(connection: Connection, set_id: int, rules: Sequence[RuleRow]) -> Iterable[RuleRow]:
+def _deciding_rules(
+    connection: Connection, set_id: int, rules: Sequence[RuleRow]
+) -> Iterable[RuleRow]:
     """Choose the rules whose values the rows show; one row of each, whatever its labels."""
     reasons = {*read_reasons(connection, set_id), None}
     by_position = {rule.position: rule for rule in rules}
@@ -68,5 +80,10 @@ def _rule_ranks(rule: RuleRow, split: str | None) -> AnySelect:
         rule_applies(values.c.label_id),
     )
     rank = func.rank().over(partition_by=values.c.label_id, order_by=values.c.value)
-    columns = (CleanRule.id.label("rule_id"), values.c.label_id, values.c.cell_id, rank.label("rank"))
+    columns = (
+        CleanRule.id.label("rule_id"),
+        values.c.label_id,
+        values.c.cell_id,
+        rank.label("rank"),
+    )
     return select(*columns).select_from(values.join(CleanRule.__table__, of_label))

@@ -104,7 +104,9 @@ def _missing(set_id: int) -> Any:
 def _surplus(set_id: int) -> Any:
     """Select images with a verdict that a refresh would leave out, and whether they are there."""
     stays = and_(LIVE, IN_SPLIT)
-    has_label = exists().where(ImageLabel.image_id == Image.id, ImageLabel.label_id == CleanSetCell.label_id)
+    has_label = exists().where(
+        ImageLabel.image_id == Image.id, ImageLabel.label_id == CleanSetCell.label_id
+    )
     same = and_(CleanSetCell.clean_set_id == set_id, CleanSetCell.cell_id == _first_cell())
     # Outer, though a verdict is required: SQLite begins an inner join with all verdicts of the set.
     rows = Image.__table__.join(CleanSet, CleanSet.id == set_id).outerjoin(CleanSetCell, same)
@@ -123,7 +125,9 @@ def _undone(set_id: int) -> Any:
     rows = (
         verdict.__table__.join(Cell, Cell.id == verdict.cell_id)
         .join(Image, Image.id == Cell.image_id)
-        .outerjoin(of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == verdict.label_id))
+        .outerjoin(
+            of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == verdict.label_id)
+        )
         .outerjoin(of_all, and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None)))
     )
     differs = or_(
@@ -162,7 +166,9 @@ def _count(connection: Connection, statement: Any) -> int:
 
 def _remeasured(connection: Connection, set_id: int) -> bool:
     """Whether a set has a rule on fractions, which have another background percentile now."""
-    uses_fraction = exists().where(CleanRule.clean_set_id == CleanSet.id, CleanRule.measure == "fraction")
+    uses_fraction = exists().where(
+        CleanRule.clean_set_id == CleanSet.id, CleanRule.measure == "fraction"
+    )
     percentile = select(CleanSet.background_percentile).where(CleanSet.id == set_id, uses_fraction)
     before = connection.execute(percentile).scalar_one_or_none()
     settings = measurement_settings.current_settings(connection)

@@ -1,18 +1,20 @@
 """Checksums of stored rows, so that a byte which a disk changed is noticed.
 
-Context: a disk, or another program, may change a value without any error.  Decision: each image, each clean
-set, each override and each row of measurement settings has a checksum.  It covers the row and those that
-belong to it, as each table declares, see `hpastore.schema.row_info`.  Tables that only keep account have
-none: a wrong number in a run, a failure or the description of a custom measure changes no result.
+Context: a disk, or another program, may change a value without any error.  Decision: each image,
+each clean set, each override and each row of measurement settings has a checksum.  It covers the
+row and those that belong to it, as each table declares, see `hpastore.schema.row_info`.  Tables
+that only keep account have none: a wrong number in a run, a failure or the description of a custom
+measure changes no result.
 
-A checksum is a sum modulo 2**63 of one number for each row; for the many rows of an image's cells, of one for
-each group of columns.  Whoever changes a row adds the difference of its two numbers.  A checksum is computed
-from stored rows only right after they were written: later it would vouch for what may be damaged by then.
+A checksum is a sum modulo 2**63 of one number for each row; for the many rows of an image's cells,
+of one for each group of columns.  Whoever changes a row adds the difference of its two numbers.  A
+checksum is computed from stored rows only right after they were written: later it would vouch for
+what may be damaged by then.
 
-Keys of images and cells are not known before their rows are written, and are in no checksum.  A row that
-comes to refer to another image or cell is noticed, since its old owner lacks it.  NULLs are left out, so that
-a migration may add an empty column and leave all checksums as they are.  Both databases, and every copy of a
-store, have the same checksums.
+Keys of images and cells are not known before their rows are written, and are in no checksum.  A row
+that comes to refer to another image or cell is noticed, since its old owner lacks it.  NULLs are
+left out, so that a migration may add an empty column and leave all checksums as they are.  Both
+databases, and every copy of a store, have the same checksums.
 """
 
 from __future__ import annotations
@@ -110,7 +112,9 @@ def add(checksum: int | None, *numbers: int) -> int | None:
 
 
 def row_number(model: Model, values: Mapping[str, Any] | RowMapping) -> int:
-    """Compute the number of one row; values may hold columns that are not covered, and lack NULLs."""
+    """Compute the number of one row; values may hold columns that are not covered, and lack
+    NULLs.
+    """
     row = {name: values[name] for name in _covered_names(model) if values.get(name) is not None}
     flat = {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
     return _number([model.__tablename__, flat])
@@ -123,11 +127,15 @@ def rows_number(model: Model, rows: Iterable[Mapping[str, Any] | RowMapping]) ->
 
 def stored_rows_number(connection: Connection, model: Model, where: ColumnElement[bool]) -> int:
     """Sum up the numbers of stored rows."""
-    return rows_number(model, connection.execute(select(*raw_columns(model)).where(where)).mappings())
+    return rows_number(
+        model, connection.execute(select(*raw_columns(model)).where(where)).mappings()
+    )
 
 
 def blocks_number(model: Model, blocks: Blocks) -> int:
-    """Sum up the numbers of one owner's rows: two for each group, of which one follows the settings."""
+    """Sum up the numbers of one owner's rows: two for each group, of which one follows the
+    settings.
+    """
     following = _following_names(model)
     total = 0
     for group, columns in blocks.items():
@@ -174,14 +182,20 @@ def compare(
 
     key = key_of(table)
     model = _model(table)
-    rows = select(key.label("owner"), table.c.checksum, *raw_columns(model)).where(where).order_by(key)
+    rows = (
+        select(key.label("owner"), table.c.checksum, *raw_columns(model)).where(where).order_by(key)
+    )
     for row in connection.execute(rows).mappings().all():
         computed = (row_number(model, row) + numbers[row["owner"]]) % _MODULUS
-        yield Comparison(table, row["owner"], row_info(table).name.format(**row), row["checksum"], computed)
+        yield Comparison(
+            table, row["owner"], row_info(table).name.format(**row), row["checksum"], computed
+        )
 
 
 def pages(connection: Connection) -> Iterator[tuple[int, int]]:
-    """Cut the images into parts, by their first and last key, so that not all cells are held at once."""
+    """Cut the images into parts, by their first and last key, so that not all cells are held at
+    once.
+    """
     ids = connection.execute(select(Image.id).order_by(Image.id)).scalars().all()
     return ((ids[i], ids[min(i + _PAGE, len(ids)) - 1]) for i in range(0, len(ids), _PAGE))
 
@@ -211,9 +225,10 @@ def stored_blocks(
 def verdict_sums(connection: Connection, *where: ColumnElement[bool]) -> dict[int, int]:
     """Sum up chosen verdicts of each clean set, in the database; a set without one is left out.
 
-    Each verdict gives a number from 1 below 2**31, which a change of any one of its values changes: the
-    label, whether it is clean and the reason (a rule's by its place in the set) make one factor, the cell
-    the other, neither of them zero modulo a prime.  Both databases are exact, up to four billion verdicts.
+    Each verdict gives a number from 1 below 2**31, which a change of any one of its values changes:
+    the label, whether it is clean and the reason (a rule's by its place in the set) make one
+    factor, the cell the other, neither of them zero modulo a prime.  Both databases are exact, up
+    to four billion verdicts.
     """
     return {key: int(total) for key, total in connection.execute(_verdict_sums().where(*where))}
 
@@ -224,7 +239,9 @@ def _verdict_sums() -> AnySelect:
     named = and_(CleanRule.clean_set_id == verdict.clean_set_id, CleanRule.reason == verdict.reason)
     place = select(func.min(CleanRule.position)).where(named).correlate(verdict).scalar_subquery()
     other = func.coalesce(_REASON_OF_RULE + 2048 * place, _OTHER_REASON)
-    reason = case((verdict.reason.is_(None), 0), else_=case(REASONS, value=verdict.reason, else_=other))
+    reason = case(
+        (verdict.reason.is_(None), 0), else_=case(REASONS, value=verdict.reason, else_=other)
+    )
     judgement = cast(verdict.label_id, BIGINT) * 64 + cast(verdict.clean, Integer) * 32 + reason + 1
     number = (cast(verdict.cell_id, BIGINT) % _SMALLER_PRIME + 1) * judgement % _PRIME
     return select(verdict.clean_set_id, func.sum(number)).group_by(verdict.clean_set_id)
@@ -233,11 +250,15 @@ def _verdict_sums() -> AnySelect:
 def _covered_numbers(
     connection: Connection, table: Table, owner: Table, where: ColumnElement[bool]
 ) -> dict[Any, int]:
-    """Sum up the numbers of the rows that belong to some rows of another table, by the other's key."""
+    """Sum up the numbers of the rows that belong to some rows of another table, by the other's
+    key.
+    """
     model = _model(table)
     how = row_info(table).hashed
     if how == "database":
-        return verdict_sums(connection, CleanSetCell.clean_set_id.in_(select(key_of(owner)).where(where)))
+        return verdict_sums(
+            connection, CleanSetCell.clean_set_id.in_(select(key_of(owner)).where(where))
+        )
     if how == "columns":
         blocks = _stored_blocks(connection, table, where)
         return {key: blocks_number(model, of_owner) for key, of_owner in blocks.items()}
@@ -297,7 +318,9 @@ def _covered_names(model: Model) -> tuple[str, ...]:
 @cache
 def _following_names(model: Model) -> frozenset[str]:
     """Name the columns that follow the measurement settings."""
-    return frozenset(column.name for column in table_of(model).c if column.info.get("follows_settings"))
+    return frozenset(
+        column.name for column in table_of(model).c if column.info.get("follows_settings")
+    )
 
 
 def _raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -307,7 +330,8 @@ def _raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
 def _columns_number(values: Sequence[Any], columns: Columns) -> int:
     """Compute the number of values and columns; columns without a value do not matter.
 
-    Bytes and real numbers are hashed as they are: 0.15 ms for an image's cells; as text it takes 0.4 ms.
+    Bytes and real numbers are hashed as they are: 0.15 ms for an image's cells; as text it takes
+    0.4 ms.
     """
     head: list[Any] = list(values)
     blobs: list[bytes] = []

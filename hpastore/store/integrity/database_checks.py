@@ -23,12 +23,15 @@ NETWORK_FILE_SYSTEMS: Final = re.compile(
     r"(fuse\.)?(nfs4?|cifs|smb[f23]s?|9p|afs|sshfs|lustre|gpfs|ceph(-fuse)?|glusterfs|beegfs|orangefs|pvfs2|panfs"
     r"|davfs2?|rclone|s3fs|gcsfuse|juicefs|acfs|ocfs2|gfs2|vboxsf|prl_fs|vmhgfs(-fuse)?)"
 )
-"""On which several machines, or a machine and its guests, do not share memory and may not share locks."""
+"""On which several machines, or a machine and its guests, do not share memory and may not share
+locks."""
 
 
 def sqlite_damage(connection: Connection, *, deep: bool) -> Iterator[Finding]:
     """What SQLite finds in its own file."""
-    for (message,) in connection.exec_driver_sql(f"PRAGMA {'integrity' if deep else 'quick'}_check"):
+    for (message,) in connection.exec_driver_sql(
+        f"PRAGMA {'integrity' if deep else 'quick'}_check"
+    ):
         if message != "ok":
             yield Finding("database", f"the file is damaged: {message}", RESTORE)
 
@@ -74,7 +77,9 @@ def postgresql_server(connection: Connection) -> Iterator[Finding]:
     """What PostgreSQL knows of itself and of our tables."""
     version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
     if version < MIN_POSTGRESQL:
-        yield Finding("database", f"PostgreSQL {version} is older than {MIN_POSTGRESQL}", "upgrade it")
+        yield Finding(
+            "database", f"PostgreSQL {version} is older than {MIN_POSTGRESQL}", "upgrade it"
+        )
     ours = {table.name for table in Base.metadata.sorted_tables}
     for sql, what, hint in _SERVER:
         for table, name in connection.execute(text(sql)):
@@ -85,7 +90,8 @@ def postgresql_server(connection: Connection) -> Iterator[Finding]:
 _SERVER: Final = (
     (
         """SELECT owner.relname, named.relname FROM pg_index
-           JOIN pg_class AS owner ON owner.oid = indrelid JOIN pg_class AS named ON named.oid = indexrelid
+           JOIN pg_class AS owner ON owner.oid = indrelid
+           JOIN pg_class AS named ON named.oid = indexrelid
            WHERE owner.relnamespace = CAST(current_schema() AS regnamespace) AND NOT indisvalid""",
         "the index is not valid",
         "REINDEX INDEX {name}",
@@ -101,7 +107,8 @@ _SERVER: Final = (
            WHERE table_schema = current_schema() AND data_type = 'text'
            AND collation_name IS DISTINCT FROM 'C'""",
         "text is not sorted by its bytes, as in other stores",
-        "set the column's collation to C; 'hpastore db upgrade' recreates the views that are in the way",
+        "set the column's collation to C; 'hpastore db upgrade' recreates views in the way",
     ),
 )
-"""Statements that find faults of a table and of something that belongs to it, what is wrong, and a hint."""
+"""Statements that find faults of a table and of something that belongs to it, what is wrong, and a
+hint."""

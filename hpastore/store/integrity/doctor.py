@@ -38,14 +38,17 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Empty if nothing is wrong.  Of a damaged file it is only that: what else is read may be anything.
+        Empty if nothing is wrong.  Of a damaged file it is only that: what else is read may be
+        anything.
 
     Raises
     ------
     UnavailableError
         If the database cannot be reached.
     """
-    damage = _look(store, partial(database_checks.sqlite_damage, deep=deep)) if store.is_sqlite else []
+    damage = (
+        _look(store, partial(database_checks.sqlite_damage, deep=deep)) if store.is_sqlite else []
+    )
     if damage:
         return damage
     checks: list[Callable[[Connection], Iterable[Finding]]] = [
@@ -90,4 +93,6 @@ def _checksums(connection: Connection) -> Iterator[Finding]:
         elif found.stored != found.computed:
             tables = [found.table, *covered_tables(found.table)]
             names = ", ".join(table.name for table in tables)
-            yield Finding(found.name, f"its stored values do not match its checksum ({names})", hint)
+            yield Finding(
+                found.name, f"its stored values do not match its checksum ({names})", hint
+            )

@@ -22,8 +22,9 @@ def dump(store: Store) -> Generator[str]:
     r"""Give everything that two stores of the same inputs have in common, as lines of text.
 
     Surrogate keys, runs, moments, modification times, roots, checksums and messages are left out;
-    so are measurement settings that no image uses.  Whole numbers are decimal, real ones C99 hexadecimal,
-    text is JSON, a histogram is the SHA-256 of its counts, NULL is ``\N``; tabs separate them.
+    so are measurement settings that no image uses.  Whole numbers are decimal, real ones C99
+    hexadecimal, text is JSON, a histogram is the SHA-256 of its counts, NULL is ``\N``; tabs
+    separate them.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ def dump(store: Store) -> Generator[str]:
     Yields
     ------
     str
-        A heading per table and view, its rows by their natural keys, and last ``sha256`` and the sum of
-        all lines before.
+        A heading per table and view, its rows by their natural keys, and last ``sha256`` and the
+        sum of all lines before.
     """
     digest = hashlib.sha256()
     with store.reading() as connection:

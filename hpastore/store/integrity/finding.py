@@ -10,7 +10,8 @@ from hpastore.errors import DamagedError
 RESTORE: Final = "restore a backup"
 
 REPLACE_IMAGE: Final = (
-    "restore a backup; or remove the image from the label table, run 'hpastore ingest ROOT --prune', put it "
+    "restore a backup; or remove the image from the label table, run 'hpastore ingest ROOT "
+    "--prune', put it "
     "back and ingest again"
 )
 

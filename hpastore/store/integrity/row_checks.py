@@ -56,7 +56,9 @@ def labels(connection: Connection) -> Iterator[Finding]:
     for key, name, joined, count in connection.execute(images):
         mine = labels.get(key, [])
         if joined != "|".join(map(str, mine)) or count != len(mine):
-            what = f"its labels are {joined!r} and label_count is {count}, but image_label has {mine}"
+            what = (
+                f"its labels are {joined!r} and label_count is {count}, but image_label has {mine}"
+            )
             yield Finding(f"image {name}", what, REPLACE_IMAGE)
 
 
@@ -91,7 +93,9 @@ def counts(connection: Connection) -> Iterator[Finding]:
     levels = _number(CellChannel, CellChannel.cell_id == Cell.id)
     statement = select(Image.name, Cell.mask_id, levels).join(Cell).where(levels != len(CHANNELS))
     for name, mask_id, count in connection.execute(statement.order_by(Image.name, Cell.mask_id)):
-        yield Finding(f"cell {name}:{mask_id}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE)
+        yield Finding(
+            f"cell {name}:{mask_id}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE
+        )
 
 
 def _number(table: checksums.Model, where: Any) -> Any:
@@ -102,7 +106,9 @@ def files(connection: Connection) -> Iterator[Finding]:
     """Files that an image cannot have been read without."""
     for role in (*CHANNELS, CELL_MASK):
         named = exists().where(ImageFile.image_id == Image.id, ImageFile.role == role)
-        for name in connection.execute(select(Image.name).where(~named).order_by(Image.name)).scalars():
+        for name in connection.execute(
+            select(Image.name).where(~named).order_by(Image.name)
+        ).scalars():
             yield Finding(f"image {name}", f"no {role} file is recorded", REPLACE_IMAGE)
 
 
@@ -114,7 +120,9 @@ def overrides(connection: Connection) -> Iterator[Finding]:
     statement = select(*columns).join(Cell, Cell.id == o.cell_id).join(Image).where(~same)
     for name, mask_id, other, other_id in connection.execute(statement.order_by(o.id)):
         what = f"it is attached to another cell, {other}:{other_id}"
-        yield Finding(f"override of {name}:{mask_id}", what, f"delete it and decide again, or {RESTORE}")
+        yield Finding(
+            f"override of {name}:{mask_id}", what, f"delete it and decide again, or {RESTORE}"
+        )
 
 
 def override_masks(connection: Connection) -> Iterator[Finding]:
@@ -135,12 +143,16 @@ def names(connection: Connection) -> Iterator[Finding]:
     images = connection.execute(select(Image.name, Image.root).order_by(Image.name)).all()
     overrides = connection.execute(select(CellOverride.image_name, CellOverride.mask_id).distinct())
     checks: list[Callable[[], object]] = [partial(decoding.image_name, name) for name, _ in images]
-    checks += [partial(decoding.image_name, name, f"override of {name}:{i}") for name, i in overrides]
+    checks += [
+        partial(decoding.image_name, name, f"override of {name}:{i}") for name, i in overrides
+    ]
     checks += [partial(decoding.file_path, name, root, "") for name, root in images]
     uris = select(Image.name, ImageFile.uri).join(ImageFile, ImageFile.image_id == Image.id)
     checks += [partial(decoding.file_path, name, "", uri) for name, uri in connection.execute(uris)]
     tried = select(FailureFile.image_name, FailureFile.uri)
-    checks += [partial(decoding.file_path, name, "", uri) for name, uri in connection.execute(tried)]
+    checks += [
+        partial(decoding.file_path, name, "", uri) for name, uri in connection.execute(tried)
+    ]
     for check in checks:
         try:
             check()
@@ -158,9 +170,12 @@ def masks_and_histograms(connection: Connection, *, deep: bool) -> Iterator[Find
     for first, last in checksums.pages(connection):
         within = Image.id.between(first, last)
         cells = {
-            key: of_image[()] for key, of_image in checksums.stored_blocks(connection, Cell, within).items()
+            key: of_image[()]
+            for key, of_image in checksums.stored_blocks(connection, Cell, within).items()
         }
-        sizes = select(Image.id, Image.name, Image.height, Image.width).where(within).order_by(Image.id)
+        sizes = (
+            select(Image.id, Image.name, Image.height, Image.width).where(within).order_by(Image.id)
+        )
         for key, name, height, width in connection.execute(sizes).all():
             yield from _masks(name, cells.get(key, {}), height, width)
         if not deep:
@@ -186,11 +201,15 @@ def _masks(name: str, cells: checksums.Columns, height: int, width: int) -> Iter
 
 
 def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, ...] | None]:
-    """Area and box of each mask; None for one that is no mask, which is looked for if there is any."""
+    """Area and box of each mask; None for one that is no mask, which is looked for if there is
+    any.
+    """
     if height * width > MAX_PIXELS:
         return [None] * len(counts)
     try:
-        return list(zip(*(column.tolist() for column in rle.extents(counts, height, width)), strict=True))
+        return list(
+            zip(*(column.tolist() for column in rle.extents(counts, height, width)), strict=True)
+        )
     except (ValueError, TypeError):
         if len(counts) == 1:
             return [None]

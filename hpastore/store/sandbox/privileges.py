@@ -22,9 +22,22 @@ from sqlalchemy import Connection, text
 from hpastore.errors import QueryError
 
 _HARMLESS: Final = (
-    *("array_sample", "array_shuffle", "clock_timestamp", "gen_random_uuid", "random", "random_normal"),
+    *(
+        "array_sample",
+        "array_shuffle",
+        "clock_timestamp",
+        "gen_random_uuid",
+        "random",
+        "random_normal",
+    ),
     *("timeofday", "uuidv4", "uuidv7"),
-    *("pg_database_size", "pg_indexes_size", "pg_relation_size", "pg_table_size", "pg_total_relation_size"),
+    *(
+        "pg_database_size",
+        "pg_indexes_size",
+        "pg_relation_size",
+        "pg_table_size",
+        "pg_total_relation_size",
+    ),
 )
 """Built-in functions that are VOLATILE but have no side effects."""
 
@@ -177,4 +190,6 @@ def restricted_transaction(connection: Connection, version: int, timeout: float)
 def _spellings(words: Iterable[str]) -> list[str]:
     """Give each word as PostgreSQL may read it: as it is, in lower case, and cut."""
     written = {spelling for word in words for spelling in (word, word.lower())}
-    return sorted({word.encode()[:_MAX_IDENTIFIER_BYTES].decode(errors="ignore") for word in written})
+    return sorted(
+        {word.encode()[:_MAX_IDENTIFIER_BYTES].decode(errors="ignore") for word in written}
+    )

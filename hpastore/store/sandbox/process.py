@@ -41,7 +41,9 @@ _KIND_OF_SIGNAL: Final[dict[int, str]] = {signal.SIGXCPU: "time", signal.SIGKILL
 
 
 @contextmanager
-def running_query(request: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Iterator[Message]]:
+def running_query(
+    request: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[Iterator[Message]]:
     """Start a worker and give its messages; kill it at the end.
 
     Parameters
@@ -111,7 +113,9 @@ def _receive(process: subprocess.Popen[bytes], end: float, kind_if_late: str) ->
     return message
 
 
-def _read(process: subprocess.Popen[bytes], length: int, end: float, kind_if_late: str) -> bytearray:
+def _read(
+    process: subprocess.Popen[bytes], length: int, end: float, kind_if_late: str
+) -> bytearray:
     """Read a number of bytes; fail with a kind if they do not come in time."""
     assert process.stdout is not None
     stdout = process.stdout.fileno()

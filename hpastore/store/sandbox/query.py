@@ -43,7 +43,18 @@ MAX_BYTES: Final = 2**29
 
 _STATEMENTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
 _EXPLAIN_OPTIONS: Final = (
-    *("ANALYZE", "ANALYSE", "VERBOSE", "COSTS", "SETTINGS", "BUFFERS", "WAL", "TIMING", "SUMMARY", "MEMORY"),
+    *(
+        "ANALYZE",
+        "ANALYSE",
+        "VERBOSE",
+        "COSTS",
+        "SETTINGS",
+        "BUFFERS",
+        "WAL",
+        "TIMING",
+        "SUMMARY",
+        "MEMORY",
+    ),
     *("FORMAT", "TEXT", "JSON", "YAML", "XML", "TRUE", "FALSE", "ON", "OFF", "QUERY", "PLAN"),
 )
 _SPACE_OR_COMMENT: Final = r"[ \t\r\n(]|--[^\r\n]*|/\*(?:(?!/\*|\*/).)*\*/"
@@ -129,7 +140,8 @@ def query(
     """
     if not 0 < timeout < math.inf or max_rows < 1 or max_bytes < 1:
         raise UsageError(
-            "timeout must be a finite number of seconds above 0, and max_rows and max_bytes at least 1"
+            "timeout must be a finite number of seconds above 0, and max_rows and max_bytes at "
+            "least 1"
         )
     _require_reading_statement(sql)
     request = {"sql": sql, "timeout": timeout, "max_bytes": max_bytes}
@@ -153,12 +165,16 @@ def _require_reading_statement(sql: str) -> None:
     except UnicodeEncodeError as error:
         raise QueryError(str(error)) from error
     if length > _MAX_QUERY_BYTES:
-        raise QueryError(f"the query has {length:,} bytes; at most {_MAX_QUERY_BYTES:,} are allowed")
+        raise QueryError(
+            f"the query has {length:,} bytes; at most {_MAX_QUERY_BYTES:,} are allowed"
+        )
     if "\0" in sql:
         raise QueryError("a query cannot contain a null character")
     if not _READING.match(sql):
         choices = ", ".join(_STATEMENTS)
-        raise QueryError(f"a query must begin with one of {choices}, or with EXPLAIN and one of them")
+        raise QueryError(
+            f"a query must begin with one of {choices}, or with EXPLAIN and one of them"
+        )
 
 
 def _run_on_sqlite(store: Store, request: dict[str, Any], max_rows: int) -> Answer:
@@ -192,14 +208,18 @@ def _run_on_postgresql(store: Store, request: dict[str, Any], max_rows: int) -> 
     request["path"] = [str(Path(psycopg.__file__).parents[1]), *filter(None, sys.path)]
 
     with running_query(request, os.environ) as messages:
-        return _collect(messages, lambda types: _loaders(driver, types), max_rows, request["max_bytes"])
+        return _collect(
+            messages, lambda types: _loaders(driver, types), max_rows, request["max_bytes"]
+        )
 
 
 def _conninfo(driver: psycopg.Connection) -> bytes:
     """Give the parameters of a connection, with its password, to make it again."""
     from psycopg.conninfo import make_conninfo
 
-    parameters = {option.keyword.decode(): option.val.decode() for option in driver.pgconn.info if option.val}
+    parameters = {
+        option.keyword.decode(): option.val.decode() for option in driver.pgconn.info if option.val
+    }
     if driver.info.password:
         parameters["password"] = driver.info.password
     return make_conninfo("", **parameters).encode()
@@ -215,7 +235,10 @@ def _loaders(driver: psycopg.Connection, types: Sequence[int]) -> list[Load]:
 
 
 def _collect(
-    messages: Iterator[Message], loaders: Callable[[Any], list[Load] | None], max_rows: int, max_bytes: int
+    messages: Iterator[Message],
+    loaders: Callable[[Any], list[Load] | None],
+    max_rows: int,
+    max_bytes: int,
 ) -> Answer:
     """Collect rows until there are no more, or one of the limits is reached."""
     _, names, types = next(messages)
@@ -265,7 +288,11 @@ def _values(load: Load, texts: Sequence[bytes | None]) -> list[Any]:
 
     try:
         return [None if text is None else load(text) for text in texts]
-    except (psycopg.DataError, ValueError, RecursionError) as error:  # a year 20000, JSON of 5000 digits
+    except (
+        psycopg.DataError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a year 20000, JSON of 5000 digits
         reason = f"a value cannot be converted to Python ({_one_line(str(error))})"
         raise QueryError(f"{reason}; CAST it AS text") from error
 

@@ -51,11 +51,24 @@ _ALLOWED_PRAGMAS: Final = frozenset(
 )
 """Pragmas about the columns of tables, also as functions: ``pragma_table_info('cell')``."""
 
-_TABLE_FUNCTIONS: Final = ("json_each", "json_tree", *(f"pragma_{name}" for name in sorted(_ALLOWED_PRAGMAS)))
+_TABLE_FUNCTIONS: Final = (
+    "json_each",
+    "json_tree",
+    *(f"pragma_{name}" for name in sorted(_ALLOWED_PRAGMAS)),
+)
 """Table-valued functions, whose tables SQLite creates at the first use; later that is denied."""
 
 _DENIED_FUNCTIONS: Final = frozenset(
-    {"edit", "fts3_tokenizer", "load_extension", "lsdir", "readfile", "rtreecheck", "sqlite_log", "writefile"}
+    {
+        "edit",
+        "fts3_tokenizer",
+        "load_extension",
+        "lsdir",
+        "readfile",
+        "rtreecheck",
+        "sqlite_log",
+        "writefile",
+    }
 )
 """Functions that load code, access files or run SQL; most exist in SQLite's own shell only."""
 
@@ -240,7 +253,9 @@ def _run_on_postgresql(request: dict[str, Any]) -> None:
         raise QueryFailed(_postgresql_failure_kind("", str(error)), str(error)) from error
 
 
-def _postgresql_rows(connection: Any, encoding: str) -> Iterator[tuple[tuple[bytes | None, ...], int]]:
+def _postgresql_rows(
+    connection: Any, encoding: str
+) -> Iterator[tuple[tuple[bytes | None, ...], int]]:
     """Send the columns of the first result; then give the rows as they come, each with its size."""
     columns_sent = False
     while (result := connection.get_result()) is not None:
@@ -278,7 +293,9 @@ def _postgresql_failure_kind(state: str, message: str) -> str:
         return "locked"
     if state == "42601" and "multiple commands" in message:
         return "many"
-    if state == "08P01" or (state and not state.startswith(("08", "57P"))):  # 08P01: $1 has no value
+    if state == "08P01" or (
+        state and not state.startswith(("08", "57P"))
+    ):  # 08P01: $1 has no value
         return "sql"
     # libpq's own errors have no code.  "lost synchronization": it has no memory for a message.
     return "memory" if "synchronization" in message or "memory" in message else "connection"

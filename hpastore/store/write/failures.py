@@ -27,12 +27,16 @@ def write_failures(
     if not failures:
         return
     times = {"first_seen": now, "last_seen": now, "run_id": run_id}
-    connection.execute(_insert_or_replace(connection), [_row(failure) | times for failure in failures])
+    connection.execute(
+        _insert_or_replace(connection), [_row(failure) | times for failure in failures]
+    )
 
     for part in batches([failure.image_name for failure in failures]):
         connection.execute(delete(FailureFile).where(FailureFile.image_name.in_(part)))
     files = [
-        {"image_name": failure.image_name, **file._asdict()} for failure in failures for file in failure.files
+        {"image_name": failure.image_name, **file._asdict()}
+        for failure in failures
+        for file in failure.files
     ]
     if files:
         connection.execute(insert(FailureFile), files)

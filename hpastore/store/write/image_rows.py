@@ -73,7 +73,9 @@ class ImageRows:
         return checksums.add(0, *numbers)
 
 
-def image_rows(measured: Measured, columns: Mapping[str, Any], custom: Sequence[CustomMeasure]) -> ImageRows:
+def image_rows(
+    measured: Measured, columns: Mapping[str, Any], custom: Sequence[CustomMeasure]
+) -> ImageRows:
     """Make the rows of an image.
 
     Parameters
@@ -124,7 +126,9 @@ def file_rows(files: Iterable[FileRecord]) -> list[dict[str, Any]]:
 def _mask_columns(masks: MaskOptions) -> dict[str, str | None]:
     """How masks were read; the defaults are stored as NULL."""
     usual = DEFAULT_MASKS._asdict()
-    return {name: None if value == usual[name] else value for name, value in masks._asdict().items()}
+    return {
+        name: None if value == usual[name] else value for name, value in masks._asdict().items()
+    }
 
 
 def _channel_rows(cells: Cells) -> Blocks:
@@ -137,7 +141,9 @@ def _channel_rows(cells: Cells) -> Blocks:
 
 
 def _cell_columns(cells: Cells) -> Columns:
-    shape = {m.name: plain(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape}
+    shape = {
+        m.name: plain(cells.shape[m.name], m.kind) for m in SHAPE_MEASURES if m.name in cells.shape
+    }
     return {"mask_id": cells.mask_ids.tolist(), **shape, "rle": cells.rles}
 
 

@@ -126,7 +126,11 @@ def _new_cell_ids(connection: Connection, count: int) -> Sequence[int]:
         first = 1 + connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM cell").scalar_one()
         return range(first, first + count)
     following = func.nextval(func.pg_get_serial_sequence("cell", "id"))
-    return connection.execute(select(following).select_from(func.generate_series(1, count))).scalars().all()
+    return (
+        connection.execute(select(following).select_from(func.generate_series(1, count)))
+        .scalars()
+        .all()
+    )
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> None:
@@ -142,7 +146,9 @@ def _delete(connection: Connection, names: Sequence[str]) -> None:
 
 
 def _archive_verdicts(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]:
-    """Copy the verdicts on cells of images to where they outlive them, and sum up their numbers by set."""
+    """Copy the verdicts on cells of images to where they outlive them, and sum up their numbers by
+    set.
+    """
     verdict = CleanSetCell
     columns = (
         verdict.clean_set_id,

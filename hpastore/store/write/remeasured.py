@@ -57,7 +57,9 @@ def remeasure_images(connection: Connection, settings_id: int, images: Remeasure
     failpoint("image.fractions")
 
 
-def _stored_channels(connection: Connection, images: Sequence[int]) -> dict[int, dict[str, _Channel]]:
+def _stored_channels(
+    connection: Connection, images: Sequence[int]
+) -> dict[int, dict[str, _Channel]]:
     columns = (Cell.image_id, CellChannel.channel, CellChannel.cell_id, CellChannel.fraction)
     statement = select(*columns).join(CellChannel, CellChannel.cell_id == Cell.id)
     statement = statement.where(Cell.image_id.in_(images)).order_by(Cell.image_id, Cell.mask_id)
@@ -67,7 +69,9 @@ def _stored_channels(connection: Connection, images: Sequence[int]) -> dict[int,
 
     levels = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.background_level)
     found: dict[int, dict[str, _Channel]] = {image_id: {} for image_id in images}
-    for image_id, name, level in connection.execute(levels.where(ImageChannel.image_id.in_(images))):
+    for image_id, name, level in connection.execute(
+        levels.where(ImageChannel.image_id.in_(images))
+    ):
         of_channel = rows[image_id, name]
         cell_ids = [cell_id for cell_id, _ in of_channel]
         found[image_id][name] = _Channel(level, cell_ids, [fraction for _, fraction in of_channel])
@@ -102,7 +106,9 @@ def _number(channels: Mapping[str, _Channel]) -> int:
         levels = {"background_level": [channel.background_level]}
         total += checksums.settings_number(ImageChannel, (name,), levels)
         if channel.cell_ids:
-            total += checksums.settings_number(CellChannel, (name,), {"fraction": channel.fractions})
+            total += checksums.settings_number(
+                CellChannel, (name,), {"fraction": channel.fractions}
+            )
     return total
 
 
@@ -128,7 +134,8 @@ def _replace_fractions(connection: Connection, rows: Sequence[tuple[Any, ...]]) 
         statement = "UPDATE cell_channel SET fraction = ? WHERE cell_id = ? AND channel = ?"
         connection.exec_driver_sql(statement, list(rows))
         return
-    # As text, which the database takes apart: to adapt each value takes the driver a third of all the time.
+    # As text, which the database takes apart: to adapt each value takes the driver a third of all
+    # the time.
     statement = (
         "UPDATE cell_channel SET fraction = new.fraction"
         " FROM unnest(CAST(string_to_array(%s, ',', '') AS float8[]),"

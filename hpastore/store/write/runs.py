@@ -60,7 +60,9 @@ def adopt_settings(connection: Connection, settings: MeasurementSettings) -> int
 
     found = connection.execute(select(StoredSettings.id).where(same)).scalar()
     if found is None:
-        statement = insert(StoredSettings).values(current=True, **values).returning(StoredSettings.id)
+        statement = (
+            insert(StoredSettings).values(current=True, **values).returning(StoredSettings.id)
+        )
         found = connection.execute(statement).scalar_one()
         store_checksums(connection, StoredSettings, StoredSettings.id == found)
     return int(found)

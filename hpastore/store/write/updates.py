@@ -1,4 +1,6 @@
-"""What changes of a stored image without a look at its pixels: labels, times of files, root, split, gone."""
+"""What changes of a stored image without a look at its pixels: labels, times of files, root, split,
+gone.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def relabel_image(connection: Connection, source: Source, root: str, split: str 
 
 
 def touch_image(
-    connection: Connection, source: Source, files: Iterable[FileRecord], root: str, split: str | None
+    connection: Connection,
+    source: Source,
+    files: Iterable[FileRecord],
+    root: str,
+    split: str | None,
 ) -> bool:
     """Record other times of a stored image's files, whose bytes are the same.
 

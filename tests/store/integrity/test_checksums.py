@@ -24,7 +24,15 @@ from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.clean_views import judge_all_sets
 from hpastore.schema.row_info import covered_tables
-from hpastore.schema.tables import Base, Cell, CellChannel, CleanSet, CleanSetCell, Image, ImageChannel
+from hpastore.schema.tables import (
+    Base,
+    Cell,
+    CellChannel,
+    CleanSet,
+    CleanSetCell,
+    Image,
+    ImageChannel,
+)
 from hpastore.schema.views import LABEL_THRESHOLD
 from hpastore.store import arrays, custom_measures, measurement_settings, migrate, write
 from hpastore.store.bulk import store_checksums, store_missing_checksums
@@ -52,7 +60,12 @@ from tests.world import (
 
 
 def drawn(
-    name: str = "a", labels: tuple[int, ...] = (0,), *, n: int = 3, seed: int = 0, nuclei: bool = False
+    name: str = "a",
+    labels: tuple[int, ...] = (0,),
+    *,
+    n: int = 3,
+    seed: int = 0,
+    nuclei: bool = False,
 ) -> Measured:
     """An image of N bars, whose masks and histograms are what was drawn; of -1 it is one large cell."""
     mask = np.full((4, 5), 7) if n < 0 else draw_mask(n)
@@ -62,7 +75,9 @@ def drawn(
 
 
 def failure(name: str, code: str = "png", files: int = 5) -> Failure:
-    return Failure(name, f"train/{name}_red.png", code, "cut short", drawn(name).source.files[:files])
+    return Failure(
+        name, f"train/{name}_red.png", code, "cut short", drawn(name).source.files[:files]
+    )
 
 
 def everything(store: Store) -> None:
@@ -84,7 +99,9 @@ def everything(store: Store) -> None:
         write.finish_run(connection, first, NOW)
         write.mark_gone(connection, ["gone"], NOW)
         write.move_images(connection, ["none"], "/other", "test")
-        write.write_failures(connection, [failure("bad"), failure("lost", files=0)], run_id=second, now=NOW)
+        write.write_failures(
+            connection, [failure("bad"), failure("lost", files=0)], run_id=second, now=NOW
+        )
     for scope in ("single", "all"):
         create_clean_set(store, "mine", CleanRecipe(scope=scope, min_green=128))
     decide(store, ("a", 1, None, True, 0.5, "x", "fine"), ("a", 3, 16, False, None, None, None))
@@ -96,7 +113,9 @@ def everything(store: Store) -> None:
 
 RULES = CleanRecipe(
     (Rule(), Rule("touches_border"), Rule("area", None, Bound(median=0.9), Bound(median=2))),
-    labels={16: (Rule("fraction", "green", None, Bound(value=0.5), name="bright", where="no_nucleus"),)},
+    labels={
+        16: (Rule("fraction", "green", None, Bound(value=0.5), name="bright", where="no_nucleus"),)
+    },
     scope="all",
     min_cells=2,
     guard="keep",
@@ -131,7 +150,9 @@ def decide(store: Store, *decided: Any) -> None:
         write_overrides(connection, [Decision(*one) for one in decided], NOW)
 
 
-def numbers(connection: Connection, images: Sequence[int], share: float) -> dict[int, dict[str, Any]]:
+def numbers(
+    connection: Connection, images: Sequence[int], share: float
+) -> dict[int, dict[str, Any]]:
     """Levels and fractions at another percentile."""
     return {
         key: {channel: remeasure(counts, share) for channel, counts in found.items()}
@@ -145,7 +166,9 @@ def again(connection: Connection, settings_id: int, images: Sequence[int], share
 
 def broken(connection: Connection) -> list[str]:
     """Names of the rows whose checksum does not match."""
-    return [found.name for found in checksums.compare_all(connection) if found.stored != found.computed]
+    return [
+        found.name for found in checksums.compare_all(connection) if found.stored != found.computed
+    ]
 
 
 def stored(store: Store) -> dict[str, int | None]:
@@ -232,7 +255,9 @@ class World:
 
     def count(self) -> None:
         names = self.rng.sample(sorted(write.COUNTERS), self.rng.randint(0, 3))
-        write.count_run(self.connection, self.run_id, {name: self.rng.randint(0, 9) for name in names})
+        write.count_run(
+            self.connection, self.run_id, {name: self.rng.randint(0, 9) for name in names}
+        )
 
     def write(self) -> None:
         name = self.rng.choice("abcde")
@@ -264,7 +289,9 @@ class World:
         self.fail()
         self.begin()  # so that the failures are those of an earlier run in "/data"
         for before in ("/data", "/dätä"):
-            write.move_root(self.connection, before, self.rng.choice(["/tmp", "/moved"]), self.run_id)
+            write.move_root(
+                self.connection, before, self.rng.choice(["/tmp", "/moved"]), self.run_id
+            )
 
     def split_some(self) -> None:
         write.split_images(self.connection, self.some(), self.split())
@@ -278,23 +305,46 @@ class World:
     def remeasure(self) -> None:
         _, settings_id = measurement_settings.settings_in_use(self.connection)
         named = select(Image.id).where(Image.name.in_(self.some()))
-        again(self.connection, settings_id, list(self.connection.execute(named).scalars()), self.rng.random())
+        again(
+            self.connection,
+            settings_id,
+            list(self.connection.execute(named).scalars()),
+            self.rng.random(),
+        )
 
     def fail(self) -> None:
         failures = [failure(name, self.rng.choice(["png", "io"]), 3) for name in self.failed()]
         write.write_failures(self.connection, failures, run_id=self.run_id, now=self.now())
 
     def clean(self) -> None:
-        columns = {"name": "mine", "min_green": self.rng.choice([0, 200]), "recipe_toml": "", "frozen": False}
-        rule = {"measure": "fraction", "channel": "green", "lower_percentile": 0.1, "upper_percentile": None}
+        columns = {
+            "name": "mine",
+            "min_green": self.rng.choice([0, 200]),
+            "recipe_toml": "",
+            "frozen": False,
+        }
+        rule = {
+            "measure": "fraction",
+            "channel": "green",
+            "lower_percentile": 0.1,
+            "upper_percentile": None,
+        }
         scope = self.rng.choice(["single", "all"])
         values = {"label_id": None, "lower_value": None, "upper_value": -0.0}
         write_clean_set(
-            self.connection, {**columns, "scope": scope, "created_at": self.now()}, [{**rule, **values}]
+            self.connection,
+            {**columns, "scope": scope, "created_at": self.now()},
+            [{**rule, **values}],
         )
 
     def rules(self) -> None:
-        columns = {"name": "rules", "min_green": 3, "recipe_toml": "", "frozen": False, "scope": "all"}
+        columns = {
+            "name": "rules",
+            "min_green": 3,
+            "recipe_toml": "",
+            "frozen": False,
+            "scope": "all",
+        }
         columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
         write_clean_set(self.connection, columns, RULES.rows())
 
@@ -311,7 +361,9 @@ class World:
     def decide(self) -> None:
         cells = self.connection.execute(select(Image.name, Cell.mask_id).join(Cell)).all()
         some = self.rng.sample(cells, min(len(cells), 2))
-        decided = [Decision(*cell, self.rng.choice([None, 7]), True, 0.5, None, "ä") for cell in some]
+        decided = [
+            Decision(*cell, self.rng.choice([None, 7]), True, 0.5, None, "ä") for cell in some
+        ]
         write_overrides(self.connection, decided, self.now())
 
 
@@ -339,11 +391,15 @@ def test_every_table_is_covered_or_only_keeps_account() -> None:
     owners = [table for table in Base.metadata.sorted_tables if "checksum" in table.c]
     covered = [*owners, *(table for owner in owners for table in covered_tables(owner))]
     assert len(covered) == len(set(covered))
-    assert {table.name for table in covered} == {t.name for t in Base.metadata.sorted_tables} - ACCOUNTS
+    assert {table.name for table in covered} == {
+        t.name for t in Base.metadata.sorted_tables
+    } - ACCOUNTS
 
 
 @pytest.mark.soak
-def test_after_any_history_all_checksums_match(store: Store, figure: Figure, trials: Trials) -> None:
+def test_after_any_history_all_checksums_match(
+    store: Store, figure: Figure, trials: Trials
+) -> None:
     done = 0
     for seed in range(trials(quick=1, full=6, soak=300)):
         rng = random.Random(seed)
@@ -361,11 +417,16 @@ def test_after_any_history_all_checksums_match(store: Store, figure: Figure, tri
 
 def test_the_checksum_of_minus_zero_and_nan_is_that_of_what_comes_back(store: Store) -> None:
     image = measured("a", made=cells(2, green_entropy=[-0.0, 1.0], green_fraction=[-0.0, np.nan]))
-    stats = {name: replace(stats, background_level=-0.0) for name, stats in image.cells.channels.items()}
+    stats = {
+        name: replace(stats, background_level=-0.0) for name, stats in image.cells.channels.items()
+    }
     put(store, replace(image, cells=replace(image.cells, channels=stats)))
     with store.writing() as connection:
         assert broken(connection) == []
-        channels = {"green": (-0.0, np.array([np.nan, -0.0])), "red": (np.nan, np.array([0.5, -0.0]))}
+        channels = {
+            "green": (-0.0, np.array([np.nan, -0.0])),
+            "red": (np.nan, np.array([0.5, -0.0])),
+        }
         write.remeasure_images(connection, 1, {1: {**numbers(connection, [1], 0.5)[1], **channels}})
         assert broken(connection) == []
 
@@ -380,7 +441,14 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
     }
     assert found == {
         *("begin_run", "count_run", "adopt_settings", "finish_run"),
-        *("write_image", "relabel_image", "touch_image", "move_images", "mark_gone", "delete_images"),
+        *(
+            "write_image",
+            "relabel_image",
+            "touch_image",
+            "move_images",
+            "mark_gone",
+            "delete_images",
+        ),
         *("move_root", "split_images"),
         *("remeasure_images", "add_measures", "write_measures"),
         *("write_failures", "clear_failures", "forget_tries"),
@@ -412,7 +480,9 @@ def test_both_databases_have_the_same_checksums(make_store: MakeStore) -> None:
         store = make_store(database)
         everything(store)
         with unchecked(store) as connection:  # the program gave it a moment of its own
-            connection.execute(text("UPDATE clean_set SET created_at = '2024-05-06T07:08:09.000001+00:00'"))
+            connection.execute(
+                text("UPDATE clean_set SET created_at = '2024-05-06T07:08:09.000001+00:00'")
+            )
             store_checksums(connection, CleanSet, true())
         found.append(stored(store))
     assert len(found[0]) == 2 + 3 + 3 + 8
@@ -425,7 +495,9 @@ def test_a_checksum_does_not_vouch_for_what_was_damaged_before(store: Store) -> 
         connection.execute(text("UPDATE cell SET pieces = pieces + 1 WHERE mask_id = 3"))
         connection.execute(text("UPDATE image_file SET size = size + 1 WHERE role = 'red'"))
         connection.execute(text("UPDATE image SET bit_depth = 16"))
-        connection.execute(text("UPDATE measurement_settings SET background_percentile = 0.25 WHERE current"))
+        connection.execute(
+            text("UPDATE measurement_settings SET background_percentile = 0.25 WHERE current")
+        )
         before = broken(connection)
         assert set(before) >= {"image a", "measurement settings 2"}
         assert all(name.startswith(("measurement settings", "image")) for name in before)
@@ -452,7 +524,9 @@ def test_a_checksum_that_was_never_computed_stays_so_until_it_is(store: Store) -
         connection.execute(text("UPDATE clean_set SET checksum = NULL"))
     with store.writing() as connection:
         write.move_images(connection, ["a"], "/moved", None)
-        write.write_image(connection, drawn("b"), {"root": "/", "settings_id": 2, "ingested_at": NOW})
+        write.write_image(
+            connection, drawn("b"), {"root": "/", "settings_id": 2, "ingested_at": NOW}
+        )
     missing = ["clean set mine@1", "clean set mine@2", "clean set rules@1", "image a"]
     assert sorted(name for name, checksum in stored(store).items() if checksum is None) == missing
     findings = doctor(store, deep=True)
@@ -535,16 +609,33 @@ def test_a_column_without_a_value_does_not_matter() -> None:
 
 def test_numbers_never_change() -> None:
     """Every version to come must find that a store is whole."""
-    row = {"name": "a", "width": 3, "root": "/ä", "settings_id": 1, "ingested_at": NOW, "split": None}
+    row = {
+        "name": "a",
+        "width": 3,
+        "root": "/ä",
+        "settings_id": 1,
+        "ingested_at": NOW,
+        "split": None,
+    }
     assert checksums.row_number(Image, row) == 9_046_787_457_831_728_722
-    shapes: dict[str, list[Any]] = {"mask_id": [1, 3], "touches_border": [True, False], "rle": ["13", "ä"]}
+    shapes: dict[str, list[Any]] = {
+        "mask_id": [1, 3],
+        "touches_border": [True, False],
+        "rle": ["13", "ä"],
+    }
     assert (
         checksums.blocks_number(Cell, {(): {**shapes, "nucleus_area": [None, 7]}})
         == 5_927_375_304_680_817_534
     )
-    levels: checksums.Blocks = {("green",): {"background_level": [35.5], "histogram": [b"\x00\xff"]}}
+    levels: checksums.Blocks = {
+        ("green",): {"background_level": [35.5], "histogram": [b"\x00\xff"]}
+    }
     assert checksums.blocks_number(ImageChannel, levels) == 925_252_772_051_980_420
-    measures: dict[str, list[Any]] = {"mask_id": [1, 3], "intensity_max": [200, 255], "entropy": [0.1, 2.0]}
+    measures: dict[str, list[Any]] = {
+        "mask_id": [1, 3],
+        "intensity_max": [200, 255],
+        "entropy": [0.1, 2.0],
+    }
     channels: checksums.Blocks = {
         ("green",): {**measures, "fraction": [0.5, 0.25]},
         ("red",): {**measures, "fraction": [None, None]},
@@ -556,7 +647,9 @@ def test_numbers_never_change() -> None:
 
 
 def plain_number(cell_id: int, label_id: int, clean: bool, reason: str | None) -> int:
-    judgement = label_id * 64 + clean * 32 + (0 if reason is None else checksums.REASONS.get(reason, 31))
+    judgement = (
+        label_id * 64 + clean * 32 + (0 if reason is None else checksums.REASONS.get(reason, 31))
+    )
     return (cell_id % (2**31 - 19) + 1) * (judgement + 1) % (2**31 - 1)
 
 
@@ -565,7 +658,12 @@ VERDICTS = [
     (cell_id, label_id, clean, reason)
     for cell_id in CELLS
     for label_id in (0, 1, 18)
-    for clean, reason in ((True, None), (False, "dark"), (False, "above_upper"), (False, "of tomorrow"))
+    for clean, reason in (
+        (True, None),
+        (False, "dark"),
+        (False, "above_upper"),
+        (False, "of tomorrow"),
+    )
 ]
 
 
@@ -655,5 +753,7 @@ def test_a_checksum_looks_at_no_whole_table(store: Store) -> None:
     assert len(asked) > 10
     with store.reading() as connection:
         for statement, parameters in asked:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plan = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", parameters
+            ).fetchall()
             assert not [step for step in plan if step[3].startswith("SCAN")], statement

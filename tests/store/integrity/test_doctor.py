@@ -26,7 +26,16 @@ from hpastore.store.integrity.doctor import doctor
 from hpastore.store.integrity.finding import Finding
 from tests.conftest import CopyOf, Figure, Trials
 from tests.store.integrity.test_checksums import ACCOUNTS, broken, drawn, everything, unchecked
-from tests.world import dataset, dump, has_collations, has_strict_tables, is_a_file, put, rows, write_table
+from tests.world import (
+    dataset,
+    dump,
+    has_collations,
+    has_strict_tables,
+    is_a_file,
+    put,
+    rows,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -64,13 +73,21 @@ def test_a_doctor_changes_nothing(filled: Store) -> None:
 # Rows that contradict each other
 
 WRONG = {
-    "area": ("UPDATE cell SET area = area + 1 WHERE id = 4", "cell a:1", "its area, x, y, width, height are"),
+    "area": (
+        "UPDATE cell SET area = area + 1 WHERE id = 4",
+        "cell a:1",
+        "its area, x, y, width, height are",
+    ),
     "box": (
         "UPDATE cell SET x = 0, width = width + 6 WHERE id = 5",
         "cell a:3",
         "but its mask gives (44, 6, 2, 4",
     ),
-    "runs": ("UPDATE cell SET rle = rle || '1' WHERE id = 5", "cell a:3", "its mask cannot be decoded"),
+    "runs": (
+        "UPDATE cell SET rle = rle || '1' WHERE id = 5",
+        "cell a:3",
+        "its mask cannot be decoded",
+    ),
     "text": ("UPDATE cell SET rle = 'ä' WHERE id = 5", "cell a:3", "its mask cannot be decoded"),
     "cells": (
         "UPDATE image SET cell_count = 4 WHERE id = 2",
@@ -92,10 +109,22 @@ WRONG = {
         "image a",
         "its labels are '0|17' and label_count is 2, but image_label has [0, 16]",
     ),
-    "label_count": ("UPDATE image SET label_count = 3 WHERE id = 2", "image a", "label_count is 3, but"),
+    "label_count": (
+        "UPDATE image SET label_count = 3 WHERE id = 2",
+        "image a",
+        "label_count is 3, but",
+    ),
     "label": ("DELETE FROM image_label WHERE label_id = 16", "image a", "but image_label has [0]"),
-    "classes": ("UPDATE label SET name = 'Nucleus' WHERE id = 0", "label", "its rows are not the 19 classes"),
-    "file": ("DELETE FROM image_file WHERE role = 'cell_mask'", "image a", "no cell_mask file is recorded"),
+    "classes": (
+        "UPDATE label SET name = 'Nucleus' WHERE id = 0",
+        "label",
+        "its rows are not the 19 classes",
+    ),
+    "file": (
+        "DELETE FROM image_file WHERE role = 'cell_mask'",
+        "image a",
+        "no cell_mask file is recorded",
+    ),
     "settings": (
         "UPDATE measurement_settings SET current = (1 = 0)",
         "measurement_settings",
@@ -106,13 +135,21 @@ WRONG = {
         "cell_channel",
         "4 rows refer to a row of cell that does not",
     ),
-    "verdicts": ("DELETE FROM clean_set", "clean_set_cell", "rows refer to a row of clean_set that does not"),
+    "verdicts": (
+        "DELETE FROM clean_set",
+        "clean_set_cell",
+        "rows refer to a row of clean_set that does not",
+    ),
     "override": (
         "UPDATE cell_override SET cell_id = (SELECT max(id) FROM cell) WHERE mask_id = 3",
         "override of a:3",
         "it is attached to another cell, replaced:7",
     ),
-    "run": ("DELETE FROM ingest_run", "failure", "2 rows refer to a row of ingest_run that does not exist"),
+    "run": (
+        "DELETE FROM ingest_run",
+        "failure",
+        "2 rows refer to a row of ingest_run that does not exist",
+    ),
 }
 """What is done to a store, and what the doctor finds: where, and what."""
 
@@ -131,9 +168,15 @@ def test_rows_that_contradict_each_other_are_found(filled: Store, fault: str) ->
 
 
 def test_each_wrong_cell_is_named_among_right_ones(filled: Store) -> None:
-    change(filled, "UPDATE cell SET rle = '5' WHERE mask_id = 3", "UPDATE cell SET y = 1 WHERE mask_id = 5")
+    change(
+        filled,
+        "UPDATE cell SET rle = '5' WHERE mask_id = 3",
+        "UPDATE cell SET y = 1 WHERE mask_id = 5",
+    )
     cells = {finding.where for finding in doctor(filled)}
-    assert cells == {f"cell {name}:{k}" for name in ("a", "old", "unlabelled") for k in (3, 5)} | {"cell b:3"}
+    assert cells == {f"cell {name}:{k}" for name in ("a", "old", "unlabelled") for k in (3, 5)} | {
+        "cell b:3"
+    }
 
 
 DEEP = {
@@ -172,7 +215,10 @@ def other_values(value: Any, column: Any) -> list[Any]:
     if isinstance(column.type, Flag):
         changed = [not value]
     elif isinstance(column.type, Instant):
-        changed = [(value or datetime.fromisoformat("2024-05-06T07:08:09+00:00")) + timedelta(microseconds=1)]
+        changed = [
+            (value or datetime.fromisoformat("2024-05-06T07:08:09+00:00"))
+            + timedelta(microseconds=1)
+        ]
     elif column.type.python_type is int:
         changed = [0] if value is None else [value + 1, value ^ 1024]
     elif column.type.python_type is float:
@@ -273,7 +319,9 @@ def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Stor
     with filled.reading() as connection:
         assert broken(connection) == ["image a", "image none"]
     change(filled, "UPDATE cell SET image_id = 2 WHERE id = 5")
-    change(filled, "UPDATE image_file SET image_id = 5 WHERE image_id = 2 AND role = 'nucleus_mask'")
+    change(
+        filled, "UPDATE image_file SET image_id = 5 WHERE image_id = 2 AND role = 'nucleus_mask'"
+    )
     assert doctor(filled, deep=True) == []
 
 
@@ -284,7 +332,9 @@ def test_rows_of_one_image_under_another_are_missed_where_they_were(filled: Stor
 def test_of_a_damaged_file_only_that_is_reported(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_checks, "labels", lambda connection: [Finding("image a", "who knows", "")])
+    monkeypatch.setattr(
+        row_checks, "labels", lambda connection: [Finding("image a", "who knows", "")]
+    )
     filled.close()
     whole = path_of(filled).read_bytes()
     page = int.from_bytes(whole[16:18])
@@ -342,12 +392,16 @@ def test_a_damaged_schema_is_reported_in_a_sentence(
 
 
 @is_a_file
-@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # of what it reads in a damaged schema
+@pytest.mark.filterwarnings(
+    "ignore::sqlalchemy.exc.SAWarning"
+)  # of what it reads in a damaged schema
 @pytest.mark.soak
 def test_a_flipped_bit_is_found_or_changes_no_row_that_a_result_depends_on(
     filled: Store, tmp_path: Path, figure: Figure, trials: Trials
 ) -> None:
-    put(filled, *(drawn(f"image-{i}", (i % 18,), n=i % 6, seed=i) for i in range(60)))  # few unused bytes
+    put(
+        filled, *(drawn(f"image-{i}", (i % 18,), n=i % 6, seed=i) for i in range(60))
+    )  # few unused bytes
     rows_before = covered_rows(filled)
     filled.close()
     whole = path_of(filled).read_bytes()
@@ -439,9 +493,15 @@ def test_no_mount_is_no_kind() -> None:
 @pytest.mark.parametrize(
     ("kind", "remote"),
     [
-        *((kind, True) for kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "lustre", "gpfs")),
+        *(
+            (kind, True)
+            for kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "lustre", "gpfs")
+        ),
         *((kind, True) for kind in ("ceph", "fuse.ceph-fuse", "fuse.glusterfs", "smbfs", "beegfs")),
-        *((kind, False) for kind in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "apfs", "fuseblk")),
+        *(
+            (kind, False)
+            for kind in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "apfs", "fuseblk")
+        ),
     ],
 )
 @is_a_file
@@ -496,7 +556,7 @@ SERVER = {
         Finding(
             "uri of failure",
             "text is not sorted by its bytes, as in other stores",
-            "set the column's collation to C; 'hpastore db upgrade' recreates the views that are in the way",
+            "set the column's collation to C; 'hpastore db upgrade' recreates views in the way",
         ),
     ),
 }
@@ -531,7 +591,9 @@ def test_a_check_that_the_database_refuses_is_a_finding(filled: Store) -> None:
     assert any(finding.where == "schema" for finding in findings)
 
 
-def test_a_database_out_of_reach_is_no_finding(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_out_of_reach_is_no_finding(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unavailable(connection: Connection) -> list[Finding]:
         raise UnavailableError("url", "gone")
 

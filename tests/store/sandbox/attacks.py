@@ -141,7 +141,8 @@ BOMBS: Final = (
     "SELECT name FROM label WHERE name IN (" + ",".join(["'x'"] * 24_000) + ")",
     "WITH "
     + ",".join(
-        f"t{i} AS (SELECT * FROM t{i - 1} a, t{i - 1} b)" if i else "t0 AS (SELECT 1)" for i in range(30)
+        f"t{i} AS (SELECT * FROM t{i - 1} a, t{i - 1} b)" if i else "t0 AS (SELECT 1)"
+        for i in range(30)
     )
     + " SELECT count(*) FROM t29",
     "SELECT 'x' LIKE '" + "%x" * 10_000 + "'",

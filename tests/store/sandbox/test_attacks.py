@@ -41,7 +41,13 @@ ENDLESS = f"{attacks.ENDLESS} SELECT count(*) FROM n"
 TIMEOUT_S = 0.3
 LEFT_BY_COPY = Path("/tmp/hpastore-attack")
 
-REFUSED = (*attacks.WRITES, *attacks.SCHEMA, *attacks.TRANSACTIONS, *attacks.SEVERAL, *attacks.HIDDEN)
+REFUSED = (
+    *attacks.WRITES,
+    *attacks.SCHEMA,
+    *attacks.TRANSACTIONS,
+    *attacks.SEVERAL,
+    *attacks.HIDDEN,
+)
 TABLE = {
     "sqlite": (*REFUSED, *attacks.SQLITE, *attacks.BOMBS, *attacks.SQLITE_BOMBS),
     "postgresql": (
@@ -71,7 +77,9 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def sqlite_world(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def sqlite_world(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """A file whose name a careless program would read as a URI."""
     folder = tmp_path_factory.mktemp("attack")
     path = folder / "cells ?mode=rwc#1%41&vfs=x.db"
@@ -154,7 +162,11 @@ def watched(admin_url: str, url: str) -> Iterator[World]:
 
         def state() -> tuple[Any, ...]:
             wait_until(lambda: admin.execute(BUSY).fetchone() == (0,))
-            return admin.execute(STATE).fetchone(), admin.execute(CONTENTS).fetchone(), LEFT_BY_COPY.exists()
+            return (
+                admin.execute(STATE).fetchone(),
+                admin.execute(CONTENTS).fetchone(),
+                LEFT_BY_COPY.exists(),
+            )
 
         *_, checksum = dump(owned)
         yield World(store, state)
@@ -211,7 +223,11 @@ def test_the_table_of_attacks_is_long(figure: Figure) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("world", ["sqlite_world", "postgresql_world"])
 def test_pieces_of_attacks_put_together_leave_nothing(
-    world: str, before: dict[str, Any], request: pytest.FixtureRequest, trials: Trials, figure: Figure
+    world: str,
+    before: dict[str, Any],
+    request: pytest.FixtureRequest,
+    trials: Trials,
+    figure: Figure,
 ) -> None:
     attacked: World = request.getfixturevalue(world)
     if world not in before:
@@ -229,13 +245,17 @@ def test_pieces_of_attacks_put_together_leave_nothing(
             ]
         outcome(attacked.store, "".join(parts))
         assert attacked.state() == before[world], parts
-    figure(f"sql sandbox: {number} splices of attacks on {world.removesuffix('_world')}: nothing left")
+    figure(
+        f"sql sandbox: {number} splices of attacks on {world.removesuffix('_world')}: nothing left"
+    )
 
 
 # Each wall alone
 
 
-@pytest.mark.parametrize("sql", [*attacks.WRITES, *attacks.SCHEMA, *attacks.TRANSACTIONS, *attacks.SQLITE])
+@pytest.mark.parametrize(
+    "sql", [*attacks.WRITES, *attacks.SCHEMA, *attacks.TRANSACTIONS, *attacks.SQLITE]
+)
 def test_sqlites_child_alone_lets_nothing_be_changed(
     sqlite_world: World, sql: str, before: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,13 +322,19 @@ def test_postgresqls_transaction_alone_lets_nothing_be_changed(
 
 NAMED = [
     *attacks.OF_MADE,
-    *(sql for sql in attacks.POSTGRESQL if re.search("pg_sleep|_to_xml|set_config|advisory|lo_|authid", sql)),
+    *(
+        sql
+        for sql in attacks.POSTGRESQL
+        if re.search("pg_sleep|_to_xml|set_config|advisory|lo_|authid", sql)
+    ),
 ]
 
 
 @pytest.mark.parametrize("sql", NAMED, ids=range(len(NAMED)))
 @pytest.mark.parametrize("world", ["postgresql_world", "reader_world"])
-def test_postgresql_names_what_it_refuses(world: str, sql: str, request: pytest.FixtureRequest) -> None:
+def test_postgresql_names_what_it_refuses(
+    world: str, sql: str, request: pytest.FixtureRequest
+) -> None:
     with pytest.raises(
         QueryError, match=r"which can do more than read|which PostgreSQL does not show to everyone"
     ):
@@ -408,7 +434,10 @@ def has_begun(url: str, child: Path) -> bool:
 def asking(url: str, program: list[str]) -> Iterator[subprocess.Popen[str]]:
     """Start a program that asks for ever, and wait until it does."""
     with subprocess.Popen(
-        [sys.executable, *program, url, ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *program, url, ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             wait_until(lambda: len(children(process.pid)) == 1)
@@ -428,7 +457,9 @@ def test_a_query_dies_with_its_parent(url: str) -> None:
 
 @linux
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_command_and_its_query(url: str, number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_the_command_and_its_query(
+    url: str, number: signal.Signals, code: int
+) -> None:
     main = "import sys; from hpastore.cli.app import main; main(['--db', sys.argv[1], 'sql', sys.argv[2]])"
     with asking(url, ["-c", main]) as process:
         process.send_signal(number)
@@ -508,7 +539,9 @@ def test_memory_is_bounded(url: str, database: str, figure: Figure) -> None:
     assert all("memory" in said or "bytes" in said for said in came)
     assert childs < GIB
     assert own < 1.2 * GIB
-    figure(f"sql sandbox: memory bombs on {database}: parent {own >> 10} MiB, child {childs >> 10} MiB")
+    figure(
+        f"sql sandbox: memory bombs on {database}: parent {own >> 10} MiB, child {childs >> 10} MiB"
+    )
 
 
 def test_a_child_may_make_no_file_and_no_core(tmp_path: Path) -> None:

@@ -130,7 +130,10 @@ def fill(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def both(
-    sqlite_template: Path, server: Server, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+    sqlite_template: Path,
+    server: Server,
+    postgres_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Store, Store]]:
     """The same store twice."""
     path = tmp_path_factory.mktemp("query") / "cells.db"
@@ -147,7 +150,9 @@ def plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("sql", LEGITIMATE, ids=range(len(LEGITIMATE)))
-def test_a_reading_query_gives_the_same_on_both_databases(both: tuple[Store, Store], sql: str) -> None:
+def test_a_reading_query_gives_the_same_on_both_databases(
+    both: tuple[Store, Store], sql: str
+) -> None:
     lite, post = (query(store, sql) for store in both)
     assert [*map(plain, lite.rows)] == [*map(plain, post.rows)]
     assert not lite.cut
@@ -160,7 +165,9 @@ def test_many_reading_queries_are_tried(figure: Figure) -> None:
 
 
 @pytest.mark.parametrize("sql", READING)
-def test_a_statement_that_reads_may_have_space_and_comments_before_it(store: Store, sql: str) -> None:
+def test_a_statement_that_reads_may_have_space_and_comments_before_it(
+    store: Store, sql: str
+) -> None:
     assert query(store, sql).rows == [(1,)]
 
 
@@ -181,7 +188,11 @@ def test_a_plan_may_be_asked_for(store: Store, sql: str) -> None:
 def test_sqlite_tells_its_plans_columns_and_json(store: Store) -> None:
     assert query(store, "EXPLAIN QUERY PLAN SELECT * FROM cell").rows
     assert query(store, "SELECT name FROM pragma_table_info('label')").rows == [("id",), ("name",)]
-    assert query(store, "SELECT value FROM json_each('[1, 2.5, null]')").rows == [(1,), (2.5,), (None,)]
+    assert query(store, "SELECT value FROM json_each('[1, 2.5, null]')").rows == [
+        (1,),
+        (2.5,),
+        (None,),
+    ]
 
 
 @has_comments
@@ -196,7 +207,9 @@ def test_a_query_that_is_not_utf_8_is_refused(store: Store) -> None:
         query(store, "SELECT '\udcff'")
 
 
-@pytest.mark.parametrize("limit", [{"timeout": 0}, {"timeout": math.inf}, {"max_rows": 0}, {"max_bytes": 0}])
+@pytest.mark.parametrize(
+    "limit", [{"timeout": 0}, {"timeout": math.inf}, {"max_rows": 0}, {"max_bytes": 0}]
+)
 def test_a_limit_that_makes_no_sense_is_refused(store: Store, limit: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="timeout must be a finite number of seconds above 0"):
         query(store, "SELECT 1", **limit)
@@ -242,7 +255,9 @@ def test_postgresqls_values_are_those_of_its_driver(store: Store, url: str) -> N
 @has_comments
 def test_a_value_that_python_has_not_is_named(store: Store) -> None:
     for value in ("date '20000-01-01'", "jsonb '1e5000'", "json '" + "[" * 5000 + "]" * 5000 + "'"):
-        with pytest.raises(QueryError, match=r"a value cannot be converted to Python .*; CAST it AS text"):
+        with pytest.raises(
+            QueryError, match=r"a value cannot be converted to Python .*; CAST it AS text"
+        ):
             query(store, f"SELECT {value}")
         assert query(store, f"SELECT CAST({value} AS text)").rows
 
@@ -254,7 +269,9 @@ def test_a_query_without_rows_has_columns(store: Store) -> None:
 
 # Limits
 
-COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i FROM n"
+COUNTING = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i FROM n"
+)
 
 
 @pytest.mark.parametrize("n", [1, 99, 100, 101, 30_000])
@@ -275,12 +292,16 @@ def test_one_row_that_is_too_large_is_refused(store: Store) -> None:
     value = f"replace('{'x' * 1000}', 'x', '{'y' * 1000}')"
     large = f"SELECT {', '.join([value] * 9)}"
     assert len(query(store, large).rows[0][8]) == 1_000_000
-    with pytest.raises(QueryError, match="one row needs more than 5,000,000 bytes; select fewer columns"):
+    with pytest.raises(
+        QueryError, match="one row needs more than 5,000,000 bytes; select fewer columns"
+    ):
         query(store, large, max_bytes=5_000_000)
 
 
 def test_rows_before_a_large_one_are_kept(store: Store) -> None:
-    sql = "SELECT CASE WHEN id = 5 THEN replace(name, 'e', '{}') ELSE name END FROM label ORDER BY id"
+    sql = (
+        "SELECT CASE WHEN id = 5 THEN replace(name, 'e', '{}') ELSE name END FROM label ORDER BY id"
+    )
     answer = query(store, sql.format("x" * 90_000), max_bytes=90_000)
     assert (answer.cut, answer.limit, len(answer.rows)) == (True, "bytes", 5)
 
@@ -304,7 +325,9 @@ def test_what_is_within_json_counts(store: Store) -> None:
 # What is around the query
 
 
-@pytest.mark.parametrize("name", ["a b", "a?mode=rwc", "a#b", "100%41", "it's", "caf\u00e9", "a&vfs=x"])
+@pytest.mark.parametrize(
+    "name", ["a b", "a?mode=rwc", "a#b", "100%41", "it's", "caf\u00e9", "a&vfs=x"]
+)
 def test_a_file_may_have_any_name(tmp_path: Path, sqlite_template: Path, name: str) -> None:
     path = tmp_path / name / f"{name}.db"
     path.parent.mkdir()
@@ -360,7 +383,15 @@ def test_a_damaged_file_is_no_fault_of_the_query(store: Store) -> None:
 def test_neither_folder_nor_environment_of_python_matter(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("sqlite3", "resource", "ctypes", "contextlib", "typing", "psycopg", "typing_extensions"):
+    for module in (
+        "sqlite3",
+        "resource",
+        "ctypes",
+        "contextlib",
+        "typing",
+        "psycopg",
+        "typing_extensions",
+    ):
         (tmp_path / f"{module}.py").write_text("import os; os._exit(3)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])
@@ -376,9 +407,18 @@ def test_neither_folder_nor_environment_of_python_matter(
     [
         ("raise SystemExit(7)", r"the query's process ended \(exit code 7\)"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"the query's process ended"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the query needs more than 1024 MiB"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "the query took longer than 30 s"),
-        ("import sys; sys.stdout.buffer.write(bytes(3))", r"the query's process ended \(exit code 0\)"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "the query needs more than 1024 MiB",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)",
+            "the query took longer than 30 s",
+        ),
+        (
+            "import sys; sys.stdout.buffer.write(bytes(3))",
+            r"the query's process ended \(exit code 0\)",
+        ),
     ],
 )
 def test_a_child_that_dies_is_told_of(
@@ -391,9 +431,13 @@ def test_a_child_that_dies_is_told_of(
         query(store, "SELECT 1")
 
 
-def test_a_child_that_cannot_start_is_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_cannot_start_is_told_of(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(QueryError, match=r"the query's process ended \(it did not start: .*/nowhere/python"):
+    with pytest.raises(
+        QueryError, match=r"the query's process ended \(it did not start: .*/nowhere/python"
+    ):
         query(store, "SELECT 1")
 
 
@@ -421,7 +465,9 @@ def test_a_superuser_asks_with_few_rights(store: Store) -> None:
 
 @has_comments
 def test_one_who_reaches_the_servers_files_is_refused(store: Store, url: str) -> None:
-    reaches = pytest.raises(QueryError, match=r"has access to the server's files \(pg_read_server_files\)")
+    reaches = pytest.raises(
+        QueryError, match=r"has access to the server's files \(pg_read_server_files\)"
+    )
     with connect(_made(store, url, "GRANT pg_read_server_files TO")) as dangerous, reaches:
         query(dangerous, "SELECT 1")
 
@@ -430,7 +476,10 @@ def test_one_who_reaches_the_servers_files_is_refused(store: Store, url: str) ->
 def test_one_who_may_read_all_reads_all_and_no_more(store: Store, url: str) -> None:
     grants = ("GRANT pg_read_all_data TO", "GRANT pg_read_server_files TO")
     with connect(_made(store, url, *grants)) as reader:
-        assert query(reader, "SELECT current_user, count(*) FROM label").columns == ("current_user", "count")
+        assert query(reader, "SELECT current_user, count(*) FROM label").columns == (
+            "current_user",
+            "count",
+        )
         assert query(reader, "SELECT current_user").rows == [("pg_read_all_data",)]
 
 
@@ -466,13 +515,19 @@ def test_tables_in_a_schema_of_their_own_are_found(store: Store, url: str) -> No
 def test_a_users_functions_shadow_no_column(store: Store) -> None:
     with store.engine.begin() as connection:
         for name in ("area", "label", "name", "clean"):
-            connection.execute(text(f"CREATE FUNCTION {name}(int) RETURNS int LANGUAGE sql AS 'SELECT 1'"))
+            connection.execute(
+                text(f"CREATE FUNCTION {name}(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+            )
         connection.execute(
-            text("CREATE FUNCTION doubled(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'")
+            text(
+                "CREATE FUNCTION doubled(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'"
+            )
         )
     assert query(store, "SELECT c.area, label.name FROM cell c, label").rows == []
     assert query(store, "SELECT doubled(21)").rows == [(42,)]
-    with pytest.raises(QueryError, match="the query names the function area, which can do more than read"):
+    with pytest.raises(
+        QueryError, match="the query names the function area, which can do more than read"
+    ):
         query(store, "SELECT area(1)")
 
 
@@ -488,13 +543,17 @@ def test_no_name_of_ours_is_one_that_is_refused(store: Store) -> None:
 def test_a_lock_of_another_is_said(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("LOCK TABLE label IN ACCESS EXCLUSIVE MODE"))
-        with pytest.raises(QueryError, match=r"another session has locked a table|took longer than 0\.3 s"):
+        with pytest.raises(
+            QueryError, match=r"another session has locked a table|took longer than 0\.3 s"
+        ):
             query(store, "SELECT * FROM label", timeout=0.3)
 
 
 @has_comments
 def test_a_database_that_is_gone_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_module, "_conninfo", lambda _: b"host=/nowhere password=canary")
-    with pytest.raises(UnavailableError, match="no connection; run the same command again") as caught:
+    with pytest.raises(
+        UnavailableError, match="no connection; run the same command again"
+    ) as caught:
         query(store, "SELECT 1")
     assert "canary" not in str(caught.value)
