@@ -1,8 +1,8 @@
 """Do one thing in a process of its own, and print the most memory that it and its workers had.
 
-``python -m scripts.benchmark.peak ingest ROOT DB JOBS`` or ``... coco|mmdet DB OUT``; prints JSON:
-MB.  A process begins anew only with its own count of pages: ``ru_maxrss`` would show what the
-process that started it had.
+``python -m scripts.benchmark.peak ingest ROOT DB JOBS`` or ``... coco|mmdet DB OUT`` prints a JSON
+object of MB.  A process begins anew only with its own count of pages: ``ru_maxrss`` would show what
+the process that started it had.
 """
 
 from __future__ import annotations

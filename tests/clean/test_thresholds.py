@@ -159,7 +159,7 @@ def test_measures_of_shape_have_no_channel(store: Store) -> None:
         (Rule(lower=0.6, upper=0.4), r"lower 0\.6 is above upper 0\.4"),
         (Rule("brightness"), "no measure 'brightness'; there are .*fraction.*area"),
         (Rule("touches_border"), "touches_border is a flag and has no percentiles"),
-        (Rule(upper=Bound(value=3)), "needs a lower and an upper percentile"),
+        (Rule(upper=Bound(value=3)), "needs a lower and an upper percentile; the rule on fraction"),
         (Rule("size"), "no measure 'size'"),
         (
             Rule(channel="purple"),
