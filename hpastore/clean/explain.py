@@ -157,9 +157,8 @@ def unjudged_text(store: Store, cell: str) -> str:
     if len(found.labels) > 1 and scopes == {"single"}:
         labels = "|".join(map(str, found.labels))
         return (
-            f"{cell} is not judged: its image has several labels ({labels}), and all clean "
-            "sets judge only "
-            "images with a single label; 'hpastore clean create NAME --scope all' judges it"
+            f"{cell} is not judged: its image has several labels ({labels}), and all clean sets "
+            "judge only images with a single label; 'hpastore clean create NAME --scope all' judges it"
         )
     return f"no clean set has judged {cell}"
 

@@ -369,7 +369,7 @@ def test_a_store_that_is_not_there_is_not_made(
             ["sql", "SELECT 1", "--timeout", "inf"],
             "timeout must be a finite number of seconds above 0",
         ),
-        (["sql", "SELECT 1", "--max-rows", "0"], "max rows and max bytes a number of 1 or more"),
+        (["sql", "SELECT 1", "--max-rows", "0"], "max_rows and max_bytes at least 1"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_allowed(
@@ -416,7 +416,7 @@ def test_a_clean_set_of_nothing_is_refused_and_not_kept(run: Run, tmp_path: Path
         ("mysql://host/db", 2, "--db takes"),
         ("sqlite://", 2, "--db takes"),
         ("postgresql://nobody@127.0.0.1:1/none", 5, "postgresql://nobody@127.0.0.1:1/none: "),
-        ("no/such/folder/x.db", 2, "is not a folder"),
+        ("no/such/folder/x.db", 2, "there is no folder no/such/folder"),
     ],
 )
 def test_a_database_that_cannot_be_reached_is_named(

@@ -599,7 +599,7 @@ def test_cells_of_several_labels_that_are_not_judged_are_said(run: Run, root: Pa
         assert said in run("clean", command, "a").err
     assert run("explain", cell).err == (
         f"{cell} is not judged: its image has several labels (0|16), and all clean sets judge only "
-        "images with a single label; 'hpastore clean create NAME --scope all' judges the others too\n"
+        "images with a single label; 'hpastore clean create NAME --scope all' judges it\n"
     )
     assert "not judged" not in run("clean", "create", "b", "--scope", "all").err
 

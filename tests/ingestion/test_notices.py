@@ -116,7 +116,7 @@ def test_moved_and_missing_roots_and_images_that_stay_are_named(
         "1 image is stored from /one, where its files still exist, and stays there",
         "2 images are stored from /two, where their files still exist, and stay there",
     ]
-    assert caplog.messages[4].startswith("3 images are in the root /away, which does not exist")
+    assert caplog.messages[4].startswith("the root /away, with 3 images, does not exist")
 
 
 @pytest.mark.parametrize(

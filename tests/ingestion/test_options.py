@@ -14,7 +14,7 @@ LAYOUT = Layout(Path("/data"))
 
 def test_the_executor_and_the_jobs_give_the_number_of_processes() -> None:
     assert check_arguments(LAYOUT, "process", 3) == 3
-    assert check_arguments(LAYOUT, "serial", 3) == 0
+    assert check_arguments(LAYOUT, "serial", 3) == 3
     assert check_arguments(LAYOUT) >= 1
     assert EXECUTORS == ("process", "serial")
 

@@ -103,7 +103,7 @@ def test_a_store_without_images_has_nothing_to_remeasure(store: Store) -> None:
 
 def test_a_percentage_is_refused_and_changes_nothing(store: Store, tmp_path: Path) -> None:
     filled(store, tmp_path)
-    with pytest.raises(UsageError, match=r"say 0\.98"):
+    with pytest.raises(UsageError, match=r"98 % is 0\.98"):
         remeasure(store, 98)
     assert scalar(store, STALE) == 0
 

@@ -96,7 +96,7 @@ def without_checksums(tables: dict[str, list[dict[str, Any]]]) -> None:
 
 def with_new_names(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Name tables and columns as today."""
-    names = {"recipe": "measurement_settings", "settings_id": "settings_id"}
+    names = {"recipe": "measurement_settings", "recipe_id": "settings_id"}
     return {
         names.get(table, table): sorted(
             ({names.get(column, column): value for column, value in row.items()} for row in rows),

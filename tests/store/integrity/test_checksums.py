@@ -452,7 +452,13 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
         *("move_root", "split_images"),
         *("remeasure_images", "add_measures", "write_measures"),
         *("write_failures", "clear_failures", "forget_tries"),
-        *("write_clean_set", "set_frozen", "delete_clean_sets", "write_overrides", "delete_overrides"),
+        *(
+            "write_clean_set",
+            "set_frozen",
+            "delete_clean_sets",
+            "write_overrides",
+            "delete_overrides",
+        ),
         *("insert_rows", "insert_children", "replace_children", "change"),
         *("store_checksums", "store_missing_checksums"),
     }
