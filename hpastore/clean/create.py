@@ -109,9 +109,8 @@ def check_name(name: str) -> None:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(
-            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', "
-            "a letter or "
-            "digit first"
+            f"invalid clean set name {name!r}; use up to 64 letters, digits, '.', '_' and '-', a "
+            "letter or digit first"
         )
 
 

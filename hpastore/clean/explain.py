@@ -158,7 +158,8 @@ def unjudged_text(store: Store, cell: str) -> str:
         labels = "|".join(map(str, found.labels))
         return (
             f"{cell} is not judged: its image has several labels ({labels}), and all clean sets "
-            "judge only images with a single label; 'hpastore clean create NAME --scope all' judges it"
+            "judge only images with a single label; 'hpastore clean create NAME --scope all' "
+            "judges it"
         )
     return f"no clean set has judged {cell}"
 

@@ -149,8 +149,7 @@ def _idle_text(idle: Sequence[IdleRule]) -> str:
         names += f" and {len(rules) - _MAX_NAMED_RULES} more"
     return (
         f"{_labels_text(idle)} fewer than {count_text(idle[0].needed, 'cell')} (min_cells), so "
-        "that the "
-        f"percentiles and medians of {names} bound nothing"
+        f"that the percentiles and medians of {names} bound nothing"
     )
 
 
@@ -161,9 +160,8 @@ def _forced_text(forced: Sequence[ForcedDrop]) -> str:
     sides = {drop.side for drop in forced}
     ends = " and the ".join(end for side, end in _ENDS.items() if side in sides)
     return (
-        f"{_labels_text(forced)} so few cells that {noun} {shares} {verb} the {ends} cell, "
-        "good or bad; "
-        "use percentiles nearer to 0.5 or a larger min_cells"
+        f"{_labels_text(forced)} so few cells that {noun} {shares} {verb} the {ends} cell, good or "
+        "bad; use percentiles nearer to 0.5 or a larger min_cells"
     )
 
 

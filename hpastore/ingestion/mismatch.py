@@ -41,8 +41,8 @@ def explain_mismatch(rows: Collection[str], files: Collection[str], folder: Path
     causes = [] if near is None else list(_causes(row, file))
     likely = " and ".join(causes) or "compare the two, or name another folder with --images"
     return (
-        f"no row matches an image in {folder}: "
-        f"the table has {printable(row)!r}, the folder {printable(file)!r}; {likely}"
+        f"no row matches an image in {folder}: the table has {printable(row)!r}, the folder "
+        f"{printable(file)!r}; {likely}"
     )
 
 

@@ -118,8 +118,8 @@ CHANNEL_MEASURES: Final = (
         "correlation",
         "real",
         "-1..1",
-        "Correlation of the pixels with those of green; "
-        "red, blue and yellow only, NULL where the cell is of one level in either",
+        "Correlation of the pixels with those of green; red, blue and yellow only, NULL where the "
+        "cell is of one level in either",
         "Pearson 1895; of two channels, Manders et al. 1992",
         CORRELATED_CHANNELS,
     ),
@@ -136,9 +136,8 @@ CHANNEL_MEASURES: Final = (
         "real",
         "grey level 0..255",
         "Mean over the rim of that nucleus: its pixels within sqrt(its area / 201) rows and "
-        "columns, rounded "
-        "down but 1 at least, of a pixel outside of it (an eighth of the radius of a disc); "
-        "green and blue only, NULL as intensity_nucleus",
+        "columns, rounded down but 1 at least, of a pixel outside of it (an eighth of the radius "
+        "of a disc); green and blue only, NULL as intensity_nucleus",
         channels=NUCLEUS_CHANNELS,
     ),
     Measure(

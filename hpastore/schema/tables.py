@@ -293,8 +293,7 @@ class ImageChannel(Base):
     )
     histogram: Mapped[bytes] = mapped_column(
         comment="Joint histogram: zlib of the four byte planes, lowest first, of little-endian "
-        "uint32 "
-        "counts; (cells + 1) rows of 256 levels, first the background, then the cells by "
+        "uint32 counts; (cells + 1) rows of 256 levels, first the background, then the cells by "
         "ascending mask id"
     )
 

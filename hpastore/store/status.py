@@ -151,10 +151,9 @@ def warn_of_missing_root(root: str, live: int, found: int = 0) -> None:
     """
     here = f" (at least {found:,} of them were found in this run)" if found else ""
     logger.warning(
-        "the root %s, with %s%s, does not exist on this machine.  "
-        "If its disk is not mounted, mount it.  "
-        "If the root has moved, ingest it at its new place with --moved-from %s.  "
-        "If it was deleted for good, hpastore forget %s marks its images as gone",
+        "the root %s, with %s%s, does not exist on this machine.  If its disk is not mounted, "
+        "mount it.  If the root has moved, ingest it at its new place with --moved-from %s.  If "
+        "it was deleted for good, hpastore forget %s marks its images as gone",
         printable(root, None),
         count_text(live, "image"),
         here,

@@ -71,9 +71,8 @@ def find_clean_set(connection: Connection, name: str, split: str | None = None) 
         raise NotFoundError(f"no clean set {name}; 'hpastore clean list' lists all clean sets")
     if split is not None and found.split not in (None, split):
         raise UsageError(
-            f"clean set {found.name}@{found.version} is limited to split {found.split!r} and "
-            "has no "
-            f"cells of split {split!r}; create one with 'hpastore clean create NAME --split "
+            f"clean set {found.name}@{found.version} is limited to split {found.split!r} and has "
+            f"no cells of split {split!r}; create one with 'hpastore clean create NAME --split "
             f"{split}'"
         )
     return FoundSet(found.id, found.name, found.version)

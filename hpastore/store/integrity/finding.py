@@ -11,8 +11,7 @@ RESTORE: Final = "restore a backup"
 
 REPLACE_IMAGE: Final = (
     "restore a backup; or remove the image from the label table, run 'hpastore ingest ROOT "
-    "--prune', put it "
-    "back and ingest again"
+    "--prune', put it back and ingest again"
 )
 
 

@@ -137,11 +137,10 @@ def _replace_fractions(connection: Connection, rows: Sequence[tuple[Any, ...]]) 
     # As text, which the database takes apart: to adapt each value takes the driver a third of all
     # the time.
     statement = (
-        "UPDATE cell_channel SET fraction = new.fraction"
-        " FROM unnest(CAST(string_to_array(%s, ',', '') AS float8[]),"
-        " CAST(string_to_array(%s, ',') AS bigint[]), string_to_array(%s, ','))"
-        " AS new(fraction, cell_id, channel)"
-        " WHERE cell_channel.cell_id = new.cell_id AND cell_channel.channel = new.channel"
+        "UPDATE cell_channel SET fraction = new.fraction FROM unnest(CAST(string_to_array(%s, "
+        "',', '') AS float8[]), CAST(string_to_array(%s, ',') AS bigint[]), string_to_array(%s, "
+        "',')) AS new(fraction, cell_id, channel) WHERE cell_channel.cell_id = new.cell_id AND "
+        "cell_channel.channel = new.channel"
     )
     fractions, cell_ids, channels = zip(*rows, strict=True)
     texts: tuple[Iterable[str], ...] = (
