@@ -14,8 +14,8 @@ from hpastore.clean.create import create_clean_set
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import plan
 from hpastore.ingestion.summary import Summary
-from hpastore.store import write
 from hpastore.store.engine import Store, connect
+from hpastore.store.write import images
 from hpastore.vocabulary import CHANNELS
 from tests.ingestion.changes import (
     A,
@@ -137,7 +137,7 @@ def test_an_image_is_replaced_in_one_transaction(
         with connect(store.engine.url.render_as_string(hide_password=False)) as other:
             return scalar(other, sql)
 
-    monkeypatch.setattr(write, "_write_cells", fail)
+    monkeypatch.setattr(images, "_insert_cells", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         take(store, root)
     after = dump(store)

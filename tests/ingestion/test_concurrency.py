@@ -69,7 +69,7 @@ def test_ingesters_at_once_in_different_orders_store_each_image_once(
     expected = undisturbed(make_store, database, root)
     for trial in range(rounds):
         with hpastore.open_store(empty_url, create=True) as store, store.writing() as connection:
-            for table in ("image", "failure", "ingest_run", "recipe"):
+            for table in ("image", "failure", "ingest_run", "measurement_settings"):
                 connection.execute(text(f"DELETE FROM {table}"))
         processes = [
             start(empty_url, "ingest", root, "-j", 1, seed=10 * trial + i) for i in range(n)
