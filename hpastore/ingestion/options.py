@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from hpastore.arguments import require_share
 from hpastore.errors import UsageError
 from hpastore.ingestion.layout import Layout
-from hpastore.runtime.executor import worker_count
+from hpastore.runtime.executor import ExecutorName, worker_count
 from hpastore.text import printable
 from hpastore.vocabulary import BINARY_MASKS, NUCLEUS_MATCHES
-
-ExecutorName = Literal["process", "serial"]
-"""Worker processes, or everything in this process."""
 
 EXECUTORS: Final[tuple[ExecutorName, ...]] = get_args(ExecutorName)
 

@@ -17,7 +17,7 @@ from hpastore.ingestion.discover import discover
 from hpastore.ingestion.file_counts import FileCounter
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.notices import log_before, log_roots, log_splits
-from hpastore.ingestion.options import ExecutorName, check_arguments
+from hpastore.ingestion.options import check_arguments
 from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import choose_policy
 from hpastore.ingestion.store_state import StoreState, read_state
@@ -28,7 +28,7 @@ from hpastore.ingestion.writer import Writer, start_run
 from hpastore.kernels.plugins import load_measures
 from hpastore.model import Failure, Inputs, Plan
 from hpastore.reading.places import find_root
-from hpastore.runtime.executor import Executor, Limits, TaskFailure
+from hpastore.runtime.executor import Executor, ExecutorName, Limits, TaskFailure
 from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
 from hpastore.runtime.pool import make_executor
