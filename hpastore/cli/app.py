@@ -149,10 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal without UTF-8
     shared, others = _split_shared(sys.argv[1:] if arguments is None else list(arguments))
+    # Also for errors of the parser.
     settings.json, settings.quiet = (
         "--json" in shared,
         "--quiet" in shared,
-    )  # also for errors of the parser
+    )
     if settings.quiet:
         warnings.simplefilter("ignore")
     sys.exit(_run(shared + others))

@@ -263,6 +263,5 @@ def _as_number(value: Any) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return (
-        None if abs(number) > MAX_VALUE else number + 0.0
-    )  # -0.0 becomes 0.0: SQLite would lose the sign
+    # -0.0 becomes 0.0: SQLite would lose the sign.
+    return None if abs(number) > MAX_VALUE else number + 0.0

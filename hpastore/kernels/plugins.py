@@ -47,10 +47,13 @@ def load_measures() -> tuple[CustomMeasure, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def required_measures(users: Sequence[CustomMeasure]) -> RequiredMeasures:
+def required_measures(measures: Sequence[CustomMeasure]) -> RequiredMeasures:
     """Give the names and versions of measures, apart by what they are a function of."""
-    of = {kind: frozenset((u.name, u.version) for u in users if u.kind == kind) for kind in KINDS}
-    return RequiredMeasures(of["histogram"], of["crops"])
+
+    def versions(kind: str) -> frozenset[tuple[str, int]]:
+        return frozenset((m.name, m.version) for m in measures if m.kind == kind)
+
+    return RequiredMeasures(versions("histogram"), versions("crops"))
 
 
 def _load_entry(entry: EntryPoint) -> CustomMeasure:

@@ -133,9 +133,8 @@ def extents(counts: Sequence[str], height: int, width: int) -> Extents:
     if len(np.unique(cell)) < len(counts):
         raise ValueError("a mask has no pixel")
     (left, top), (right, bottom) = divmod(stop - lengths, height), divmod(stop - 1, height)
-    wraps = (
-        left < right
-    )  # a run that goes on in the next column has touched the lower and the upper border
+    # A run that goes on in the next column has touched the lower and the upper border.
+    wraps = left < right
     x, y = left[first], np.minimum.reduceat(np.where(wraps, 0, top), first)
     x_end = np.maximum.reduceat(right, first) + 1
     y_end = np.maximum.reduceat(np.where(wraps, height - 1, bottom), first) + 1
@@ -279,9 +278,8 @@ def _lengths_fill(
     for parity in (0, 1):
         every_other = differences[parity::2]
         first = (begin + 1 - parity) // 2
-        last = np.add.reduceat(
-            every_other, first
-        )  # the length that the sum has come to at a mask's end
+        # The length that the sum has come to at a mask's end.
+        last = np.add.reduceat(every_other, first)
         every_other[first[1:]] -= last[:-1]
         np.cumsum(every_other, dtype=np.int32, out=every_other)
     lengths = differences
@@ -374,9 +372,8 @@ def _lengths(counts: str) -> npt.NDArray[np.int64]:
 
 def _numbers(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Undo `_characters`: all numbers, and where each number's text ends."""
-    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(
-        _FIRST_CHARACTER
-    )  # below '0' it wraps
+    # Below '0' it wraps.
+    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(_FIRST_CHARACTER)
     if not codes.size or codes.max() >= 2 * _MORE or codes[-1] >= _MORE:
         raise ValueError(f"{text[:20]!r} is not a compressed COCO RLE")
     ends = np.flatnonzero(codes < _MORE) + 1

@@ -30,6 +30,5 @@ def lives(pid: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         pass
-    return (
-        pid != os.getpid()
-    )  # of a container whose first processes have the same numbers each time
+    # Of a container whose first processes have the same numbers each time.
+    return pid != os.getpid()

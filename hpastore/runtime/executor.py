@@ -104,7 +104,7 @@ class SerialExecutor:
             result: _Out | TaskFailure
             try:
                 result = function(item)
-            except Exception as error:
+            except Exception as error:  # costs this input alone
                 result = task_failure(item, error)
             yield item, result
 

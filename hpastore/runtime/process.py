@@ -114,9 +114,8 @@ class Worker(Generic[_In, _Out]):
 
     def receive_results(self) -> bool:
         """Take the messages that have come, and return whether the process is alive."""
-        alive = (
-            self.process.is_alive()
-        )  # first, because one that dies now may have sent a result before
+        # First, because one that dies now may have sent a result before.
+        alive = self.process.is_alive()
         while (message := self._receive()) is not None:
             self._handle(message)
         return alive and not self.pipe.closed
@@ -193,13 +192,12 @@ def _main_module_hidden() -> Iterator[None]:
 
 def _run_worker(pipe: Connection, pickled: bytes, memory: int | None, parent: int) -> None:
     """Be a worker: answer each input with its result, until the pipe is closed."""
-    _die_with_parent(
-        parent
-    )  # first, since the imports below take a second or, on a busy machine, many
+    # First of all, since the imports below take a second or, on a busy machine, many.
+    _die_with_parent(parent)
     try:
         function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301 our parent's; its imports may fail
         _prepare(memory)
-    except Exception as error:
+    except Exception as error:  # an import may raise anything; the parent reports it
         pipe.send(("start_error", _start_error(error)))
         return
 
@@ -213,7 +211,7 @@ def _run_worker(pipe: Connection, pickled: bytes, memory: int | None, parent: in
 def _apply(function: Callable[[Any], Any], item: Any) -> _Message:
     try:
         return "result", function(item)
-    except Exception as error:
+    except Exception as error:  # is raised again in the parent
         return "error", _picklable(error)
 
 
@@ -230,7 +228,7 @@ def _picklable(error: Exception) -> Exception:
     """Make an error that can be sent to the parent, with a note of where it happened."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own
-    except Exception:
+    except Exception:  # a class of somebody else's may fail to pickle in any way
         sent: Exception = RuntimeError(summarize_error(error))
     else:
         sent = error

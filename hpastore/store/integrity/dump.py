@@ -60,9 +60,8 @@ def _text(value: Any, row: Any) -> str:
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, bytes | memoryview):
-        counts = arrays.inflate_histogram(
-            bytes(value), f"image {row.image}"
-        )  # packed, it depends on zlib's version
+        # Packed, it depends on zlib's version.
+        counts = arrays.inflate_histogram(bytes(value), f"image {row.image}")
         return hashlib.sha256(counts).hexdigest()
     return str(int(value))
 
