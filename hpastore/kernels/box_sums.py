@@ -55,7 +55,7 @@ def sums_in_boxes(
     Returns
     -------
     Sums
-        Those of `hpastore.kernels.pixel_sums.over_image`.
+        Those of `hpastore.kernels.pixel_sums.sums_over_image`.
     """
     sums = _zeros(len(box.x), has_nuclei=nuclei is not None)
     for k, (x, y, width, height) in enumerate(
