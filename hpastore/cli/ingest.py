@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ from hpastore.cli.ingest_options import (
     run_options,
 )
 from hpastore.cli.plan_table import show_plan
+from hpastore.runtime.executor import ExecutorName
 from hpastore.text import count_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ REJECTED = 3
 WORK = 4
 
 Executor = Annotated[
-    Literal["process", "serial"],
+    ExecutorName,
     typer.Option(help="Measure images in worker processes, or in this process."),
 ]
 
@@ -177,7 +178,7 @@ def _plan(layout: Layout, options: dict[str, Any]) -> Plan:
 def _check_before_creating(
     layout: Layout,
     jobs: int | None,
-    executor: Literal["process", "serial"],
+    executor: ExecutorName,
     options: dict[str, Any],
 ) -> None:
     """Check all arguments before a store is created: a typing error must leave no empty file."""

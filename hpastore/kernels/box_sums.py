@@ -22,9 +22,9 @@ from hpastore.runtime.opencv import cv2
 if TYPE_CHECKING:
     from cv2.typing import MatLike
 
-_MOST_CELLS: Final = 4096
-_MOST_IMAGES: Final = 4
-"""Boxes as large as so many images together; real cells have 0.2 to 1.6."""
+_MAX_CELLS: Final = 4096
+_MAX_BOX_AREA: Final = 4
+"""Area of all boxes together, in images; those of real cells cover 0.2 to 1.6."""
 
 _Ints = npt.NDArray[np.int64]
 _Rows = npt.NDArray[np.unsignedinteger]
@@ -34,7 +34,7 @@ _Pixels = npt.NDArray[np.uint8]
 def fit(box: Boxes, shape: tuple[int, int]) -> bool:
     """Whether the boxes of an (H, W) image's cells are few and small enough for `sums_in_boxes`."""
     pixels = int((box.width * box.height).sum())
-    return len(box.x) <= _MOST_CELLS and pixels <= _MOST_IMAGES * shape[0] * shape[1]
+    return len(box.x) <= _MAX_CELLS and pixels <= _MAX_BOX_AREA * shape[0] * shape[1]
 
 
 def sums_in_boxes(
@@ -113,9 +113,7 @@ def _add_differences(sums: Sums, k: int, inside: MatLike, pixels: Mapping[str, M
 
 
 def _squares(a: MatLike, b: MatLike) -> int:
-    """Sum of squared differences; a norm may come back as the square of a root, a trifle beside
-    it.
-    """
+    """Sum of squared differences; OpenCV may square a rounded root, so the integer is restored."""
     return round(cv2.norm(a, b, cv2.NORM_L2SQR))
 
 

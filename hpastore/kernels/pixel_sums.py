@@ -160,7 +160,7 @@ def rim_width(area: npt.ArrayLike) -> _Ints:
     Notes
     -----
     The width grows with the nucleus, so that an image measures alike at any resolution, whatever
-    else is in it.  A nucleus of 200 pixels, as they are at 2048², has a rim of 12, or 1 µm: what
+    else is in it.  A nucleus 200 pixels across, as they are at 2048², has a rim of 12, or 1 µm: what
     the nuclear membrane is blurred to, and what masks are wrong by.
 
     Examples
@@ -205,8 +205,8 @@ def _rim_rows(nuclei: _Rows, area: _Ints) -> _Rows:
 def _depth(rows: _Rows) -> npt.NDArray[np.float32]:
     """How far the nearest pixel of another row is, in rows or columns, whichever are more.
 
-    One step before it lies a pixel of the own row, one with such a neighbour, and none such lies
-    nearer.
+    The pixel one step nearer is the nearest one of the same row at the row's edge: the distance to
+    that edge, plus 1.
     """
     inner = np.ones(rows.shape, np.uint8)
     for here, there in _NEIGHBOURS:

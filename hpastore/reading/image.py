@@ -18,8 +18,8 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 def decode(source: Source, root: Path) -> Decoded:
     """Read each file of an image once, and check that they belong together.
 
-    What has another size is never fitted to it.  A transposed mask is refused where the image is
-    not square; where it is, nothing tells.
+    What has another size is never resized.  A transposed mask is refused where the image is not
+    square; in a square image it cannot be noticed.
 
     Parameters
     ----------

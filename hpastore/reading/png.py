@@ -46,7 +46,7 @@ _MAX_DEEP_PIXELS: Final = MAX_PIXELS // 2
 # Writers cut the data every 8 KiB; this many such chunks would be 2 GiB.
 _MAX_CHUNKS: Final = 2**18
 
-_ALONE: Final = threading.Lock()
+_STDERR_LOCK: Final = threading.Lock()
 
 _COMPLAINT: Final = re.compile(rb"libpng (?:error|warning): ([ -~]{1,100})")
 
@@ -339,7 +339,7 @@ def _libpng_messages() -> Iterator[Callable[[], bytes]]:
     that OpenCV decodes all the same.  It takes 30 µs.
     """
     # Alone, since of two threads the second would save the pipe of the first.
-    with _ALONE, ExitStack() as after:
+    with _STDERR_LOCK, ExitStack() as after:
         hear, speak = _pipe()
         after.callback(os.close, hear)
         try:

@@ -1,4 +1,4 @@
-"""OpenCV, looked at once: whoever needs ``cv2`` takes it from here.
+"""OpenCV, checked once when it is imported: all modules take ``cv2`` from here.
 
 Two distributions, ``opencv-python`` and ``opencv-python-headless``, write the same folder ``cv2``.
 The one that was installed last wins, whatever pip believes, and where one is removed the other is

@@ -16,8 +16,8 @@ pool breaks, and all inputs in flight are lost.  It also gives no exit code of w
 while they start (`test_workers_that_die_while_they_start_are_an_error`).  ``concurrent.futures`` of
 Python 3.11 and loky 3.7.0, with one executor per worker so that each crash has one input, give all
 results, but a thread of theirs waits for ever, and the program never exits.  On 200 small images
-and on 8 of 2048² neither pebble nor
-``concurrent.futures`` was faster, and pebble saved a fifth of the lines.
+and on 8 of 2048² neither pebble nor ``concurrent.futures`` was faster, and pebble saved a fifth of
+the lines.
 """
 
 from __future__ import annotations

@@ -132,13 +132,14 @@ class Store:
             If the database cannot be reached for `RECONNECT_TIMEOUT_S`, is locked for too long, or
             has no room left.
 
-        Notes ----- A connection may be lost after COMMIT was sent and before it was answered.  The
-        next attempt waits for the writers' lock, so that the transaction before has ended, and asks
+        Notes
+        -----
+        A connection may be lost after COMMIT was sent and before it was answered.  The next
+        attempt waits for the writers' lock, so that the transaction before has ended, and asks
         whether it was committed.
         """
-        results: dict[
-            str, T
-        ] = {}  # of the attempts before, by PostgreSQL's number of their transaction
+        # Of the attempts before, by PostgreSQL's number of their transaction.
+        results: dict[str, T] = {}
 
         def attempt() -> T:
             with self._writing(durable=durable) as (connection, number):

@@ -91,8 +91,9 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
     RejectedError
         If a file is missing, cannot be read, has changed, or has another size than the image.
 
-    Notes ----- A store may come from another lab, and its paths may lead anywhere: data are spread
-    over several disks.  Paths need not be restricted, since a file is decoded only if its bytes
+    Notes
+    -----
+    A store may come from another lab, and its paths may lead anywhere: data are spread over several disks.  Paths need not be restricted, since a file is decoded only if its bytes
     have the stored hash, so that the author of the store knew them.  Nothing of any other file is
     shown.
     """

@@ -354,7 +354,7 @@ class Machine(RuleBasedStateMachine):
         return self.pair.same(lambda store: list(hpastore.dump(store)))
 
 
-@pytest.mark.full  # tests/ingest/test_histories.py has a quick one for each database
+@pytest.mark.full  # tests/ingestion/test_histories.py has a quick one for each database
 @pytest.mark.soak
 def test_any_history_leaves_both_databases_equal_and_as_the_files_say(
     server: Server,

@@ -80,7 +80,7 @@ def newer_than(connection: Connection, set_id: int) -> NewerData:
 
 
 def _first_cell() -> Any:
-    """The cell that stands for all of its image."""
+    """The first cell of an image, so that each image is counted once."""
     first = select(Cell.id).where(Cell.image_id == Image.id).order_by(Cell.mask_id).limit(1)
     return first.correlate(Image.__table__).scalar_subquery()
 
