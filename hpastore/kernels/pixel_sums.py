@@ -160,8 +160,8 @@ def rim_width(area: npt.ArrayLike) -> _Ints:
     Notes
     -----
     The width grows with the nucleus, so that an image measures alike at any resolution, whatever
-    else is in it.  A nucleus 200 pixels across, as they are at 2048², has a rim of 12, or 1 µm: what
-    the nuclear membrane is blurred to, and what masks are wrong by.
+    else is in it.  A nucleus 200 pixels across, as they are at 2048², has a rim of 12, or 1 µm:
+    what the nuclear membrane is blurred to, and what masks are wrong by.
 
     Examples
     --------

@@ -93,9 +93,9 @@ def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]
 
     Notes
     -----
-    A store may come from another lab, and its paths may lead anywhere: data are spread over several disks.  Paths need not be restricted, since a file is decoded only if its bytes
-    have the stored hash, so that the author of the store knew them.  Nothing of any other file is
-    shown.
+    A store may come from another lab, and its paths may lead anywhere: data are spread over several
+    disks.  Paths need not be restricted, since a file is decoded only if its bytes have the stored
+    hash, so that the author of the store knew them.  Nothing of any other file is shown.
     """
     from hpastore.reading import decode_gray, to_uint8  # here, since stored_files needs no OpenCV
 
