@@ -19,6 +19,7 @@ from hpastore.ingestion.run import forget, plan
 from hpastore.ingestion.summary import Summary
 from hpastore.kernels.custom import CustomMeasure
 from hpastore.store.engine import Store
+from hpastore.text import count_text
 from hpastore.vocabulary import CHANNELS
 from tests.conftest import Figure, MakeStore, Trials
 from tests.ingestion.changes import (
@@ -346,7 +347,8 @@ def refused(store: Store, world: World, layout: Layout, options: dict[str, Any])
         return True
     gone = len(set(live(store)) - here)
     if gone == len(live(store)) > 0 or (gone > 10 and 5 * gone > len(live(store))):
-        with pytest.raises(InputError, match=f"{gone} of the {len(live(store))} images from here"):
+        would_go = f"{gone} of {count_text(len(live(store)), 'image')} from here would be gone"
+        with pytest.raises(InputError, match=would_go):
             take(store, layout, **{**options, "allow_gone": gone - 1})
         assert dump(store, views=False) == before
     else:
