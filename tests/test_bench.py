@@ -255,6 +255,7 @@ def test_what_recipes_find_is_counted_by_kind_and_what_is_missed_is_said(tmp_pat
     assert told.missed == ["faults", "segmentation", "faults", "good"]
 
 
+@pytest.mark.full  # draws and cleans a large sample
 def test_hpa_cleans_a_sample_whose_faults_no_single_measure_gives_away(tmp_path: Path) -> None:
     report = cleaning.clean(tmp_path, size=384)
     assert report.missed == []

@@ -98,6 +98,7 @@ def test_a_signal_keeps_what_was_finished(
     assert whole(empty_url)
 
 
+@pytest.mark.full  # small images are stopped in the quick run
 @pytest.mark.soak
 def test_large_images_are_stopped(
     tmp_path: Path, figure: Figure, trials: Trials, request: pytest.FixtureRequest
