@@ -23,7 +23,7 @@ from scripts.documentation.tables import TABLES, commands, with_tables
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 OTHERS = [page for page in PAGES if page != README]
 SHARED = {"--db", "--json", "--quiet", "--version", "--help"}
-OF_SCRIPTS = {"--quick", "--cleaning", "--write-docs"}
+OF_SCRIPTS = {"--quick", "--cleaning", "--write-docs", "--full"}
 
 
 def named(page: Path) -> str:
