@@ -1,4 +1,4 @@
-"""Texts from outside and counts as messages show them."""
+"""Texts from outside, counts and names of measures, as messages show them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def printable(text: str, max_length: int | None = 128) -> str:
     if max_length is None or len(shown) <= max_length:
         return shown
     return f"{shown[: max_length - 1]}…"
+
+
+def measure_name(channel: str | None, measure: str | None) -> str:
+    """Name a measure, after its channel if it has one: ``green fraction``, ``area``."""
+    return " ".join(filter(None, (channel, measure)))
 
 
 def count_text(n: int, noun: str, plural: str | None = None) -> str:

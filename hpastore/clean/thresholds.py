@@ -16,7 +16,7 @@ from hpastore.store.label_thresholds import custom_channels
 from hpastore.store.measurement_settings import count_stale
 from hpastore.store.roots_and_splits import require_split
 from hpastore.store.status import warn_of_other_version
-from hpastore.text import count_text
+from hpastore.text import count_text, measure_name
 from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def _percentiles(rule: Rule) -> dict[str, float]:
     return shares
 
 
-def measure_name(store: Store, rule: Rule) -> str:
+def rule_measure_name(store: Store, rule: Rule) -> str:
     """Name the measure of a rule, after its channel if it has one: ``green fraction``, ``area``."""
     with store.reading() as connection:
         valid = rule.validated(custom_channels(connection))
-    return " ".join(filter(None, (valid.channel, valid.measure)))
+    return measure_name(valid.channel, valid.measure)
 
 
 def warn_of_incomplete_measures(connection: Connection, measures: Iterable[str]) -> None:

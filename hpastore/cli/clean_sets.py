@@ -12,6 +12,7 @@ from hpastore.cli import show
 from hpastore.cli.completion import complete_clean_sets
 from hpastore.cli.options import ChannelName, CleanSet, Lower, MeasureName, Upper
 from hpastore.cli.table import print_table
+from hpastore.text import measure_name
 from hpastore.vocabulary import Guard, Scope
 
 if TYPE_CHECKING:
@@ -320,7 +321,7 @@ def _print_labels(found: pd.DataFrame) -> None:
     reasons = found.loc[:, "clean":"emptied"].columns[1:-1]
     shown = found.drop(columns=[*reasons, *_HIDDEN])
     measures = zip(found["channel"], found["measure"], strict=True)
-    shown["measure"] = [show.measure_name(channel, measure) for channel, measure in measures]
+    shown["measure"] = [measure_name(channel, measure) for channel, measure in measures]
     shown["reasons"] = [_counts_text(counts) for counts in found[reasons].to_dict("records")]
     show.frame(shown)
     splits = found["split"].dropna().unique()

@@ -14,8 +14,7 @@ MAX_WAIT_S: Final = 2
 
 
 def complete_clean_sets(ctx: typer.Context) -> list[str]:
-    """Give the names of the store's clean sets; Typer offers those that begin as the user has
-    typed.
+    """Give the names of the store's clean sets; Typer offers those that match what is typed.
 
     The store is only read.  Where that fails, for whatever reason, there are no names: a message
     would end up in the line that the user is typing.
@@ -26,7 +25,7 @@ def complete_clean_sets(ctx: typer.Context) -> list[str]:
     signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
     try:
         return _clean_set_names()
-    except Exception:  # see above: a failure must not be seen
+    except Exception:  # any message would end up in the line that the user is typing
         return []
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -9,6 +9,7 @@ import typer
 
 from hpastore.cli import show
 from hpastore.cli.table import print_table
+from hpastore.text import measure_name
 
 if TYPE_CHECKING:
     from hpastore.clean.explain import Check, Explanation
@@ -51,7 +52,7 @@ def _print(one: Explanation) -> None:
     numbers = {"value": one.value, "lower": one.lower, "upper": one.upper}
     shown = ", ".join(f"{name} {n:.6g}" for name, n in numbers.items() if n is not None)
     rank = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
-    show.line(f"  {show.measure_name(one.channel, one.measure)}: {shown}{rank}")
+    show.line(f"  {measure_name(one.channel, one.measure)}: {shown}{rank}")
     if one.override:
         show.line(f"  override: {one.override}")
     if one.later_override:
@@ -64,7 +65,7 @@ def _print(one: Explanation) -> None:
 
 
 def _row(check: Check) -> tuple[object, ...]:
-    name = show.measure_name(check.channel, check.measure)
+    name = measure_name(check.channel, check.measure)
     note = f": {check.note}" if check.note else ""
     outcome = f"{_OUTCOMES[check.passed]}{note}"
     return (check.reason, name, check.value, check.lower, check.upper, outcome)

@@ -106,9 +106,7 @@ def line(text: str = "") -> None:
 
 
 def text(lines: str) -> None:
-    """Print a text of several lines, such as a recipe, with control characters escaped as in
-    TOML.
-    """
+    """Print a text of several lines, such as a recipe; control characters as TOML escapes."""
     if not lines.translate(_LAYOUT).isprintable():
         lines = "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in lines)
     print(end=lines)
@@ -150,11 +148,6 @@ def frame(table: pd.DataFrame) -> None:
 def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
     """Turn rows into objects with the columns as keys."""
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def measure_name(channel: str | None, measure: str | None) -> str:
-    """Name a measure, after its channel if it has one: ``green fraction``, ``area``."""
-    return " ".join(filter(None, (channel, measure)))
 
 
 def lines(pairs: Mapping[str, Any]) -> None:

@@ -19,11 +19,11 @@ def thresholds(
     Example: hpastore thresholds --measure intensity_mean --lower 0.05 --upper 0.95
     """
     import hpastore
-    from hpastore.clean.thresholds import measure_name
+    from hpastore.clean.thresholds import rule_measure_name
 
     rule = hpastore.Rule(measure, channel, lower, upper)
     with show.open_store() as store:
         found = hpastore.thresholds(store, rule, label=label, split=split)
         if not show.settings.json:
-            found.insert(2, "measure", measure_name(store, rule))
+            found.insert(2, "measure", rule_measure_name(store, rule))
     show.frame(found)

@@ -12,10 +12,10 @@ from hpastore.text import count_text, printable
 from hpastore.vocabulary import NUCLEUS_MASK
 
 FEW_GONE: Final = 10
-"""Up to so many images may always be gone, if others of their root are left."""
+"""Up to this many images may always be gone, if others of their root are left."""
 
 GONE_SHARE: Final = 5
-"""Of more than `FEW_GONE` images, no more than one in so many of a root's images may be gone."""
+"""If more than `FEW_GONE` images would be gone, at most one in this many of a root's may be."""
 
 
 def reason_to_stop(

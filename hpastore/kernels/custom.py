@@ -31,8 +31,7 @@ if TYPE_CHECKING:  # loads OpenCV, which stored values do not need
     from hpastore.kernels.label_image import LabelImage
 
 Values = dict[tuple[str, str | None], npt.NDArray[np.float64]]
-"""(K,) float64 by the measure's name and the channel; the channel is None for the cell as a
-whole."""
+"""(K,) float64 by the measure's name and its channel, None for a measure of the whole cell."""
 
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -175,9 +174,7 @@ def crop_measures(
 
 
 def _faults(measure: CustomMeasure) -> Iterator[str]:
-    """List what is wrong with a measure; the first counts, since a later check may rest on an
-    earlier one.
-    """
+    """List what is wrong with a measure; the first counts, as later checks may rest on it."""
     name, version = measure.name, measure.version
     if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
         yield "a name has 1 to 63 small letters, digits and '_', a letter first"

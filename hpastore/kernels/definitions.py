@@ -1,6 +1,4 @@
-"""The one table of measures: columns, rules, docs/measures.md and database comments derive from
-it.
-"""
+"""The one table of measures: columns, rules, pages and database comments derive from it."""
 
 from __future__ import annotations
 

@@ -52,8 +52,7 @@ def joint_histogram(
 
 
 def quantile(counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
-    """Quantile of each histogram with linear interpolation, equal to `numpy.quantile` of the
-    pixels.
+    """Quantile of each histogram, interpolated: equal to `numpy.quantile` of the pixels.
 
     Parameters
     ----------

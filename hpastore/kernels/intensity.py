@@ -1,6 +1,4 @@
-"""Measures of each cell's grey levels: from its histogram, and from the sums that it does not
-hold.
-"""
+"""Measures of each cell's grey levels: from its histogram, and from sums over its pixels."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ class Placement(NamedTuple):
     """Id of the cell that holds most of the nucleus; 0 where most of it lies outside of all cells.
     Of cells that hold equally much it is that of the smallest id."""
     at_home: npt.NDArray[np.bool_]
-    """Whether the cell with the nucleus's own id holds as much of it as any other cell or the
-    background."""
+    """Whether the cell of its id holds as much of it as any other cell or the background."""
     cells: _Ints
     """Number of cells that hold a pixel of it."""
 

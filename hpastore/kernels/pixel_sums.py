@@ -142,8 +142,7 @@ def nucleus_rows(
 
 
 def rim_width(area: npt.ArrayLike) -> _Ints:
-    """Width of the rims of nuclei, pixels: an eighth of the radius of a disc of their area, 1 at
-    least.
+    """Width of the rims of nuclei: an eighth of the radius of a disc as large, at least 1 px.
 
     A pixel of a nucleus is in its rim if a pixel of the image that is not of the nucleus lies
     within that many rows and columns.  Where the image ends there is no edge.

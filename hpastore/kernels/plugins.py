@@ -16,8 +16,6 @@ from hpastore.text import printable
 
 GROUP: Final = "hpastore.measures"
 
-KINDS: Final = ("histogram", "crops")
-
 
 @cache
 def load_measures() -> tuple[CustomMeasure, ...]:

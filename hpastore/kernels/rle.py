@@ -241,9 +241,7 @@ def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
 def _signed_numbers(
     codes: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int64]]:
-    """All numbers, None where one has too many groups, and the places of groups that another
-    follows.
-    """
+    """All numbers, None if one has too many groups; and the groups that another follows."""
     final = codes < _MORE
     more = np.flatnonzero(~final)
     last = codes[final]

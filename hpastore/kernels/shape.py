@@ -108,9 +108,7 @@ def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
 
 
 def _connected_roots(count: int, left: _Ints, right: _Ints) -> _Ints:
-    """Root of each of `count` nodes, after joining the pairs: the smallest node of its
-    component.
-    """
+    """Join pairs of `count` nodes; give for each node the smallest one of its component."""
     root = np.arange(count)
     while True:
         a, b = root[left], root[right]

@@ -152,9 +152,7 @@ def shortened(text: str, max_length: int) -> str:
 
 
 def fitted(text: str, width: float, size: float, family: str = "DejaVu Sans") -> str:
-    """Cut a text in its middle until it is at most `width` points wide, in a font of `size`
-    points.
-    """
+    """Cut a text in its middle until it is at most `width` points wide in a font of `size`."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 

@@ -90,8 +90,7 @@ def plot_hist(
     clean: str | None = None,
     split: str | None = None,
 ) -> Figure:
-    """Draw the distribution of a measure over the cells of one label, or of each label that has
-    cells.
+    """Draw the distribution of a measure over the cells of one label, or of every label.
 
     Parameters
     ----------

@@ -121,9 +121,7 @@ def _unzip(data: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], _Layout]:
 
 
 def _read(member: IO[bytes], size: int) -> npt.NDArray[np.uint8]:
-    """Read up to `size` bytes, in pieces that fit the processor's cache: a sixth faster than in
-    one.
-    """
+    """Read up to `size` bytes in pieces that fit the processor's cache: a sixth faster."""
     raw, end = np.empty(size, np.uint8), 0
     while end < size and (piece := member.read(_PIECE)):
         raw[end : end + len(piece)] = np.frombuffer(piece, np.uint8)

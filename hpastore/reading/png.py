@@ -303,9 +303,7 @@ def _palette(data: bytes, chunks: list[_Chunk], path: Path) -> npt.NDArray[np.ui
 
 
 def _body(data: bytes, chunks: list[_Chunk], kind: bytes, path: Path) -> bytes:
-    """The body of a chunk that may be there once, before the image data; empty if it is not
-    there.
-    """
+    """The body of a chunk that comes at most once, before the image data; empty without one."""
     found = [n for n, chunk in enumerate(chunks) if chunk.kind == kind]
     if not found:
         return b""
@@ -357,9 +355,7 @@ def _libpng_messages() -> Iterator[Callable[[], bytes]]:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe that never blocks, and does not take the number of a standard stream that is
-    closed.
-    """
+    """A pipe that never blocks, and takes no number of a standard stream that is closed."""
     ends = os.pipe()
     hear, speak = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
     for end in ends:
@@ -377,9 +373,7 @@ def _drained(hear: int) -> bytes:
 
 
 def _single_channel(pixels: npt.NDArray[Any], path: Path) -> Gray:
-    """The grey levels of (H, W), or of (H, W, 3 or 4) in any order of the colours, with alpha
-    last.
-    """
+    """The grey levels of (H, W), or of (H, W, 3 or 4) with colours in any order, alpha last."""
     if pixels.ndim == 2:
         return pixels
     gray = pixels[..., 0]

@@ -156,9 +156,7 @@ def _unpack(data: bytes, path: Path) -> bytes:
 
 
 def _find_separator(text: str, separators: Sequence[str], needed: Sequence[str]) -> str:
-    """The separator that makes the needed columns; if none does, the one that makes most
-    columns.
-    """
+    """The separator that makes the needed columns, else the one that makes most columns."""
     headers = {separator: _first_row(text, separator) for separator in separators}
     for separator, header in headers.items():
         if {name.strip(' "') for name in header} >= set(needed):

@@ -1,5 +1,4 @@
-"""What runs the rest: worker processes, files written whole, failpoints, and the one import of
-OpenCV.
+"""Worker processes, files written whole, failpoints, and the one import of OpenCV.
 
 It knows nothing of images, cells or databases.
 """

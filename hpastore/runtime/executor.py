@@ -163,7 +163,5 @@ def worker_count(jobs: int | None) -> int:
 
 
 def _core_count() -> int:
-    """Count the cores that this process may use; macOS does not limit them, so all of them
-    there.
-    """
+    """Count the cores that this process may use; macOS sets no limit, so there it is all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,7 @@
 
 A place does nothing unless ``$HPASTORE_FAILPOINT`` arms it as ``PLACE:N:ACTION``: the N-th time
 that a process gets there it is killed (``kill``), meets a bug (``raise``), a full disk (``full``),
-loses all its connections (``lose``), is stopped until it is told to go on (``stop``), or does
+loses all its connections (``lose``), is stopped until a signal resumes it (``stop``), or does
 nothing any more (``hang``).  What a store holds afterwards is what the tests of crashes look at.
 """
 

@@ -2,7 +2,7 @@
 
 Two distributions, ``opencv-python`` and ``opencv-python-headless``, write the same folder ``cv2``.
 The one that was installed last wins, whatever pip believes, and where one is removed the other is
-left without files. Hence the module that runs is asked, and not its metadata.
+left without files.  Hence the module itself is checked, and not its metadata.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, Final
 from hpastore.errors import InstallationError
 
 OLDEST: Final = (5, 0)
-"""The first version whose wheels carry a libpng without known holes; `pyproject.toml` asks for it
-too."""
+"""The first version whose wheels carry a libpng without known holes; as in pyproject.toml."""
 
 _REINSTALL: Final = "run: pip install --no-deps --force-reinstall 'opencv-python>=5.0'"
 

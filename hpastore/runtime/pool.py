@@ -1,5 +1,4 @@
-"""Worker processes that may crash, hang or be killed without harm to any input but the one at
-fault.
+"""Worker processes that may crash or hang and harm no input but the one at fault.
 
 Context: a worker may be killed because memory runs out, crash in a decoder or hang on a file, and
 one bad file must not cost the others.  Decision: each worker has a pipe of its own, so this process
@@ -49,8 +48,7 @@ GRACE_S: Final = 3
 """How long inputs in progress may still take once the caller wants to stop."""
 
 _QUEUED_PER_WORKER: Final = 2
-"""Inputs that a worker has: the one in progress and the next, so that it never waits for this
-process."""
+"""Inputs that a worker has: the one in progress, and the next, so that it never waits."""
 
 _IN_FLIGHT_PER_WORKER: Final = 3
 """Inputs per worker that are taken before the first of them is given back."""
@@ -80,8 +78,7 @@ def make_executor(name: ExecutorName, workers: int, limits: Limits | None = None
 def map_in_order(
     function: Callable[[_In], _Out], inputs: Iterable[_In], workers: int
 ) -> Iterator[_Out]:
-    """Apply a function that no input harms, without limits, and give the results in the order of
-    the inputs.
+    """Apply a function that no input harms, without limits; results come in order.
 
     What the function raises is raised.
 
@@ -188,9 +185,7 @@ class _Pool(Generic[_In, _Out]):
             worker.kill()
 
     def _schedule(self) -> bool:
-        """Give the workers what they may begin, and return whether there is a result to wait
-        for.
-        """
+        """Give the workers their next inputs, and return whether there is a result to wait for."""
         if self._deadline is None and self._stop():
             self._deadline = time.monotonic() + GRACE_S
 

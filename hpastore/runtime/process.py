@@ -42,8 +42,7 @@ _EXIT_S: Final = 10
 """How long a worker that has closed its pipe may take to exit."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a terminal or a batch system sends to all processes at once; only the main process handles
-them."""
+"""Signals that reach all processes of a terminal; only the main process handles them."""
 
 _Message = tuple[Literal["ready", "start_error", "result", "error"], Any]
 
@@ -140,9 +139,7 @@ class Worker(Generic[_In, _Out]):
         return f"killed by {name}" + (", often because memory ran out" if name == "SIGKILL" else "")
 
     def _receive(self) -> _Message | None:
-        """Take one message if one has come; close the pipe at its end, even in the middle of a
-        message.
-        """
+        """Take one message if one has come; close the pipe at its end, even within a message."""
         try:
             return None if self.pipe.closed or not self.pipe.poll() else self.pipe.recv()
         except (EOFError, OSError):
@@ -164,9 +161,7 @@ class Worker(Generic[_In, _Out]):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start processes that ignore the signals of a terminal from their first moment; exec keeps the
-    mask.
-    """
+    """Start processes that ignore a terminal's signals from the start; exec keeps the mask."""
     resource_tracker.ensure_running()  # first, because its start would reset the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
@@ -265,9 +260,7 @@ def _watch_parent(parent: int) -> None:
 
 
 def _limit_memory(extra: int) -> None:
-    """Limit the address space to what is in use now and some bytes more, where the system tells its
-    size.
-    """
+    """Limit the address space to what is in use now and some bytes more, if that is known."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return

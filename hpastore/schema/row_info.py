@@ -75,9 +75,7 @@ def row_info(table: Table) -> RowInfo:
 
 
 def has_checksum(table: Table) -> bool:
-    """Tell whether a table's rows have a checksum, which covers them and the rows that belong to
-    them.
-    """
+    """Tell whether a table's rows have a checksum, which covers the rows they own too."""
     return "checksum" in table.c
 
 
@@ -140,9 +138,7 @@ class Natural:
         return references[-1]
 
     def add_reference(self, column: Column[Any], without: Table | None = None) -> None:
-        """Add the natural key of the row that a column refers to, but for what is of another
-        table.
-        """
+        """Add the natural key of the row that a column refers to, but for columns of `without`."""
         self._expand(column, set(), without)
 
     def select(self, *first: ColumnElement[Any]) -> Select[Any]:

@@ -73,9 +73,7 @@ def _checksum() -> Any:
 
 
 def _key() -> Any:
-    """Name a surrogate key that is not known before the row is written, so that no checksum covers
-    it.
-    """
+    """Name a surrogate key, unknown before the row is written: no checksum covers it."""
     comment = "Key, counted up by the database"
     return mapped_column(BIGINT, primary_key=True, comment=comment, info=IGNORED)
 

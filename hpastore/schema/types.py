@@ -1,6 +1,4 @@
-"""The vocabulary of column types: what PostgreSQL and a STRICT table of SQLite call the same
-thing.
-"""
+"""Column types that PostgreSQL and STRICT tables of SQLite call the same thing."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ BLOB = LargeBinary()
 
 
 class Flag(TypeDecorator[bool]):
-    """A truth value: BOOLEAN on PostgreSQL, INTEGER 0 or 1 on SQLite; ``WHERE flag`` works on
-    both.
-    """
+    """A truth value: BOOLEAN on PostgreSQL, INTEGER 0 or 1 on SQLite; usable as a condition."""
 
     impl = Boolean
     cache_ok = True

@@ -76,9 +76,7 @@ def plain_real(value: float) -> float | None:
 
 
 def as_rows(*columns: Any) -> list[tuple[Any, ...]]:
-    """Make rows of columns, which must be as long as the first; a single value is that of every
-    row.
-    """
+    """Make rows of columns as long as the first; a single value stands in every row."""
     n = len(columns[0])
     lists = ([column] * n if isinstance(column, int | str) else column for column in columns)
     return list(zip(*lists, strict=True))

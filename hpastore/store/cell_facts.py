@@ -146,8 +146,7 @@ def rank_of_value(
     value: float,
     split: str | None = None,
 ) -> tuple[int, int]:
-    """Rank a value among those of the current cells of images whose only label it is; give their
-    number too.
+    """Rank a value among those of its label's current single-label cells, and count them.
 
     Parameters
     ----------

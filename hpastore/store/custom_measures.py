@@ -155,9 +155,7 @@ def _plain(values: Mapping[tuple[str, str | None], _Floats]) -> dict[tuple[str, 
 def value_blocks(
     mask_ids: Sequence[int], values: Mapping[tuple[str, str], Sequence[float | None]]
 ) -> checksums.Blocks:
-    """Give an image's rows of ``cell_measure`` as columns, by measure and channel; none without a
-    cell.
-    """
+    """Give an image's rows of ``cell_measure`` as columns, if it has cells."""
     return {
         key: {"mask_id": mask_ids, "value": column} for key, column in values.items() if mask_ids
     }

@@ -80,8 +80,7 @@ def channel_files(
 def annotated_cells(
     connection: Connection, selection: Selection, chosen: Sequence[Any]
 ) -> dict[int, list[Annotation]]:
-    """Read the cells of some of a selection's images; with a clean set, those that are clean for a
-    label.
+    """Read the cells of some images; with a clean set, those that are clean for a label.
 
     Parameters
     ----------
@@ -206,8 +205,7 @@ def _images(selection: Selection, *columns: Any) -> AnySelect:
 def _labels_of(
     connection: Connection, selection: Selection, images: Sequence[int]
 ) -> tuple[Any, dict[int, tuple[int, ...]]]:
-    """Read the labels that a selection's cells have, ascending: from their image, or by their
-    verdicts.
+    """Read the labels of a selection's cells, ascending: of their image, or by verdicts.
 
     Returns
     -------

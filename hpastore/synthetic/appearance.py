@@ -123,9 +123,7 @@ def prepare(
 
 
 def shed(cell: Cell, labels: tuple[int, ...]) -> dict[str, _F32]:
-    """Light of one faultless cell, (h, w) float32 by channel, whose protein is where ``labels``
-    say.
-    """
+    """Light of a faultless cell, (h, w) float32 by channel; its protein is where labels say."""
     red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.6, 1.8).astype(np.float32)
     # Every antibody stains a little where it should not, most where the cell is thick.
     stain = 0.0 if NEGATIVE in labels else cell.rng.uniform(0.06, 0.16)
@@ -222,9 +220,7 @@ def _microtubules(cell: Cell) -> _F32:
 
 
 def _spindle(cell: Cell) -> _F32:
-    """Two fans of fibres that meet in the middle, in a dividing cell; without place in all
-    others.
-    """
+    """Two fans of fibres that meet in the middle of a dividing cell; nothing in others."""
     if not cell.mitotic:
         return _f32(0.6 * cell.body * (1 - 0.4 * cell.nuclear))
     poles = np.repeat(((-0.55, 0.0), (0.55, 0.0)), 60, axis=0)
@@ -298,9 +294,7 @@ _THREAD_LAYERS: Final = 5
 def _threads(
     cell: Cell, starts: _F64, headings: _F64, length: float, *, curl: float, width: float
 ) -> _F32:
-    """Draw paths from (N, 2) places around the nucleus, in radii, which wander by ``curl`` radians
-    a step.
-    """
+    """Draw paths from (N, 2) places around the nucleus, in radii; each step turns by ``curl``."""
     turns = cell.rng.normal(0, curl, (len(starts), _THREAD_STEPS)).cumsum(1) + headings[:, None]
     steps = np.stack((np.cos(turns), np.sin(turns)), axis=2) * (length / _THREAD_STEPS)
     paths = (starts[:, None] + steps.cumsum(1)) @ cell.frame + cell.centre

@@ -80,8 +80,7 @@ MIN_SIZE: Final = 64
 _FAULTY_SHARE: Final = 0.2
 _MILDEST: Final = 0.04
 _SEVERITY: Final = (0.95, 0.37)
-"""Of Kumaraswamy's distribution between the mildest fault and 1; most are plain, one in eight below
-0.3."""
+"""Of Kumaraswamy's distribution from the mildest fault to 1: one in eight is below 0.3."""
 
 _GOLDEN: Final = 0.618034
 """Step from a fault to the next of its kind through the distribution of severities, which a hundred
@@ -91,8 +90,7 @@ _SHARP: Final = 0.004
 """Radii of blur below which none is seen, and none is computed: a third of the good cells."""
 
 _DEFOCUS: Final = np.array([0.14, 0.14, 0.1, 0.14])
-"""Radii of blur of each channel where it is worst; some part of the nucleus, which is thick, is in
-focus."""
+"""Radii of blur of each channel where it is worst; some of the thick nucleus is in focus."""
 
 _CUT: Final = 0.15
 """Share of a cell beyond the border from which it counts as cut."""
@@ -233,9 +231,7 @@ def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
 
 
 def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> dict[str, _F32]:
-    """Change the light of a cell as its fault wants, and blur it by its distance from the focal
-    plane.
-    """
+    """Change the light of a cell by its fault, and blur it by its distance from the focal plane."""
     drift = np.full(len(CHANNELS), abs(cell.rng.normal(0, 0.008)))
     if fault == "not_expressing":
         light = light | {"green": np.float32((1 - severity) ** 4) * light["green"]}
@@ -291,9 +287,7 @@ def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> dict[int, str]:
 
 
 def _neighbour(mask: NDArray[np.uint16], number: int, others: set[int]) -> int:
-    """Return the smallest of the other cells that touch a cell, whose seed is lost first, or the
-    nearest.
-    """
+    """Return the smallest cell that touches a cell with a lost seed, or the nearest."""
     distance = cv2.distanceTransform((mask != number).astype(np.uint8), cv2.DIST_L2, 3)
     touching: set[int] = set(np.unique(mask[distance < 2]).tolist()) & others
     if touching:

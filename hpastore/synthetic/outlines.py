@@ -23,8 +23,7 @@ _MITOTIC_SPINDLE: Final = LABEL_NAMES.index("Mitotic spindle")
 _AGGRESOME: Final = LABEL_NAMES.index("Aggresome")
 
 _CLEAR: Final = 1.29
-"""Radii at least from the border to the centre of a cell that does not lie across it; long cells
-reach it."""
+"""Radii at least from the border to the centre of a cell within; long cells reach it."""
 
 _ASTRAY: Final = 0.15
 """Share of the outer cells that lie across the border."""
@@ -57,9 +56,7 @@ class Outline:
         return float(np.sqrt(np.linalg.det(self.frame)))
 
     def distance(self, x: _F32, y: _F32) -> _F32:
-        """Distance from the centre, 1 on the outline, of pixels at (h, w) float32 coordinates;
-        alike.
-        """
+        """Distance from the centre, 1 on the outline, of (h, w) float32 coordinates."""
         to_unit = np.linalg.inv(self.frame).astype(np.float32)
         dx, dy = x - np.float32(self.centre[0]), y - np.float32(self.centre[1])
         radius, angle = cv2.cartToPolar(

@@ -1,6 +1,4 @@
-"""``python -m scripts.benchmark``; workers are spawned and load this module, so that it imports
-nothing.
-"""
+"""``python -m scripts.benchmark``; spawned workers load this module, so it imports nothing."""
 
 if __name__ == "__main__":
     import sys

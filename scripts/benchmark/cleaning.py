@@ -1,6 +1,4 @@
-"""Whether the shipped recipes find the faults that the sample generator plants, and what they lose
-by it.
-"""
+"""Which planted faults the shipped recipes find, and which good cells they lose."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ SEGMENTATION: Final = ("merged", "split")
 """Errors of the segmentation, which are measured apart."""
 
 MUST: Final = {"faults": 0.9, "segmentation": 0.6, "good": 0.05}
-"""Least recall of both kinds of faults, and the largest loss of good cells, of the recipe
-``hpa``."""
+"""Least recall of both kinds of faults, and largest loss of good cells, of ``hpa``."""
 
 MOST_AUC: Final = 0.97
 """Of any single measure for any kind: a fault that one measure gives away tests nothing."""
@@ -175,9 +172,7 @@ def _measures(store: Store) -> pd.DataFrame:
 
 
 def _best(measures: pd.DataFrame, fault: Mapping[str, str], kind: str) -> tuple[str, float]:
-    """Choose the measure that tells a kind from good cells best, be it by its values, zeros or
-    NULLs.
-    """
+    """Choose the measure that separates a kind best: by its values, zeros or NULLs."""
     kinds = np.array([fault[cell] for cell in measures.index])
     found = {}
     for name in measures:
@@ -189,8 +184,7 @@ def _best(measures: pd.DataFrame, fault: Mapping[str, str], kind: str) -> tuple[
 
 
 def auc(some: Any, others: Any) -> float:
-    """Area under the curve of telling some values from others, on the better side; NaNs are left
-    out.
+    """Area under the curve that separates some values from others; NaNs are left out.
 
     Mann and Whitney 1947: the share of pairs in which the one is larger, ties counting half.
     """

@@ -78,9 +78,7 @@ def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:
 
 
 def _again(row: Row, figure: Figure, world: World) -> tuple[Row, Figure]:
-    """Measure a row that fails once more: a busy machine may have disturbed it, a slow program
-    stays slow.
-    """
+    """Measure a failing row once more: noise passes, a slow program stays slow."""
     if figure.broken or not row.fails(figure):
         return row, figure
     world.say(f"{row.name}: once more")

@@ -40,9 +40,7 @@ def draw(root: Path, n: int, *, size: int, cells: int, nuclei: bool = False) -> 
 
 
 def table(root: Path, names: Iterable[str]) -> None:
-    """Write a table that gives each image one label; an own each time, while there are 19 or
-    less.
-    """
+    """Write a table that gives each image one label, a different one up to 19 images."""
     lines = [f"{name},{place % 19}" for place, name in enumerate(names)]
     (root / "train.csv").write_text("\n".join(["ID,Label", *lines]) + "\n")
 
@@ -122,9 +120,7 @@ def _draw(index: int, root: Path, size: int, cells: int, nuclei: bool) -> str:
 
 
 def _field(index: int, size: int, cells: int) -> list[npt.NDArray[Any]]:
-    """Four channels, cell mask and nucleus mask; of four fields, what is too much is not in the
-    masks.
-    """
+    """Channels and masks of one field, or of four; surplus cells are not in the masks."""
     if cells <= _ONE_FIELD:
         return _layers(index, size)
     quarters = [_layers(4 * index + quarter, size // 2) for quarter in range(4)]

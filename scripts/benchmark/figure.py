@@ -86,9 +86,7 @@ class Row:
         return "met" if self._reaches(figure.value, self.must) else "not met"
 
     def fails(self, figure: Figure) -> bool:
-        """Tell whether a check fails: there was an error, or a ratio is worse than must by over a
-        third.
-        """
+        """Tell whether a check fails: by an error, or a ratio worse than must by over a third."""
         if figure.broken:
             return True
         if not self.checked or self.must is None or figure.value is None:

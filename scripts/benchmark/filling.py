@@ -1,5 +1,4 @@
-"""Large stores, written by the writer that ingest uses; only what it is given was measured once and
-varied.
+"""Large stores, written by ingest's own writer from images that were measured once.
 
 The first images of a store are real-shaped: drawn at 2048², about 20 cells each, with histograms
 and masks of their own size.  What is to have more cells gets images of 200 small cells, whose masks
@@ -89,9 +88,7 @@ def dense(like: Measured, seed: int) -> Measured:
 
 
 def vary(images: list[Measured], numbers: Iterator[int]) -> Iterator[Measured]:
-    """Give images again and again under names of their own, with labels and fractions that
-    differ.
-    """
+    """Give images again and again under new names, with varying labels and fractions."""
     for number in numbers:
         rng = np.random.default_rng(number)
         image = images[number % len(images)]

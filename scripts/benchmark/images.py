@@ -23,13 +23,11 @@ _SIZES: Final = ((2048, 20, 2), (2048, 60, 2), (3072, 20, 1), (3072, 60, 1))
 """Width and height, cells, and number of drawn images."""
 
 _FREE: Final = 1.7
-"""How much faster two processes decode than one where two cores are free; 1.9 on an idle
-machine."""
+"""Gain of a second decoding process with two free cores; 1.9 on an idle machine."""
 
 
 def ingest(world: World) -> Figure:
-    """Cost of an image, measured and committed to a SQLite file ÷ decoding its five files from
-    memory.
+    """Cost of an image, measured and committed to SQLite ÷ decoding its five files.
 
     One thread for both; all files are in the page cache.  The times are those between one image's
     commit and the next one's, so that planning is not in them.
@@ -45,9 +43,7 @@ def ingest(world: World) -> Figure:
 
 
 def against_notebook(world: World) -> Figure:
-    """The notebook's way ÷ ours, on one core each, image by image; beside it two processes of
-    each.
-    """
+    """The notebook's way ÷ ours, on one core, image by image; beside it two processes of each."""
     numbers = world.choose((20,), (20, 60))
     roots = {f"2048², {cells} cells": world.drawn(2, size=2048, cells=cells) for cells in numbers}
     cases, images = {}, 0
@@ -103,8 +99,7 @@ def _decoder(root: Path) -> Callable[[str], object]:
 def _beside(
     world: World, root: Path, times: int, other: Callable[[str], object]
 ) -> tuple[float, int]:
-    """Store each image of a data set several times, and do something else with it after each
-    commit.
+    """Store each image several times, and do something else with it after each commit.
 
     Returns
     -------
@@ -154,9 +149,7 @@ def _store_all(root: Path, path: Path, jobs: int) -> list[float]:
 
 
 def _do_all(work: Callable[[str], object], root: Path, jobs: int) -> list[float]:
-    """Do something with all images in as many processes, and give the moments at which each was
-    done.
-    """
+    """Do something with all images in some processes, and give the moment of each."""
     return [time.perf_counter() for _ in map_in_order(work, drawing.names(root), jobs)]
 
 

@@ -1,5 +1,4 @@
-"""The way of the public notebooks, written afresh from what they do: the nine hours that hpastore
-replaces.
+"""The way of the public notebooks, written afresh: the nine hours that hpastore replaces.
 
 Two stages, each of which reads the images and masks for itself.  The first writes an RGB JPEG and,
 cell by cell, a mask of the whole frame as run lengths, counted by ``itertools.groupby``.  The
@@ -34,9 +33,7 @@ class Annotation(NamedTuple):
 
 
 def run(root: Path, out: Path, name: str) -> dict[str, dict[int, float]]:
-    """Do both stages for one image, and give each cell's fraction by channel; NaN where it has no
-    pixel.
-    """
+    """Do both stages for one image, and give each cell's fraction by channel, or NaN."""
     annotations = annotate(root, name, out)
     return fractions(root, name, annotations)
 

@@ -38,9 +38,7 @@ def measures(world: World) -> Figure:
 
 
 def rles(world: World) -> Figure:
-    """`pycocotools.mask.encode` cell by cell ÷ our reading of the mask and encoding of all
-    cells.
-    """
+    """`pycocotools.mask.encode` cell by cell ÷ our reading of the mask and its encoding."""
     return _compare(world, _encode, lambda decoded: encode_cells(label_image(decoded.cell_mask)))
 
 

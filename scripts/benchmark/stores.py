@@ -36,9 +36,7 @@ _VALUES: Final = text(
 
 
 def remeasure(world: World) -> Figure:
-    """Fractions of 20,000 images at another percentile, from their histograms; fewer are scaled
-    up.
-    """
+    """Fractions of 20,000 images at another percentile, from histograms; fewer are scaled up."""
     cells = world.choose(20_000, 430_000)
     cases, images = {}, 0
     for database in DATABASES:
@@ -64,9 +62,7 @@ def thresholds_of_many(world: World) -> Figure:
 
 
 def write_image(world: World) -> Figure:
-    """Writing an image's rows into a store of a million cells ÷ into one of 10,000; medians, by
-    turns.
-    """
+    """Writing an image's rows into a store of a million cells ÷ into one of 10,000."""
     few, many = 10_000, world.choose(100_000, 1_000_000)
     images, cases = world.choose(40, 100), {}
     for database in DATABASES:

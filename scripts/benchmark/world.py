@@ -1,6 +1,4 @@
-"""What the rows are measured on: data sets, stores and a server, made when they are first
-needed.
-"""
+"""What the rows are measured on: data sets, stores and a server, made on demand."""
 
 from __future__ import annotations
 

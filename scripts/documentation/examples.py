@@ -139,9 +139,7 @@ def matches(shown: str, output: str) -> bool:
 
 
 def updated(page: str, ran: Sequence[Ran]) -> str:
-    """Put what the examples of a page printed in the place of what it shows, where the two
-    differ.
-    """
+    """Put the outputs of a page's examples in place of what it shows, where they differ."""
     for one in reversed(ran):
         if not one.agrees and not one.failed:
             start, end = one.example.span

@@ -1,6 +1,4 @@
-"""The tables of the pages that say what the code says: measures, columns, commands, words of
-messages.
-"""
+"""Tables of the pages that say what the code says: measures, columns, commands."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""Whether a store holds what was written: checksums of its rows, the doctor, and the canonical
-dump.
-"""
+"""Whether a store holds what was written: checksums, the doctor and the canonical dump."""

@@ -112,9 +112,7 @@ def add(checksum: int | None, *numbers: int) -> int | None:
 
 
 def row_number(model: Model, values: Mapping[str, Any] | RowMapping) -> int:
-    """Compute the number of one row; values may hold columns that are not covered, and lack
-    NULLs.
-    """
+    """Compute the number of one row; values may hold uncovered columns, and lack NULLs."""
     row = {name: values[name] for name in _covered_names(model) if values.get(name) is not None}
     flat = {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
     return _number([model.__tablename__, flat])
@@ -133,9 +131,7 @@ def stored_rows_number(connection: Connection, model: Model, where: ColumnElemen
 
 
 def blocks_number(model: Model, blocks: Blocks) -> int:
-    """Sum up the numbers of one owner's rows: two for each group, of which one follows the
-    settings.
-    """
+    """Sum up the numbers of one owner's rows: for each group one, or two with settings."""
     following = _following_names(model)
     total = 0
     for group, columns in blocks.items():
@@ -193,9 +189,7 @@ def compare(
 
 
 def pages(connection: Connection) -> Iterator[tuple[int, int]]:
-    """Cut the images into parts, by their first and last key, so that not all cells are held at
-    once.
-    """
+    """Cut the images into parts, by their first and last key, to hold few cells at once."""
     ids = connection.execute(select(Image.id).order_by(Image.id)).scalars().all()
     return ((ids[i], ids[min(i + _PAGE, len(ids)) - 1]) for i in range(0, len(ids), _PAGE))
 
@@ -250,9 +244,7 @@ def _verdict_sums() -> AnySelect:
 def _covered_numbers(
     connection: Connection, table: Table, owner: Table, where: ColumnElement[bool]
 ) -> dict[Any, int]:
-    """Sum up the numbers of the rows that belong to some rows of another table, by the other's
-    key.
-    """
+    """Sum up the numbers of the rows that belong to rows of another table, by its key."""
     model = _model(table)
     how = row_info(table).hashed
     if how == "database":

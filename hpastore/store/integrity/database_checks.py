@@ -23,8 +23,7 @@ NETWORK_FILE_SYSTEMS: Final = re.compile(
     r"(fuse\.)?(nfs4?|cifs|smb[f23]s?|9p|afs|sshfs|lustre|gpfs|ceph(-fuse)?|glusterfs|beegfs|orangefs|pvfs2|panfs"
     r"|davfs2?|rclone|s3fs|gcsfuse|juicefs|acfs|ocfs2|gfs2|vboxsf|prl_fs|vmhgfs(-fuse)?)"
 )
-"""On which several machines, or a machine and its guests, do not share memory and may not share
-locks."""
+"""File systems whose machines, or a guest and its host, may not share memory or locks."""
 
 
 def sqlite_damage(connection: Connection, *, deep: bool) -> Iterator[Finding]:
@@ -110,5 +109,4 @@ _SERVER: Final = (
         "set the column's collation to C; 'hpastore db upgrade' recreates views in the way",
     ),
 )
-"""Statements that find faults of a table and of something that belongs to it, what is wrong, and a
-hint."""
+"""Statements that find faults of a table and a thing of its own, what is wrong, and a hint."""

@@ -201,9 +201,7 @@ def _masks(name: str, cells: checksums.Columns, height: int, width: int) -> Iter
 
 
 def _extents(counts: Sequence[Any], height: int, width: int) -> list[tuple[int, ...] | None]:
-    """Area and box of each mask; None for one that is no mask, which is looked for if there is
-    any.
-    """
+    """Area and box of each mask; None for a text that is no mask."""
     if height * width > MAX_PIXELS:
         return [None] * len(counts)
     try:

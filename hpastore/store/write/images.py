@@ -146,9 +146,7 @@ def _delete(connection: Connection, names: Sequence[str]) -> None:
 
 
 def _archive_verdicts(connection: Connection, chosen: ColumnElement[bool]) -> Counter[int]:
-    """Copy the verdicts on cells of images to where they outlive them, and sum up their numbers by
-    set.
-    """
+    """Archive the verdicts on cells of images, and sum up their numbers by clean set."""
     verdict = CleanSetCell
     columns = (
         verdict.clean_set_id,

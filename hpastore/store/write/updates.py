@@ -1,6 +1,4 @@
-"""What changes of a stored image without a look at its pixels: labels, times of files, root, split,
-gone.
-"""
+"""Changes of stored images that need no pixel: labels, file times, root, split, gone."""
 
 from __future__ import annotations
 
