@@ -101,11 +101,9 @@ def annotated_cells(
     """
     of_key = {image.id: image for image in chosen}
     owner, labels = _labels_of(connection, selection, list(of_key))
-    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
     shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
     statement = (
-        select(Cell.image_id, owner, Cell.mask_id, *shape, CellChannel.fraction)
-        .outerjoin(CellChannel, green)
+        select(Cell.image_id, owner, Cell.mask_id, *shape, _green_fraction())
         .where(Cell.image_id.in_(of_key))
         .order_by(Cell.image_id, Cell.mask_id)
     )
@@ -119,6 +117,12 @@ def annotated_cells(
     for image_id, key, mask_id, *shape in rows:
         found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
     return found
+
+
+def _green_fraction() -> Any:
+    """Look up a cell's fraction; for a join, PostgreSQL reads the channels of all cells."""
+    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
+    return select(CellChannel.fraction).where(green).scalar_subquery()
 
 
 def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:

@@ -179,11 +179,12 @@ def test_files_are_named_as_asked(filled: Store, tmp_path: Path) -> None:
 
 
 def test_the_formatted_annotation_is_what_json_would_write() -> None:
-    from hpastore.export.coco import _annotation
+    from hpastore.export.coco import _annotations
 
-    cell = Annotation(7, (3,), 1, 2, 3, 4, 5, 'a\\b"'[:3], 1 / 3)
-    text = _annotation(9, 8, AnnotatedImage("n", 20, 10, (cell,)), cell)
-    assert json.loads(text + "}}") == {
+    cells = [Annotation(7, (label,), 1, 2, 3, 4, 5, "a\\b", 1 / 3) for label in (3, 4)]
+    image = AnnotatedImage("n", 20, 10, tuple(cells))
+    first, second = (json.loads(text) for text in _annotations(image, 8, 9, "}}"))
+    assert first == {
         "id": 9,
         "image_id": 8,
         "category_id": 3,
@@ -193,3 +194,4 @@ def test_the_formatted_annotation_is_what_json_would_write() -> None:
         "iscrowd": 0,
         "attributes": {"cell_id": "n:7", "fraction": 1 / 3},
     }
+    assert second == first | {"id": 10, "category_id": 4}
