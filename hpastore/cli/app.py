@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -178,7 +179,10 @@ def _run(arguments: list[str]) -> int:
     try:
         try:
             # The name is that of the console script, also for "python -m hpastore".
-            return int(_command()(arguments, prog_name="hpastore", standalone_mode=False) or DONE)
+            return int(
+                _command(json=settings.json)(arguments, prog_name="hpastore", standalone_mode=False)
+                or DONE
+            )
         finally:
             print(end="", flush=True)  # a failing write is caught here, and not when Python ends
     except HpastoreError as error:
@@ -236,10 +240,11 @@ def _invalid_choice(error: Any) -> str | None:
     return f"invalid {option} {found['value']} (choose from {choices})"
 
 
-def _command() -> Any:
+@cache
+def _command(*, json: bool) -> Any:
     """Build the whole program as one command; with --json, a group alone prints no help."""
     command: Any = typer.main.get_command(app)
-    if settings.json:
+    if json:
         for group in command.commands.values():
             group.no_args_is_help = False
     return command

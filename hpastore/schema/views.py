@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, FromClause, MetaData, and_, case, cast, func, literal, select
@@ -179,6 +180,7 @@ VIEWS: Final = (CELL_STATS, CELL_SIZE, LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMAR
 """In the order in which they are created; each uses only those before it."""
 
 
+@cache
 def views(dialect: str) -> tuple[CreateView, ...]:
     """Give `VIEWS` in the form that suits a database, ``sqlite`` or ``postgresql``."""
     if dialect == "sqlite":

@@ -30,7 +30,7 @@ def filled(store: Store, root: Path) -> Store:
 
 @pytest.mark.parametrize("label", NAMES)
 def test_commands_take_a_name(run: Run, root: Path, tmp_path: Path, label: str) -> None:
-    assert run("ingest", root, "-j", 1).code == 0
+    assert run("ingest", root, "--executor", "serial").code == 0
     assert run("clean", "create", "mine").code == 0
 
     by_id = run("--json", "thresholds", "--label", 16).json

@@ -17,7 +17,7 @@ LONG = "a" * 300
 
 @pytest.fixture
 def filled(run: Run, tmp_path: Path) -> Run:
-    assert run("ingest", dataset(tmp_path / "data", 2)).code == 0
+    assert run("ingest", dataset(tmp_path / "data", 2), "--executor", "serial").code == 0
     return run
 
 

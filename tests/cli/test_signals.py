@@ -76,7 +76,7 @@ def whole(url: str) -> bool:
 def test_a_signal_keeps_what_was_finished(
     empty_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    root = dataset(tmp_path / "data", 40)
+    root = dataset(tmp_path / "data", 12)
     with started(empty_url, "ingest", root, "-j", "2", failpoint="image.result:4:stop") as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
@@ -85,16 +85,16 @@ def test_a_signal_keeps_what_was_finished(
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + number
     before = stored(empty_url)
-    assert 3 <= before < 40
+    assert 3 <= before < 12
     assert f"new             {before}\n" in out
     stopping, accounts = err.splitlines()
     assert stopping == STOPPING
-    assert accounts.startswith(f"200 files = {5 * before} stored + 0 unchanged")
-    assert accounts.endswith(f" + {5 * (40 - before)} not processed")
+    assert accounts.startswith(f"60 files = {5 * before} stored + 0 unchanged")
+    assert accounts.endswith(f" + {5 * (12 - before)} not processed")
     assert whole(empty_url)
     with hpastore.open_store(empty_url) as store:
         summary = hpastore.ingest(store, root, jobs=2)
-        assert (summary.new, summary.unchanged) == (40 - before, before)
+        assert (summary.new, summary.unchanged) == (12 - before, before)
     assert whole(empty_url)
 
 
@@ -157,13 +157,17 @@ def test_a_second_signal_is_not_waited_for(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_cursor_of_a_terminal_is_given_back(tmp_path: Path, number: signal.Signals) -> None:
-    root = hpastore.make_sample(tmp_path / "data", n=40, size=400)
+    root = dataset(tmp_path / "data", 4)
     url = f"sqlite:///{tmp_path / 'cells.db'}"
     ours, theirs = pty.openpty()
-    with started(url, "ingest", root, "-j", "1", err=theirs) as process:
+    options = ("-j", "1")
+    with started(
+        url, "ingest", root, *options, err=theirs, failpoint="image.result:2:stop"
+    ) as process:
         os.close(theirs)
-        wait_until(lambda: stored(url) >= 1)
+        os.waitpid(process.pid, os.WUNTRACED)
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         shown = b""
         while part := read_terminal(ours):
             shown += part

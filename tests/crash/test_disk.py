@@ -169,6 +169,7 @@ def hpastore_tables(url: str) -> bool:
     return True
 
 
+@pytest.mark.full  # the quick run fills a disk
 @pytest.mark.soak
 def test_a_limit_of_a_files_size_is_as_a_full_disk(
     tmp_path: Path, run: Runner, figure: Figure, trials: Trials
@@ -260,6 +261,7 @@ def test_an_export_to_a_full_disk_leaves_nothing(disk: Disk, tmp_path: Path) -> 
         assert disk.must("ls", "-A", disk.folder) == ""
 
 
+@pytest.mark.full  # the quick run reads a store that only its owner may write
 def test_read_only_media_can_be_asked_and_not_written(disk: Disk, tmp_path: Path) -> None:
     root, path = dataset(tmp_path / "data", 3), disk.folder / "cells.db"
     disk.mount(8192)

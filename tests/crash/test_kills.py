@@ -36,7 +36,7 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
     changed: tuple[Template, Path], database: str, run: Runner, figure: Figure, trials: Trials
 ) -> None:
     template, root = changed
-    rng, n = random.Random(7), trials(quick=2, full=20, soak=200)
+    rng, n = random.Random(7), trials(quick=1, full=20, soak=200)
     ingest = ("ingest", root, "--prune", "--strict")
     arguments = [(*ingest, "--executor", "serial"), (*ingest, "-j", "2")]
     longest = []
@@ -71,6 +71,7 @@ def test_an_ingest_is_killed_at_any_moment_and_the_next_goes_on(
 
 
 @on_linux
+@pytest.mark.full  # the quick run kills workers of the pool alone
 @pytest.mark.soak
 def test_workers_are_killed_and_only_the_poison_is_rejected(
     url: str,
@@ -126,6 +127,7 @@ def test_workers_are_killed_and_only_the_poison_is_rejected(
 
 
 @on_linux
+@pytest.mark.full  # the quick run lets the pool alone give up what hangs
 def test_an_image_that_hangs_is_rejected_and_the_others_are_stored(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ print(came, peak(), time.process_time() - began)
 """
 
 
+@pytest.mark.full  # each takes seconds and up to a GB
 @on_linux
 @pytest.mark.parametrize("name", LARGEST)
 def test_the_largest_files_that_are_read_cost_less_than_1_gb_and_10_s(
