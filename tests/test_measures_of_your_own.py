@@ -107,6 +107,7 @@ def expected(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.full  # nine programs in a row
 def test_the_commands_of_the_page_run_in_their_order(site: Path, tmp_path: Path) -> None:
     run(PROGRAM, "sample", "data", "-n", 2, "--size", 64, cwd=tmp_path)
     run(PROGRAM, "ingest", "data", "-j", 1, cwd=tmp_path)

@@ -63,6 +63,7 @@ def test_a_recipe_in_a_file_makes_a_set_and_is_kept_as_it_was_written(
     assert run("--json", "clean", "list").json[1]["frozen"] is True
 
 
+@pytest.mark.full  # the largest recipe takes seconds
 def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.toml"
     rules = (

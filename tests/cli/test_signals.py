@@ -117,9 +117,19 @@ def test_large_images_are_stopped(
     figure(f"signals: {n} ingests of 3072² images stopped, and whole images kept")
 
 
+WAITS = """
+import sys
+from hpastore.cli import app, show
+show.PATIENCE_S = {}
+app.main(sys.argv[1:])
+"""
+"""The program, which waits as long as is said after one signal."""
+
+
 def test_who_waits_for_another_writer_stops(url: str, tmp_path: Path) -> None:
-    root = dataset(tmp_path / "data", 2)
-    with connect(url) as store, store.writing(), started(url, "ingest", root, "-j", "1") as process:
+    ingest = ("ingest", dataset(tmp_path / "data", 2), "-j", "1")
+    program = ("-c", WAITS.format(0.5))
+    with connect(url) as store, store.writing(), started(url, *ingest, program=program) as process:
         wait_until_it_waits_for(store, url, process)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=PATIENCE_S)
@@ -128,21 +138,12 @@ def test_who_waits_for_another_writer_stops(url: str, tmp_path: Path) -> None:
     assert stored(url) == 0
 
 
-PATIENT = f"""
-import sys
-from hpastore.cli import app, show
-show.PATIENCE_S = {10 * PATIENCE_S}
-app.main(sys.argv[1:])
-"""
-"""The program, which waits longer after one signal than any test does."""
-
-
 def test_a_second_signal_is_not_waited_for(url: str, tmp_path: Path) -> None:
     ingest = ("ingest", dataset(tmp_path / "data", 2), "-j", "1")
     with (
         connect(url) as store,
         store.writing(),
-        started(url, *ingest, program=("-c", PATIENT)) as process,
+        started(url, *ingest, program=("-c", WAITS.format(10 * PATIENCE_S))) as process,
     ):
         wait_until_it_waits_for(store, url, process)
         process.send_signal(signal.SIGINT)

@@ -33,9 +33,7 @@ def test_a_stdout_of_ascii_gets_an_escape(url: str, form: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize(
-    "arguments", [["status"], ["--json", "status"], ["sql", MANY, "--format", "csv"]]
-)
+@pytest.mark.parametrize("arguments", [["--json", "status"], ["sql", MANY, "--format", "csv"]])
 def test_a_full_disk_behind_stdout_is_one_line(url: str, arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full, start(url, *arguments, stdout=full) as process:
         _, err = process.communicate()
@@ -43,9 +41,7 @@ def test_a_full_disk_behind_stdout_is_one_line(url: str, arguments: list[str]) -
     assert err == "hpastore: no room left on the disk; free some and run the same command again\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["status"], ["--json", "status"], ["sql", MANY, "--format", "csv"]]
-)
+@pytest.mark.parametrize("arguments", [["status"], ["sql", MANY, "--format", "csv"]])
 def test_a_reader_that_goes_away_is_no_matter(url: str, arguments: list[str]) -> None:
     with start(url, *arguments) as process:
         assert process.stdout is not None

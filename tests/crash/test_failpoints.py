@@ -234,8 +234,15 @@ EXPORTS = {"coco": "out.json", "images": "out"}
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("action", ["kill", "full"])
-@pytest.mark.parametrize("form", EXPORTS)
+@pytest.mark.parametrize(
+    ("form", "action"),
+    [
+        ("coco", "kill"),
+        ("images", "full"),
+        pytest.param("coco", "full", marks=pytest.mark.full),
+        pytest.param("images", "kill", marks=pytest.mark.full),
+    ],
+)
 def test_a_disturbed_export_leaves_the_old_one_or_the_new_one(
     form: str,
     action: str,

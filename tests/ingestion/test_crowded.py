@@ -87,6 +87,7 @@ def say(figure: Figure, url: str, what: str, took: dict[str, Any]) -> None:
     figure(f"crowded: {database}: {what}: {took['seconds']:.1f} s, peak {took['peak']} MB")
 
 
+@pytest.mark.full  # the quick run measures as many cells without a store
 def test_as_many_one_pixel_cells_as_are_taken_are_stored_whole(
     url: str, tmp_path: Path, figure: Figure, trials: Trials
 ) -> None:

@@ -301,6 +301,7 @@ def run() -> Iterator[Runner]:
     made.close()
 
 
+@pytest.mark.full  # of the crash corpus
 @pytest.mark.soak
 @pytest.mark.parametrize(("action", "code"), [("kill", -9), ("full", 5)])
 def test_a_copy_that_is_ended_at_any_place_leaves_the_old_one_or_the_new_one(
