@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,8 +41,6 @@ def run(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("HPASTORE_DB", empty_url)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    logger = logging.getLogger("hpastore")
-    logged = (logger.handlers, logger.level)
 
     def run(*arguments: object, db: str | None = None) -> Outcome:
         shared = [] if db is None else ["--db", db]
@@ -56,5 +53,3 @@ def run(
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    logger.handlers, logger.level = logged
-    logger.setLevel(logger.level)  # forgets which levels it has found enabled
