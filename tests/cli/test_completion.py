@@ -13,6 +13,8 @@ from hpastore.store.clean_sets import rows
 from tests.cli.conftest import Run
 from tests.world import dataset
 
+pytestmark = pytest.mark.has_schema
+
 Complete = Callable[..., list[str]]
 
 
@@ -79,6 +81,7 @@ def test_choices_are_completed(complete: Complete) -> None:
     assert complete("expl") == ["explain"]
 
 
+@pytest.mark.has_schema(False)
 def test_without_a_store_nothing_is_completed_and_nothing_is_made(
     complete: Complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

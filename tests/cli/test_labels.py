@@ -13,6 +13,8 @@ from hpastore.store.engine import Store
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of
 
+pytestmark = pytest.mark.has_schema
+
 NAMES = ["Cytosol", "cytosol", "CYTOSOL"]
 
 

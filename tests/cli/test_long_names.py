@@ -12,6 +12,8 @@ from hpastore.errors import ExportError
 from tests.cli.conftest import Run
 from tests.world import dataset
 
+pytestmark = pytest.mark.has_schema
+
 LONG = "a" * 300
 
 
