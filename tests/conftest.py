@@ -155,13 +155,11 @@ def share_compiled_statements() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    """Give the log back the level and the handlers that a command changes for its process."""
+def log_of_a_library() -> None:
+    """Undo what commands set for their process: the log's level and its handlers."""
     logger = logging.getLogger("hpastore")
-    handlers, level = logger.handlers, logger.level
-    yield
-    logger.handlers = handlers
-    logger.setLevel(level)
+    logger.handlers = []
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
