@@ -442,7 +442,7 @@ class Annotation(NamedTuple):
 
     mask_id: int
     labels: tuple[int, ...]
-    """One label, or several for a multi-hot target; ascending."""
+    """Ascending; a format writes one annotation for each, or one with all of them."""
     x: int
     y: int
     width: int
@@ -455,7 +455,7 @@ class Annotation(NamedTuple):
 
 
 class AnnotatedImage(NamedTuple):
-    """One image as an export names it, with its annotations by mask id, then label."""
+    """One image as an export names it, with its cells by mask id."""
 
     name: str
     width: int

@@ -101,21 +101,21 @@ def _write(
             "height": image.height,
         }
         lines.append(_json(line))
-        if image.annotations:
-            texts = _annotations(image, image_id, annotations + 1, tail)
+        texts = list(_annotations(image, image_id, annotations + 1, tail))
+        if texts:
             file.write((",\n" if annotations else "\n") + ",\n".join(texts))
-            annotations += len(image.annotations)
+            annotations += len(texts)
     file.write('\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n")
     return counter.counts
 
 
-def _annotations(image: AnnotatedImage, image_id: int, first: int, tail: str) -> Iterator[str]:
-    """Write annotations, numbered from `first`; a cell's text serves all of its labels."""
-    mask_id, text = None, ""
-    for number, cell in enumerate(image.annotations, start=first):
-        if cell.mask_id != mask_id:
-            mask_id, text = cell.mask_id, _cell(image, cell) + tail
-        yield f'{{"id":{number},"image_id":{image_id},"category_id":{cell.labels[0]},{text}'
+def _annotations(image: AnnotatedImage, image_id: int, number: int, tail: str) -> Iterator[str]:
+    """Write an image's annotations, one for each label of a cell, numbered from `number`."""
+    for cell in image.annotations:
+        text = _cell(image, cell) + tail
+        for label in cell.labels:
+            yield f'{{"id":{number},"image_id":{image_id},"category_id":{label},{text}'
+            number += 1
 
 
 def _cell(image: AnnotatedImage, cell: Annotation) -> str:

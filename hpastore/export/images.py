@@ -86,7 +86,7 @@ def export_images(
 
     def plan(state: Snapshot) -> tuple[list[_Task], Counts]:
         files = export_rows.channel_files(state.connection, state.resolved.selection, _CHANNELS)
-        counter = ImageCounter()
+        counter = ImageCounter(multihot=state.resolved.options.multilabel == "multihot")
         tasks = [
             _Task(str(file_name(image.name, "composite", image_format)), tuple(files[image.name]))
             for image in counter.count(annotated_images(state.connection, state.resolved))

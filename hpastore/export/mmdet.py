@@ -77,7 +77,7 @@ def export_mmdet(
     multihot = options.multilabel == "multihot"
 
     def write(path: Path, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
-        counter = ImageCounter()
+        counter = ImageCounter(multihot=multihot)
         records = (
             _record(image, file_name(image.name, channels, image_format), multihot=multihot)
             for image in counter.count(images)
@@ -91,6 +91,9 @@ def export_mmdet(
 
 def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:
     cells = image.annotations
+    labels = _multihot(cells) if multihot else _one_each(cells)
+    if not multihot:
+        cells = tuple(cell for cell in cells for _ in cell.labels)
     corners = [(c.x, c.y, c.x + c.width, c.y + c.height) for c in cells]
     size = [image.height, image.width]
     return {
@@ -99,12 +102,14 @@ def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool)
         "height": image.height,
         "ann": {
             "bboxes": np.array(corners, np.float32).reshape(-1, 4),
-            "labels": _multihot(cells)
-            if multihot
-            else np.array([c.labels[0] for c in cells], np.int64),
+            "labels": labels,
             "masks": [{"size": size, "counts": c.rle} for c in cells],
         },
     }
+
+
+def _one_each(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array([label for cell in cells for label in cell.labels], np.int64)
 
 
 def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -182,19 +182,25 @@ def export_folder(
 
 
 class ImageCounter:
-    """Counts images, cells and annotations while they are written."""
+    """Counts images, cells and annotations while they are written.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    multihot : bool
+        Whether a cell is one annotation, however many labels it has.
+    """
+
+    def __init__(self, *, multihot: bool = False) -> None:
         self.counts = Counts()
+        self._multihot = multihot
 
     def count(self, images: Iterable[AnnotatedImage]) -> Iterator[AnnotatedImage]:
         """Give the images on, one by one."""
         for image in images:
-            cells = {annotation.mask_id for annotation in image.annotations}
+            cells = image.annotations
+            annotations = len(cells) if self._multihot else sum(len(cell.labels) for cell in cells)
             before = self.counts
             self.counts = Counts(
-                before.images + 1,
-                before.cells + len(cells),
-                before.annotations + len(image.annotations),
+                before.images + 1, before.cells + len(cells), before.annotations + annotations
             )
             yield image

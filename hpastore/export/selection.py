@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from hpastore.arguments import require_choice
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
-from hpastore.model import AnnotatedImage, Annotation
+from hpastore.model import AnnotatedImage
 from hpastore.store import export_rows, roots_and_splits
 from hpastore.store.clean_sets.rows import find_clean_set, newest_name
 from hpastore.vocabulary import Multilabel, find_label
@@ -107,14 +107,12 @@ def annotated_images(
     Memory holds the names and sizes of all images, and some thousand cells at a time.  One
     statement over all cells would sort their masks by name, which takes longer than all else.
     """
-    expand = resolved.options.multilabel != "multihot"
     images = export_rows.images(connection, resolved.selection)
     for part in _parts(images):
         cells = export_rows.annotated_cells(connection, resolved.selection, part)
         for image in part:
             annotations = cells.get(image.id, [])
             if annotations or not resolved.options.drop_empty:
-                annotations = _one_label_each(annotations) if expand else annotations
                 yield AnnotatedImage(image.name, image.width, image.height, tuple(annotations))
 
 
@@ -147,12 +145,3 @@ def _parts(images: Sequence[Any]) -> Iterator[list[Any]]:
     numbered = zip(totals, images, strict=True)
     for _, part in groupby(numbered, key=lambda pair: pair[0] // _CELLS_AT_ONCE):
         yield [image for _, image in part]
-
-
-def _one_label_each(cells: Iterable[Annotation]) -> list[Annotation]:
-    """Repeat each cell for each of its labels."""
-    return [
-        cell if len(cell.labels) == 1 else Annotation(cell.mask_id, (label,), *cell[2:])
-        for cell in cells
-        for label in cell.labels
-    ]

@@ -181,8 +181,8 @@ def test_files_are_named_as_asked(filled: Store, tmp_path: Path) -> None:
 def test_the_formatted_annotation_is_what_json_would_write() -> None:
     from hpastore.export.coco import _annotations
 
-    cells = [Annotation(7, (label,), 1, 2, 3, 4, 5, "a\\b", 1 / 3) for label in (3, 4)]
-    image = AnnotatedImage("n", 20, 10, tuple(cells))
+    cell = Annotation(7, (3, 4), 1, 2, 3, 4, 5, "a\\b", 1 / 3)
+    image = AnnotatedImage("n", 20, 10, (cell,))
     first, second = (json.loads(text) for text in _annotations(image, 8, 9, "}}"))
     assert first == {
         "id": 9,

@@ -28,8 +28,8 @@ def filled(store: Store, tmp_path: Path) -> Store:
     return store
 
 
-def annotation(mask_id: int, label: int) -> Annotation:
-    return Annotation(mask_id, (label,), 0, 0, 1, 1, 1, "", None)
+def annotation(mask_id: int, *labels: int) -> Annotation:
+    return Annotation(mask_id, labels, 0, 0, 1, 1, 1, "", None)
 
 
 def write_name(task: Task, folder: Path) -> Problem | None:
@@ -41,13 +41,14 @@ def write_name(task: Task, folder: Path) -> Problem | None:
 
 def test_a_cell_with_two_labels_is_one_cell_with_two_annotations() -> None:
     images = [
-        AnnotatedImage("a", 9, 9, (annotation(1, 0), annotation(1, 5), annotation(2, 0))),
+        AnnotatedImage("a", 9, 9, (annotation(1, 0, 5), annotation(2, 0))),
         AnnotatedImage("b", 9, 9, (annotation(1, 0),)),
         AnnotatedImage("c", 9, 9, ()),
     ]
-    counter = ImageCounter()
-    assert list(counter.count(images)) == images
-    assert counter.counts == Counts(images=3, cells=3, annotations=4)
+    for multihot, n in ((False, 4), (True, 3)):
+        counter = ImageCounter(multihot=multihot)
+        assert list(counter.count(images)) == images
+        assert counter.counts == Counts(images=3, cells=3, annotations=n)
 
 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(filled: Store, tmp_path: Path) -> None:
