@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -90,10 +90,12 @@ def export_mmdet(
 
 
 def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:
-    cells = image.annotations
-    labels = _multihot(cells) if multihot else _one_each(cells)
-    if not multihot:
-        cells = tuple(cell for cell in cells for _ in cell.labels)
+    cells: Sequence[Annotation] = image.annotations
+    if multihot:
+        labels = _multihot(cells)
+    else:
+        labels = np.array([label for cell in cells for label in cell.labels], np.int64)
+        cells = [cell for cell in cells for _ in cell.labels]
     corners = [(c.x, c.y, c.x + c.width, c.y + c.height) for c in cells]
     size = [image.height, image.width]
     return {
@@ -106,10 +108,6 @@ def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool)
             "masks": [{"size": size, "counts": c.rle} for c in cells],
         },
     }
-
-
-def _one_each(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([label for cell in cells for label in cell.labels], np.int64)
 
 
 def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -123,7 +123,7 @@ from hpastore.cli import app, show
 show.PATIENCE_S = {}
 app.main(sys.argv[1:])
 """
-"""The program, which waits as long as is said after one signal."""
+"""The program with another limit, in seconds, to what it waits for after a signal."""
 
 
 def test_who_waits_for_another_writer_stops(url: str, tmp_path: Path) -> None:

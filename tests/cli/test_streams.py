@@ -16,6 +16,13 @@ NAMES = "SELECT 'prot\u00e9ine' AS name"
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) SELECT i FROM n"
 
 
+PRINTS = [
+    ["--json", "status"],
+    pytest.param(["status"], marks=pytest.mark.full),
+    ["sql", MANY, "--format", "csv"],
+]
+
+
 def start(
     url: str, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
 ) -> subprocess.Popen[str]:
@@ -33,7 +40,7 @@ def test_a_stdout_of_ascii_gets_an_escape(url: str, form: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize("arguments", [["--json", "status"], ["sql", MANY, "--format", "csv"]])
+@pytest.mark.parametrize("arguments", PRINTS)
 def test_a_full_disk_behind_stdout_is_one_line(url: str, arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full, start(url, *arguments, stdout=full) as process:
         _, err = process.communicate()
@@ -41,7 +48,7 @@ def test_a_full_disk_behind_stdout_is_one_line(url: str, arguments: list[str]) -
     assert err == "hpastore: no room left on the disk; free some and run the same command again\n"
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["sql", MANY, "--format", "csv"]])
+@pytest.mark.parametrize("arguments", PRINTS)
 def test_a_reader_that_goes_away_is_no_matter(url: str, arguments: list[str]) -> None:
     with start(url, *arguments) as process:
         assert process.stdout is not None
