@@ -26,7 +26,6 @@ from hpastore.schema.measure_value import flag_value, named_value
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CellOverride,
     CleanRule,
     CleanSet,
@@ -35,8 +34,9 @@ from hpastore.schema.tables import (
     Image,
     ImageLabel,
     Label,
+    channel_column,
 )
-from hpastore.schema.threshold_view import is_rule_channel, rule_values
+from hpastore.schema.threshold_view import rule_values
 from hpastore.schema.verdict_steps import apply_guard, rule_progress, steps_before_rules
 from hpastore.vocabulary import NEGATIVE, REASONS
 
@@ -61,7 +61,6 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     """
     results = _rule_results(thresholds, *where).subquery("asked")
     named = aliased(CleanRule, name="named")
-    green = aliased(CellChannel, name="green")
     of_label = aliased(CellOverride, name="of_label")
     of_all = aliased(CellOverride, name="of_all")
 
@@ -71,7 +70,6 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
         results.join(CleanSet, CleanSet.id == results.c.clean_set_id)
         .join(Cell, Cell.id == results.c.cell_id)
         .join(Image, Image.id == Cell.image_id)
-        .join(green, and_(green.cell_id == Cell.id, green.channel == "green"))
         .outerjoin(
             of_label, and_(of_label.cell_id == Cell.id, of_label.label_id == results.c.label_id)
         )
@@ -89,7 +87,10 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     steps = steps_before_rules(
         func.coalesce(of_label.keep, of_all.keep),
         {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
-        and_(green.intensity_max < CleanSet.min_green, Image.labels != str(NEGATIVE)),
+        and_(
+            channel_column("intensity_max", "green") < CleanSet.min_green,
+            Image.labels != str(NEGATIVE),
+        ),
         results.c.unbounded == 1,
     )
     by_rule = func.coalesce(
@@ -145,7 +146,6 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
         .join(ImageLabel, ImageLabel.image_id == Image.id)
         .join(Cell, Cell.image_id == Image.id)
         .outerjoin(CleanRule, of_set)
-        .outerjoin(CellChannel, is_rule_channel())
         .outerjoin(thresholds, of_label)
     )
 
@@ -191,7 +191,6 @@ def clean_cell(
         .join(Image, and_(Image.id == Cell.image_id, LIVE))
         .join(Label, Label.id == CleanSetCell.label_id)
         .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _is_deciding_rule()))
-        .outerjoin(CellChannel, is_rule_channel())
         .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
     )
 

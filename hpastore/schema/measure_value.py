@@ -1,9 +1,8 @@
 """Where the value of a measure is stored.
 
-Measures of a cell's mask are columns of ``cell``, measures of a channel are columns of
-``cell_channel``, and custom measures are rows of ``cell_measure``.  Statements that know their
-measures beforehand join the tables once each, with `MeasureValues`; the views, whose measures are
-named by rows of ``clean_rule``, use `named_value`.
+Built-in measures are columns of ``cell``, and custom measures are rows of ``cell_measure``.
+Statements that know their measures beforehand join that table once each, with `MeasureValues`; the
+views, whose measures are named by rows of ``clean_rule``, use `named_value`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from sqlalchemy import ColumnElement, FromClause, and_, case, cast, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.schema.tables import Cell, CellChannel, CellMeasure, CleanRule, Measure
+from hpastore.schema.tables import Cell, CellMeasure, CleanRule, Measure, channel_column
 from hpastore.schema.types import REAL
+from hpastore.vocabulary import CHANNELS
 
 SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
 CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
@@ -30,7 +30,7 @@ MeasureKey = tuple[str, str | None]
 
 
 class MeasureValues:
-    """The values of some measures of `Cell`, from tables that are joined once each.
+    """The values of some measures of `Cell`, custom ones from a table that is joined once each.
 
     Parameters
     ----------
@@ -40,23 +40,14 @@ class MeasureValues:
 
     def __init__(self, measures: Iterable[MeasureKey]) -> None:
         keys = sorted(set(measures), key=str)
-        channels = dict.fromkeys(channel for name, channel in keys if name in CHANNEL_NAMES)
         customs = dict.fromkeys(_custom_key(*key) for key in keys if not _is_built_in(key[0]))
 
-        self._channels = {name: aliased(CellChannel, name=name) for name in channels}
         self._customs = {
             key: aliased(CellMeasure, name=f"custom_{i}") for i, key in enumerate(customs)
         }
 
     def join_to(self, rows: FromClause) -> FromClause:
-        """Join the tables to rows of `Cell`.
-
-        The joins are outer ones even where a value is required: SQLite begins an inner join with
-        all rows of ``cell_channel``.
-        """
-        for name, stats in self._channels.items():
-            rows = rows.outerjoin(stats, and_(stats.cell_id == Cell.id, stats.channel == name))
-
+        """Join the values of custom measures to rows of `Cell`."""
         for (measure, channel), values in self._customs.items():
             named = select(Measure.id).where(Measure.name == measure)
             of_cell = and_(values.cell_id == Cell.id, values.channel == channel)
@@ -68,19 +59,19 @@ class MeasureValues:
         if measure in SHAPE_NAMES:
             return _shape_value(measure)
         if measure in CHANNEL_NAMES:
-            return cast(getattr(self._channels[channel], measure), REAL)
+            return cast(channel_column(measure, str(channel)), REAL)
         return cast(self._customs[_custom_key(measure, channel)].value, REAL)
 
 
 def named_value(
     name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]
 ) -> Column:
-    """Value of the measure that a row of ``clean_rule`` names, as a real number.
-
-    `CellChannel` must be joined by the rule's channel.
-    """
+    """Value of the measure that a row of ``clean_rule`` names, as a real number."""
     shape = {m: _shape_value(m) for m in SHAPE_NAMES}
-    levels = {m: cast(getattr(CellChannel, m), REAL) for m in CHANNEL_NAMES}
+    levels = {
+        m: case({c: cast(channel_column(m, c), REAL) for c in CHANNELS}, value=channel)
+        for m in CHANNEL_NAMES
+    }
     custom = select(CellMeasure.value).join(Measure, Measure.id == CellMeasure.measure_id)
     custom = custom.where(
         CellMeasure.cell_id == Cell.id,

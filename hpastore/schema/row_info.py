@@ -25,8 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, ColumnElement, ForeignKey, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, ForeignKey, MetaData, Select, Table, func, select
 from sqlalchemy.orm import DeclarativeBase
+
+DECLARED_VIEWS: Final = "declared_views"
+"""Where the tables' metadata keeps the views that declare their rows."""
 
 _NO_LABEL: Final = -1
 """Stands for NULL in a key, since databases differ on where NULL sorts."""
@@ -58,6 +61,8 @@ class RowInfo:
     covered_by: str | None = None
     hashed: Literal["rows", "columns", "database"] = "rows"
     grouped_by: tuple[str, ...] = ()
+    extended_by: str | None = None
+    """Table with one row for each of these, whose columns are hashed along with them."""
     name: str = ""
 
 
@@ -66,6 +71,11 @@ def table_of(model: type[DeclarativeBase]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
+
+
+def declared_tables(metadata: MetaData) -> tuple[Table, ...]:
+    """Give all tables, and the views that declare their rows as tables do."""
+    return (*metadata.tables.values(), *metadata.info.get(DECLARED_VIEWS, ()))
 
 
 def row_info(table: Table) -> RowInfo:
@@ -81,7 +91,7 @@ def has_checksum(table: Table) -> bool:
 
 def covered_tables(owner: Table) -> list[Table]:
     """Give the other tables whose rows the checksum of an owner's row covers."""
-    tables = owner.metadata.tables.values()
+    tables = declared_tables(owner.metadata)
     return [table for table in tables if row_info(table).covered_by == owner.name]
 
 
@@ -140,6 +150,10 @@ class Natural:
     def add_reference(self, column: Column[Any], without: Table | None = None) -> None:
         """Add the natural key of the row that a column refers to, but for columns of `without`."""
         self._expand(column, set(), without)
+
+    def extend(self, extension: Table) -> None:
+        """Join a table that has one row for each of these."""
+        self._joins[extension] = key_of(extension) == key_of(self.table)
 
     def select(self, *first: ColumnElement[Any]) -> Select[Any]:
         """Select columns, and all that were added."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text, true
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    UniqueConstraint,
+    text,
+    true,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.schema.row_info import RowInfo
+from hpastore.schema.row_info import DECLARED_VIEWS, RowInfo, table_of
 from hpastore.schema.types import BIGINT, BLOB, REAL, TEXT, Flag, Instant, Key
 from hpastore.vocabulary import CHANNELS, MAX_MASK_ID, ROLES
 
@@ -306,8 +317,13 @@ class Cell(Base):
         CheckConstraint(
             "area > 0 AND width > 0 AND height > 0 AND x >= 0 AND y >= 0", name="shape"
         ),
-        comment="Cells; one is named NAME:ID by its image and its mask id",
-        rows=RowInfo(natural_key=("image_id", "mask_id"), covered_by="image", hashed="columns"),
+        comment="Cells and their measures; one is named NAME:ID by its image and its mask id",
+        rows=RowInfo(
+            natural_key=("image_id", "mask_id"),
+            covered_by="image",
+            hashed="columns",
+            extended_by="cell_mask",
+        ),
     )
 
     id: Mapped[int] = _key()
@@ -321,19 +337,43 @@ class Cell(Base):
     touches_border: Mapped[bool] = _measure("touches_border")
     pieces: Mapped[int] = _measure("pieces")
     nucleus_area: Mapped[int | None] = _measure("nucleus_area")
+
+
+_TYPES: Final[dict[str, Any]] = {"integer": Integer(), "real": REAL}
+
+for _channel, _m in product(CHANNELS, CHANNEL_MEASURES):
+    # Dumped and covered in the long form, see CellChannel.
+    setattr(
+        Cell,
+        f"{_channel}_{_m.name}",
+        mapped_column(_TYPES[_m.kind], nullable=True, comment=_m.comment, info=IGNORED),
+    )
+
+
+def channel_column(measure: str, channel: str) -> ColumnElement[Any]:
+    """Give the column of ``cell`` that holds a measure of a channel."""
+    column: ColumnElement[Any] = getattr(Cell, f"{channel}_{measure}")
+    return column
+
+
+class StoredMask(Base):
+    """The mask of one cell, apart from its measures: so that these are read without it."""
+
+    __tablename__ = "cell_mask"
+    __table_args__ = _table(comment="Masks of cells", rows=RowInfo(natural_key=("cell_id",)))
+
+    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)
     rle: Mapped[str] = mapped_column(
         comment="The mask as a compressed COCO counts string; its size is the image's height, width"
     )
 
 
 class CellChannel(Base):
-    """One cell in one channel."""
+    """One cell in one channel: the measures of ``cell`` in the long form, as a view."""
 
     __tablename__ = "cell_channel"
     __table_args__ = _table(
-        _one_of("channel", CHANNELS),
         comment="Measures of cells in a channel, on levels 0..255",
-        clustered=True,
         rows=RowInfo(
             natural_key=("cell_id", "channel"),
             covered_by="image",
@@ -341,8 +381,11 @@ class CellChannel(Base):
             grouped_by=("channel",),
         ),
     )
+    metadata = MetaData()  # of its own: no migration makes it
 
-    cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)
+    cell_id: Mapped[int] = mapped_column(
+        BIGINT, ForeignKey(Cell.id), primary_key=True, comment="The cell", info=NOT_COVERED
+    )
     channel: Mapped[str] = mapped_column(primary_key=True, comment="red, green, blue or yellow")
     intensity_min: Mapped[int] = _measure("intensity_min")
     intensity_max: Mapped[int] = _measure("intensity_max")
@@ -358,6 +401,9 @@ class CellChannel(Base):
     intensity_nucleus: Mapped[float | None] = _measure("intensity_nucleus")
     intensity_nucleus_rim: Mapped[float | None] = _measure("intensity_nucleus_rim")
     intensity_cytoplasm: Mapped[float | None] = _measure("intensity_cytoplasm")
+
+
+Base.metadata.info[DECLARED_VIEWS] = (table_of(CellChannel),)
 
 
 class Failure(Base):

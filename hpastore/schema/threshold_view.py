@@ -13,7 +13,6 @@ from hpastore.schema.measure_value import named_value
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CleanRule,
     CleanSet,
     CleanSetThreshold,
@@ -92,7 +91,6 @@ def rule_values(*where: Column) -> AnySelect:
         .join(ImageLabel, rule_applies(ImageLabel.label_id))
         .join(Image, single)
         .join(Cell, Cell.image_id == Image.id)
-        .outerjoin(CellChannel, is_rule_channel())
     )
     return (
         select(
@@ -106,11 +104,6 @@ def rule_values(*where: Column) -> AnySelect:
         .select_from(rows)
         .where(value.is_not(None), *where)
     )
-
-
-def is_rule_channel() -> Column:
-    """Whether a channel of a cell is the channel of a rule."""
-    return and_(CellChannel.cell_id == Cell.id, CellChannel.channel == CleanRule.channel)
 
 
 def _bound(found: FromClause, side: str) -> Column:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, MetaData, and_, case, cast, func, literal, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    MetaData,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.ddl import CreateView
 
 from hpastore.schema.clean_views import clean_cell_view
@@ -15,15 +26,15 @@ from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES
 from hpastore.schema.percentile import AnySelect, percentiles
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CleanSet,
     CleanSetCell,
     Image,
     ImageLabel,
     Label,
+    channel_column,
 )
 from hpastore.schema.threshold_view import label_threshold
-from hpastore.schema.types import BIGINT, REAL
+from hpastore.schema.types import BIGINT, REAL, TEXT
 from hpastore.vocabulary import CHANNELS
 
 Column = ColumnElement[Any]
@@ -31,12 +42,9 @@ Column = ColumnElement[Any]
 
 def _cell_stats() -> AnySelect:
     """One flat row per cell."""
-    channels = {name: aliased(CellChannel, name=name) for name in CHANNELS}
     rows = Cell.__table__.join(Image).outerjoin(
         ImageLabel, and_(ImageLabel.image_id == Image.id, Image.label_count == 1)
     )
-    for name, stats in channels.items():
-        rows = rows.join(stats, and_(stats.cell_id == Cell.id, stats.channel == name))
     columns = (
         Cell.id.label("cell_id"),
         Image.name.label("image_name"),
@@ -45,13 +53,23 @@ def _cell_stats() -> AnySelect:
         Image.labels,
         ImageLabel.label_id,
         *(getattr(Cell, name) for name in SHAPE_NAMES),
-        *(
-            getattr(stats, measure).label(f"{channel}_{measure}")
-            for channel, stats in channels.items()
-            for measure in CHANNEL_NAMES
-        ),
+        *(channel_column(measure, channel) for channel in CHANNELS for measure in CHANNEL_NAMES),
     )
     return select(*columns).select_from(rows).where(LIVE)
+
+
+def _cell_channel() -> CompoundSelect[Any]:
+    """One row per cell and channel that its image has."""
+    return union_all(
+        *(
+            select(
+                Cell.id.label("cell_id"),
+                literal(channel, TEXT).label("channel"),
+                *(channel_column(name, channel).label(name) for name in CHANNEL_NAMES),
+            ).where(channel_column("intensity_max", channel).is_not(None))
+            for channel in CHANNELS
+        )
+    )
 
 
 def _cell_size() -> AnySelect:
@@ -94,12 +112,6 @@ def _median(rows: FromClause, key: Any, value: Any, name: str, *where: Column) -
     return percentiles(values.subquery(f"{name}_value"), ["key"], half).subquery(name)
 
 
-def _with_green() -> FromClause:
-    """Cells with their green channel."""
-    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
-    return Cell.__table__.join(CellChannel, green)
-
-
 def _label_summary() -> AnySelect:
     """Counts, the median green fraction and the share of clean verdicts of every label."""
     is_single = Image.label_count == 1
@@ -117,9 +129,10 @@ def _label_summary() -> AnySelect:
         .group_by(ImageLabel.label_id)
         .subquery("counts")
     )
-    cells = _with_green().join(ImageLabel, ImageLabel.image_id == Cell.image_id)
+    cells = Cell.__table__.join(ImageLabel, ImageLabel.image_id == Cell.image_id)
     cells = cells.join(Image, and_(Image.id == Cell.image_id, Image.label_count == 1, LIVE))
-    median = _median(cells, ImageLabel.label_id, CellChannel.fraction, "green_fraction_median")
+    fraction = channel_column("fraction", "green")
+    median = _median(cells, ImageLabel.label_id, fraction, "green_fraction_median")
     share = _share_clean(CleanSetCell.label_id)
 
     rows = (
@@ -142,7 +155,8 @@ def _label_summary() -> AnySelect:
 def _image_summary() -> AnySelect:
     """Counts, medians and the share of clean verdicts of every image."""
     area = _median(Cell.__table__, Cell.image_id, cast(Cell.area, REAL), "area_median")
-    fraction = _median(_with_green(), Cell.image_id, CellChannel.fraction, "green_fraction_median")
+    of_cell = channel_column("fraction", "green")
+    fraction = _median(Cell.__table__, Cell.image_id, of_cell, "green_fraction_median")
     share = _share_clean(Cell.image_id)
 
     rows: FromClause = Image.__table__
@@ -168,6 +182,7 @@ METADATA: Final = MetaData()
 """The views as tables, for queries; not in the tables' metadata, which migrations compare."""
 
 CELL_STATS: Final = CreateView(_cell_stats(), "cell_stats", metadata=METADATA)
+CELL_CHANNEL: Final = CreateView(_cell_channel(), "cell_channel", metadata=METADATA)
 CELL_SIZE: Final = CreateView(_cell_size(), "cell_size", metadata=METADATA)
 LABEL_THRESHOLD: Final = CreateView(label_threshold(), "label_threshold", metadata=METADATA)
 CLEAN_CELL: Final = CreateView(
@@ -176,7 +191,15 @@ CLEAN_CELL: Final = CreateView(
 LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=METADATA)
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 
-VIEWS: Final = (CELL_STATS, CELL_SIZE, LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMARY, IMAGE_SUMMARY)
+VIEWS: Final = (
+    CELL_STATS,
+    CELL_CHANNEL,
+    CELL_SIZE,
+    LABEL_THRESHOLD,
+    CLEAN_CELL,
+    LABEL_SUMMARY,
+    IMAGE_SUMMARY,
+)
 """In the order in which they are created; each uses only those before it."""
 
 

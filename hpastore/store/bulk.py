@@ -18,11 +18,11 @@ from hpastore.schema.row_info import Natural, key_of, row_info, table_of
 from hpastore.schema.tables import (
     Base,
     Cell,
-    CellChannel,
     CleanSetCell,
     CleanSetThreshold,
     Image,
     ImageLabel,
+    StoredMask,
 )
 from hpastore.store.integrity import checksums
 from hpastore.store.integrity.checksums import Comparison, Model
@@ -33,8 +33,7 @@ def insert_rows(
 ) -> None:
     """Insert rows of plain values, as the driver takes them.
 
-    Through SQLAlchemy's ``insert`` the 88 rows of a usual image in ``cell_channel`` take four times
-    as long.
+    Through SQLAlchemy's ``insert`` the rows of a usual image take four times as long.
     """
     if not rows:
         return
@@ -165,7 +164,7 @@ def analyze(connection: Connection) -> None:
     without.
     """
     if connection.dialect.name == "postgresql":
-        tables = (Image, ImageLabel, Cell, CellChannel, CleanSetThreshold, CleanSetCell)
+        tables = (Image, ImageLabel, Cell, StoredMask, CleanSetThreshold, CleanSetCell)
         connection.exec_driver_sql(f"ANALYZE {', '.join(table.__tablename__ for table in tables)}")
 
 

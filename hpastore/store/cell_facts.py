@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES, MeasureKey
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CellMeasure,
     CellOverride,
     CleanSet,
@@ -19,8 +18,10 @@ from hpastore.schema.tables import (
     Image,
     ImageLabel,
     Measure,
+    channel_column,
 )
 from hpastore.store import decoding, label_thresholds
+from hpastore.vocabulary import CHANNELS
 
 CellMeasures = Mapping[MeasureKey, float | None]
 """A cell's measures by name and channel; the channel of a measure of the whole cell is None."""
@@ -103,14 +104,15 @@ def read_measures(connection: Connection, cells: Sequence[int]) -> dict[int, Cel
     """Read all measures of some cells, by their keys."""
     found: dict[int, dict[MeasureKey, float | None]] = {key: {} for key in cells}
 
-    shapes = select(Cell.id, *(getattr(Cell, name) for name in SHAPE_NAMES))
-    for key, *values in connection.execute(shapes.where(Cell.id.in_(cells))):
-        found[key] |= {(name, None): v for name, v in zip(SHAPE_NAMES, values, strict=True)}
-
-    columns = (getattr(CellChannel, name) for name in CHANNEL_NAMES)
-    levels = select(CellChannel.cell_id, CellChannel.channel, *columns)
-    for key, channel, *values in connection.execute(levels.where(CellChannel.cell_id.in_(cells))):
-        found[key] |= {(name, channel): v for name, v in zip(CHANNEL_NAMES, values, strict=True)}
+    columns: dict[MeasureKey, Any] = {(name, None): getattr(Cell, name) for name in SHAPE_NAMES}
+    columns |= {
+        (name, channel): channel_column(name, channel)
+        for channel in CHANNELS
+        for name in CHANNEL_NAMES
+    }
+    built_in = select(Cell.id, *columns.values()).where(Cell.id.in_(cells))
+    for key, *values in connection.execute(built_in):
+        found[key] |= dict(zip(columns, values, strict=True))
 
     customs = (
         select(CellMeasure.cell_id, Measure.name, CellMeasure.channel, CellMeasure.value)

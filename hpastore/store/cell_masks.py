@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from hpastore.errors import DamagedError, NotFoundError
-from hpastore.schema.tables import Cell, CleanSetCell, Image
+from hpastore.schema.tables import Cell, CleanSetCell, Image, StoredMask
 from hpastore.store import arrays
 from hpastore.store.cell_selection import judged_cells
 
@@ -45,9 +45,11 @@ def read_masks(connection: Connection, cells: Sequence[int]) -> dict[int, CellMa
     DamagedError
         If a mask does not fill its image, or its box is not the stored one.
     """
-    columns: tuple[Any, ...] = (Cell.mask_id, Cell.x, Cell.y, Cell.width, Cell.height, Cell.rle)
+    columns: tuple[Any, ...] = (Cell.mask_id, Cell.x, Cell.y, Cell.width, Cell.height)
+    columns += (StoredMask.rle,)
     columns += (Image.width.label("image_width"), Image.height.label("image_height"))
     statement = select(Cell.id, *columns, Image.name).join(Image, Image.id == Cell.image_id)
+    statement = statement.join(StoredMask, StoredMask.cell_id == Cell.id)
     found = connection.execute(statement.where(Cell.id.in_(cells))).all()
     _check_masks(found)
     return {row[0]: CellMask(*row[1:-1]) for row in found}

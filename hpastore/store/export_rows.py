@@ -25,13 +25,14 @@ from hpastore.schema.conditions import IN_SPLIT, LIVE
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CleanSet,
     CleanSetCell,
     Image,
     ImageFile,
     ImageLabel,
     Label,
+    StoredMask,
+    channel_column,
 )
 from hpastore.schema.views import CLEAN_CELL
 from hpastore.store import arrays, decoding, pixels
@@ -101,9 +102,10 @@ def annotated_cells(
     """
     of_key = {image.id: image for image in chosen}
     owner, labels = _labels_of(connection, selection, list(of_key))
-    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, Cell.rle)
+    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, StoredMask.rle)
     statement = (
-        select(Cell.image_id, owner, Cell.mask_id, *shape, _green_fraction())
+        select(Cell.image_id, owner, Cell.mask_id, *shape, channel_column("fraction", "green"))
+        .join(StoredMask, StoredMask.cell_id == Cell.id)
         .where(Cell.image_id.in_(of_key))
         .order_by(Cell.image_id, Cell.mask_id)
     )
@@ -117,12 +119,6 @@ def annotated_cells(
     for image_id, key, mask_id, *shape in rows:
         found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
     return found
-
-
-def _green_fraction() -> Any:
-    """Look up a cell's fraction; for a join, PostgreSQL reads the channels of all cells."""
-    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
-    return select(CellChannel.fraction).where(green).scalar_subquery()
 
 
 def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
@@ -162,8 +158,7 @@ def stream_cells(
     DamagedError
         While they are read, if a label is invalid.
     """
-    green = and_(CellChannel.cell_id == Cell.id, CellChannel.channel == "green")
-    tables = Image.__table__.join(Cell, Cell.image_id == Image.id).join(CellChannel, green)
+    tables = Image.__table__.join(Cell, Cell.image_id == Image.id)
     if view is None:
         tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
         label_id: Any = ImageLabel.label_id
@@ -172,7 +167,8 @@ def stream_cells(
         tables = tables.join(view, view.c.cell_id == Cell.id)
         label_id = view.c.label_id
         verdict = [c for c in view.c if c.name not in ("clean_set_id", "cell_id")]
-    box = (Cell.x, Cell.y, Cell.width, Cell.height, CellChannel.fraction_notebook)
+    notebook = channel_column("fraction_notebook", "green").label("fraction_notebook")
+    box = (Cell.x, Cell.y, Cell.width, Cell.height, notebook)
     statement = select(*verdict, *box).select_from(tables)
     statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
     return _with_labels(stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id)))
@@ -274,7 +270,7 @@ def _no_verdict() -> list[Any]:
         "label": Label.name,
         "measure": literal("fraction"),
         "channel": literal("green"),
-        "value": CellChannel.fraction,
+        "value": channel_column("fraction", "green"),
     }
     names = (c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id"))
     return [known.get(name, null()).label(name) for name in names]

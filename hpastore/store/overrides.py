@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from hpastore.errors import NotFoundError
 from hpastore.kernels.rle import overlaps
 from hpastore.runtime.failpoints import failpoint
-from hpastore.schema.tables import Cell, CellOverride, Image
+from hpastore.schema.tables import Cell, CellOverride, Image, StoredMask
 from hpastore.store import statements
 from hpastore.store.arrays import check_masks
 from hpastore.store.integrity import checksums
@@ -204,9 +204,9 @@ def match_detached(
         return {}
 
     size = connection.execute(select(Image.height, Image.width).where(Image.id == image_id)).one()
-    columns = (Cell.id, Cell.mask_id, Cell.rle)
+    statement = select(Cell.id, Cell.mask_id, StoredMask.rle).join(StoredMask)
     cells = connection.execute(
-        select(*columns).where(Cell.image_id == image_id).order_by(Cell.mask_id)
+        statement.where(Cell.image_id == image_id).order_by(Cell.mask_id)
     ).all()
     same_size = [o for o in detached if (o.height, o.width) == (size.height, size.width)]
     _check_masks(f"override of {name}", size.height * size.width, same_size)
@@ -239,8 +239,8 @@ def _warn_detached(name: str, n: int) -> None:
 
 def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:
     """Read the cells of images, by image name and mask id."""
-    columns = (Image.name, Cell.mask_id, Cell.id, Cell.rle, Image.width, Image.height)
-    statement = select(*columns).join(Image, Image.id == Cell.image_id)
+    columns = (Image.name, Cell.mask_id, Cell.id, StoredMask.rle, Image.width, Image.height)
+    statement = select(*columns).join(Cell, Cell.image_id == Image.id).join(StoredMask)
     return {
         (row.name, row.mask_id): row
         for part in batches(sorted(names))

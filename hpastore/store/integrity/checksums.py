@@ -290,6 +290,9 @@ def _blocks_statement(table: Table) -> tuple[AnySelect, int]:
         if column is not key and not column.info.get("checksum", True):
             natural.add_reference(column, without=owner)
     natural.columns |= {column.name: _raw(column) for column in covered_columns(table)}
+    if info.extended_by:
+        natural.extend(extension := Base.metadata.tables[info.extended_by])
+        natural.columns |= {column.name: _raw(column) for column in covered_columns(extension)}
 
     groups = [natural.columns.pop(name).label(f"group_{name}") for name in info.grouped_by]
     within = [natural.columns["mask_id"]] if "mask_id" in natural.columns else []

@@ -58,6 +58,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         row_checks.labels,
         row_checks.current_settings,
         row_checks.counts,
+        row_checks.masks,
         row_checks.files,
         row_checks.overrides,
         row_checks.override_masks,

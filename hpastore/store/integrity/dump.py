@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.row_info import Natural, row_info
+from hpastore.schema.row_info import Natural, declared_tables, row_info
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
 from hpastore.store import arrays
@@ -68,7 +68,7 @@ def _text(value: Any, row: Any) -> str:
 
 def _tables() -> Iterable[tuple[str, AnySelect, Sequence[str]]]:
     """Name, statement and natural key of each table that declares one."""
-    for table in Base.metadata.tables.values():
+    for table in declared_tables(Base.metadata):
         info = row_info(table)
         if info.natural_key and info.dumped:
             natural = Natural.dumped(table)
@@ -90,5 +90,7 @@ _VIEW_KEYS: Final = {
 def _views() -> Iterable[tuple[str, AnySelect, Sequence[str]]]:
     """Name, statement and natural key of each view."""
     for view in VIEWS:
+        if view.table.name not in _VIEW_KEYS:  # one that declares its rows as a table does
+            continue
         columns = [column for column in view.table.c if column.name not in _SURROGATES]
         yield view.table.name, select(*columns), _VIEW_KEYS[view.table.name]

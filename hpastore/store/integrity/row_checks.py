@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
+from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, case, exists, func, select
 
 from hpastore.errors import DamagedError
 from hpastore.kernels import rle
@@ -15,7 +16,6 @@ from hpastore.reading import MAX_PIXELS
 from hpastore.schema.tables import (
     Base,
     Cell,
-    CellChannel,
     CellOverride,
     FailureFile,
     Image,
@@ -23,7 +23,9 @@ from hpastore.schema.tables import (
     ImageFile,
     ImageLabel,
     Label,
+    StoredMask,
     StoredSettings,
+    channel_column,
 )
 from hpastore.store import arrays, decoding
 from hpastore.store.integrity import checksums
@@ -90,12 +92,22 @@ def counts(connection: Connection) -> Iterator[Finding]:
     statement = select(Image.name, channels).where(channels != len(CHANNELS)).order_by(Image.name)
     for name, count in connection.execute(statement):
         yield Finding(f"image {name}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE)
-    levels = _number(CellChannel, CellChannel.cell_id == Cell.id)
+    levels = reduce(
+        add, (case((channel_column("intensity_max", c).is_(None), 0), else_=1) for c in CHANNELS)
+    )
     statement = select(Image.name, Cell.mask_id, levels).join(Cell).where(levels != len(CHANNELS))
     for name, mask_id, count in connection.execute(statement.order_by(Image.name, Cell.mask_id)):
         yield Finding(
             f"cell {name}:{mask_id}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE
         )
+
+
+def masks(connection: Connection) -> Iterator[Finding]:
+    """Cells without a mask."""
+    has_mask = exists().where(StoredMask.cell_id == Cell.id)
+    statement = select(Image.name, Cell.mask_id).join(Cell).where(~has_mask)
+    for name, mask_id in connection.execute(statement.order_by(Image.name, Cell.mask_id)):
+        yield Finding(f"cell {name}:{mask_id}", "it has no mask", REPLACE_IMAGE)
 
 
 def _number(table: checksums.Model, where: Any) -> Any:

@@ -39,7 +39,7 @@ class ImageRows:
     channels
         Rows of ``image_channel``, one by channel.
     cells
-        Columns of ``cell``, in ascending mask id.
+        Columns of ``cell`` and ``cell_mask``, in ascending mask id.
     cell_channels
         Columns of ``cell_channel`` and the mask id, by channel.
     custom

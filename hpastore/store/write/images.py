@@ -14,7 +14,6 @@ from hpastore.model import Measured
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import (
     Cell,
-    CellChannel,
     CellOverride,
     CleanSet,
     CleanSetCell,
@@ -23,6 +22,7 @@ from hpastore.schema.tables import (
     ImageChannel,
     ImageFile,
     ImageLabel,
+    StoredMask,
 )
 from hpastore.store import custom_measures, overrides
 from hpastore.store.bulk import as_rows, change, insert_children, insert_rows
@@ -107,16 +107,14 @@ def _insert(connection: Connection, rows: ImageRows, custom: Sequence[CustomMeas
 def _insert_cells(connection: Connection, image_id: int, rows: ImageRows) -> Sequence[int]:
     """Insert an image's cells, and give their keys."""
     ids = _new_cell_ids(connection, len(rows.cells["mask_id"]))
-    values = as_rows(ids, image_id, *rows.cells.values())
-    insert_rows(connection, Cell, ("id", "image_id", *rows.cells), values)
+    columns = {name: column for name, column in rows.cells.items() if name != "rle"}
+    for (channel,), of_channel in rows.cell_channels.items():
+        columns |= {f"{channel}_{m.name}": of_channel[m.name] for m in CHANNEL_MEASURES}
+    values = as_rows(ids, image_id, *columns.values())
+    insert_rows(connection, Cell, ("id", "image_id", *columns), values)
     failpoint("image.cells")
-
-    names = [measure.name for measure in CHANNEL_MEASURES]
-    measures: list[tuple[Any, ...]] = []
-    for (channel,), columns in rows.cell_channels.items():
-        measures += as_rows(ids, channel, *(columns[name] for name in names))
-    insert_rows(connection, CellChannel, ("cell_id", "channel", *names), measures)
-    failpoint("image.cell_channels")
+    insert_rows(connection, StoredMask, ("cell_id", "rle"), as_rows(ids, rows.cells["rle"]))
+    failpoint("image.cell_masks")
     return ids
 
 

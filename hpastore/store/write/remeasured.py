@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from sqlalchemy import Connection, and_, bindparam, select, update
 
 from hpastore.errors import DamagedError
 from hpastore.runtime.failpoints import failpoint
-from hpastore.schema.tables import Cell, CellChannel, Image, ImageChannel
+from hpastore.schema.tables import Cell, CellChannel, Image, ImageChannel, channel_column
 from hpastore.store.bulk import as_rows, change, plain, plain_real
 from hpastore.store.integrity import checksums
+from hpastore.vocabulary import CHANNELS
 
 _Floats = npt.NDArray[np.float64]
 
@@ -49,23 +51,22 @@ def remeasure_images(connection: Connection, settings_id: int, images: Remeasure
 
     _replace_levels(connection, after)
     failpoint("image.remeasured")
-    rows: list[tuple[Any, ...]] = []
-    for channels in after.values():
-        for name, channel in channels.items():
-            rows += as_rows(channel.fractions, channel.cell_ids, name)
-    _replace_fractions(connection, rows)
+    for names, of_names in groupby(sorted(after.values(), key=tuple), key=tuple):
+        _replace_fractions(connection, names, list(of_names))
     failpoint("image.fractions")
 
 
 def _stored_channels(
     connection: Connection, images: Sequence[int]
 ) -> dict[int, dict[str, _Channel]]:
-    columns = (Cell.image_id, CellChannel.channel, CellChannel.cell_id, CellChannel.fraction)
-    statement = select(*columns).join(CellChannel, CellChannel.cell_id == Cell.id)
+    columns = [channel_column(m, c) for c in CHANNELS for m in ("intensity_max", "fraction")]
+    statement = select(Cell.image_id, Cell.id, *columns)
     statement = statement.where(Cell.image_id.in_(images)).order_by(Cell.image_id, Cell.mask_id)
     rows = defaultdict[tuple[int, str], list[tuple[int, float | None]]](list)
-    for image_id, name, cell_id, fraction in connection.execute(statement).all():
-        rows[image_id, name].append((cell_id, fraction))
+    for image_id, cell_id, *values in connection.execute(statement).all():
+        for name, brightest, fraction in zip(CHANNELS, values[::2], values[1::2], strict=True):
+            if brightest is not None:
+                rows[image_id, name].append((cell_id, fraction))
 
     levels = select(ImageChannel.image_id, ImageChannel.channel, ImageChannel.background_level)
     found: dict[int, dict[str, _Channel]] = {image_id: {} for image_id in images}
@@ -126,26 +127,32 @@ def _replace_levels(connection: Connection, images: Mapping[int, Mapping[str, _C
         connection.execute(statement, levels)
 
 
-def _replace_fractions(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Replace fractions: each with its cell's key and its channel."""
-    if not rows:
+def _replace_fractions(
+    connection: Connection, names: Sequence[str], images: Sequence[Mapping[str, _Channel]]
+) -> None:
+    """Replace the fractions of the cells of images, which all have the same channels."""
+    columns: list[list[Any]] = [[] for _ in (*names, "id")]
+    for channels in images:
+        for column, name in zip(columns, names, strict=False):
+            column += channels[name].fractions
+        columns[-1] += channels[names[0]].cell_ids
+    if not columns[-1]:
         return
     if connection.dialect.name == "sqlite":
-        statement = "UPDATE cell_channel SET fraction = ? WHERE cell_id = ? AND channel = ?"
-        connection.exec_driver_sql(statement, list(rows))
+        changes = ", ".join(f"{name}_fraction = ?" for name in names)
+        connection.exec_driver_sql(
+            f"UPDATE cell SET {changes} WHERE id = ?",  # noqa: S608 names of channels
+            as_rows(*columns),
+        )
         return
     # As text, which the database takes apart: to adapt each value takes the driver a third of all
     # the time.
+    changes = ", ".join(f"{name}_fraction = new.{name}" for name in names)
+    arrays = ", ".join(["CAST(string_to_array(%s, ',', '') AS float8[])"] * len(names))
     statement = (
-        "UPDATE cell_channel SET fraction = new.fraction FROM unnest(CAST(string_to_array(%s, "
-        "',', '') AS float8[]), CAST(string_to_array(%s, ',') AS bigint[]), string_to_array(%s, "
-        "',')) AS new(fraction, cell_id, channel) WHERE cell_channel.cell_id = new.cell_id AND "
-        "cell_channel.channel = new.channel"
+        f"UPDATE cell SET {changes} FROM unnest({arrays}, "  # noqa: S608 names of channels
+        f"CAST(string_to_array(%s, ',') AS bigint[])) AS new({', '.join(names)}, cell_id) "
+        "WHERE cell.id = new.cell_id"
     )
-    fractions, cell_ids, channels = zip(*rows, strict=True)
-    texts: tuple[Iterable[str], ...] = (
-        ("" if value is None else repr(value) for value in fractions),
-        map(str, cell_ids),
-        channels,
-    )
+    texts = (["" if value is None else repr(value) for value in column] for column in columns)
     connection.exec_driver_sql(statement, tuple(map(",".join, texts)))
