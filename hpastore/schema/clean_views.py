@@ -84,13 +84,11 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
         )
     )
 
+    brightest_green = channel_column("intensity_max", "green")
     steps = steps_before_rules(
         func.coalesce(of_label.keep, of_all.keep),
         {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
-        and_(
-            channel_column("intensity_max", "green") < CleanSet.min_green,
-            Image.labels != str(NEGATIVE),
-        ),
+        and_(brightest_green < CleanSet.min_green, Image.labels != str(NEGATIVE)),
         results.c.unbounded == 1,
     )
     by_rule = func.coalesce(

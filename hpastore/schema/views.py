@@ -192,13 +192,8 @@ LABEL_SUMMARY: Final = CreateView(_label_summary(), "label_summary", metadata=ME
 IMAGE_SUMMARY: Final = CreateView(_image_summary(), "image_summary", metadata=METADATA)
 
 VIEWS: Final = (
-    CELL_STATS,
-    CELL_CHANNEL,
-    CELL_SIZE,
-    LABEL_THRESHOLD,
-    CLEAN_CELL,
-    LABEL_SUMMARY,
-    IMAGE_SUMMARY,
+    *(CELL_STATS, CELL_CHANNEL, CELL_SIZE),
+    *(LABEL_THRESHOLD, CLEAN_CELL, LABEL_SUMMARY, IMAGE_SUMMARY),
 )
 """In the order in which they are created; each uses only those before it."""
 
