@@ -269,7 +269,7 @@ def test_a_value_that_is_missing_was_not_dropped_by_a_threshold(store: Store) ->
     put_now(store, measured("a", (0,), green_fraction=[0.1, 0.2, 0.3]))
     create_clean_set(store, "x", CleanRecipe((Rule(lower=0, upper=1),)))
     with store.writing() as connection:
-        connection.execute(text("UPDATE cell_channel SET fraction = NULL WHERE fraction = 0.2"))
+        connection.execute(text("UPDATE cell SET green_fraction = NULL WHERE green_fraction = 0.2"))
     refresh_clean_set(store, "x")
     assert causes(store, 1, 2) == {"a": {"remeasured"}}
 

@@ -279,7 +279,7 @@ def test_of_two_that_fit_one_cell_the_newer_counts(store: Store) -> None:
     override_cells(store, [Override("a:1", keep=True, comment="new")])
     with store.writing() as connection:  # the old one is of the same pixels
         connection.execute(
-            update(CellOverride).values(rle=rows(store, "SELECT rle FROM cell")[0]["rle"])
+            update(CellOverride).values(rle=rows(store, "SELECT rle FROM cell_mask")[0]["rle"])
         )
     put(store, drawn(np.where(np.arange(12) > 5, mask, 0)))
     found = list_overrides(store)

@@ -26,9 +26,7 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
         done = run("doctor", "--deep")
         assert (done.code, done.out, done.err) == (0, "nothing is wrong\n", "")
         assert run("doctor", "--json").json == []
-        change(
-            store, "UPDATE cell_channel SET saturated = 0.5 WHERE cell_id = 5 AND channel = 'red'"
-        )
+        change(store, "UPDATE cell SET red_saturated = 0.5 WHERE id = 5")
         change(store, "UPDATE clean_set_cell SET clean = (1 = 1)")
     assert run("doctor").code == 0
     done = run("doctor", "--deep")

@@ -29,7 +29,7 @@ from tests.world import dataset, draw_mask, name_of, write_image, write_table
 
 OF_IMAGE = (
     *("image", "image_file", "image_label", "image_channel", "image_measure"),
-    *("cell", "cell_channel", "cell_measure"),
+    *("cell", "cell_mask", "cell_channel", "cell_measure"),
 )
 """Tables of the dump whose rows begin with an image's name."""
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import hpastore
+from hpastore.kernels.definitions import CHANNEL_MEASURES
 from tests.conftest import Figure, Trials
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial
 from tests.waiting import PATIENCE_S
@@ -223,19 +224,11 @@ def test_a_full_temporary_folder_is_one_line(disk: Disk, tmp_path: Path) -> None
             numbers = (
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)"
             )
-            columns = "x, y, width, height, area, touches_border, pieces, nucleus_area, rle"
+            columns = "x, y, width, height, area, touches_border, pieces, nucleus_area, "
+            columns += ", ".join(f"green_{measure.name}" for measure in CHANNEL_MEASURES)
             connection.exec_driver_sql(
                 f"INSERT INTO cell (image_id, mask_id, {columns}) {numbers} SELECT 1, 1000 + i, {columns} "
                 "FROM n, (SELECT * FROM cell WHERE id = 1)"
-            )
-            others = (
-                "intensity_min, intensity_max, intensity_mean, intensity_std, intensity_median, "
-            )
-            others += "saturated, entropy, brenner, fraction, fraction_notebook"
-            connection.exec_driver_sql(
-                f"INSERT INTO cell_channel (cell_id, channel, {others}) SELECT c.id, 'green', {others} "
-                "FROM cell c, (SELECT * FROM cell_channel WHERE cell_id = 1 AND channel = 'green') "
-                "WHERE c.mask_id > 1000"
             )
     disk.mount(64)
     for command in (["thresholds"], ["clean", "create", "mine"]):

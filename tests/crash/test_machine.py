@@ -40,7 +40,7 @@ T = TypeVar("T")
 LABELS = ("0", "7", "16", "18", "0|16", "7|0|16")
 PLACES = (
     *("ingest.planned", "run.begun", "image.result", "image.deleted", "image.row", "image.files"),
-    *("image.cells", "image.cell_channels", "store.commit", "store.committed", "images.gone"),
+    *("image.cells", "image.cell_masks", "store.commit", "store.committed", "images.gone"),
     *("failures.written", "run.finished", "image.touched", "image.relabelled"),
 )
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

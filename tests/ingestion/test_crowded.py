@@ -97,7 +97,8 @@ def test_as_many_one_pixel_cells_as_are_taken_are_stored_whole(
     assert (took["cells"], took["rejected"]) == (n, 0)
     with connect(url) as store:
         cells = rows(
-            store, "SELECT mask_id, area, width, height, pieces, rle FROM cell ORDER BY mask_id"
+            store,
+            "SELECT mask_id, area, width, height, pieces, rle FROM cell JOIN cell_mask ON cell_id = id ORDER BY mask_id",
         )
         assert [cell["mask_id"] for cell in cells] == [factor * (k + 1) for k in range(n)]
         assert {(c["area"], c["width"], c["height"], c["pieces"]) for c in cells} == {(1, 1, 1, 1)}

@@ -401,7 +401,7 @@ def test_real_images_have_the_cells_that_others_count(store: Store, hpa_data: Pa
     found = pd.DataFrame(
         rows(
             store,
-            "SELECT s.*, c.rle FROM cell_stats s JOIN cell c ON c.id = s.cell_id "
+            "SELECT s.*, m.rle FROM cell_stats s JOIN cell_mask m ON m.cell_id = s.cell_id "
             "ORDER BY s.image_name, s.mask_id",
         )
     )

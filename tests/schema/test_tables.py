@@ -33,10 +33,13 @@ def test_every_table_and_column_says_what_it_holds(table: Table) -> None:
     assert [column.name for column in table.c if not column.comment] in ([], ["id"])
 
 
+WIDE = {f"{c}_{m.name}": m for c in CHANNELS for m in CHANNEL_MEASURES}
+
+
 @pytest.mark.parametrize(
     ("table", "keys", "measures"),
     [
-        (Cell, {"id", "image_id", "mask_id", "rle"}, SHAPE_MEASURES),
+        (Cell, {"id", "image_id", "mask_id", *WIDE}, SHAPE_MEASURES),
         (CellChannel, {"cell_id", "channel"}, CHANNEL_MEASURES),
     ],
 )
@@ -50,6 +53,15 @@ def test_columns_of_cells_are_the_table_of_measures(
     assert [c.name for c in columns if c.nullable] == [
         m.name for m in measures if "NULL" in m.sentence
     ]
+
+
+def test_a_measure_of_a_channel_is_a_column_for_each_and_null_where_an_image_lacks_it() -> None:
+    columns = [column for column in Cell.__table__.c if column.name in WIDE]
+    assert [c.name for c in columns] == list(WIDE)
+    assert [(c.comment, type(c.type)) for c in columns] == [
+        (m.comment, KINDS[m.kind]) for m in WIDE.values()
+    ]
+    assert all(c.nullable for c in columns)
 
 
 @has_comments
@@ -141,7 +153,8 @@ def test_mask_ids_and_file_sizes_have_64_bits(store: Store) -> None:
         "UPDATE image SET settings_id = 99",
         "UPDATE image_label SET label_id = 19",
         "UPDATE image_file SET role = 'purple'",
-        "UPDATE cell_channel SET channel = 'purple'",
+        "UPDATE image_channel SET channel = 'purple'",
+        "UPDATE cell_mask SET cell_id = 99",
         "UPDATE image SET name = 'b'",
         "INSERT INTO measurement_settings SELECT id + 1, 0.5, version, current FROM measurement_settings",
         "UPDATE measurement_settings SET background_percentile = 98",
@@ -172,9 +185,14 @@ def test_all_goes_with_its_image(store: Store) -> None:
         connection.execute(text("DELETE FROM image WHERE name = 'a'"))
     left = {
         t: scalar(store, f"SELECT count(*) FROM {t}")
-        for t in ("cell", "cell_channel", "image_channel")
+        for t in ("cell", "cell_mask", "cell_channel", "image_channel")
     }
-    assert left == {"cell": 2, "cell_channel": 2 * len(CHANNELS), "image_channel": len(CHANNELS)}
+    assert left == {
+        "cell": 2,
+        "cell_mask": 2,
+        "cell_channel": 2 * len(CHANNELS),
+        "image_channel": len(CHANNELS),
+    }
     assert scalar(store, "SELECT count(*) FROM image_file") == 5
     assert scalar(store, "SELECT count(*) FROM image_label") == 1
 

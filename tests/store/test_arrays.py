@@ -117,7 +117,7 @@ def test_a_damaged_histogram_is_named_by_remeasure(filled: Store, case: str) -> 
 def test_a_cell_without_measures_is_named_by_remeasure(filled: Store) -> None:
     damage(
         filled,
-        "DELETE FROM cell_channel WHERE channel = 'red' AND cell_id IN (SELECT min(id) FROM cell)",
+        "UPDATE cell SET red_intensity_max = NULL WHERE id IN (SELECT min(id) FROM cell)",
     )
     with pytest.raises(DamagedError, match=f"^image {A}: its cells have not all measures in red"):
         hpastore.remeasure(filled, 0.5)

@@ -14,15 +14,18 @@ from sqlalchemy.engine import make_url
 
 import hpastore
 from hpastore.errors import SchemaOldError
+from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.runtime import failpoints
 from hpastore.store import migrate, version
 from hpastore.store.engine import Store, connect
+from hpastore.store.integrity.doctor import doctor
+from hpastore.vocabulary import CHANNELS
 from tests.conftest import Trials
 from tests.store.test_migrate import ddl
 from tests.world import is_a_file
 
 STORED = Path(__file__).parents[1] / "stored"
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 
 def test_every_schema_but_this_programs_is_kept() -> None:
@@ -87,6 +90,22 @@ def old_columns(
     }
 
 
+def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Put masks back among the cells, and the measures of channels into rows of their own."""
+    masks = {row["cell_id"]: row["rle"] for row in tables.pop("cell_mask")}
+    tables["cell_channel"] = [
+        {
+            "cell_id": cell["id"],
+            "channel": channel,
+            **{m.name: cell[f"{channel}_{m.name}"] for m in CHANNEL_MEASURES},
+        }
+        for cell in tables["cell"]
+        for channel in CHANNELS
+    ]
+    tables["cell"] = [{**cell, "rle": masks[cell["id"]]} for cell in tables["cell"]]
+    return tables
+
+
 def without_checksums(tables: dict[str, list[dict[str, Any]]]) -> None:
     """Leave out what an upgrade computes again."""
     for row in (row for rows in tables.values() for row in rows):
@@ -121,7 +140,7 @@ def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
         assert migrate.upgrade(store)
         assert not migrate.upgrade(store)
         assert migrate.check(store) == []
-    after = contents(old_url)
+    after = in_former_tables(contents(old_url))
     assert after.pop("alembic_version") == [{"version_num": version.head()}]
     del before["alembic_version"]
     without_checksums(before)
@@ -132,10 +151,23 @@ def test_an_older_store_keeps_all_its_rows(old_url: str) -> None:
 def test_an_upgraded_store_has_the_schema_of_a_new_one(
     store: Store, empty_url: str, database: str
 ) -> None:
-    load(empty_url, "0004", database)
+    load(empty_url, "0005", database)
     with connect(empty_url) as old:
         migrate.upgrade(old)
         assert ddl(old) == ddl(store)
+
+
+def test_masks_and_measures_move_and_all_checksums_stay(empty_url: str, database: str) -> None:
+    load(empty_url, "0005", database)
+    before = contents(empty_url)
+    with connect(empty_url) as store:
+        migrate.upgrade(store)
+        assert doctor(store, deep=True) == []
+    after = contents(empty_url)
+    for table in ("image", "clean_set", "cell_override", "measurement_settings"):
+        checksums = [row["checksum"] for row in before[table]]
+        assert None not in checksums
+        assert [row["checksum"] for row in after[table]] == checksums
 
 
 def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
@@ -147,12 +179,13 @@ def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
         overrides = hpastore.list_overrides(store)
         assert hpastore.undo_overrides(store, list(overrides["cell"])) == len(overrides)
         assert hpastore.create_clean_set(store, "mine").version == 2
-        kept = ("image_file\t", "image_channel\t", "cell\t", "cell_channel\t", "clean_set_cell\t")
+        kept = ("image_file\t", "image_channel\t", "cell\t", "cell_channel\t", "cell_mask\t")
+        kept = (*kept, "clean_set_cell\t")
         lines = [line for line in hpastore.dump(store) if line.startswith(kept)]
     # On both databases, and for ever.
     assert (
         hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        == "d7e1ca125b56a49776cb3be8836d513b358292e89e57b3bc4a75fceea7454fa2"
+        == "3a66b4ac062a1d445ebc4eddccd9cc3089b5564ac4a2715f7aef03826ddfb4de"
     )
 
 

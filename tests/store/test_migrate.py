@@ -51,7 +51,7 @@ COPY_BACK = """
 
 SCHEMA = (
     """SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name,
-              ordinal_position
+              row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position)
        FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 7""",
     """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
        FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
@@ -77,7 +77,7 @@ def counts(store: Store) -> dict[str, int]:
         "image_label",
         "image_channel",
         "cell",
-        "cell_channel",
+        "cell_mask",
         "clean_set_cell",
     )
     return {table: scalar(store, f"SELECT count(*) FROM {table}") for table in tables}

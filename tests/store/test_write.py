@@ -17,7 +17,7 @@ from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSI
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.image import measure
 from hpastore.model import Cells, Failure, Measured, MeasurementSettings, Source, StoredImage
-from hpastore.schema.tables import Base, Cell, CellChannel
+from hpastore.schema.tables import Base, Cell, CellChannel, StoredMask
 from hpastore.schema.types import Flag
 from hpastore.store import (
     custom_measures,
@@ -80,7 +80,9 @@ def test_rows_are_what_was_measured(store: Store, nuclei: bool) -> None:
     put(store, image)
     found = stored(store, Cell, Cell.mask_id)
     assert [row["mask_id"] for row in found] == image.cells.mask_ids.tolist() == [1, 3, 5]
-    assert [row["rle"] for row in found] == list(image.cells.rles)
+    masks = stored(store, StoredMask, StoredMask.cell_id)
+    assert [row["cell_id"] for row in masks] == [row["id"] for row in found]
+    assert [row["rle"] for row in masks] == list(image.cells.rles)
     for m in SHAPE_MEASURES:
         expected = image.cells.shape.get(m.name, np.full(3, np.nan)).tolist()
         assert [row[m.name] for row in found] == [number(v, m.kind) for v in expected], m.name
@@ -100,7 +102,8 @@ def test_masks_and_histograms_unpack_to_what_was_drawn(store: Store) -> None:
     mask, channels = draw_mask(3), draw_channels(0, draw_mask(3))
     for row in rows(
         store,
-        "SELECT mask_id, rle, image.height, image.width FROM cell JOIN image ON image_id = image.id",
+        "SELECT mask_id, rle, image.height, image.width FROM cell_mask "
+        "JOIN cell ON cell.id = cell_id JOIN image ON image_id = image.id",
     ):
         np.testing.assert_array_equal(
             rle.decode(row["rle"], row["height"], row["width"]), mask == row["mask_id"]

@@ -84,18 +84,23 @@ WRONG = {
         "but its mask gives (44, 6, 2, 4",
     ),
     "runs": (
-        "UPDATE cell SET rle = rle || '1' WHERE id = 5",
+        "UPDATE cell_mask SET rle = rle || '1' WHERE cell_id = 5",
         "cell a:3",
         "its mask cannot be decoded",
     ),
-    "text": ("UPDATE cell SET rle = 'ä' WHERE id = 5", "cell a:3", "its mask cannot be decoded"),
+    "text": (
+        "UPDATE cell_mask SET rle = 'ä' WHERE cell_id = 5",
+        "cell a:3",
+        "its mask cannot be decoded",
+    ),
+    "mask": ("DELETE FROM cell_mask WHERE cell_id = 5", "cell a:3", "it has no mask"),
     "cells": (
         "UPDATE image SET cell_count = 4 WHERE id = 2",
         "image a",
         "it has 3 cells, but its cell_count is 4",
     ),
     "cell": (
-        "DELETE FROM cell_channel WHERE cell_id = 5 AND channel = 'red'",
+        "UPDATE cell SET red_intensity_max = NULL WHERE id = 5",
         "cell a:3",
         "it has 3 of 4 channels",
     ),
@@ -132,8 +137,8 @@ WRONG = {
     ),
     "orphan": (
         "DELETE FROM cell WHERE id = 5",
-        "cell_channel",
-        "4 rows refer to a row of cell that does not",
+        "cell_mask",
+        "1 row refers to a row of cell that does not",
     ),
     "verdicts": (
         "DELETE FROM clean_set",
@@ -170,7 +175,7 @@ def test_rows_that_contradict_each_other_are_found(filled: Store, fault: str) ->
 def test_each_wrong_cell_is_named_among_right_ones(filled: Store) -> None:
     change(
         filled,
-        "UPDATE cell SET rle = '5' WHERE mask_id = 3",
+        "UPDATE cell_mask SET rle = '5' WHERE cell_id IN (SELECT id FROM cell WHERE mask_id = 3)",
         "UPDATE cell SET y = 1 WHERE mask_id = 5",
     )
     cells = {finding.where for finding in doctor(filled)}
@@ -180,7 +185,7 @@ def test_each_wrong_cell_is_named_among_right_ones(filled: Store) -> None:
 
 
 DEEP = {
-    "levels": "UPDATE cell_channel SET entropy = entropy + 0.001 WHERE cell_id = 5 AND channel = 'red'",
+    "levels": "UPDATE cell SET red_entropy = red_entropy + 0.001 WHERE id = 5",
     "histogram": "UPDATE image_channel SET histogram = 'x' WHERE image_id = 2 AND channel = 'red'",
     "other": """UPDATE image_channel SET histogram = (SELECT histogram FROM image_channel AS other
                 WHERE other.image_id = 1 AND channel = 'blue') WHERE image_id = 3 AND channel = 'red'""",
@@ -238,7 +243,7 @@ COMPARED = {"label"}
 """Its rows are known beforehand, and compared with what they must be."""
 
 CHECKED = {
-    *("image.bit_depth", "image_file.role", "image_channel.channel", "cell_channel.channel"),
+    *("image.bit_depth", "image_file.role", "image_channel.channel"),
     "clean_set.scope",
 }
 """Columns in which PostgreSQL refuses each of the changes below; SQLite is made to accept them."""
@@ -372,7 +377,11 @@ def test_an_index_that_lost_a_row_is_found_by_a_deep_look(filled: Store) -> None
         (b"REFERENCES label (id)", b"REFERENCES label (if)", "schema: the tables are inconsistent"),
         (b"CREATE VIEW clean_cell", b"CREATE VIEW clean_c\xe9ll", "is damaged; restore a backup"),
         (b"CREATE VIEW clean_cell", b"CREATE WIEW clean_cell", "is damaged; restore a backup"),
-        (b"CREATE TABLE cell (", b"CREATE T\xd3BLE cell (", "is damaged; restore a backup"),
+        (
+            b"CREATE TABLE cell_mask (",
+            b"CREATE T\xd3BLE cell_mask (",
+            "is damaged; restore a backup",
+        ),
     ],
 )
 def test_a_damaged_schema_is_reported_in_a_sentence(
