@@ -57,8 +57,10 @@ SCHEMA = (
        FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
     "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1",
-    """SELECT objoid::regclass::text, objsubid, description
-       FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid >= 16384 ORDER BY 1, 2""",
+    """SELECT objoid::regclass::text, description,
+              (SELECT attname FROM pg_attribute WHERE attrelid = objoid AND attnum = objsubid)
+       FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid >= 16384
+       ORDER BY 1, 2, 3""",
 )
 """What PostgreSQL knows about tables, constraints, indexes, views and comments."""
 
