@@ -19,10 +19,10 @@ from scripts.benchmark.world import DATABASES, World
 
 _ROWS: Final = """
     SELECT image.name, image.width, image.height, cell.mask_id, image_label.label_id,
-           cell.x, cell.y, cell.width, cell.height, cell.area, cell.rle, cell_channel.fraction
+           cell.x, cell.y, cell.width, cell.height, cell.area, cell_mask.rle, cell.green_fraction
     FROM image
     JOIN cell ON cell.image_id = image.id
-    JOIN cell_channel ON cell_channel.cell_id = cell.id AND cell_channel.channel = 'green'
+    JOIN cell_mask ON cell_mask.cell_id = cell.id
     JOIN image_label ON image_label.image_id = image.id
     WHERE image.gone_at IS NULL
     ORDER BY image.name, cell.mask_id, image_label.label_id

@@ -24,12 +24,11 @@ REAL_SHAPED: Final = 20_000
 
 _VALUES: Final = text(
     """
-    SELECT image_label.label_id, cell_channel.fraction AS value
+    SELECT image_label.label_id, cell.green_fraction AS value
     FROM image_label
     JOIN image ON image.id = image_label.image_id
     JOIN cell ON cell.image_id = image.id
-    JOIN cell_channel ON cell_channel.cell_id = cell.id AND cell_channel.channel = 'green'
-    WHERE image.label_count = 1 AND image.gone_at IS NULL AND cell_channel.fraction IS NOT NULL
+    WHERE image.label_count = 1 AND image.gone_at IS NULL AND cell.green_fraction IS NOT NULL
     """
 )
 """What the thresholds are taken from."""

@@ -83,8 +83,12 @@ def _tables() -> str:
 
 
 def _columns(table: Any) -> str:
-    rows = [(f"`{column.name}`", column.comment or "Number of the row") for column in table.columns]
-    return f"### `{table.name}`\n\n{table.comment}.\n\n{_table(('column', 'what it is'), rows)}"
+    columns = [column.name for column in table.columns]
+    rows = {
+        f"`{_without_channel(column.name, columns)}`": column.comment or "Number of the row"
+        for column in table.columns
+    }
+    return f"### `{table.name}`\n\n{table.comment}.\n\n{_table(('column', 'what it is'), rows.items())}"
 
 
 def _views() -> str:

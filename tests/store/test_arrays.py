@@ -54,6 +54,12 @@ def of_a(table: str) -> str:
     return f"UPDATE {table} SET {{}} WHERE image_id = {key}"
 
 
+MASK_3 = (
+    "UPDATE cell_mask SET rle = {} WHERE cell_id IN (SELECT cell.id FROM cell "
+    "JOIN image ON image.id = image_id WHERE image.name = 'image-00' AND mask_id = 3)"
+)
+
+
 READ: dict[str, Callable[[Store, Path], object]] = {
     "coco": lambda store, out: hpastore.export_coco(store, out / "a.json"),
     "mmdet": lambda store, out: hpastore.export_mmdet(store, out / "a.pkl"),
@@ -67,7 +73,7 @@ READ: dict[str, Callable[[Store, Path], object]] = {
 def test_a_mask_that_does_not_fill_its_image_is_named_and_nothing_is_written(
     filled: Store, tmp_path: Path, kind: str, case: str
 ) -> None:
-    damage(filled, of_a("cell").format("rle = :rle") + " AND mask_id = 3", rle=RLES[case])
+    damage(filled, MASK_3.format(":rle"), rle=RLES[case])
     (tmp_path / "out").mkdir()
     with pytest.raises(DamagedError, match=rf"^cell {A}:3: its mask.*'hpastore doctor --deep'"):
         READ[kind](filled, tmp_path / "out")
@@ -207,7 +213,7 @@ def test_no_path_or_file_name_is_made_of_a_name_that_no_image_has(
 
 def test_doctor_goes_on_and_lists_all_that_is_damaged(filled: Store, database: str) -> None:
     value = "2024-13-45" if database == "sqlite" else "infinity"
-    damage(filled, of_a("cell").format("rle = '1'") + " AND mask_id = 3")
+    damage(filled, MASK_3.format("'1'"))
     damage(
         filled, of_a("image_channel").format("histogram = :data"), data=HISTOGRAMS["without end"]
     )

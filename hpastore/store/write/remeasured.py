@@ -51,7 +51,8 @@ def remeasure_images(connection: Connection, settings_id: int, images: Remeasure
 
     _replace_levels(connection, after)
     failpoint("image.remeasured")
-    for names, of_names in groupby(sorted(after.values(), key=tuple), key=tuple):
+    measured = filter(None, after.values())  # a damaged image may have no channel
+    for names, of_names in groupby(sorted(measured, key=tuple), key=tuple):
         _replace_fractions(connection, names, list(of_names))
     failpoint("image.fractions")
 
