@@ -88,7 +88,8 @@ def _columns(table: Any) -> str:
         f"`{_without_channel(column.name, columns)}`": column.comment or "Number of the row"
         for column in table.columns
     }
-    return f"### `{table.name}`\n\n{table.comment}.\n\n{_table(('column', 'what it is'), rows.items())}"
+    shown = _table(("column", "what it is"), rows.items())
+    return f"### `{table.name}`\n\n{table.comment}.\n\n{shown}"
 
 
 def _views() -> str:

@@ -179,8 +179,8 @@ def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
         overrides = hpastore.list_overrides(store)
         assert hpastore.undo_overrides(store, list(overrides["cell"])) == len(overrides)
         assert hpastore.create_clean_set(store, "mine").version == 2
-        kept = ("image_file\t", "image_channel\t", "cell\t", "cell_channel\t", "cell_mask\t")
-        kept = (*kept, "clean_set_cell\t")
+        kept: tuple[str, ...] = ("image_file\t", "image_channel\t", "cell\t", "cell_mask\t")
+        kept = (*kept, "cell_channel\t", "clean_set_cell\t")
         lines = [line for line in hpastore.dump(store) if line.startswith(kept)]
     # On both databases, and for ever.
     assert (
