@@ -98,12 +98,15 @@ class MeasurementSettings:
     ----------
     background_percentile
         Share 0..1 of the background's pixels that lie at or below the background level.
-    version
-        Version of the measures, `hpastore.kernels.definitions.VERSION`.
+    measures
+        Version of each measure, as `hpastore.kernels.definitions.VERSIONS` has it.
+    levels
+        How levels of 16 bit become 0..255.
     """
 
     background_percentile: float
-    version: int
+    measures: str
+    levels: str = "257"
 
 
 class StoredImage(NamedTuple):

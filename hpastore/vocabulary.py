@@ -144,7 +144,7 @@ ImageFormat = Literal["png", "jpg"]
 ChannelOrder = Literal["rgb", "bgr"]
 """The order of colours in composites."""
 
-CsvLayout = Literal["clean_cell", "notebook"]
+CsvLayout = Literal["clean_cell", "clean_cell_live", "notebook"]
 """The columns of an exported CSV."""
 
 Which = Literal[

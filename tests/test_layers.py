@@ -111,7 +111,7 @@ def test_all_layers_are_looked_at() -> None:
         ("from hpastore.reading.png import decode_gray", "hpastore.kernels.image"),
         ("from hpastore.kernels.rle import decode", "hpastore.reading.mask"),
         ("from hpastore.plot import hist", "hpastore.export.coco"),
-        ("from hpastore.kernels.definitions import VERSION", "hpastore.model"),
+        ("from hpastore.kernels.definitions import VERSIONS", "hpastore.model"),
         ("from hpastore.nowhere import anything", "hpastore.cli.app"),
         ("import sqlalchemy as sa", "hpastore.kernels.image"),
         ("from alembic import op", "hpastore.reading.png"),

@@ -20,7 +20,7 @@ from hpastore.ingestion import catalogue, run, store_state, worker
 from hpastore.ingestion import remeasure as again
 from hpastore.kernels import plugins
 from hpastore.kernels.custom import CustomMeasure, Values
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import measure
 from hpastore.model import (
     Cells,
@@ -138,7 +138,7 @@ def put(
     """Write images as ingest does, in one transaction; what users measure too, see `users_of`."""
     with store.writing() as connection:
         settings_id = write.adopt_settings(
-            connection, MeasurementSettings(background_percentile, VERSION)
+            connection, MeasurementSettings(background_percentile, VERSIONS)
         )
         columns = {"root": root, "split": "train", "settings_id": settings_id, "ingested_at": now}
         for image in images:

@@ -19,13 +19,18 @@ from hpastore.store.decoding import image_name as check_image_name
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CsvLayout
 
-_COLUMNS: Final = (
+_VERDICT: Final = (
     *("clean_set", "version", "image_name", "mask_id", "label_id", "label"),
     *("measure", "channel", "value", "lower", "upper"),
-    *("clean", "reason", "rank", "live"),
-    *("x", "y", "width", "height"),
+    *("clean", "reason"),
 )
-_NOTEBOOK_COLUMNS: Final = ("cell_ID", "bbox", "fraction", "Label", "clean")
+_BOX: Final = ("x", "y", "width", "height")
+
+_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "clean_cell": (*_VERDICT, *_BOX),
+    "clean_cell_live": (*_VERDICT, "rank", "live", *_BOX),
+    "notebook": ("cell_ID", "bbox", "fraction", "Label", "clean"),
+}
 
 
 def export_csv(
@@ -47,6 +52,8 @@ def export_csv(
         verdict.
     layout : str
         ``clean_cell``: the columns of that view without the store's internal keys, and the box.
+        ``clean_cell_live``: also the cell's rank among its label's and the verdict by the current
+        thresholds, which must be computed for all cells.
         ``notebook``: ``cell_ID, bbox, fraction, Label, clean``, where `fraction` is what the
         notebook computes (``fraction_notebook``) and `bbox` is x1, y1, x2, y2.
     force : bool
@@ -72,19 +79,20 @@ def export_csv(
         with path.open("w", encoding="utf-8", newline="") as file:
             return _write(file, rows, layout)
 
+    def rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
+        live = layout == "clean_cell_live"
+        return stream_verdicts(connection, resolved.selection, live=live)
+
     return export_file(
-        store, expanded(out), "csv", options, {"layout": layout}, write, rows=_rows, force=force
+        store, expanded(out), "csv", options, {"layout": layout}, write, rows=rows, force=force
     )
-
-
-def _rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
-    return stream_verdicts(connection, resolved.selection)
 
 
 def _write(file: TextIO, rows: Iterable[Any], layout: CsvLayout) -> Counts:
     """Write rows in their order; floats in their shortest form that reads back the same."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_COLUMNS if layout == "clean_cell" else _NOTEBOOK_COLUMNS)
+    names = _COLUMNS[layout]
+    writer.writerow(names)
     images = cells = annotations = 0
     last: tuple[str | None, int] = (None, 0)
     for row in rows:
@@ -96,12 +104,11 @@ def _write(file: TextIO, rows: Iterable[Any], layout: CsvLayout) -> Counts:
             cells += 1
         annotations += 1
         last = cell
-        writer.writerow(_view_columns(row) if layout == "clean_cell" else _notebook_columns(row))
+        if layout == "notebook":
+            writer.writerow(_notebook_columns(row))
+        else:
+            writer.writerow([getattr(row, name) for name in names])
     return Counts(images, cells, annotations)
-
-
-def _view_columns(row: Any) -> list[Any]:
-    return [getattr(row, name) for name in _COLUMNS]
 
 
 def _notebook_columns(row: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.plugins import load_measures
 from hpastore.store import custom_measures, label_thresholds
 from hpastore.store.engine import Store
@@ -59,7 +59,7 @@ def _built_in() -> Iterator[_Row]:
             "kind": "built-in",
             "sentence": measure.sentence,
             "source": measure.source,
-            "version": VERSION,
+            "version": measure.version,
             "installed": None,
             "images": None,
         }

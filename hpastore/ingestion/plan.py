@@ -210,7 +210,7 @@ class _Draft:
         return not self.required.of_crops <= image.measures
 
     def _is_outdated(self, image: StoredImage) -> bool:
-        return self.settings is not None and image.settings.version != self.settings.version
+        return self.settings is not None and image.settings.measures != self.settings.measures
 
     def _is_in_other_root(self, image: StoredImage | None) -> bool:
         """Whether another root has a live image of this name; one that is gone does not count."""

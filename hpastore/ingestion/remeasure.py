@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from hpastore.arguments import require_share
 from hpastore.errors import MeasureError
 from hpastore.kernels.custom import CustomMeasure, Values, histogram_measures
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import remeasure as measure_again
 from hpastore.kernels.plugins import load_measures, required_measures
 from hpastore.model import MeasurementSettings
@@ -148,7 +148,7 @@ def choose_settings(
     """Choose the requested percentile, else the store's current one."""
     if background_percentile is None:
         background_percentile = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return MeasurementSettings(background_percentile, VERSION)
+    return MeasurementSettings(background_percentile, VERSIONS)
 
 
 class RemeasureCounts:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hpastore.ingestion.store_state import StoreState
 from hpastore.ingestion.worker import Task
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import Change, Plan
 
 
@@ -51,7 +51,7 @@ def _compare_task(change: Change, state: StoreState, hashes: Mapping[str, str], 
     stored = state.images[name]
     reread = bool(state.policy.reread_reason(stored))
     unmeasured = not state.required.of_crops <= stored.measures
-    outdated = reread or unmeasured or stored.settings.version != VERSION
+    outdated = reread or unmeasured or stored.settings.measures != VERSIONS
     return Task(
         change.source,
         hashes,

@@ -27,7 +27,7 @@ from hpastore.ingestion.remeasure import (
 from hpastore.ingestion.store_state import StoreState
 from hpastore.ingestion.summary import RunNotes
 from hpastore.kernels.custom import CustomMeasure
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import Failure, Inputs, Measured, Plan, Touched
 from hpastore.runtime.failpoints import failpoint
 from hpastore.store import custom_measures, image_records, measurement_settings, write
@@ -311,7 +311,7 @@ def _write_plan(
 
 def _has_current_numbers(place: ImageRecord | None, measured: Measured) -> bool:
     """Whether a stored image has the same version of the measures and of its masks."""
-    return place is not None and place.version == VERSION and place.masks == measured.masks
+    return place is not None and place.measures == VERSIONS and place.masks == measured.masks
 
 
 def _returned(place: ImageRecord | None) -> Counter[str]:

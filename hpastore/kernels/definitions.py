@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from hpastore.errors import UsageError
 from hpastore.vocabulary import CHANNELS
-
-VERSION: Final = 2
-"""Version of the numbers; a change of any formula raises it, and stored numbers become stale."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class Measure:
         Who defined it; empty where it is plain arithmetic.
     channels
         Those that it is taken in, if it is of a channel; it is NULL in others.
+    version
+        Of its formula; a change raises it, and stored numbers of older versions become stale.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Measure:
     sentence: str
     source: str = ""
     channels: tuple[str, ...] = CHANNELS
+    version: int = 1
 
     @property
     def comment(self) -> str:
@@ -148,6 +149,13 @@ CHANNEL_MEASURES: Final = (
     ),
 )
 """Measures of a cell in one channel, in the order of the columns."""
+
+VERSIONS: Final = json.dumps(
+    {m.name: m.version for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)},
+    sort_keys=True,
+    separators=(",", ":"),
+)
+"""Version of each measure, as measurement settings hold it."""
 
 
 def channel_of(measure: str, channel: str | None, others: Iterable[str] = ()) -> str | None:

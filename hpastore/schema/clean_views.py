@@ -1,4 +1,4 @@
-"""The verdicts of all clean sets in one statement, for the view ``clean_cell``.
+"""The verdicts of all clean sets: as they are stored, and as they would be now.
 
 The rules of a single set are known beforehand, and `hpastore.schema.verdict` judges by them in one
 pass over the cells.  Tests hold the two equal.
@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     FromClause,
     and_,
     case,
@@ -21,9 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from hpastore.schema.clean_rows import BOUND_REASONS
-from hpastore.schema.conditions import IN_SPLIT, LIVE, rule_applies
+from hpastore.schema.conditions import IN_SPLIT, LIVE, NEGATIVE_ONLY, rule_applies
+from hpastore.schema.labelled_cells import LABELS, LabelledCells, of_both
 from hpastore.schema.measure_value import flag_value, named_value
 from hpastore.schema.percentile import AnySelect
+from hpastore.schema.row_info import table_of
 from hpastore.schema.tables import (
     Cell,
     CellOverride,
@@ -32,13 +35,11 @@ from hpastore.schema.tables import (
     CleanSetCell,
     CleanSetThreshold,
     Image,
-    ImageLabel,
     Label,
     channel_column,
 )
-from hpastore.schema.threshold_view import rule_values
+from hpastore.schema.threshold_view import asked_values, questions
 from hpastore.schema.verdict_steps import apply_guard, rule_progress, steps_before_rules
-from hpastore.vocabulary import NEGATIVE, REASONS
 
 Column = ColumnElement[Any]
 
@@ -88,7 +89,7 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     steps = steps_before_rules(
         func.coalesce(of_label.keep, of_all.keep),
         {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
-        and_(brightest_green < CleanSet.min_green, Image.labels != str(NEGATIVE)),
+        and_(brightest_green < CleanSet.min_green, LABELS != NEGATIVE_ONLY),
         results.c.unbounded == 1,
     )
     by_rule = func.coalesce(
@@ -112,12 +113,16 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     return apply_guard(judged.subquery("judged"), "clean_set_id")
 
 
-def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
+def _rule_results(thresholds: FromClause, *where: Column) -> CompoundSelect[Any]:
     """One row per clean set, cell in its scope and label: the results of all its rules together.
 
     ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for
     the upper bound.
     """
+    return of_both(lambda cells: _results_of(cells, thresholds, *where))
+
+
+def _results_of(cells: LabelledCells, thresholds: FromClause, *where: Column) -> AnySelect:
     value = named_value(CleanRule.measure, CleanRule.channel)
     lower, upper = thresholds.c.lower, thresholds.c.upper
     has_percentile = or_(
@@ -134,15 +139,11 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
     first_percentile = and_(CleanRule.shown, has_percentile, applies)
     missing = and_(first_percentile, value.is_(None))
 
-    in_scope = or_(CleanSet.scope == "all", Image.label_count == 1)
-    of_set = and_(CleanRule.clean_set_id == CleanSet.id, rule_applies(ImageLabel.label_id))
-    of_label = and_(
-        thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == ImageLabel.label_id
-    )
+    in_scope = or_(CleanSet.scope == "all", cells.label_count == 1)
+    of_set = and_(CleanRule.clean_set_id == CleanSet.id, rule_applies(cells.label_id))
+    of_label = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == cells.label_id)
     rows = (
-        CleanSet.__table__.join(Image, and_(LIVE, IN_SPLIT, in_scope))
-        .join(ImageLabel, ImageLabel.image_id == Image.id)
-        .join(Cell, Cell.image_id == Image.id)
+        cells.rows.join(CleanSet, and_(LIVE, IN_SPLIT, in_scope))
         .outerjoin(CleanRule, of_set)
         .outerjoin(thresholds, of_label)
     )
@@ -154,7 +155,7 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
         select(
             CleanSet.id.label("clean_set_id"),
             Cell.id.label("cell_id"),
-            ImageLabel.label_id,
+            cells.label_id,
             func.min(failed).label("failed"),
             any_rule(and_(missing, CleanRule.measure == "fraction")).label("no_background"),
             any_rule(and_(missing, CleanRule.measure != "fraction")).label("no_value"),
@@ -162,76 +163,21 @@ def _rule_results(thresholds: FromClause, *where: Column) -> AnySelect:
         )
         .select_from(rows)
         .where(*where)
-        .group_by(CleanSet.id, Cell.id, ImageLabel.label_id)
+        .group_by(CleanSet.id, Cell.id, cells.label_id)
     )
 
 
-def clean_cell(
-    live: FromClause, ranks: FromClause, *where: Column, joined: bool = True
-) -> AnySelect:
-    """One row per clean set, cell and label: the stored verdict, its bounds, and the live verdict.
+def clean_cell() -> AnySelect:
+    """Select the stored verdicts, one per clean set, cell and label, with their bounds.
 
-    Parameters
-    ----------
-    live
-        The verdicts by the current thresholds: ``clean_set_id, cell_id, label_id, clean``.
-    ranks
-        ``rule_id, label_id, cell_id, rank``.
-    where
-        Conditions on ``clean_set``.
-    joined
-        Whether live verdicts and ranks are joined, or looked up row by row.
+    Tables that only name things are joined outer, so that a query which asks for no name of theirs
+    leaves them out.
     """
-    kept = CleanSetThreshold.__table__
-    rows = (
-        CleanSetCell.__table__.join(CleanSet)
-        .join(Cell, Cell.id == CleanSetCell.cell_id)
-        .join(Image, and_(Image.id == Cell.image_id, LIVE))
-        .join(Label, Label.id == CleanSetCell.label_id)
-        .outerjoin(CleanRule, and_(CleanRule.clean_set_id == CleanSet.id, _is_deciding_rule()))
-        .outerjoin(kept, and_(kept.c.rule_id == CleanRule.id, kept.c.label_id == Label.id))
-    )
-
-    of_live = and_(
-        live.c.clean_set_id == CleanSet.id,
-        live.c.cell_id == Cell.id,
-        live.c.label_id == Label.id,
-    )
-    of_rank = and_(
-        ranks.c.rule_id == CleanRule.id, ranks.c.cell_id == Cell.id, ranks.c.label_id == Label.id
-    )
-    rank: Column = ranks.c.rank
-    live_clean: Column = live.c.clean
-    if joined:
-        rows = rows.outerjoin(live, of_live).outerjoin(ranks, of_rank)
-    else:
-        rank = select(rank).where(of_rank).correlate_except(ranks).scalar_subquery()
-        live_clean = select(live_clean).where(of_live).correlate_except(live).scalar_subquery()
-
-    columns = (
-        CleanSet.id.label("clean_set_id"),
-        CleanSet.name.label("clean_set"),
-        CleanSet.version,
-        Cell.id.label("cell_id"),
-        Image.name.label("image_name"),
-        Cell.mask_id,
-        Label.id.label("label_id"),
-        Label.name.label("label"),
-        CleanRule.measure,
-        CleanRule.channel,
-        named_value(CleanRule.measure, CleanRule.channel).label("value"),
-        kept.c.lower,
-        kept.c.upper,
-        CleanSetCell.clean,
-        CleanSetCell.reason,
-        rank.label("rank"),
-        live_clean.label("live"),
-    )
-    return select(*columns).select_from(rows).where(*where)
+    return select(*_stored_columns()).select_from(_stored_rows())
 
 
-def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
-    """Select the rows of the view ``clean_cell``, with live verdicts and ranks on demand.
+def clean_cell_live(thresholds: FromClause, dialect: str) -> AnySelect:
+    """Select the rows of ``clean_cell`` with the cells' ranks and live verdicts, on demand.
 
     SQLite runs the subquery of a column that a query names, once, and gives it an index.
     PostgreSQL would run it for each row, but leaves out a join that it knows to find one row at
@@ -247,7 +193,7 @@ def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
     live = judge_all_sets(thresholds).subquery("now")
     ranks = _ranks().subquery("ranks")
     if dialect == "sqlite":
-        return clean_cell(live, ranks, joined=False)
+        return with_live(live, ranks, joined=False)
 
     live_key = [live.c.clean_set_id, live.c.cell_id, live.c.label_id]
     is_clean = func.max(case((live.c.clean, 1), else_=0)) == 1
@@ -255,29 +201,89 @@ def clean_cell_view(thresholds: FromClause, dialect: str) -> AnySelect:
 
     rank_key = [ranks.c.rule_id, ranks.c.cell_id, ranks.c.label_id]
     one_rank = select(*rank_key, func.max(ranks.c.rank).label("rank")).group_by(*rank_key)
-    return clean_cell(one_live.subquery("one_now"), one_rank.subquery("one_rank"))
+    return with_live(one_live.subquery("one_now"), one_rank.subquery("one_rank"))
+
+
+def with_live(live: FromClause, ranks: FromClause, *, joined: bool = True) -> AnySelect:
+    """Select the columns of ``clean_cell`` with rank and live verdict from given rows.
+
+    Parameters
+    ----------
+    live
+        The verdicts by the current thresholds: ``clean_set_id, cell_id, label_id, clean``.
+    ranks
+        ``rule_id, label_id, cell_id, rank``.
+    joined
+        Whether live verdicts and ranks are joined, or looked up row by row.
+    """
+    verdict = CleanSetCell
+    of_live = and_(
+        live.c.clean_set_id == verdict.clean_set_id,
+        live.c.cell_id == verdict.cell_id,
+        live.c.label_id == verdict.label_id,
+    )
+    of_rank = and_(
+        ranks.c.rule_id == verdict.rule_id,
+        ranks.c.cell_id == verdict.cell_id,
+        ranks.c.label_id == verdict.label_id,
+    )
+    rank: Column = ranks.c.rank
+    live_clean: Column = live.c.clean
+    rows = _stored_rows()
+    if joined:
+        rows = rows.outerjoin(live, of_live).outerjoin(ranks, of_rank)
+    else:
+        rank = select(rank).where(of_rank).correlate_except(ranks).scalar_subquery()
+        live_clean = select(live_clean).where(of_live).correlate_except(live).scalar_subquery()
+    columns = (*_stored_columns(), rank.label("rank"), live_clean.label("live"))
+    return select(*columns).select_from(rows)
+
+
+def _stored_rows() -> FromClause:
+    kept = CleanSetThreshold
+    of_rule = and_(
+        kept.clean_set_id == CleanSetCell.clean_set_id,
+        kept.rule_id == CleanSetCell.rule_id,
+        kept.label_id == CleanSetCell.label_id,
+    )
+    return (
+        CleanSetCell.__table__.join(Cell, Cell.id == CleanSetCell.cell_id)
+        .join(Image, and_(Image.id == Cell.image_id, LIVE))
+        .outerjoin(CleanSet, CleanSet.id == CleanSetCell.clean_set_id)
+        .outerjoin(Label, Label.id == CleanSetCell.label_id)
+        .outerjoin(CleanRule, CleanRule.id == CleanSetCell.rule_id)
+        .outerjoin(kept, of_rule)
+    )
+
+
+def _stored_columns() -> tuple[Any, ...]:
+    verdict, kept = table_of(CleanSetCell).c, table_of(CleanSetThreshold).c
+    return (
+        verdict.clean_set_id,
+        CleanSet.name.label("clean_set"),
+        CleanSet.version,
+        verdict.cell_id,
+        Image.name.label("image_name"),
+        Cell.mask_id,
+        verdict.label_id,
+        Label.name.label("label"),
+        CleanRule.measure,
+        CleanRule.channel,
+        verdict.value,
+        kept.lower,
+        kept.upper,
+        verdict.clean,
+        verdict.reason,
+    )
 
 
 def _ranks() -> AnySelect:
-    """Rank of the value of every cell of a single-label image, by rule and label."""
-    made = rule_values().subquery("made")
-    rank = func.rank().over(partition_by=(made.c.rule_id, made.c.label_id), order_by=made.c.value)
-    return select(made.c.rule_id, made.c.label_id, made.c.cell_id, rank.label("rank"))
-
-
-def _is_deciding_rule() -> Column:
-    """Whether a rule is the one that a verdict's reason names, or else the one that is shown.
-
-    `hpastore.schema.clean_rows.deciding_rule` is its equal in Python.
-    """
-    by_bound = tuple(BOUND_REASONS.values())
-    before_rules = [reason for reason in REASONS if reason not in by_bound]
-    reason = CleanSetCell.reason
-    return and_(
-        rule_applies(CleanSetCell.label_id),
-        or_(
-            CleanRule.reason == reason,
-            and_(CleanRule.reason.is_(None), reason.in_(by_bound)),
-            and_(CleanRule.shown, or_(reason.is_(None), reason.in_(before_rules))),
-        ),
-    )
+    """Rank of the value of every cell that gives a rule's percentiles, by rule and label."""
+    asked = questions()
+    cell_id = Cell.id.label("cell_id")
+    values = asked_values(asked, cell_id).subquery("made")
+    rank = func.rank().over(partition_by=values.c.question, order_by=values.c.value)
+    ranked = select(values.c.question, values.c.cell_id, rank.label("rank")).subquery("ranked")
+    rows = asked.join(ranked, ranked.c.question == asked.c.question)
+    columns = (asked.c.rule_id, asked.c.label_id, ranked.c.cell_id, ranked.c.rank)
+    return select(*columns).select_from(rows)

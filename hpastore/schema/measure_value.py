@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, FromClause, and_, case, cast, func, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import aliased
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.schema.tables import Cell, CellMeasure, CleanRule, Measure, channel_column
+from hpastore.schema.tables import Cell, CellMeasure, Measure, channel_column
 from hpastore.schema.types import REAL
 from hpastore.vocabulary import CHANNELS
 
@@ -22,6 +22,9 @@ SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
 CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
 
 _FLAG_NAMES: Final = frozenset(m.name for m in SHAPE_MEASURES if m.kind == "flag")
+_WHOLE_NAMES: Final = frozenset(
+    m.name for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.kind == "integer"
+)
 
 Column = ColumnElement[Any]
 
@@ -63,10 +66,8 @@ class MeasureValues:
         return cast(self._customs[_custom_key(measure, channel)].value, REAL)
 
 
-def named_value(
-    name: InstrumentedAttribute[str], channel: InstrumentedAttribute[str | None]
-) -> Column:
-    """Value of the measure that a row of ``clean_rule`` names, as a real number."""
+def named_value(name: Any, channel: Any) -> Column:
+    """Value of the measure that columns of another table name, as a real number."""
     shape = {m: _shape_value(m) for m in SHAPE_NAMES}
     levels = {
         m: case({c: cast(channel_column(m, c), REAL) for c in CHANNELS}, value=channel)
@@ -78,8 +79,26 @@ def named_value(
         Measure.name == name,
         CellMeasure.channel == func.coalesce(channel, ""),
     )
-    custom = custom.correlate(Cell.__table__, CleanRule.__table__)
+    custom = custom.correlate_except(CellMeasure, Measure)
     return case({**shape, **levels}, value=name, else_=custom.scalar_subquery())
+
+
+def built_in_values() -> dict[MeasureKey, Column]:
+    """Value of each built-in measure that has percentiles, as a real number."""
+    shape: dict[MeasureKey, Column] = {
+        (m.name, None): _shape_value(m.name) for m in SHAPE_MEASURES if m.kind != "flag"
+    }
+    levels: dict[MeasureKey, Column] = {
+        (m.name, channel): cast(channel_column(m.name, channel), REAL)
+        for m in CHANNEL_MEASURES
+        for channel in m.channels
+    }
+    return {**shape, **levels}
+
+
+def is_whole(measure: str) -> bool:
+    """Tell whether a built-in measure is a whole number, of which many cells have the same."""
+    return measure in _WHOLE_NAMES
 
 
 def flag_value(flag: str) -> Column:

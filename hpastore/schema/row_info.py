@@ -17,6 +17,8 @@ A column may declare in its own ``info``:
     False: no checksum covers it.
 ``follows_settings``
     True: it changes with the measurement settings, and the checksum has a part of its own for it.
+``refers_to``
+    The column that it refers to without a foreign key, such as ``cell.id``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, ColumnElement, ForeignKey, MetaData, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, func, select
 from sqlalchemy.orm import DeclarativeBase
 
 DECLARED_VIEWS: Final = "declared_views"
@@ -49,7 +51,8 @@ class RowInfo:
     covered_by
         Table in whose column ``checksum`` the rows are counted.
     hashed
-        How: row by row; column by column, for the many rows of an image; or in the database.
+        How: row by row; column by column, for the many rows of an image; or as the verdicts of a
+        clean set, which are millions.
     grouped_by
         Of rows that are hashed column by column: one number for each of these values.
     name
@@ -59,7 +62,7 @@ class RowInfo:
     natural_key: tuple[str, ...] = ()
     dumped: bool = True
     covered_by: str | None = None
-    hashed: Literal["rows", "columns", "database"] = "rows"
+    hashed: Literal["rows", "columns", "verdicts"] = "rows"
     grouped_by: tuple[str, ...] = ()
     extended_by: str | None = None
     """Table with one row for each of these, whose columns are hashed along with them."""
@@ -104,6 +107,25 @@ def key_of(table: Table) -> Column[Any]:
     """Give the only column of a primary key."""
     (key,) = table.primary_key
     return key
+
+
+def refers(column: Column[Any]) -> bool:
+    """Tell whether a column refers to a row, of its table or another."""
+    return bool(column.foreign_keys) or "refers_to" in column.info
+
+
+def referred(column: Column[Any]) -> Column[Any]:
+    """Give the column that another one refers to, by a foreign key or without one."""
+    for reference in column.foreign_keys:
+        return reference.column
+    table, name = column.info["refers_to"].split(".")
+    found: Column[Any] = column.table.metadata.tables[table].c[name]
+    return found
+
+
+def references_of(table: Table) -> list[Column[Any]]:
+    """Give the columns of a table that refer to rows, by name."""
+    return sorted((column for column in table.c if refers(column)), key=lambda c: c.name)
 
 
 class Natural:
@@ -201,7 +223,7 @@ class Natural:
     @staticmethod
     def _reference(column: Column[Any]) -> bool:
         """Tell whether a column refers to a row by a key that differs from store to store."""
-        if not column.foreign_keys or column.info.get("dump") == "presence":
+        if not refers(column) or column.info.get("dump") == "presence":
             return False
         target = _target(column)
         return tuple(key.name for key in target.primary_key) != row_info(target).natural_key
@@ -213,18 +235,17 @@ def _dump_name(column: Column[Any]) -> str:
 
 def _target(column: Column[Any]) -> Table:
     """Give the table that a column refers to."""
-    (reference,) = column.foreign_keys
-    return reference.column.table
+    return referred(column).table
 
 
 def _way(table: Table, target: Table) -> list[Column[Any]]:
     """Give the references that lead to a table, through tables that the same checksum covers."""
     owned = {target, *covered_tables(target)}
-    references: list[ForeignKey] = sorted(table.foreign_keys, key=lambda key: key.parent.name)
+    references = references_of(table)
     for reference in references:
-        if reference.column.table is target:
-            return [table.c[reference.parent.name]]
+        if _target(reference) is target:
+            return [reference]
     for reference in references:
-        if reference.column.table in owned:
-            return [table.c[reference.parent.name], *_way(reference.column.table, target)]
+        if _target(reference) in owned:
+            return [reference, *_way(_target(reference), target)]
     raise LookupError(f"{table.name} does not refer to {target.name}")

@@ -1,40 +1,67 @@
-"""The current bounds of all clean sets in one statement, for the view ``label_threshold``."""
+"""The current bounds of all clean sets in one statement, for the view ``label_threshold``.
+
+Context: percentiles need the order of all values, and sorting is what costs.  Rules name their
+measure in a row, so that one statement for all of them would find each cell's value by a CASE over
+all measures: a third of the time.  Decision: the statement has a part for each built-in measure,
+which costs nothing where no rule asks for it.  Rules of several clean sets and versions that ask
+for the same percentiles of the same cells are one question, which is answered once.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, and_, case, func, literal, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 
 from hpastore.schema.clean_rows import SIDES
-from hpastore.schema.conditions import IN_SPLIT, LIVE, rule_applies
-from hpastore.schema.measure_value import named_value
-from hpastore.schema.percentile import AnySelect, percentiles
+from hpastore.schema.conditions import LIVE, rule_applies
+from hpastore.schema.join_order import join_in_order
+from hpastore.schema.measure_value import MeasureKey, built_in_values, is_whole, named_value
+from hpastore.schema.percentile import (
+    AnySelect,
+    between,
+    nearest,
+    ranked,
+    ranked_levels,
+)
 from hpastore.schema.tables import (
     Cell,
+    CellLabel,
+    CellMeasure,
     CleanRule,
     CleanSet,
     CleanSetThreshold,
     Image,
     ImageLabel,
     Label,
+    Measure,
 )
 from hpastore.schema.types import REAL
 
 Column = ColumnElement[Any]
 
+_LABELS: Final = 2**31
+"""More than any label's id, which has 31 bits."""
 
-def label_threshold(set_id: Any = None) -> AnySelect:
+_SHARES: Final = tuple(f"{side}_percentile" for side in SIDES)
+
+
+def label_threshold() -> AnySelect:
     """Select the bounds of every rule for every label, from the current cells.
 
     The bounds of a frozen set are those that it keeps.
-
-    Parameters
-    ----------
-    set_id
-        Only of this clean set.  A condition on the view would not do: the view takes the
-        percentiles of all rules first.
 
     Returns
     -------
@@ -42,19 +69,14 @@ def label_threshold(set_id: Any = None) -> AnySelect:
         ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n,
         lower, upper``; `rule` is the rule's position.
     """
-    where = [] if set_id is None else [CleanRule.clean_set_id == set_id]
-    shares: dict[str, Column] = {
-        side: literal_column(f"ranked.{side}_percentile", REAL) for side in SIDES
-    }
-    values = rule_values(*where).subquery("rule_value")
-    found = percentiles(values, ("rule_id", "label_id"), {**shares, "median": literal(0.5, REAL)})
-
-    current = found.subquery("found")
+    asked = questions()
+    current = _found(asked).subquery("found")
     kept = aliased(CleanSetThreshold, name="kept")
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(Label, rule_applies(Label.id))
-        .outerjoin(current, and_(current.c.rule_id == CleanRule.id, current.c.label_id == Label.id))
+        .join(asked, asked.c.rule_id == CleanRule.id)
+        .join(Label, Label.id == asked.c.label_id)
+        .outerjoin(current, current.c.question == asked.c.question)
         .outerjoin(
             kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id)
         )
@@ -76,38 +98,116 @@ def label_threshold(set_id: Any = None) -> AnySelect:
         case((CleanSet.frozen, kept.n), else_=func.coalesce(current.c.n, 0)).label("n"),
         *bounds,
     )
-    return select(*columns).select_from(rows).where(*where)
+    return select(*columns).select_from(rows)
 
 
-def rule_values(*where: Column) -> AnySelect:
-    """One row per rule, of those chosen, and cell of a single-label image that has a value for it.
+def questions() -> Any:
+    """Select what each rule asks for each of its labels.
 
-    Of a clean set that is limited to a split, only cells of images in this split.
+    Returns
+    -------
+    CTE
+        ``rule_id, label_id, measure, channel, split, lower_percentile, upper_percentile``;
+        ``question``, the number of the first rule and label that ask for the same of the same
+        cells; and ``is_first``, whether this is the first one.
     """
-    value = named_value(CleanRule.measure, CleanRule.channel)
-    single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE, IN_SPLIT)
-    rows = (
-        CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(ImageLabel, rule_applies(ImageLabel.label_id))
-        .join(Image, single)
-        .join(Cell, Cell.image_id == Image.id)
-    )
-    return (
-        select(
-            CleanRule.id.label("rule_id"),
-            CleanRule.lower_percentile,
-            CleanRule.upper_percentile,
-            ImageLabel.label_id,
-            Cell.id.label("cell_id"),
-            value.label("value"),
-        )
-        .select_from(rows)
-        .where(value.is_not(None), *where)
-    )
+    number = CleanRule.id * _LABELS + Label.id
+    same = (CleanRule.measure, CleanRule.channel, CleanSet.split, Label.id)
+    same += tuple(getattr(CleanRule, share) for share in _SHARES)
+    first = func.min(number).over(partition_by=same)
+    rows = CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
+    rows = rows.join(Label, rule_applies(Label.id))
+    numbered = select(
+        *(CleanRule.id.label("rule_id"), Label.id.label("label_id"), number.label("number")),
+        *(CleanRule.measure, CleanRule.channel, CleanSet.split, first.label("question")),
+        *(getattr(CleanRule, share) for share in _SHARES),
+    ).select_from(rows)
+    n = numbered.subquery("numbered")
+    columns = (column for column in n.c if column.name != "number")
+    return select(*columns, (n.c.number == n.c.question).label("is_first")).cte("asked")
+
+
+def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
+    """Select the values that answer each question, of cells with one label.
+
+    Parameters
+    ----------
+    asked
+        From `questions`.
+    more
+        Further columns of ``cell``.
+
+    Returns
+    -------
+    CompoundSelect
+        ``question``, the percentiles, `more`, ``value``.
+    """
+    parts = [_built_in(asked, key, value, *more) for key, value in built_in_values().items()]
+    return union_all(*parts, _custom(asked, *more), _of_own_labels(asked, *more))
+
+
+def _found(asked: Any) -> CompoundSelect[Any]:
+    """Answer each question: ``question, n``, and what its percentiles lie between."""
+    parts = []
+    for key, value in built_in_values().items():
+        values = _built_in(asked, key, value).subquery("of_measure")
+        rank = ranked_levels if is_whole(key[0]) else ranked
+        parts.append(_answers(rank(values, "question").subquery("ranked")))
+    for other in (_custom(asked), _of_own_labels(asked)):
+        values = other.subquery("of_measure")
+        parts.append(_answers(ranked(values, "question").subquery("ranked")))
+    return union_all(*parts)
+
+
+def _answers(rows: FromClause) -> AnySelect:
+    shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
+    return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})
+
+
+def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> AnySelect:
+    measure, channel = key
+    of_measure = and_(asked.c.measure == measure, asked.c.channel.is_not_distinct_from(channel))
+    return _values(asked, _single_cells(asked), value, *more).where(of_measure)
+
+
+def _custom(asked: Any, *more: Column) -> AnySelect:
+    """Values of custom measures, which are rows."""
+    of_channel = CellMeasure.channel == func.coalesce(asked.c.channel, "")
+    rows = join_in_order(_single_cells(asked), Measure, Measure.name == asked.c.measure)
+    of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.measure_id == Measure.id, of_channel)
+    rows = join_in_order(rows, CellMeasure, of_cell)
+    return _values(asked, rows, CellMeasure.__table__.c.value, *more)
+
+
+def _of_own_labels(asked: Any, *more: Column) -> AnySelect:
+    """Values of all measures, of cells that have one label of their own."""
+    rows = join_in_order(asked, CellLabel, CellLabel.label_id == asked.c.label_id)
+    rows = join_in_order(rows, Cell, and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1))
+    rows = join_in_order(rows, Image, and_(Image.id == Cell.image_id, LIVE, _in_split(asked)))
+    return _values(asked, rows, named_value(asked.c.measure, asked.c.channel), *more)
+
+
+def _single_cells(asked: Any) -> FromClause:
+    """Join questions with the cells of images with one label, but for those with their own."""
+    rows = join_in_order(asked, ImageLabel, ImageLabel.label_id == asked.c.label_id)
+    is_single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1)
+    rows = join_in_order(rows, Image, and_(is_single, LIVE, _in_split(asked)))
+    return join_in_order(rows, Cell, and_(Cell.image_id == Image.id, Cell.label_count.is_(None)))
+
+
+def _in_split(asked: Any) -> Column:
+    return or_(asked.c.split.is_(None), asked.c.split == Image.split)
+
+
+def _values(asked: Any, rows: FromClause, value: Column, *more: Column) -> AnySelect:
+    shares = (asked.c[share] for share in _SHARES)
+    statement = select(asked.c.question, *shares, *more, value.label("value")).select_from(rows)
+    return statement.where(asked.c.is_first, value.is_not(None))
 
 
 def _bound(found: FromClause, side: str) -> Column:
     """One side of a rule's bounds; what is taken from a label's cells needs enough of them."""
-    taken = func.coalesce(found.c[side], getattr(CleanRule, f"{side}_median") * found.c.median)
+    of_median = getattr(CleanRule, f"{side}_median") * between(found, "median")
+    taken = func.coalesce(between(found, side), of_median)
     enough = case((found.c.n >= CleanSet.min_cells, taken))
     return func.coalesce(enough, getattr(CleanRule, f"{side}_value"))

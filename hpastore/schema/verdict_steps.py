@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, FromClause, and_, case, func, or_, select
@@ -53,7 +53,7 @@ def rule_progress(position: Any) -> Any:
     return position + 1
 
 
-def apply_guard(judged: FromClause, *sets: str) -> AnySelect:
+def apply_guard(judged: FromClause, *sets: str, more: Iterable[str] = ()) -> AnySelect:
     """Let the guard keep the best cell of an image that would lose all for a label.
 
     Parameters
@@ -64,11 +64,13 @@ def apply_guard(judged: FromClause, *sets: str) -> AnySelect:
         guard.
     sets
         The column that tells clean sets apart, if there are several.
+    more
+        Further columns to pass on.
 
     Returns
     -------
     Select
-        `sets`, ``cell_id, label_id, clean, reason``.
+        `sets`, ``cell_id, label_id, clean, reason`` and `more`.
     """
     kept = or_(judged.c.reason.is_(None), judged.c.reason == "override_keep")
     owner = [judged.c[name] for name in (*sets, "image_id", "label_id")]
@@ -89,4 +91,5 @@ def apply_guard(judged: FromClause, *sets: str) -> AnySelect:
         w.label_id,
         or_(w.kept, saved).label("clean"),
         case((saved, "kept_best"), else_=w.reason).label("reason"),
+        *(w[name] for name in more),
     )

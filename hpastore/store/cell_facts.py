@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
+from hpastore.schema.labelled_cells import LABELS
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES, MeasureKey
 from hpastore.schema.tables import (
     Cell,
@@ -16,7 +17,6 @@ from hpastore.schema.tables import (
     CleanSet,
     CleanSetCell,
     Image,
-    ImageLabel,
     Measure,
     channel_column,
 )
@@ -83,7 +83,7 @@ class VerdictRow(NamedTuple):
 
 def read_cell(connection: Connection, name: str, mask_id: int) -> CellFacts | None:
     """Read one cell; None if the store has no such cell."""
-    statement = select(Cell.id, Image.labels).join(Image)
+    statement = select(Cell.id, LABELS.label("labels")).join(Image)
     found = connection.execute(statement.where(Image.name == name, Cell.mask_id == mask_id))
     cell = found.one_or_none()
     if cell is None:
@@ -159,9 +159,7 @@ def rank_of_value(
     split
         Only cells of images in this split.
     """
-    single = label_thresholds.label_values(measure, channel, split).where(
-        ImageLabel.label_id == label
-    )
+    single = label_thresholds.label_values(measure, channel, split=split, label=label)
     values = single.subquery("single")
     below = func.count(case((values.c.value < value, 1)))
     rank, n = connection.execute(select(below + 1, func.count(values.c.value))).one()

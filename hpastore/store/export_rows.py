@@ -34,7 +34,7 @@ from hpastore.schema.tables import (
     StoredMask,
     channel_column,
 )
-from hpastore.schema.views import CLEAN_CELL
+from hpastore.schema.views import CLEAN_CELL_LIVE
 from hpastore.store import arrays, decoding, pixels
 from hpastore.store.statements import stream
 from hpastore.vocabulary import LABEL_NAMES
@@ -272,5 +272,5 @@ def _no_verdict() -> list[Any]:
         "channel": literal("green"),
         "value": channel_column("fraction", "green"),
     }
-    names = (c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id"))
+    names = (c.name for c in CLEAN_CELL_LIVE.table.c if c.name not in ("clean_set_id", "cell_id"))
     return [known.get(name, null()).label(name) for name in names]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, FromClause, and_, null, select
+from sqlalchemy import Connection, and_, null, select
 
+from hpastore.schema.clean_rows import BoundRow, RuleRow
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
     CellMeasure,
-    CleanRule,
     CleanSetCell,
-    CleanSetThreshold,
     Image,
     ImageLabel,
     Measure,
 )
-from hpastore.schema.threshold_view import label_threshold
+from hpastore.store.clean_sets.bounds import current_bounds
+from hpastore.store.clean_sets.rows import read_bounds, read_clean_set, read_rules
 
 _BATCH_ROWS: Final = 10_000
 """Rows that are held at once, where there may be millions."""
@@ -43,26 +44,29 @@ class RuleOfLabel(NamedTuple):
 
 def kept_rules(connection: Connection, set_id: int) -> list[RuleOfLabel]:
     """Read the rules of a clean set for every label, in their order, with the bounds it keeps."""
-    return _rules(connection, CleanSetThreshold.__table__, set_id)
+    return _rules(read_rules(connection, set_id), read_bounds(connection, set_id))
 
 
 def live_rules(connection: Connection, set_id: int) -> list[RuleOfLabel]:
     """Read the rules of a clean set for every label, in their order, with the current bounds."""
-    return _rules(connection, label_threshold(set_id).subquery("now"), set_id)
+    clean_set = read_clean_set(connection, set_id)
+    if clean_set.frozen:
+        return kept_rules(connection, set_id)
+    rules = read_rules(connection, set_id)
+    return _rules(rules, current_bounds(connection, clean_set, rules))
 
 
-def _rules(connection: Connection, bounds: FromClause, set_id: int) -> list[RuleOfLabel]:
-    statement = (
-        select(
-            *(bounds.c.label_id, CleanRule.measure, CleanRule.channel),
-            *(CleanRule.reason, CleanRule.condition, CleanRule.shown),
-            *(bounds.c.lower, bounds.c.upper),
+def _rules(rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> list[RuleOfLabel]:
+    by_id = {rule.id: rule for rule in rules}
+    pairs = [(bound, by_id[bound.rule_id]) for bound in bounds]
+    pairs.sort(key=lambda pair: (pair[0].label_id, pair[1].position, pair[1].id))
+    return [
+        RuleOfLabel(
+            *(bound.label_id, rule.measure, rule.channel, rule.reason, rule.condition),
+            *(rule.shown, bound.lower, bound.upper),
         )
-        .select_from(CleanRule.__table__.join(bounds, bounds.c.rule_id == CleanRule.id))
-        .where(CleanRule.clean_set_id == set_id)
-        .order_by(bounds.c.label_id, CleanRule.position, CleanRule.id)
-    )
-    return [RuleOfLabel(*row) for row in connection.execute(statement)]
+        for bound, rule in pairs
+    ]
 
 
 def custom_measure_units(connection: Connection, measure: str) -> dict[str | None, str]:

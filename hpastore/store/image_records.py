@@ -13,7 +13,6 @@ from hpastore.model import Failure as FailureValue
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import (
     Cell,
-    CleanSetCell,
     Failure,
     FailureFile,
     Image,
@@ -22,6 +21,8 @@ from hpastore.schema.tables import (
     StoredSettings,
 )
 from hpastore.store import decoding
+from hpastore.store.cell_selection import judged_cells
+from hpastore.store.measurement_settings import SETTINGS
 from hpastore.store.statements import batches
 from hpastore.text import printable
 from hpastore.vocabulary import ROLES
@@ -105,7 +106,7 @@ class ImageRecord(NamedTuple):
     root: str
     split: str | None
     settings_id: int
-    version: int
+    measures: str
     gone: bool
     masks: MaskOptions
 
@@ -115,15 +116,15 @@ def image_record(connection: Connection, name: str) -> ImageRecord | None:
     row = connection.execute(_RECORD, {"name": name}).one_or_none()
     if row is None:
         return None
-    image_id, root, split, settings_id, version, gone_at, *masks = row
+    image_id, root, split, settings_id, measures, gone_at, *masks = row
     return ImageRecord(
-        image_id, root, split, settings_id, version, gone_at is not None, _masks(*masks)
+        image_id, root, split, settings_id, measures, gone_at is not None, _masks(*masks)
     )
 
 
 _RECORD: Final = (
     select(
-        *(Image.id, Image.root, Image.split, Image.settings_id, StoredSettings.version),
+        *(Image.id, Image.root, Image.split, Image.settings_id, StoredSettings.measures),
         *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
     )
     .join(StoredSettings, StoredSettings.id == Image.settings_id)
@@ -133,7 +134,7 @@ _RECORD: Final = (
 
 def count_verdicts(connection: Connection, name: str) -> int:
     """Count the verdicts of clean sets on an image's cells."""
-    statement = select(func.count()).select_from(CleanSetCell).join(Cell).join(Image)
+    statement = select(func.count()).select_from(judged_cells())
     return int(connection.execute(statement.where(Image.name == name)).scalar_one())
 
 
@@ -179,11 +180,8 @@ def _masks(binary_mask: str | None, match_nuclei: str | None) -> MaskOptions:
 
 def _settings(connection: Connection) -> dict[int, MeasurementSettings]:
     """Read all measurement settings, by key."""
-    columns = (StoredSettings.id, StoredSettings.background_percentile, StoredSettings.version)
-    return {
-        key: MeasurementSettings(percentile, version)
-        for key, percentile, version in connection.execute(select(*columns))
-    }
+    found = connection.execute(select(StoredSettings.id, *SETTINGS))
+    return {key: MeasurementSettings(*row) for key, *row in found}
 
 
 def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[FileStamp, ...]]:

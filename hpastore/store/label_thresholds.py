@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, literal, select
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import CompoundSelect, Connection, func, select
 
 from hpastore.schema.conditions import LIVE
-from hpastore.schema.measure_value import MeasureValues
+from hpastore.schema.labelled_cells import LabelledCells, of_both
+from hpastore.schema.measure_value import MeasureKey, MeasureValues
 from hpastore.schema.percentile import AnySelect, percentiles
-from hpastore.schema.tables import Cell, CellMeasure, Image, ImageLabel, Label, Measure
-from hpastore.schema.types import REAL
+from hpastore.schema.tables import Cell, CellMeasure, Image, Label, Measure
 from hpastore.store.statements import Row, rows
+
+_ROWS: Final = 20_000
+"""Rows that are held as Python's numbers at a time."""
 
 
 def thresholds(
@@ -43,11 +48,8 @@ def thresholds(
         ``label_id, label, n`` and a column for each of `shares`.  A label without a value is left
         out.
     """
-    values = label_values(measure, channel, split)
-    if label is not None:
-        values = values.where(ImageLabel.label_id == label)
-    numbers: dict[str, Any] = {name: literal(share, REAL) for name, share in shares.items()}
-    found = percentiles(values.subquery("single"), ["label_id"], numbers).subquery("found")
+    values = label_values(measure, channel, split=split, label=label).subquery("single")
+    found = percentiles(values, "label_id", shares).subquery("found")
     statement = (
         select(
             found.c.label_id,
@@ -61,17 +63,49 @@ def thresholds(
     return rows(connection, statement)
 
 
-def label_values(measure: str, channel: str | None, split: str | None = None) -> AnySelect:
-    """Select the values of a measure in single-label images: ``label_id, cell_id, value``."""
-    values = MeasureValues([(measure, channel)])
-    value = values.value(measure, channel)
-    tables = ImageLabel.__table__.join(Image, Image.id == ImageLabel.image_id)
-    tables = tables.join(Cell, Cell.image_id == Image.id)
+def label_values(
+    measure: str, channel: str | None, *, split: str | None = None, label: int | None = None
+) -> CompoundSelect[Any]:
+    """Select the values of a measure in cells with one label: ``label_id, cell_id, value``."""
+    tables = MeasureValues([(measure, channel)])
+    value = tables.value(measure, channel)
 
-    single = select(ImageLabel.label_id, Cell.id.label("cell_id"), value.label("value"))
-    single = single.select_from(values.join_to(tables))
-    single = single.where(Image.label_count == 1, LIVE, value.is_not(None))
-    return single if split is None else single.where(Image.split == split)
+    def values(cells: LabelledCells) -> AnySelect:
+        columns = (cells.label_id, Cell.id.label("cell_id"), value.label("value"))
+        single = select(*columns).select_from(tables.join_to(cells.rows))
+        single = single.where(cells.label_count == 1, LIVE, value.is_not(None))
+        if label is not None:
+            single = single.where(cells.label_id == label)
+        return single if split is None else single.where(Image.split == split)
+
+    return of_both(values)
+
+
+def many_label_values(
+    connection: Connection, measures: Sequence[MeasureKey], split: str | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Read the values of measures in cells with one label.
+
+    Returns
+    -------
+    (N,) labels, (N, M) values, NaN where a cell has none
+    """
+    tables = MeasureValues(measures)
+    columns = [tables.value(*key) for key in measures]
+
+    def values(cells: LabelledCells) -> AnySelect:
+        single = select(cells.label_id, *columns).select_from(tables.join_to(cells.rows))
+        single = single.where(cells.label_count == 1, LIVE)
+        return single if split is None else single.where(Image.split == split)
+
+    # All rows at once would take a hundred bytes for each value; from the driver, since SQLAlchemy
+    # need not decode any of these columns.
+    cursor = connection.execute(of_both(values)).cursor
+    parts = [np.empty((0, 1 + len(columns)))]
+    while part := cursor.fetchmany(_ROWS):
+        parts.append(np.array(part, np.float64))
+    rows = np.concatenate(parts)
+    return rows[:, 0].astype(np.int64), rows[:, 1:]
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select
 from sqlalchemy.orm import aliased
@@ -11,21 +12,25 @@ from hpastore.model import MeasurementSettings
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.tables import Image, ImageMeasure, StoredSettings
 
+SETTINGS: Final[tuple[Any, ...]] = (
+    StoredSettings.background_percentile,
+    StoredSettings.measures,
+    StoredSettings.levels,
+)
+"""Columns of `MeasurementSettings`."""
+
 
 def current_settings(connection: Connection) -> MeasurementSettings | None:
     """Read the current settings; None in a store without images."""
-    columns = (StoredSettings.background_percentile, StoredSettings.version)
-    row = connection.execute(select(*columns).where(StoredSettings.current)).one_or_none()
-    return row and MeasurementSettings(*row)
+    row = connection.execute(select(*SETTINGS).where(StoredSettings.current)).one_or_none()
+    return None if row is None else MeasurementSettings(*row)
 
 
 def settings_in_use(connection: Connection) -> tuple[MeasurementSettings, int]:
     """Read the current settings and their key, which every store with a run has."""
-    columns = (StoredSettings.background_percentile, StoredSettings.version, StoredSettings.id)
-    percentile, version, key = connection.execute(
-        select(*columns).where(StoredSettings.current)
-    ).one()
-    return MeasurementSettings(percentile, version), key
+    columns = (*SETTINGS, StoredSettings.id)
+    *values, key = connection.execute(select(*columns).where(StoredSettings.current)).one()
+    return MeasurementSettings(*values), key
 
 
 def stale_images(
@@ -85,7 +90,7 @@ def count_other_version(connection: Connection) -> int:
         select(func.count(Image.id))
         .join(used, used.id == Image.settings_id)
         .where(LIVE)
-        .join(current, and_(current.current, current.version != used.version))
+        .join(current, and_(current.current, current.measures != used.measures))
     )
     return int(connection.execute(statement).scalar_one())
 
@@ -103,6 +108,6 @@ def lacks_measure(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
 def _is_stale(measures: Iterable[tuple[str, int]]) -> ColumnElement[bool]:
     used = aliased(StoredSettings)
     current = aliased(StoredSettings)
-    same_version = and_(current.current, current.version == used.version, current.id != used.id)
+    same_version = and_(current.current, current.measures == used.measures, current.id != used.id)
     other_settings = select(used.id).join(current, same_version)
     return or_(Image.settings_id.in_(other_settings), lacks_measure(measures))

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 import hpastore
 from hpastore.ingestion.worker import Task, measure_source
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import measure
 from hpastore.model import Cells, Decoded, Measured, MeasurementSettings, Source
 from hpastore.store import measurement_settings, status, write
@@ -120,7 +120,7 @@ def fill(store: Store, images: Iterator[Measured], cells: int) -> None:
 def given(connection: Connection) -> dict[str, Any]:
     """What a run gives to its images, by the store's own settings."""
     settings = measurement_settings.current_settings(connection) or MeasurementSettings(
-        PERCENTILE, VERSION
+        PERCENTILE, VERSIONS
     )
     settings_id = write.adopt_settings(connection, settings)
     return {

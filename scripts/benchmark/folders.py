@@ -11,7 +11,7 @@ import hpastore
 from hpastore.ingestion.discover import discover
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.worker import Task, measure_source
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import FileRecord, Measured, MeasurementSettings, Source
 from hpastore.store import write
 from hpastore.store.engine import Store
@@ -68,7 +68,7 @@ def _store_as_found(store: Store, tiny: Path, root: Path) -> None:
         measured[source.name] = result
     found = discover(Layout(root)).sources
     with store.writing() as connection:
-        settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
+        settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS))
         columns = {
             "root": str(root),
             "split": None,

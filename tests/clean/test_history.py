@@ -29,7 +29,7 @@ from hpastore.clean.sets import (
 )
 from hpastore.clean.summary import Flips, ShareMove
 from hpastore.errors import NotFoundError
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import remeasure
 from hpastore.model import Measured, MeasurementSettings
 from hpastore.schema.tables import Image
@@ -84,7 +84,7 @@ def membership(store: Store, name: str) -> dict[tuple[str, int], bool]:
 
 def the_store_is_remeasured(store: Store, share: float) -> None:
     with store.writing() as connection:
-        settings_id = write.adopt_settings(connection, MeasurementSettings(share, VERSION))
+        settings_id = write.adopt_settings(connection, MeasurementSettings(share, VERSIONS))
         ids = list(connection.execute(select(Image.id)).scalars())
         numbers = {
             key: {channel: remeasure(counts, share) for channel, counts in found.items()}

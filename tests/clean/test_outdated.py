@@ -13,7 +13,7 @@ from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.clean.overrides import Override, override_cells, undo_overrides
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import MeasurementSettings
 from hpastore.store import write
 from hpastore.store.clean_sets.outdated import NewerData, newer_than
@@ -156,7 +156,7 @@ def test_an_image_that_came_back_is_newer(made: Store) -> None:
 def test_fractions_of_another_percentile_are_newer_for_rules_on_them(made: Store) -> None:
     create_clean_set(made, "areas", CleanRecipe((Rule("area", None, 0.0, 1.0),), 0))
     with made.writing() as connection:
-        write.adopt_settings(connection, MeasurementSettings(0.5, VERSION))
+        write.adopt_settings(connection, MeasurementSettings(0.5, VERSIONS))
     assert newer(made) == NewerData(remeasured=True)
     assert not newer(made, "areas").any
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hpastore
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.store import version
 from hpastore.vocabulary import CHANNELS
 from tests.cli.conftest import Run
@@ -252,7 +252,11 @@ def test_status_counts_what_the_store_holds(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
     status = run("--json", "status").json
     assert (status["images"], status["cells"], status["failures"]) == (5, 12, 0)
-    assert status["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
+    assert status["measurement_settings"] == {
+        "background_percentile": 0.99,
+        "measures": VERSIONS,
+        "levels": "257",
+    }
     assert status["roots"] == [{"root": str(root), "split": None, "images": 5}]
     text = run("status").out
     assert "cells" in text

@@ -14,7 +14,7 @@ import hpastore
 from hpastore.errors import ExportError, NotFoundError, UsageError
 from hpastore.export.output import whole_file, whole_folder
 from hpastore.export.selection import ExportOptions
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
 from tests.world import dataset
@@ -130,7 +130,11 @@ def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(
     assert manifest["hpastore"] == hpastore.__version__
     assert manifest["format"] == "coco"
     assert manifest["clean_set"] == "mine@1"
-    assert manifest["measurement_settings"] == {"background_percentile": 0.99, "version": VERSION}
+    assert manifest["measurement_settings"] == {
+        "background_percentile": 0.99,
+        "measures": VERSIONS,
+        "levels": "257",
+    }
     assert manifest["options"]["labels"] == [0, 16]
     document = json.loads(out.read_text())
     assert manifest["counts"] == {

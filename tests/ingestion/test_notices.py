@@ -11,7 +11,7 @@ from hpastore.ingestion.notices import log_inputs, log_pruned, log_roots, log_sp
 from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.roots import MovedRoot, Roots
 from hpastore.ingestion.store_state import StoreState
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import (
     Inputs,
     MeasurementSettings,
@@ -23,7 +23,7 @@ from hpastore.model import (
 )
 
 INPUTS = Inputs(Path("/data"), (), ())
-SETTINGS = MeasurementSettings(0.99, VERSION)
+SETTINGS = MeasurementSettings(0.99, VERSIONS)
 
 
 @pytest.fixture(autouse=True)

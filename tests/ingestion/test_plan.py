@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import Policy
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import (
     Change,
     Failure,
@@ -27,9 +27,10 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
 ROOT = Path("/data")
 NEEDED = (*CHANNELS, CELL_MASK)
-NOW = MeasurementSettings(0.99, VERSION)
-OTHER_PERCENTILE = MeasurementSettings(0.5, VERSION)
-OTHER_VERSION = MeasurementSettings(0.99, VERSION - 1)
+OLDER = VERSIONS.replace(":1", ":0")
+NOW = MeasurementSettings(0.99, VERSIONS)
+OTHER_PERCENTILE = MeasurementSettings(0.5, VERSIONS)
+OTHER_VERSION = MeasurementSettings(0.99, OLDER)
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
 REQUIRED = RequiredMeasures(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
@@ -628,7 +629,7 @@ def measured(stored: StoredImage) -> StoredImage:
 
 def of_histograms(stored: StoredImage) -> StoredImage:
     """After what follows from histograms was computed; a version of ours does not."""
-    settings = NOW if stored.settings.version == VERSION else stored.settings
+    settings = NOW if stored.settings.measures == VERSIONS else stored.settings
     return stored._replace(settings=settings, measures=stored.measures | {OF_HISTOGRAMS})
 
 

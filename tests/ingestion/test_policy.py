@@ -8,7 +8,7 @@ import pytest
 from hpastore.errors import UsageError
 from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.policy import Policy, choose_policy
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.vocabulary import NUCLEUS_MASK, ROLES
 
@@ -17,7 +17,7 @@ LAYOUT = Layout(Path("/data"))
 
 def stored(masks: MaskOptions, *, in_pieces: bool = True, nuclei: bool = True) -> StoredImage:
     files = tuple(FileStamp(role, role, 1, 1) for role in ROLES if nuclei or role != NUCLEUS_MASK)
-    settings = MeasurementSettings(0.99, VERSION)
+    settings = MeasurementSettings(0.99, VERSIONS)
     return StoredImage("/data", None, (), files, settings, masks=masks, in_pieces=in_pieces)
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.safeguard import reason_to_stop
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import FileStamp, Inputs, MeasurementSettings, Source, StoredImage
 from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK
 
 ROOT = Path("/data")
-SETTINGS = MeasurementSettings(0.99, VERSION)
+SETTINGS = MeasurementSettings(0.99, VERSIONS)
 
 
 def files(*roles: str) -> tuple[FileStamp, ...]:

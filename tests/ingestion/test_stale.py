@@ -13,7 +13,7 @@ from hpastore.ingestion import remeasure as again
 from hpastore.ingestion import tasks, writer
 from hpastore.ingestion.run import plan
 from hpastore.ingestion.summary import Summary
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.schema.views import VIEWS
 from hpastore.store.engine import Store
 from tests.conftest import MakeStore
@@ -103,13 +103,16 @@ def test_the_percentile_of_a_gone_image_follows_too(store: Store, tmp_path: Path
     assert take(store, root) == Summary(unchanged=3, returned=1)
 
 
+NEWER = VERSIONS.replace(":1", ":2")
+
+
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let the program become one whose measures are of the next version."""
 
     def newer() -> None:
         for module in (tasks, writer, again):
-            monkeypatch.setattr(module, "VERSION", VERSION + 1)
+            monkeypatch.setattr(module, "VERSIONS", NEWER)
 
     return newer
 
@@ -154,8 +157,8 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     )
     assert rows(
         store,
-        "SELECT DISTINCT version, root FROM image JOIN measurement_settings AS s ON s.id = settings_id",
-    ) == [{"version": VERSION + 1, "root": str(root)}]
+        "SELECT DISTINCT measures, root FROM image JOIN measurement_settings AS s ON s.id = settings_id",
+    ) == [{"measures": NEWER, "root": str(root)}]
     assert plan(store, root).work == 0
     assert failures(store) == []
 

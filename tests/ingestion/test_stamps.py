@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from hpastore.ingestion.stamps import differing_roles, files_to_compare, sizes
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import Change, FileStamp, MeasurementSettings, Source, StoredImage
 from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK
 
 ROLES = (*CHANNELS, CELL_MASK)
 FILES = tuple(FileStamp(role, f"train/a_{role}", 10, 1) for role in ROLES)
-STORED = StoredImage("/data", None, (0,), FILES, MeasurementSettings(0.99, VERSION))
+STORED = StoredImage("/data", None, (0,), FILES, MeasurementSettings(0.99, VERSIONS))
 
 
 def test_files_differ_by_uri_size_or_time() -> None:

@@ -4,7 +4,7 @@ from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.store_state import StoreState
 from hpastore.ingestion.tasks import make_tasks
 from hpastore.ingestion.worker import Task
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.model import (
     Change,
     FileStamp,
@@ -17,7 +17,7 @@ from hpastore.model import (
 )
 from hpastore.vocabulary import ROLES
 
-SETTINGS = MeasurementSettings(0.99, VERSION)
+SETTINGS = MeasurementSettings(0.99, VERSIONS)
 FILES = tuple(FileStamp(role, role, 1, 1) for role in ROLES)
 STORED = StoredImage("/data", None, (0,), FILES, SETTINGS)
 COMPONENTS = MaskOptions("components")
@@ -78,7 +78,7 @@ def test_new_and_changed_images_are_read_as_the_policy_says_and_unmeasured_ones_
 def test_a_doubtful_image_is_measured_only_if_its_numbers_are_outdated() -> None:
     assert not doubtful(MEASURED).outdated
     assert doubtful(STORED).outdated
-    older = MeasurementSettings(0.99, VERSION - 1)
+    older = MeasurementSettings(0.99, VERSIONS.replace(":1", ":0"))
     assert doubtful(MEASURED._replace(settings=older)).outdated
     assert doubtful(MEASURED, Policy(match_nuclei="overlap")).outdated
     assert not doubtful(STORED, Policy(kept=frozenset("a"))).outdated

@@ -39,7 +39,7 @@ WIDE = {f"{c}_{m.name}": m for c in CHANNELS for m in CHANNEL_MEASURES}
 @pytest.mark.parametrize(
     ("table", "keys", "measures"),
     [
-        (Cell, {"id", "image_id", "mask_id", *WIDE}, SHAPE_MEASURES),
+        (Cell, {"id", "image_id", "mask_id", "labels", "label_count", *WIDE}, SHAPE_MEASURES),
         (CellChannel, {"cell_id", "channel"}, CHANNEL_MEASURES),
     ],
 )
@@ -156,7 +156,7 @@ def test_mask_ids_and_file_sizes_have_64_bits(store: Store) -> None:
         "UPDATE image_channel SET channel = 'purple'",
         "UPDATE cell_mask SET cell_id = 99",
         "UPDATE image SET name = 'b'",
-        "INSERT INTO measurement_settings SELECT id + 1, 0.5, version, current FROM measurement_settings",
+        "INSERT INTO measurement_settings SELECT id + 1, 0.5, levels, measures, current FROM measurement_settings",
         "UPDATE measurement_settings SET background_percentile = 98",
     ],
 )
@@ -167,11 +167,13 @@ def test_facts_are_constraints(store: Store, statement: str) -> None:
 
 
 def test_one_row_of_settings_is_current_and_others_may_be_many(store: Store) -> None:
-    old = [{"background_percentile": share, "version": 1, "current": False} for share in (0.1, 0.2)]
+    old = [
+        {"background_percentile": share, "measures": "{}", "current": False} for share in (0.1, 0.2)
+    ]
     with store.writing() as connection:
         connection.execute(
             insert(StoredSettings),
-            [*old, {"background_percentile": 0.3, "version": 1, "current": True}],
+            [*old, {"background_percentile": 0.3, "measures": "{}", "current": True}],
         )
         found = connection.execute(
             text("SELECT count(*) FROM measurement_settings WHERE NOT current")

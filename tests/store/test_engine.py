@@ -93,8 +93,8 @@ def test_a_second_writer_waits_for_the_first(url: str, store: Store) -> None:
         assert thread.is_alive()
         connection.execute(
             text(
-                "INSERT INTO measurement_settings (background_percentile, version, current)"
-                " VALUES (0.5, 1, true)"
+                "INSERT INTO measurement_settings (background_percentile, measures, current)"
+                " VALUES (0.5, '{}', true)"
             )
         )
         connection.execute(

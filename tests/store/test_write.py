@@ -13,7 +13,7 @@ from hpastore.clean.overrides import Override, override_cells
 from hpastore.errors import UsageError
 from hpastore.kernels import rle
 from hpastore.kernels.custom import CustomMeasure
-from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSION
+from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES, VERSIONS
 from hpastore.kernels.histogram import unpack
 from hpastore.kernels.image import measure
 from hpastore.model import Cells, Failure, Measured, MeasurementSettings, Source, StoredImage
@@ -133,7 +133,7 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
         known = image_records.known_images(connection)
-    settings = MeasurementSettings(0.99, VERSION)
+    settings = MeasurementSettings(0.99, VERSIONS)
     files = measured("a", (0, 16)).source.files
     assert known == {"a": StoredImage("/data", "train", (0, 16), files, settings)}
     assert len({row["sha256"] for row in rows(store, "SELECT sha256 FROM image_file")}) == 5
@@ -321,7 +321,7 @@ def test_a_worker_may_know_a_measure_that_is_not_known_here(store: Store) -> Non
     with store.writing() as connection:
         columns = {
             "root": "/",
-            "settings_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)),
+            "settings_id": write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS)),
         }
         write.write_image(connection, image, {**columns, "ingested_at": NOW}, known)
     assert images(store) == [("a", "offset", 1)]
@@ -436,15 +436,15 @@ def test_no_failures_write_nothing(store: Store) -> None:
 def test_a_store_has_one_row_of_settings_at_a_time(store: Store) -> None:
     with store.writing() as connection:
         assert measurement_settings.current_settings(connection) is None
-        first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
-        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
-        second = write.adopt_settings(connection, MeasurementSettings(0.5, VERSION))
+        first = write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS))
+        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS)) == first
+        second = write.adopt_settings(connection, MeasurementSettings(0.5, VERSIONS))
         assert measurement_settings.current_settings(connection) == MeasurementSettings(
-            0.5, VERSION
+            0.5, VERSIONS
         )
-        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSION)) == first
+        assert write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS)) == first
         assert measurement_settings.current_settings(connection) == MeasurementSettings(
-            0.99, VERSION
+            0.99, VERSIONS
         )
     assert first != second
     assert scalar(store, "SELECT count(*) FROM measurement_settings") == 2

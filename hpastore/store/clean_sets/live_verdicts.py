@@ -1,4 +1,4 @@
-"""Stream the rows of the view ``clean_cell`` of one clean set."""
+"""Stream the rows of the views ``clean_cell`` and ``clean_cell_live`` of one clean set."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sqlalchemy import (
 )
 
 from hpastore.schema.clean_rows import RuleRow
-from hpastore.schema.clean_views import clean_cell
+from hpastore.schema.clean_views import clean_cell, with_live
 from hpastore.schema.conditions import rule_applies
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import CleanRule, CleanSet
+from hpastore.schema.tables import CleanRule, CleanSetCell
 from hpastore.schema.verdict import judge_one_set
 from hpastore.store import export_rows, label_thresholds
 from hpastore.store.clean_sets.bounds import current_bounds
@@ -29,28 +29,40 @@ from hpastore.store.clean_sets.counts import read_reasons
 from hpastore.store.clean_sets.rows import check_labels, read_bounds, read_clean_set, read_rules
 
 
-def stream_verdicts(connection: Connection, selection: export_rows.Selection) -> Generator[Any]:
+def stream_verdicts(
+    connection: Connection, selection: export_rows.Selection, *, live: bool = False
+) -> Generator[Any]:
     """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
-    The view itself judges by the rules of all sets; here only the rules of one set are used.
-    Without a clean set the rows have no verdict, see `hpastore.store.export_rows.stream_cells`.
+    Parameters
+    ----------
+    connection
+    selection
+        Without a clean set the rows have no verdict, see `hpastore.store.export_rows.stream_cells`.
+    live
+        Whether the rows are those of ``clean_cell_live``.  The view itself judges by the rules of
+        all sets; here only the rules of one set are used.
     """
     set_id = selection.set_id
     if set_id is None:
         return export_rows.stream_cells(connection, selection)
 
     check_labels(connection, set_id)
+    rows = _live_rows(connection, set_id) if live else clean_cell()
+    rows = rows.where(CleanSetCell.clean_set_id == set_id)
+    return export_rows.stream_cells(connection, selection, rows.subquery("clean_cell"))
+
+
+def _live_rows(connection: Connection, set_id: int) -> AnySelect:
     clean_set = read_clean_set(connection, set_id)
     rules = read_rules(connection, set_id)
     bounds = read_bounds(connection, set_id)
     if not clean_set.frozen:
         bounds = current_bounds(connection, clean_set, rules)
-
     judged = judge_one_set(clean_set, rules, bounds).subquery("judged")
-    live = select(literal(set_id).label("clean_set_id"), judged).subquery("now")
+    now = select(literal(set_id).label("clean_set_id"), judged).subquery("now")
     ranks = _ranks(_deciding_rules(connection, set_id, rules), clean_set.split)
-    rows = clean_cell(live, ranks.subquery("ranks"), CleanSet.id == set_id)
-    return export_rows.stream_cells(connection, selection, rows.subquery("clean_cell"))
+    return with_live(now, ranks.subquery("ranks"))
 
 
 def _deciding_rules(
@@ -73,7 +85,8 @@ def _ranks(rules: Iterable[RuleRow], split: str | None) -> AnySelect | CompoundS
 
 def _rule_ranks(rule: RuleRow, split: str | None) -> AnySelect:
     """Rank of the value of every cell of a single-label image for one rule."""
-    values = label_thresholds.label_values(rule.measure, rule.channel, split).subquery("single")
+    single = label_thresholds.label_values(rule.measure, rule.channel, split=split)
+    values = single.subquery("single")
     of_label = and_(
         CleanRule.clean_set_id == rule.clean_set_id,
         CleanRule.position == rule.position,

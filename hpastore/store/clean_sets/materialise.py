@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.clean_rows import BoundRow
 from hpastore.schema.tables import CleanRule, CleanSet, CleanSetCell, CleanSetThreshold
-from hpastore.schema.verdict import judge_one_set
+from hpastore.schema.verdict import VERDICT_COLUMNS, judge_one_set
 from hpastore.store.bulk import analyze, change, store_checksums
 from hpastore.store.clean_sets.bounds import current_bounds, frozen_bounds
 from hpastore.store.clean_sets.rows import read_clean_set, read_rules
@@ -57,7 +57,7 @@ def write_clean_set(
     failpoint("clean_set.thresholds")
 
     judged = judge_one_set(stored, stored_rules, bounds).subquery("verdicts")
-    names = ["clean_set_id", "cell_id", "label_id", "clean", "reason"]
+    names = ["clean_set_id", *VERDICT_COLUMNS]
     verdicts = select(CleanSet.id, *(judged.c[name] for name in names[1:]))
     verdicts = verdicts.join_from(CleanSet, judged, CleanSet.id == set_id)
     connection.execute(insert(CleanSetCell).from_select(names, verdicts))
@@ -86,4 +86,5 @@ def set_frozen(connection: Connection, set_id: int, *, frozen: bool) -> None:
 
 def delete_clean_sets(connection: Connection, set_ids: Sequence[int]) -> None:
     """Delete versions of clean sets with all their rows."""
+    connection.execute(delete(CleanSetCell).where(CleanSetCell.clean_set_id.in_(set_ids)))
     connection.execute(delete(CleanSet).where(CleanSet.id.in_(set_ids)))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, exists, func, select
 from hpastore.errors import DamagedError
 from hpastore.kernels import rle
 from hpastore.reading import MAX_PIXELS
+from hpastore.schema.row_info import references_of, referred
 from hpastore.schema.tables import (
     Base,
     Cell,
@@ -37,12 +38,13 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, LABEL_NAMES
 def orphans(connection: Connection) -> Iterator[Finding]:
     """Rows that refer to nothing."""
     for table in Base.metadata.sorted_tables:
-        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
-            orphaned = key.parent.is_not(None) & ~exists().where(key.column == key.parent)
+        for column in references_of(table):
+            target = referred(column)
+            orphaned = column.is_not(None) & ~exists().where(target == column)
             statement = select(func.count()).select_from(table).where(orphaned)
             if count := connection.execute(statement).scalar_one():
                 rows = count_text(count, "row refers", "rows refer")
-                what = f"{rows} to a row of {key.column.table.name} that does not exist"
+                what = f"{rows} to a row of {target.table.name} that does not exist"
                 yield Finding(table.name, what, RESTORE)
 
 

@@ -140,6 +140,7 @@ def _delete(connection: Connection, names: Sequence[str]) -> None:
         archived = _archive_verdicts(connection, chosen)
         differences = {set_id: archived[set_id] - total for set_id, total in sums.items()}
         change(connection, CleanSet, CleanSet.id.in_(sums), {}, differences)
+        connection.execute(delete(CleanSetCell).where(CleanSetCell.cell_id.in_(cells)))
     connection.execute(delete(Image).where(chosen))
 
 

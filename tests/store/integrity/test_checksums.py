@@ -19,7 +19,7 @@ import hpastore.store
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.kernels.definitions import VERSION
+from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.clean_views import judge_all_sets
@@ -201,7 +201,7 @@ class World:
     def __init__(self, connection: Connection, rng: random.Random) -> None:
         self.connection, self.rng = connection, rng
         self.images: dict[str, Measured] = {}
-        self.settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSION))
+        self.settings_id = write.adopt_settings(connection, MeasurementSettings(0.99, VERSIONS))
         self.run_id = begin_run(connection)
 
     def steps(self) -> dict[str, Callable[[], object]]:
@@ -247,7 +247,7 @@ class World:
         return self.rng.choice([None, "train", "test"])
 
     def adopt(self) -> None:
-        settings = MeasurementSettings(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSION)
+        settings = MeasurementSettings(self.rng.choice([0.5, 0.9, 0.99, -0.0]), VERSIONS)
         self.settings_id = write.adopt_settings(self.connection, settings)
 
     def begin(self) -> None:
@@ -520,7 +520,7 @@ def test_a_checksum_does_not_vouch_for_what_was_damaged_before(store: Store) -> 
             write.relabel_image(connection, image.source, "/again", None)
         _, settings_id = measurement_settings.settings_in_use(connection)
         again(connection, settings_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
-        write.adopt_settings(connection, MeasurementSettings(0.75, VERSION))
+        write.adopt_settings(connection, MeasurementSettings(0.75, VERSIONS))
         assert broken(connection) == before
 
 
