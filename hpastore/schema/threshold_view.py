@@ -146,27 +146,23 @@ def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
     return union_all(*parts, _custom(asked, *more), _of_own_labels(asked, *more))
 
 
-def _found(asked: Any) -> CompoundSelect[Any]:
+def _found(asked: Any) -> AnySelect:
     """Answer each question: ``question, n``, and what its percentiles lie between."""
     parts = []
     for key, value in built_in_values().items():
         values = _built_in(asked, key, value).subquery("of_measure")
-        rank = ranked_levels if is_whole(key[0]) else ranked
-        parts.append(_answers(rank(values, "question").subquery("ranked")))
+        parts.append((ranked_levels if is_whole(key[0]) else ranked)(values, "question"))
     for other in (_custom(asked), _of_own_labels(asked)):
-        values = other.subquery("of_measure")
-        parts.append(_answers(ranked(values, "question").subquery("ranked")))
-    return union_all(*parts)
-
-
-def _answers(rows: FromClause) -> AnySelect:
+        parts.append(ranked(other.subquery("of_measure"), "question"))
+    rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
     return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})
 
 
 def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> AnySelect:
     measure, channel = key
-    of_measure = and_(asked.c.measure == measure, asked.c.channel.is_not_distinct_from(channel))
+    of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
+    of_measure = and_(asked.c.measure == measure, of_channel)
     return _values(asked, _single_cells(asked), value, *more).where(of_measure)
 
 

@@ -376,8 +376,7 @@ def copy_verdicts(*, upgraded: bool) -> None:
 
 def settings_have_measures() -> None:
     """Give each measure a version of its own: 1 is the one that all had together as 2."""
-    names = [m[0] for m in SHAPE if m[0] not in ("image_id", "mask_id")] + [m[0] for m in MEASURES]
-    versions = {version: all_at(names, version - 1) for version in (1, 2)}
+    versions = {version: all_at(measure_names(), version - 1) for version in (1, 2)}
     measures = f"CASE version WHEN 1 THEN '{versions[1]}' ELSE '{versions[2]}' END"
     if not is_postgresql():
         copy_settings("levels, measures", f"'257', {measures}", upgraded=True)
@@ -388,7 +387,7 @@ def settings_have_measures() -> None:
         sa.Column("levels", TEXT, nullable=False, server_default=sa.text("'257'"), comment=LEVELS),
     )
     op.add_column(table, sa.Column("measures", TEXT, nullable=True, comment=VERSIONS))
-    op.execute(f"UPDATE {table} SET measures = {measures}, checksum = NULL")  # noqa: S608 of this module
+    execute_as_it_is(f"UPDATE {table} SET measures = {measures}, checksum = NULL")  # noqa: S608 of this module
     op.alter_column(table, "measures", nullable=False)
     op.drop_constraint(f"uq_{table}_background_percentile_version", table)
     op.drop_column(table, "version")
@@ -397,7 +396,7 @@ def settings_have_measures() -> None:
 
 
 def settings_have_version() -> None:
-    version = "CASE WHEN measures LIKE '%:0%' THEN 1 ELSE 2 END"
+    version = f"CASE WHEN measures = '{all_at(measure_names(), 0)}' THEN 1 ELSE 2 END"
     if not is_postgresql():
         copy_settings("version", version, upgraded=False)
         return
@@ -405,7 +404,7 @@ def settings_have_version() -> None:
     op.add_column(
         table, sa.Column("version", sa.Integer(), nullable=True, comment="Version of the measures")
     )
-    op.execute(f"UPDATE {table} SET version = {version}, checksum = NULL")  # noqa: S608 of this module
+    execute_as_it_is(f"UPDATE {table} SET version = {version}, checksum = NULL")  # noqa: S608 of this module
     op.alter_column(table, "version", nullable=False)
     op.drop_constraint(f"uq_{table}_background_percentile_levels_measures", table)
     op.drop_column(table, "levels")
@@ -438,7 +437,7 @@ def copy_settings(columns: str, values: str, *, upgraded: bool) -> None:
         sa.UniqueConstraint(*unique, name=f"uq_{table}_{'_'.join(unique)}"),
         sqlite_strict=True,
     )
-    op.execute(
+    execute_as_it_is(
         f"INSERT INTO settings_copy (id, background_percentile, {columns}, current)"  # noqa: S608 of this module
         f" SELECT id, background_percentile, {values}, current FROM {table}"
     )
@@ -447,6 +446,16 @@ def copy_settings(columns: str, values: str, *, upgraded: bool) -> None:
     op.create_index(
         f"uq_{table}_current", table, ["current"], unique=True, sqlite_where=sa.text("current")
     )
+
+
+def execute_as_it_is(statement: str) -> None:
+    """Execute a statement whose colons are no parameters."""
+    op.get_bind().exec_driver_sql(statement)
+
+
+def measure_names() -> list[str]:
+    shape = [m[0] for m in SHAPE if m[0] not in ("image_id", "mask_id")]
+    return [*shape, *(m[0] for m in MEASURES)]
 
 
 def all_at(names: list[str], version: int) -> str:
