@@ -55,15 +55,18 @@ def ranked(values: FromClause, key: str) -> AnySelect:
 def ranked_levels(values: FromClause, key: str) -> AnySelect:
     """Number the values of each group as `ranked` does, but equal values together.
 
-    For whole numbers, which are often equal, this takes two thirds of the time.
+    Other columns must be the same in all of a group.  For whole numbers, which are often equal,
+    this takes half the time.
     """
-    cells = func.count().label("cells")
-    levels = select(*values.c, cells).group_by(*values.c).subquery("levels")
+    group = (values.c[key], values.c.value)
+    of_group = [func.max(c).label(c.name) for c in values.c if c.name not in (key, "value")]
+    levels = select(*group, *of_group, func.count().label("cells")).group_by(*group)
+    levels = levels.subquery("levels")
     order: Any = {"partition_by": levels.c[key], "order_by": levels.c.value}
     following = cast(func.sum(levels.c.cells).over(**order, rows=(None, 0)), BIGINT)
     n = cast(func.sum(levels.c.cells).over(**order, rows=(None, None)), BIGINT)
     return select(
-        *(column for column in levels.c if column.name != "cells"),
+        *(levels.c[column.name] for column in values.c),
         (following - levels.c.cells).label("first"),
         (following - 1).label("last"),
         n.label("n"),

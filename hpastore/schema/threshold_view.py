@@ -152,8 +152,8 @@ def _found(asked: Any) -> AnySelect:
     for key, value in built_in_values().items():
         values = _built_in(asked, key, value).subquery("of_measure")
         parts.append((ranked_levels if is_whole(key[0]) else ranked)(values, "question"))
-    for other in (_custom(asked), _of_own_labels(asked)):
-        parts.append(ranked(other.subquery("of_measure"), "question"))
+    others = (_custom(asked), _of_own_labels(asked))
+    parts += [ranked(other.subquery("of_measure"), "question") for other in others]
     rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
     return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})
@@ -163,13 +163,14 @@ def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> AnyS
     measure, channel = key
     of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
     of_measure = and_(asked.c.measure == measure, of_channel)
-    return _values(asked, _single_cells(asked), value, *more).where(of_measure)
+    return _values(asked, _single_cells(asked, asked), value, *more).where(of_measure)
 
 
 def _custom(asked: Any, *more: Column) -> AnySelect:
     """Values of custom measures, which are rows."""
     of_channel = CellMeasure.channel == func.coalesce(asked.c.channel, "")
-    rows = join_in_order(_single_cells(asked), Measure, Measure.name == asked.c.measure)
+    of_custom = join_in_order(asked, Measure, Measure.name == asked.c.measure)
+    rows = _single_cells(asked, of_custom)
     of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.measure_id == Measure.id, of_channel)
     rows = join_in_order(rows, CellMeasure, of_cell)
     return _values(asked, rows, CellMeasure.__table__.c.value, *more)
@@ -183,9 +184,11 @@ def _of_own_labels(asked: Any, *more: Column) -> AnySelect:
     return _values(asked, rows, named_value(asked.c.measure, asked.c.channel), *more)
 
 
-def _single_cells(asked: Any) -> FromClause:
-    """Join questions with the cells of images with one label, but for those with their own."""
-    rows = join_in_order(asked, ImageLabel, ImageLabel.label_id == asked.c.label_id)
+def _single_cells(asked: Any, rows: FromClause) -> FromClause:
+    """Join rows of questions with the cells of images with one label, but for those with their
+    own.
+    """
+    rows = join_in_order(rows, ImageLabel, ImageLabel.label_id == asked.c.label_id)
     is_single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1)
     rows = join_in_order(rows, Image, and_(is_single, LIVE, _in_split(asked)))
     return join_in_order(rows, Cell, and_(Cell.image_id == Image.id, Cell.label_count.is_(None)))

@@ -22,9 +22,11 @@ from sqlalchemy.sql.ddl import CreateView
 
 from hpastore.schema.clean_views import clean_cell, clean_cell_live
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.join_order import join_in_order
 from hpastore.schema.labelled_cells import BY_CELL, LABELS, LabelledCells, of_both
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES
 from hpastore.schema.percentile import AnySelect, percentiles
+from hpastore.schema.row_info import table_of
 from hpastore.schema.tables import (
     Cell,
     CellLabel,
@@ -175,8 +177,9 @@ def _image_summary() -> AnySelect:
 
     Each is a subquery of its own image: who asks for one image waits for one.
     """
-    shares = select(_share_clean()).join(Cell, Cell.id == CleanSetCell.cell_id)
-    shares = shares.where(Cell.image_id == Image.id, CleanSetCell.clean_set_id == _newest_set())
+    of_cell = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == _newest_set())
+    verdicts = join_in_order(table_of(Cell), CleanSetCell, of_cell)
+    shares = select(_share_clean()).select_from(verdicts).where(Cell.image_id == Image.id)
     columns = (
         Image.id.label("image_id"),
         Image.name.label("image_name"),
