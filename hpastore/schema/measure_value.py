@@ -84,10 +84,8 @@ def named_value(name: Any, channel: Any) -> Column:
 
 
 def built_in_values() -> dict[MeasureKey, Column]:
-    """Value of each built-in measure that has percentiles, as a real number."""
-    shape: dict[MeasureKey, Column] = {
-        (m.name, None): _shape_value(m.name) for m in SHAPE_MEASURES if m.kind != "flag"
-    }
+    """Value of each built-in measure, as a real number."""
+    shape: dict[MeasureKey, Column] = {(name, None): _shape_value(name) for name in SHAPE_NAMES}
     levels: dict[MeasureKey, Column] = {
         (m.name, channel): cast(channel_column(m.name, channel), REAL)
         for m in CHANNEL_MEASURES

@@ -60,8 +60,8 @@ def ranked_levels(values: FromClause, key: str) -> AnySelect:
     """
     group = (values.c[key], values.c.value)
     of_group = [func.max(c).label(c.name) for c in values.c if c.name not in (key, "value")]
-    levels = select(*group, *of_group, func.count().label("cells")).group_by(*group)
-    levels = levels.subquery("levels")
+    counted: AnySelect = select(*group, *of_group, func.count().label("cells"))
+    levels = counted.group_by(*group).subquery("levels")
     order: Any = {"partition_by": levels.c[key], "order_by": levels.c.value}
     following = cast(func.sum(levels.c.cells).over(**order, rows=(None, 0)), BIGINT)
     n = cast(func.sum(levels.c.cells).over(**order, rows=(None, None)), BIGINT)

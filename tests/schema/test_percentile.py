@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, insert, literal, literal_column, select
+from sqlalchemy import Column, FromClause, Integer, MetaData, Table, insert, select
 
-from hpastore.schema.percentile import Number, percentiles, ranked
+from hpastore.schema.percentile import (
+    AnySelect,
+    between,
+    nearest,
+    percentiles,
+    ranked,
+    ranked_levels,
+)
 from hpastore.schema.types import REAL
 from hpastore.store.engine import Store
 from tests.world import Array, exact
@@ -46,11 +55,11 @@ def test_many_percentiles_of_one_group_equal_numpys_to_the_last_bit(store: Store
     groups = cases()
     rng = np.random.default_rng(8)
     shares = dict(enumerate((*SHARES, *rng.random(8).tolist())))
-    asked: dict[str, Number] = {f"q{i}": literal(share, REAL) for i, share in shares.items()}
+    asked = {f"q{i}": share for i, share in shares.items()}
     with store.writing() as connection:
         SAMPLE.create(connection)
         connection.execute(insert(SAMPLE), fill(groups, dict.fromkeys(groups, 0.5)))
-        found = connection.execute(percentiles(SAMPLE, ["part"], asked)).all()
+        found = connection.execute(percentiles(SAMPLE, "part", asked)).all()
     assert len(found) == len(groups)
     for part, n, *values in map(tuple, found):
         assert n == len(groups[part])
@@ -58,19 +67,31 @@ def test_many_percentiles_of_one_group_equal_numpys_to_the_last_bit(store: Store
         assert list(map(exact, values)) == list(map(exact, expected)), (part, shares)
 
 
-def test_the_share_may_be_a_column(store: Store) -> None:
+Rank = Callable[[FromClause, str], AnySelect]
+
+either = pytest.mark.parametrize("rank", [ranked, ranked_levels])
+
+
+def at_share(rank: Rank) -> AnySelect:
+    """Take of each part the percentile that a column names: ``part, n, q``."""
+    rows = rank(SAMPLE, "part").subquery("ranked")
+    found = nearest(rows, ["part"], {"q": rows.c.share}).subquery("found")
+    return select(found.c.part, found.c.n, between(found, "q"))
+
+
+@either
+def test_the_share_may_be_a_column(store: Store, rank: Rank) -> None:
     groups = cases()
     rng = np.random.default_rng(9)
     shares = {part: float(rng.choice([*SHARES, rng.random()])) for part in groups}
-    of_rule: dict[str, Number] = {"q": literal_column("ranked.share")}
     with store.writing() as connection:
         SAMPLE.create(connection)
         connection.execute(insert(SAMPLE), fill(groups, shares))
-        found = connection.execute(percentiles(SAMPLE, ["part", "share"], of_rule)).all()
+        found = connection.execute(at_share(rank)).all()
     expected = {
         part: exact(float(np.quantile(values, shares[part]))) for part, values in groups.items()
     }
-    assert {part: exact(value) for part, _, _, value in map(tuple, found)} == expected
+    assert {part: exact(value) for part, _, value in map(tuple, found)} == expected
 
 
 def test_the_formula_of_the_databases_own_function_would_not_do() -> None:
@@ -93,27 +114,36 @@ def plain(values: Array, share: float) -> float:
     return float(a + (b - a) * (h - low))
 
 
-def test_a_share_that_is_null_gives_null(store: Store) -> None:
+@either
+def test_a_share_that_is_null_gives_null(store: Store, rank: Rank) -> None:
     with store.writing() as connection:
         SAMPLE.create(connection)
         connection.execute(insert(SAMPLE), [{"part": 1, "share": None, "value": 2.5}])
-        found = percentiles(SAMPLE, ["part"], {"q": literal_column("ranked.share")})
-        assert connection.execute(found).one() == (1, 1, None)
+        assert connection.execute(at_share(rank)).one() == (1, 1, None)
 
 
 def test_no_values_give_no_rows(store: Store) -> None:
     with store.writing() as connection:
         SAMPLE.create(connection)
-        found = percentiles(SAMPLE, ["part"], {"q": literal(0.5, REAL)})
+        found = percentiles(SAMPLE, "part", {"q": 0.5})
         assert connection.execute(found).all() == []
 
 
-@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0], [5.0]])
-def test_ranks_count_from_zero_by_value(store: Store, values: list[float]) -> None:
+def places(store: Store, rank: Rank, values: list[float]) -> list[tuple[float, int, int, int]]:
     with store.writing() as connection:
         SAMPLE.create(connection)
         connection.execute(insert(SAMPLE), [{"part": 1, "share": 0.5, "value": v} for v in values])
-        rows = ranked(SAMPLE, ["part"])
-        found = connection.execute(select(rows.c.value, rows.c.position, rows.c.n)).all()
-    expected = [(v, place, len(values)) for place, v in enumerate(sorted(values))]
-    assert sorted(map(tuple, found)) == expected
+        rows = rank(SAMPLE, "part").subquery("ranked").c
+        found = connection.execute(select(rows.value, rows.first, rows.last, rows.n)).all()
+    return sorted((value, first, last, n) for value, first, last, n in found)
+
+
+@either
+@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0], [5.0]])
+def test_places_count_from_zero_by_value(store: Store, rank: Rank, values: list[float]) -> None:
+    expected = [(v, place, place, len(values)) for place, v in enumerate(sorted(values))]
+    assert places(store, rank, values) == expected
+
+
+def test_equal_values_have_their_places_together(store: Store) -> None:
+    assert places(store, ranked_levels, [2.0, 1.0, 2.0, 2.0]) == [(1.0, 0, 0, 4), (2.0, 1, 3, 4)]
