@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final
 
 import hpastore
 from hpastore.arguments import expanded
@@ -14,15 +14,13 @@ from hpastore.export.files import file_name
 from hpastore.export.manifest import Counts, Written
 from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
-from hpastore.model import AnnotatedImage, Annotation
+from hpastore.model import AnnotatedImage
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
 
 _CATEGORIES: Final = [
     {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
 ]
-
-_BUFFER: Final = 2**20
 
 
 def export_coco(
@@ -70,15 +68,16 @@ def export_coco(
         raise UsageError("a COCO annotation has one category; use expand or skip, or export mmdet")
     format_options = {"channels": channels, "image_format": image_format}
 
-    def write(path: Path, images: Iterable[AnnotatedImage], resolved: ResolvedOptions) -> Counts:
-        with path.open("w", _BUFFER, encoding="utf-8", newline="\n") as file:
-            return _write(file, images, resolved.clean_set, channels, image_format)
+    def write(
+        file: BinaryIO, images: Iterable[AnnotatedImage], resolved: ResolvedOptions
+    ) -> Counts:
+        return _write(file, images, resolved.clean_set, channels, image_format)
 
     return export_file(store, expanded(out), "coco", options, format_options, write, force=force)
 
 
 def _write(
-    file: TextIO,
+    file: BinaryIO,
     images: Iterable[AnnotatedImage],
     clean_set: str | None,
     channels: ChannelFiles,
@@ -86,10 +85,10 @@ def _write(
 ) -> Counts:
     """Write the document line by line; the images come last, since memory holds them until then."""
     info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
-    file.write(
-        f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
-    )
-    tail = f',"set":{_json(clean_set)}}}}}'
+    head = f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n'
+    head += '"annotations":['
+    file.write(head.encode())
+    set_text = _json(clean_set)
     lines = []
     annotations = 0
     counter = ImageCounter()
@@ -101,33 +100,36 @@ def _write(
             "height": image.height,
         }
         lines.append(_json(line))
-        texts = list(_annotations(image, image_id, annotations + 1, tail))
+        texts = _annotations(image, image_id, annotations + 1, set_text)
         if texts:
-            file.write((",\n" if annotations else "\n") + ",\n".join(texts))
+            before = ",\n" if annotations else "\n"
+            file.write((before + ",\n".join(texts)).encode())
             annotations += len(texts)
-    file.write('\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n")
+    tail = '\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n"
+    file.write(tail.encode())
     return counter.counts
 
 
-def _annotations(image: AnnotatedImage, image_id: int, number: int, tail: str) -> Iterator[str]:
-    """Write an image's annotations, one for each label of a cell, numbered from `number`."""
-    for cell in image.annotations:
-        text = _cell(image, cell) + tail
-        for label in cell.labels:
-            yield f'{{"id":{number},"image_id":{image_id},"category_id":{label},{text}'
+def _annotations(image: AnnotatedImage, image_id: int, number: int, set_text: str) -> list[str]:
+    """Write an image's annotations, one for each label of a cell, numbered from `number`.
+
+    This takes a third of the time of `json.dumps`.
+    """
+    texts = []
+    size = f"[{image.height},{image.width}]"
+    # Names are faster than nine attributes.
+    for mask_id, labels, x, y, width, height, area, rle, fraction in image.annotations:
+        counts = rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
+        share = "null" if fraction is None else repr(fraction)
+        cell = (
+            f'"segmentation":{{"size":{size},"counts":"{counts}"}},'
+            f'"area":{area},"bbox":[{x},{y},{width},{height}],"iscrowd":0,"attributes":'
+            f'{{"cell_id":"{image.name}:{mask_id}","fraction":{share},"set":{set_text}}}}}'
+        )
+        for label in labels:
+            texts.append(f'{{"id":{number},"image_id":{image_id},"category_id":{label},{cell}')
             number += 1
-
-
-def _cell(image: AnnotatedImage, cell: Annotation) -> str:
-    """Write what annotations say of a cell; this takes a third of the time of `json.dumps`."""
-    mask_id, _, x, y, width, height, area, rle, fraction = cell  # faster than nine attributes
-    counts = rle.replace("\\", "\\\\")  # the only character of an RLE that JSON escapes
-    share = "null" if fraction is None else repr(fraction)
-    return (
-        f'"segmentation":{{"size":[{image.height},{image.width}],"counts":"{counts}"}},'
-        f'"area":{area},"bbox":[{x},{y},{width},{height}],"iscrowd":0,'
-        f'"attributes":{{"cell_id":"{image.name}:{mask_id}","fraction":{share}'
-    )
+    return texts
 
 
 def _json(value: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 from sqlalchemy import Connection
 
@@ -75,9 +76,9 @@ def export_csv(
     if options.multilabel == "multihot":
         raise UsageError("a CSV has a row for each cell and label; use expand or skip")
 
-    def write(path: Path, rows: Iterable[Any], _: ResolvedOptions) -> Counts:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            return _write(file, rows, layout)
+    def write(file: BinaryIO, rows: Iterable[Any], _: ResolvedOptions) -> Counts:
+        with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            return _write(text, rows, layout)
 
     def rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
         live = layout == "clean_cell_live"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import hpastore
 from hpastore.arguments import expanded
@@ -17,6 +18,9 @@ from hpastore.errors import ExportError, RejectedError
 from hpastore.export.selection import ResolvedOptions
 from hpastore.model import MeasurementSettings
 from hpastore.reading import read_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 NAME = "manifest.json"
 
@@ -51,6 +55,49 @@ class Written:
     files: int
 
 
+class Fingerprint(NamedTuple):
+    """What a manifest says of a file."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class FingerprintedFile(io.BufferedWriter):
+    """A new file that hashes what is written, so that it need not be read again.
+
+    Parameters
+    ----------
+    path : Path
+
+    Notes
+    -----
+    It is written from its beginning to its end, without `seek`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: Buffer) -> int:
+        """Write and hash bytes."""
+        self._hash.update(data)
+        written = super().write(data)
+        self._size += written
+        return written
+
+    def fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of what was written."""
+        return Fingerprint(self._hash.hexdigest(), self._size)
+
+
+def file_fingerprint(path: Path) -> Fingerprint:
+    """Read the fingerprint of a file."""
+    with path.open("rb") as file:
+        return Fingerprint(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
 def manifest_path(path: Path) -> Path:
     """Return the path of an output's manifest: inside a folder, beside a file."""
     return path / NAME if path.is_dir() else path.with_name(f"{path.name}.{NAME}")
@@ -62,7 +109,7 @@ def document(
     resolved: ResolvedOptions,
     settings: MeasurementSettings | None,
     counts: Counts,
-    files: Mapping[str, Path],
+    files: Mapping[str, Fingerprint],
 ) -> bytes:
     """Compose a manifest.
 
@@ -75,8 +122,8 @@ def document(
     settings : MeasurementSettings, optional
         What the store's numbers were computed with.
     counts : Counts
-    files : mapping of name to Path
-        By their names in the output, where the files are while they are written.
+    files : mapping of name to Fingerprint
+        By their names in the output.
 
     Returns
     -------
@@ -90,7 +137,7 @@ def document(
         "measurement_settings": settings and asdict(settings),
         "options": {**_shared_options(resolved), **format_options},
         "counts": counts._asdict(),
-        "files": {name: _fingerprint(path) for name, path in sorted(files.items())},
+        "files": {name: files[name]._asdict() for name in sorted(files)},
     }
     return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -149,7 +196,7 @@ def _verify(path: Path) -> int:
             raise ExportError(file, "is a link out of its folder; export again")
         if not file.is_file():
             raise ExportError(file, "is in the manifest, but missing; export again")
-        if _fingerprint(file) != fingerprint:
+        if file_fingerprint(file)._asdict() != fingerprint:
             raise ExportError(file, "has changed since it was exported; export again")
     if path.is_dir():
         _refuse_unlisted(path, files)
@@ -189,7 +236,7 @@ def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
 _KEYS: Final = {"hpastore": str, "format": str, "options": dict, "counts": dict, "files": dict}
 """Keys of every manifest, and the types of their values."""
 
-_FINGERPRINT: Final = {"sha256", "size"}
+_FINGERPRINT: Final = set(Fingerprint._fields)
 
 
 @contextmanager
@@ -224,11 +271,3 @@ def _shared_options(resolved: ResolvedOptions) -> dict[str, Any]:
         "multilabel": options.multilabel,
         "drop_empty": options.drop_empty,
     }
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            "size": path.stat().st_size,
-        }

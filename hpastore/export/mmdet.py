@@ -25,8 +25,6 @@ ENDINGS: Final = (".pkl", ".pickle")
 _PROTOCOL: Final = 3
 """Every Python 3 reads it, and `_dump_list` does not work with newer ones."""
 
-_BUFFER: Final = 2**20
-
 
 def export_mmdet(
     store: Store,
@@ -76,14 +74,13 @@ def export_mmdet(
     format_options = {"channels": channels, "image_format": image_format}
     multihot = options.multilabel == "multihot"
 
-    def write(path: Path, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
+    def write(file: BinaryIO, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
         counter = ImageCounter(multihot=multihot)
         records = (
             _record(image, file_name(image.name, channels, image_format), multihot=multihot)
             for image in counter.count(images)
         )
-        with path.open("wb", _BUFFER) as file:
-            _dump_list(file, records)
+        _dump_list(file, records)
         return counter.counts
 
     return export_file(store, out, "mmdet", options, format_options, write, force=force)

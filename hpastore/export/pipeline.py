@@ -6,12 +6,21 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
 from hpastore.errors import ExportError
-from hpastore.export.manifest import NAME, Counts, Written, document, listed_files, manifest_path
+from hpastore.export.manifest import (
+    NAME,
+    Counts,
+    FingerprintedFile,
+    Written,
+    document,
+    file_fingerprint,
+    listed_files,
+    manifest_path,
+)
 from hpastore.export.output import whole_export, whole_folder
 from hpastore.export.selection import (
     ExportOptions,
@@ -30,8 +39,8 @@ from hpastore.store.engine import Store
 ReadRows = Callable[[Connection, ResolvedOptions], Generator[Any]]
 """Reads what one file holds, in the file's order."""
 
-WriteRows = Callable[[Path, Iterable[Any], ResolvedOptions], Counts]
-"""Writes rows to a path, and counts them."""
+WriteRows = Callable[[BinaryIO, Iterable[Any], ResolvedOptions], Counts]
+"""Writes rows to a file, from its beginning to its end, and counts them."""
 
 
 class Snapshot(NamedTuple):
@@ -111,10 +120,11 @@ def export_file(
             snapshot(store, options) as (connection, resolved, settings),
             closing(rows(connection, resolved)) as found,
             gc_paused(),
+            FingerprintedFile(temporary) as file,
         ):
-            counts = write(temporary, found, resolved)
+            counts = write(file, found, resolved)
         refuse_empty(out, resolved, counts.annotations)
-        files = {out.name: temporary}
+        files = {out.name: file.fingerprint()}
         manifest = document(format_name, format_options, resolved, settings, counts, files)
         temporary_manifest.write_bytes(manifest)
     return Written(out, manifest_path(out), *counts, files=1)
@@ -173,7 +183,7 @@ def export_folder(
                 raise ExportError(problem.path, problem.reason)
             if progress:
                 progress(done, len(tasks))
-        files = {task.file_name: temporary / task.file_name for task in tasks}
+        files = {task.file_name: file_fingerprint(temporary / task.file_name) for task in tasks}
         manifest = document(
             format_name, format_options, state.resolved, state.settings, counts, files
         )

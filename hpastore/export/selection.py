@@ -111,9 +111,9 @@ def annotated_images(
     for part in _parts(images):
         cells = export_rows.annotated_cells(connection, resolved.selection, part)
         for image in part:
-            annotations = cells.get(image.id, [])
+            annotations = cells.get(image.id, ())
             if annotations or not resolved.options.drop_empty:
-                yield AnnotatedImage(image.name, image.width, image.height, tuple(annotations))
+                yield AnnotatedImage(image.name, image.width, image.height, annotations)
 
 
 def refuse_empty(out: Path, resolved: ResolvedOptions, annotations: int) -> None:

@@ -21,14 +21,22 @@ _GROUP = 5
 _MORE = 32
 _FIRST_CHARACTER = 48
 
-_BATCH_SIZE = 200
-"""Masks that are checked together: their data stays in the processor's cache."""
+_BATCH_SIZE = 500
+"""Masks that are checked together: half a megabyte stays in the processor's cache."""
 
 _MAX_FAST_PIXELS = 2**26
-"""With this bound no difference, no length and no sum that is looked at wraps round in 32 bits."""
+"""Larger images are checked mask by mask."""
 
-_MAX_FAST_GROUPS = 6
-"""Groups of a number within that bound."""
+_MAX_FAST_GROUPS = 5
+"""Groups of a number without its last one: so that it fits into 30 bits."""
+
+_FIRST_MORE = _FIRST_CHARACTER + _MORE
+
+_MORE_CHARACTERS = bytes(range(_FIRST_MORE, _FIRST_MORE + _MORE))
+"""Groups that another follows."""
+
+_LAST_GROUPS = bytes((((c - _FIRST_CHARACTER) ^ 16) - 16) % 256 for c in range(256))
+"""The value with a sign, as int8, of each character that is the last group of a number."""
 
 
 def encode_cells(label: LabelImage) -> tuple[str, ...]:
@@ -215,78 +223,81 @@ def _all_fill(counts: Sequence[str], pixels: Sequence[int]) -> bool:
     A mask may fill its image and be written otherwise: `_fills` tells.
     """
     try:
-        lengths = np.fromiter(map(len, counts), np.int64, len(counts))
-        codes = np.frombuffer("".join(counts).encode("ascii"), np.uint8) - np.uint8(
-            _FIRST_CHARACTER
-        )
+        text = "".join(counts).encode("ascii")
+        stops = np.cumsum(np.fromiter(map(len, counts), np.int64, len(counts)))
         sizes = np.fromiter(pixels, np.int64, len(counts))
     except (ValueError, TypeError, OverflowError):
         return False
-    stops = np.cumsum(lengths)
-    if (
-        not lengths.all()
-        or not codes.size
-        or sizes.max() > _MAX_FAST_PIXELS
-        or codes.max() >= 2 * _MORE
-    ):
+    begin = np.append(0, stops[:-1])
+    if sizes.max() > _MAX_FAST_PIXELS or (begin == stops).any():
         return False
-    if (codes[stops - 1] >= _MORE).any():  # cut short
+    characters = np.frombuffer(text, np.uint8)
+    if characters.min() < _FIRST_CHARACTER or characters.max() >= _FIRST_MORE + _MORE:
         return False
-    differences, more = _signed_numbers(codes)
-    begin = stops - lengths
+    if (characters[stops - 1] >= _FIRST_MORE).any():  # cut short
+        return False
+    more = np.flatnonzero(characters >= _FIRST_MORE)
+    last_groups = np.frombuffer(text.translate(_LAST_GROUPS, _MORE_CHARACTERS), np.int8)
+    differences = last_groups.astype(np.int32)
+    groups = (characters[more] - np.uint8(_FIRST_MORE)).astype(np.int32)
+    if not _add_groups(differences, more - np.arange(len(more)), groups):
+        return False
     begin -= np.searchsorted(more, begin)
-    return differences is not None and _lengths_fill(differences, begin, sizes)
+    return _lengths_fill(differences, begin, sizes)
 
 
-def _signed_numbers(
-    codes: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.int32] | None, npt.NDArray[np.int64]]:
-    """All numbers, None if one has too many groups; and the groups that another follows."""
-    final = codes < _MORE
-    more = np.flatnonzero(~final)
-    last = codes[final]
-    last ^= np.uint8(_MORE // 2)  # with the next line, bit 4 becomes the sign
-    last -= np.uint8(_MORE // 2)
-    values = last.view(np.int8).astype(np.int32)
-    if len(more):  # one number in ten
-        owner = more - np.arange(len(more))
-        first = np.flatnonzero(np.diff(owner, prepend=-1))
-        groups = np.diff(first, append=len(more))
-        if groups.max() >= _MAX_FAST_GROUPS:
-            return None, more
-        nth = np.arange(len(more)) - np.repeat(first, groups)
-        bits = (codes[more] & (_MORE - 1)).astype(np.int32) << (_GROUP * nth).astype(np.int32)
-        owner = owner[first]
-        values[owner] <<= (_GROUP * groups).astype(np.int32)
-        values[owner] += np.add.reduceat(bits, first)
-    return values, more
+def _add_groups(
+    values: npt.NDArray[np.int32], owner: npt.NDArray[np.int64], groups: npt.NDArray[np.int32]
+) -> bool:
+    """Put the lower groups of bits below the last groups of their numbers, one number in ten.
+
+    Parameters
+    ----------
+    values : (N,) int32
+        The last group of each number; changed in place.
+    owner : (M,) int64
+        The number that a group belongs to, ascending.
+    groups : (M,) int32
+
+    Returns
+    -------
+    bool
+        Whether no number has more than `_MAX_FAST_GROUPS`.
+    """
+    for _ in range(_MAX_FAST_GROUPS):
+        if not len(owner):
+            return True
+        # Of several groups of one number, the last one is assigned: the highest that is left.
+        values[owner] = (values[owner] << _GROUP) + groups
+        lower = np.flatnonzero(owner[1:] == owner[:-1])
+        owner, groups = owner[lower], groups[lower]
+    return False
 
 
 def _lengths_fill(
     differences: npt.NDArray[np.int32], begin: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
 ) -> bool:
-    """Whether the runs of all masks have lengths that add up; the differences are used up."""
+    """Whether the runs of all masks have lengths that add up; the differences are used up.
+
+    Sums of 32 bits may wrap round, but no difference is so large that the next length of its run
+    is allowed again.
+    """
     numbers = np.diff(begin, append=len(differences))
     if numbers.min() < 2 or (differences[begin + 1] <= 0).any():  # no pixel
         return False
-    if differences.max() > _MAX_FAST_PIXELS or differences.min() < -_MAX_FAST_PIXELS:
-        return False
     third = begin[numbers > 2]
     differences[third + 2] -= differences[third]  # the third is no difference: so it becomes one
+    filled = np.zeros_like(sizes)
     for parity in (0, 1):
-        every_other = differences[parity::2]
         first = (begin + 1 - parity) // 2
-        # The length that the sum has come to at a mask's end.
-        last = np.add.reduceat(every_other, first)
-        every_other[first[1:]] -= last[:-1]
-        np.cumsum(every_other, dtype=np.int32, out=every_other)
-    lengths = differences
-    if lengths.min() < 0 or lengths.max() > _MAX_FAST_PIXELS:
-        return False
-    # Sums of 32 bits may have wrapped round, but then the sum of all is larger.
-    if (np.add.reduceat(lengths, begin) != sizes.astype(np.int32)).any():
-        return False
-    return int(lengths.sum(dtype=np.int64)) == int(sizes.sum())
+        lengths = np.cumsum(differences[parity::2], dtype=np.int32)
+        # Without what the sum has come to at the end of the mask before.
+        before = np.append(np.int32(0), lengths[first[1:] - 1])
+        lengths -= np.repeat(before, np.diff(first, append=len(lengths)))
+        if lengths.min() < 0 or lengths.max() > _MAX_FAST_PIXELS:
+            return False
+        filled += np.add.reduceat(lengths, first, dtype=np.int64)
+    return bool((filled == sizes).all())
 
 
 def _cumulative_pixels(counts: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -80,7 +81,7 @@ def channel_files(
 
 def annotated_cells(
     connection: Connection, selection: Selection, chosen: Sequence[Any]
-) -> dict[int, list[Annotation]]:
+) -> dict[int, tuple[Annotation, ...]]:
     """Read the cells of some images; with a clean set, those that are clean for a label.
 
     Parameters
@@ -92,33 +93,38 @@ def annotated_cells(
 
     Returns
     -------
-    dict of list of Annotation
+    dict of tuple of Annotation
         By the image's key, in the order of mask id; an image without one is left out.
 
     Raises
     ------
     DamagedError
-        If a mask does not fill its image, or a label is invalid.
+        If a mask is missing or does not fill its image, or a label is invalid.
     """
     of_key = {image.id: image for image in chosen}
     owner, labels = _labels_of(connection, selection, list(of_key))
-    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, StoredMask.rle)
-    statement = (
-        select(Cell.image_id, owner, Cell.mask_id, *shape, channel_column("fraction", "green"))
-        .join(StoredMask, StoredMask.cell_id == Cell.id)
-        .where(Cell.image_id.in_(of_key))
-        .order_by(Cell.image_id, Cell.mask_id)
-    )
+    # No join: for that PostgreSQL would read the masks of all images, or start further processes.
+    mask = select(StoredMask.rle).where(StoredMask.cell_id == Cell.id).scalar_subquery()
+    shape = (Cell.x, Cell.y, Cell.width, Cell.height, Cell.area, mask)
+    columns = (Cell.image_id, Cell.mask_id, owner, *shape, channel_column("fraction", "green"))
+    statement = select(*columns).where(Cell.image_id.in_(of_key))
     # All rows at once, since SQLite gives single rows slowly; and from the driver, since
     # SQLAlchemy, which need not decode any of these columns, takes longer for its rows than the
     # check of all masks.
-    rows = [row for row in connection.execute(statement).cursor.fetchall() if row[1] in labels]
+    rows = [row for row in connection.execute(statement).cursor.fetchall() if row[2] in labels]
+    rows.sort()  # by image and mask id; PostgreSQL would sort the masks with them
     _check_masks(of_key, rows)
     _check_labels(of_key, rows, labels)
-    found: dict[int, list[Annotation]] = {}
-    for image_id, key, mask_id, *shape in rows:
-        found.setdefault(image_id, []).append(Annotation(mask_id, labels[key], *shape))
-    return found
+    # With names and `_make` this takes half the time of `Annotation(..., *shape)`.
+    return {
+        image_id: tuple(
+            [
+                Annotation._make((mask_id, labels[key], x, y, width, height, area, rle, fraction))
+                for _, mask_id, key, x, y, width, height, area, rle, fraction in cells
+            ]
+        )
+        for image_id, cells in groupby(rows, key=itemgetter(0))
+    }
 
 
 def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
@@ -126,7 +132,7 @@ def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
     arrays.check_masks(
         [row[_RLE] for row in rows],
         [sizes[row[0]] for row in rows],
-        lambda place: f"cell {of_key[rows[place][0]].name}:{rows[place][2]}",
+        lambda place: f"cell {of_key[rows[place][0]].name}:{rows[place][1]}",
     )
 
 
@@ -135,7 +141,7 @@ def _check_labels(
 ) -> None:
     if set(chain.from_iterable(labels.values())) <= _LABELS:
         return
-    for image_id, key, *_ in rows:
+    for image_id, _, key, *_ in rows:
         for label in labels[key]:
             decoding.label_name(label, f"image {of_key[image_id].name}")
 

@@ -183,7 +183,7 @@ def test_the_formatted_annotation_is_what_json_would_write() -> None:
 
     cell = Annotation(7, (3, 4), 1, 2, 3, 4, 5, "a\\b", 1 / 3)
     image = AnnotatedImage("n", 20, 10, (cell,))
-    first, second = (json.loads(text) for text in _annotations(image, 8, 9, "}}"))
+    first, second = (json.loads(text) for text in _annotations(image, 8, 9, "null"))
     assert first == {
         "id": 9,
         "image_id": 8,
@@ -192,6 +192,6 @@ def test_the_formatted_annotation_is_what_json_would_write() -> None:
         "area": 5,
         "bbox": [1, 2, 3, 4],
         "iscrowd": 0,
-        "attributes": {"cell_id": "n:7", "fraction": 1 / 3},
+        "attributes": {"cell_id": "n:7", "fraction": 1 / 3, "set": None},
     }
     assert second == first | {"id": 10, "category_id": 4}

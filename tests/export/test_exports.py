@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import hpastore
-from hpastore.errors import ExportError, NotFoundError, UsageError
+from hpastore.errors import DamagedError, ExportError, NotFoundError, UsageError
 from hpastore.export.output import whole_file, whole_folder
 from hpastore.export.selection import ExportOptions
 from hpastore.kernels.definitions import VERSIONS
@@ -71,6 +71,13 @@ def test_the_same_choice_gives_the_same_bytes_on_both_databases_and_again(
             written.append((out.read_bytes(), (out.parent / f"{name}.manifest.json").read_bytes()))
     assert len(set(written)) == 1
     assert len(written) == 4
+
+
+def test_a_cell_without_a_mask_is_not_left_out_silently(filled: Store, tmp_path: Path) -> None:
+    with filled.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM cell_mask WHERE cell_id = 1")
+    with pytest.raises(DamagedError, match=r"cell .*: its mask does not have the size"):
+        hpastore.export_coco(filled, tmp_path / "mine.json")
 
 
 @every_file

@@ -100,11 +100,11 @@ def test_the_first_damaged_mask_is_the_first_without_an_area(
 
 
 @pytest.mark.parametrize("text", [*GARBAGE.values(), WRAPS, "4", "13\u00e9"])
-@pytest.mark.parametrize("place", [0, 1, 250, 401])
+@pytest.mark.parametrize("place", [0, 1, 750, 1001])
 def test_one_damaged_mask_among_many_is_found(text: str, place: int) -> None:
-    texts = ["13"] * 402
+    texts = ["13"] * 1002
     texts[place] = text
-    assert first_damaged(texts, [4] * 402) == place
+    assert first_damaged(texts, [4] * 1002) == place
     assert first_damaged(texts[:place], [4] * place) is None
 
 
