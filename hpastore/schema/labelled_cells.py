@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, CompoundSelect, FromClause, func, union_all
 
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import Cell, CellLabel, Image, ImageLabel
+from hpastore.schema.tables import Cell, CellLabel, CleanSetCell, Image, ImageLabel
 
 Column = ColumnElement[Any]
 
@@ -69,3 +69,9 @@ LABELS: Final = func.coalesce(Cell.labels, Image.labels)
 def of_both(build: Callable[[LabelledCells], AnySelect]) -> CompoundSelect[Any]:
     """Unite the rows of a statement that is made for each kind of cells."""
     return union_all(*(build(cells).where(cells.chosen) for cells in (BY_IMAGE, BY_CELL)))
+
+
+def judged_cells() -> FromClause:
+    """Join verdicts with their cells and images."""
+    tables = CleanSetCell.__table__.join(Cell, Cell.id == CleanSetCell.cell_id)
+    return tables.join(Image, Image.id == Cell.image_id)

@@ -431,7 +431,7 @@ class CellLabel(Base):
         Index(None, "label_id"),
         comment="Labels of single cells; a cell with any has these instead of its image's",
         clustered=True,
-        rows=RowInfo(natural_key=("cell_id", "label_id"), covered_by="image", hashed="columns"),
+        rows=RowInfo(natural_key=("cell_id", "label_id"), covered_by="image"),
     )
 
     cell_id: Mapped[int] = _child("cell.id", "The cell", primary_key=True, info=NOT_COVERED)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from hpastore.errors import DamagedError, NotFoundError
+from hpastore.schema.labelled_cells import judged_cells
 from hpastore.schema.tables import Cell, CleanSetCell, Image, StoredMask
 from hpastore.store import arrays
-from hpastore.store.cell_selection import judged_cells
 
 
 class CellMask(NamedTuple):

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, FromClause, case, cast, func, literal, null, select
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    FromClause,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+)
 
 from hpastore.schema.clean_rows import Side
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.labelled_cells import LABELS, judged_cells, of_both
 from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import Cell, CleanSetCell, Image, ImageLabel
+from hpastore.schema.tables import Cell, CleanSetCell, Image
 from hpastore.schema.types import REAL
 from hpastore.store.figures import RuleOfLabel
 from hpastore.store.statements import batches
@@ -91,12 +102,6 @@ def nearest_cells(connection: Connection, chosen: CellFilter, n: int) -> list[Se
     return [SelectedCell(*row) for row in connection.execute(statement)]
 
 
-def judged_cells() -> FromClause:
-    """Join verdicts with their cells and images."""
-    tables = CleanSetCell.__table__.join(Cell, Cell.id == CleanSetCell.cell_id)
-    return tables.join(Image, Image.id == Cell.image_id)
-
-
 class _ShownValue(NamedTuple):
     """A cell's value by the rule that its label is shown with, and the bound of a filter."""
 
@@ -134,8 +139,7 @@ def _select_cells(chosen: CellFilter, *columns: Any, shown: _ShownValue | None =
     if chosen.set_id is None:
         tables: FromClause = Image.__table__.join(Cell, Cell.image_id == Image.id)
         if chosen.label is not None:
-            tables = tables.join(ImageLabel, ImageLabel.image_id == Image.id)
-            where.append(ImageLabel.label_id == chosen.label)
+            where.append(Cell.id.in_(_cells_of_label(chosen.label)))
         return select(*columns).select_from(tables).where(*where)
 
     tables = judged_cells()
@@ -153,6 +157,12 @@ def _select_cells(chosen: CellFilter, *columns: Any, shown: _ShownValue | None =
     return select(*columns).select_from(tables).where(*where)
 
 
+def _cells_of_label(label: int) -> CompoundSelect[Any]:
+    return of_both(
+        lambda cells: select(Cell.id).select_from(cells.rows).where(cells.label_id == label)
+    )
+
+
 def _on_side(chosen: CellFilter, shown: _ShownValue) -> Any:
     """Whether a cell's value lies outside the bound, or not outside it."""
     if chosen.side == "lower":
@@ -164,8 +174,8 @@ def _columns(chosen: CellFilter) -> list[Any]:
     """Columns of `SelectedCell`."""
     cell = [Cell.id, Image.name, Cell.mask_id]
     if chosen.set_id is None:
-        return [*cell, null(), Image.labels, null(), null()]
-    return [*cell, CleanSetCell.label_id, Image.labels, CleanSetCell.clean, CleanSetCell.reason]
+        return [*cell, null(), LABELS, null(), null()]
+    return [*cell, CleanSetCell.label_id, LABELS, CleanSetCell.clean, CleanSetCell.reason]
 
 
 def _natural_order(chosen: CellFilter) -> list[Any]:

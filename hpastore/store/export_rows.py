@@ -26,6 +26,7 @@ from hpastore.schema.conditions import IN_SPLIT, LIVE
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import (
     Cell,
+    CellLabel,
     CleanSet,
     CleanSetCell,
     Image,
@@ -166,9 +167,12 @@ def stream_cells(
     """
     tables = Image.__table__.join(Cell, Cell.image_id == Image.id)
     if view is None:
-        tables = tables.outerjoin(ImageLabel, ImageLabel.image_id == Image.id).outerjoin(Label)
-        label_id: Any = ImageLabel.label_id
-        verdict = _no_verdict()
+        of_image = and_(ImageLabel.image_id == Image.id, Cell.label_count.is_(None))
+        tables = tables.outerjoin(ImageLabel, of_image)
+        tables = tables.outerjoin(CellLabel, CellLabel.cell_id == Cell.id)
+        label_id: Any = func.coalesce(CellLabel.label_id, ImageLabel.label_id)
+        tables = tables.outerjoin(Label, Label.id == label_id)
+        verdict = _no_verdict(label_id)
     else:
         tables = tables.join(view, view.c.cell_id == Cell.id)
         label_id = view.c.label_id
@@ -192,7 +196,11 @@ def _with_labels(rows: Generator[Any]) -> Generator[Any]:
 def _images(selection: Selection, *columns: Any) -> AnySelect:
     """Select columns of a selection's images, by name."""
     labels = _of_labels(ImageLabel.label_id, selection)
-    labelled = exists().where(ImageLabel.image_id == Image.id, *labels)
+    labelled: Any = exists().where(ImageLabel.image_id == Image.id, *labels)
+    if labels:
+        of_cell = _of_labels(CellLabel.label_id, selection)
+        own = select(Cell.image_id).join(CellLabel, CellLabel.cell_id == Cell.id).where(*of_cell)
+        labelled = or_(labelled, Image.id.in_(own))
     statement = select(*columns).where(*_live(selection)).order_by(Image.name)
     if selection.set_id is None:
         return statement.where(labelled) if labels else statement
@@ -217,29 +225,50 @@ def _labels_of(
     -------
     column of cell, labels by its values
     """
-    owner: Any
-    label_id: Any
     if selection.set_id is None:
-        owner = Cell.image_id
-        label_id = ImageLabel.label_id
-        statement = select(ImageLabel.image_id, label_id).where(ImageLabel.image_id.in_(images))
-    else:
-        owner = Cell.id
-        label_id = CleanSetCell.label_id
-        in_set = and_(
-            CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id
-        )
-        # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the
-        # set.
-        statement = select(owner, label_id).outerjoin(
-            CleanSetCell, and_(in_set, CleanSetCell.clean)
-        )
-        statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
+        return _labels_without_set(connection, selection, images)
+
+    label_id = CleanSetCell.label_id
+    in_set = and_(CleanSetCell.cell_id == Cell.id, CleanSetCell.clean_set_id == selection.set_id)
+    # Outer, though verdicts are required: SQLite begins an inner join with all verdicts of the set.
+    statement = select(Cell.id, label_id).outerjoin(CleanSetCell, and_(in_set, CleanSetCell.clean))
+    statement = statement.where(Cell.image_id.in_(images), label_id.is_not(None))
+    return Cell.id, _collected(connection, statement, label_id, selection)
+
+
+def _labels_without_set(
+    connection: Connection, selection: Selection, images: Sequence[int]
+) -> tuple[Any, dict[int, tuple[int, ...]]]:
+    """Read the labels of images, and of cells where one has labels of its own."""
+    label_id = ImageLabel.label_id
+    statement = select(ImageLabel.image_id, label_id).where(ImageLabel.image_id.in_(images))
+    of_image = _collected(connection, statement, label_id, selection)
+    has_own = and_(Cell.image_id.in_(images), Cell.label_count.is_not(None))
+    if connection.execute(select(Cell.id).where(has_own).limit(1)).first() is None:
+        return Cell.image_id, of_image
+
+    of_cells = select(Cell.id, Cell.image_id).where(Cell.image_id.in_(images))
+    of_cells = of_cells.where(Cell.label_count.is_(None))
+    labels = {
+        key: of_image[image_id]
+        for key, image_id in connection.execute(of_cells)
+        if image_id in of_image
+    }
+    own = select(Cell.id, CellLabel.label_id).join(CellLabel, CellLabel.cell_id == Cell.id)
+    return Cell.id, labels | _collected(
+        connection, own.where(has_own), CellLabel.label_id, selection
+    )
+
+
+def _collected(
+    connection: Connection, statement: AnySelect, label_id: Any, selection: Selection
+) -> dict[int, tuple[int, ...]]:
+    """Collect the labels of a selection by the keys that a statement gives."""
     found = connection.execute(statement.where(*_of_labels(label_id, selection)).order_by(label_id))
     labels: dict[int, tuple[int, ...]] = {}
     for key, label in found.all():
         labels[key] = (*labels.get(key, ()), label)
-    return owner, labels
+    return labels
 
 
 def _of_labels(label_id: Any, selection: Selection) -> list[ColumnElement[bool]]:
@@ -254,11 +283,18 @@ def _live(selection: Selection) -> list[ColumnElement[bool]]:
     if not selection.single:
         return live
     if selection.set_id is None:
-        return [*live, Image.label_count == 1]
+        return [*live, ~_has_several(), or_(Image.label_count == 1, Image.cell_count > 0)]
     label_id = CleanSetCell.label_id
-    several = _judged(selection.set_id).group_by(Cell.image_id)
+    several = _judged(selection.set_id).group_by(Cell.image_id, Cell.id)
     several = several.having(func.min(label_id) < func.max(label_id))
-    return [*live, Image.label_count <= 1, Image.id.not_in(several)]
+    return [*live, ~_has_several(), Image.id.not_in(several)]
+
+
+def _has_several() -> ColumnElement[bool]:
+    """Whether a cell of an image has several labels, or it has no cell and several itself."""
+    labels = func.coalesce(Cell.label_count, Image.label_count)
+    several = select(Cell.image_id).join(Image).where(labels > 1).correlate(None)
+    return or_(and_(Image.cell_count == 0, Image.label_count > 1), Image.id.in_(several))
 
 
 def _judged(set_id: int) -> AnySelect:
@@ -267,12 +303,12 @@ def _judged(set_id: int) -> AnySelect:
     return statement.where(CleanSetCell.clean_set_id == set_id).correlate(None)
 
 
-def _no_verdict() -> list[Any]:
+def _no_verdict(label_id: Any) -> list[Any]:
     """Columns of ``clean_cell`` without a clean set."""
     known = {
         "image_name": Image.name,
         "mask_id": Cell.mask_id,
-        "label_id": ImageLabel.label_id,
+        "label_id": label_id,
         "label": Label.name,
         "measure": literal("fraction"),
         "channel": literal("green"),

@@ -7,20 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, and_, null, select
+from sqlalchemy import CompoundSelect, Connection, FromClause, null, select
 
 from hpastore.schema.clean_rows import BoundRow, RuleRow
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.labelled_cells import judged_cells, of_both
 from hpastore.schema.measure_value import MeasureValues
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import (
-    Cell,
-    CellMeasure,
-    CleanSetCell,
-    Image,
-    ImageLabel,
-    Measure,
-)
+from hpastore.schema.tables import CellMeasure, CleanSetCell, Image, Measure
 from hpastore.store.clean_sets.bounds import current_bounds
 from hpastore.store.clean_sets.rows import read_bounds, read_clean_set, read_rules
 
@@ -108,27 +102,27 @@ def values_by_label(
     """
     values = MeasureValues([(measure, channel)])
     value = values.value(measure, channel)
+
+    def chosen(rows: FromClause, label_id: Any, clean: Any, *where: Any) -> AnySelect:
+        statement = select(label_id, value, clean).select_from(values.join_to(rows))
+        statement = statement.where(LIVE, *where)
+        if label is not None:
+            statement = statement.where(label_id == label)
+        return statement if split is None else statement.where(Image.split == split)
+
     if set_id is None:
-        single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1, LIVE)
-        tables = ImageLabel.__table__.join(Image, single).join(Cell, Cell.image_id == Image.id)
-        label_id: Any = ImageLabel.label_id
-        statement: AnySelect = select(label_id, value, null())
-    else:
-        tables = CleanSetCell.__table__.join(Cell, Cell.id == CleanSetCell.cell_id)
-        tables = tables.join(Image, Image.id == Cell.image_id)
-        label_id = CleanSetCell.label_id
-        statement = select(label_id, value, CleanSetCell.clean)
-        statement = statement.where(CleanSetCell.clean_set_id == set_id, LIVE)
-    statement = statement.select_from(values.join_to(tables))
-
-    if label is not None:
-        statement = statement.where(label_id == label)
-    if split is not None:
-        statement = statement.where(Image.split == split)
-    return _read_values(connection, statement)
+        single = of_both(
+            lambda cells: chosen(cells.rows, cells.label_id, null(), cells.label_count == 1)
+        )
+        return _read_values(connection, single)
+    verdict, in_set = CleanSetCell, CleanSetCell.clean_set_id == set_id
+    judged = chosen(judged_cells(), verdict.label_id, verdict.clean, in_set)
+    return _read_values(connection, judged)
 
 
-def _read_values(connection: Connection, statement: AnySelect) -> npt.NDArray[Any]:
+def _read_values(
+    connection: Connection, statement: AnySelect | CompoundSelect[Any]
+) -> npt.NDArray[Any]:
     """Run a statement that selects label, value and whether the cell is clean."""
     dtype = [("label", np.int64), ("value", np.float64), ("clean", np.bool_)]
     with connection.execute(statement, execution_options={"yield_per": _BATCH_ROWS}) as result:

@@ -11,6 +11,7 @@ from hpastore.errors import DamagedError
 from hpastore.model import DEFAULT_MASKS, FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.model import Failure as FailureValue
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.labelled_cells import judged_cells
 from hpastore.schema.tables import (
     Cell,
     Failure,
@@ -21,7 +22,6 @@ from hpastore.schema.tables import (
     StoredSettings,
 )
 from hpastore.store import decoding
-from hpastore.store.cell_selection import judged_cells
 from hpastore.store.measurement_settings import SETTINGS
 from hpastore.store.statements import batches
 from hpastore.text import printable

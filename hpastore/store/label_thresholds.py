@@ -109,13 +109,14 @@ def many_label_values(
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:
-    """Count the live images with several labels and at least one cell, and their cells."""
-    cells = func.coalesce(func.sum(Image.cell_count), 0)
-    statement = select(func.count(), cells).where(LIVE, Image.label_count > 1, Image.cell_count > 0)
+    """Count the live cells with several labels, and the images that have one."""
+    several = func.coalesce(Cell.label_count, Image.label_count) > 1
+    columns = (func.count(func.distinct(Cell.image_id)), func.count())
+    statement = select(*columns).join_from(Cell, Image).where(LIVE, several)
     if split is not None:
         statement = statement.where(Image.split == split)
-    images, total = connection.execute(statement).one()
-    return int(images), int(total)
+    images, cells = connection.execute(statement).one()
+    return int(images), int(cells)
 
 
 def custom_channels(connection: Connection) -> dict[str, list[str | None]]:

@@ -211,7 +211,7 @@ def test_a_set_stays_as_it_was_made_and_shows_what_would_be_said_now(store: Stor
     assert verdicts(store) == before
     assert {name: dump(store)[name] for name in kept} == {name: tables[name] for name in kept}
     assert rows(store, live) == [{"lower": 0.3, "upper": 0.6, "n": 9}]
-    found = rows(store, "SELECT lower, upper, live FROM clean_cell ORDER BY mask_id")
+    found = rows(store, "SELECT lower, upper, live FROM clean_cell_live ORDER BY mask_id")
     assert [bool(row["live"]) for row in found] == [False, False, True, True, True]
     assert {(row["lower"], row["upper"]) for row in found} == {(0.2, 0.4)}
 

@@ -75,7 +75,9 @@ def test_a_set_of_a_split_is_made_and_shown_from_its_cells_only(halves: Store) -
         ("all", 12, 0.9),
         ("half", 6, 0.3),
     ]
-    ranks = rows(halves, "SELECT rank, live FROM clean_cell WHERE clean_set = 'half' ORDER BY rank")
+    ranks = rows(
+        halves, "SELECT rank, live FROM clean_cell_live WHERE clean_set = 'half' ORDER BY rank"
+    )
     assert [row["rank"] for row in ranks] == [1, 1, 3, 3, 5, 5]
     assert all(row["live"] for row in ranks)
     (_, told) = explain(halves, "b:3")

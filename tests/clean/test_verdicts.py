@@ -176,7 +176,9 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
 
 
 def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:
-    found = rows(store, "SELECT image_name, mask_id, label_id, clean, reason, live FROM clean_cell")
+    found = rows(
+        store, "SELECT image_name, mask_id, label_id, clean, reason, live FROM clean_cell_live"
+    )
     stored = {(r["image_name"], r["mask_id"], r["label_id"]): r for r in found}
     assert {key: Verdict(bool(r["clean"]), r["reason"]) for key, r in stored.items()} == expected
     # The view judges rule by rule, for all sets in one statement.

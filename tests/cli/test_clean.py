@@ -73,7 +73,7 @@ def test_a_recipe_may_have_as_many_rules_as_it_may(run: Run, root: Path, tmp_pat
     path.write_text("\ufeff" + "".join(rules), encoding="utf-8")
     run("ingest", root, "--executor", "serial", "--limit", 1)
     assert run("clean", "create", "long", "--recipe", path).code == 0
-    rows = run("--json", "sql", "SELECT clean, live, reason, lower FROM clean_cell").json
+    rows = run("--json", "sql", "SELECT clean, live, reason, lower FROM clean_cell_live").json
     assert rows
     assert all(row["clean"] and row["live"] for row in rows)
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sqlalchemy.schema import CreateView
 
 import hpastore
 from hpastore.errors import UsageError
 from hpastore.export.selection import ExportOptions
-from hpastore.schema.views import CLEAN_CELL
+from hpastore.schema.views import CLEAN_CELL, CLEAN_CELL_LIVE
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CsvLayout
 from tests.world import measured, put, rows
@@ -35,19 +36,28 @@ def table(
     return pd.read_csv(out, keep_default_na=False, dtype=str)
 
 
-def test_its_columns_are_those_of_clean_cell_without_keys_and_the_box(
-    filled: Store, tmp_path: Path
+views = pytest.mark.parametrize(
+    ("layout", "view"), [("clean_cell", CLEAN_CELL), ("clean_cell_live", CLEAN_CELL_LIVE)]
+)
+
+
+@views
+def test_its_columns_are_those_of_the_view_without_keys_and_the_box(
+    filled: Store, tmp_path: Path, layout: CsvLayout, view: CreateView
 ) -> None:
-    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"))
-    natural = [c.name for c in CLEAN_CELL.table.c if c.name not in ("clean_set_id", "cell_id")]
+    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="mine"), layout)
+    natural = [c.name for c in view.table.c if c.name not in ("clean_set_id", "cell_id")]
     assert list(found.columns) == [*natural, "x", "y", "width", "height"]
 
 
-def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_path: Path) -> None:
-    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="all"))
+@views
+def test_its_rows_are_the_views_clean_or_not_with_every_bit(
+    filled: Store, tmp_path: Path, layout: CsvLayout, view: CreateView
+) -> None:
+    found = table(filled, tmp_path / "out.csv", ExportOptions(clean="all"), layout)
     expected = rows(
         filled,
-        "SELECT v.*, c.x, c.y, c.width, c.height FROM clean_cell v JOIN cell c ON c.id = v.cell_id "
+        f"SELECT v.*, c.x, c.y, c.width, c.height FROM {view.table.name} v JOIN cell c ON c.id = v.cell_id "
         "WHERE v.clean_set = 'all' ORDER BY v.image_name, v.mask_id, v.label_id",
     )
     assert len(found) == len(expected) == 12
@@ -61,7 +71,7 @@ def test_its_rows_are_the_views_clean_or_not_with_every_bit(filled: Store, tmp_p
             "mask_id",
             "label_id",
             "label",
-            "rank",
+            *(["rank"] if layout == "clean_cell_live" else []),
             "x",
             "y",
             "width",
@@ -109,7 +119,8 @@ def test_the_notebooks_layout_has_its_columns_and_its_fraction(
 
 def test_what_makes_no_sense_is_refused(filled: Store, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"invalid layout 'other' \(choose from clean_cell, notebook\)"
+        UsageError,
+        match=r"invalid layout 'other' \(choose from clean_cell, clean_cell_live, notebook\)",
     ):
         hpastore.export_csv(filled, tmp_path / "out.csv", layout="other")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a row for each cell and label"):

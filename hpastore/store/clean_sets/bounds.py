@@ -62,7 +62,7 @@ def _percentiles(
     labels, values = label_thresholds.many_label_values(connection, list(required), split)
     order = np.argsort(labels, kind="stable")
     found, begins = np.unique(labels[order], return_index=True)
-    by_label = np.split(values[order], begins[1:])
+    by_label = np.split(values[order], begins[1:]) if len(found) else []
     return {
         key: {
             int(label): _quantiles(of_label[:, i], sorted(shares))

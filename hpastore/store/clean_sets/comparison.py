@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from hpastore.schema.clean_rows import OVERRIDE_REASONS, BoundRow, CleanSetRow, RuleRow
+from hpastore.schema.labelled_cells import judged_cells
 from hpastore.schema.tables import Cell, CleanSet, CleanSetCell, CleanSetFormer, Image
 from hpastore.schema.verdict import judge_one_set
 from hpastore.store.statements import batches
@@ -173,7 +174,7 @@ def _unlike_other_set(
 def judged_labels(connection: Connection, set_id: int, names: Iterable[str]) -> dict[str, set[int]]:
     """Read the labels for which a clean set has judged images, also in archived verdicts."""
     verdict, archived = CleanSetCell, CleanSetFormer
-    of_cells = select(Image.name, verdict.label_id).join_from(verdict, Cell).join(Image)
+    of_cells = select(Image.name, verdict.label_id).select_from(judged_cells())
     of_cells = of_cells.where(verdict.clean_set_id == set_id)
     of_archived = select(archived.image_name, archived.label_id)
     of_archived = of_archived.where(archived.clean_set_id == set_id)

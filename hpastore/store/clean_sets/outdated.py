@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, not_, or_, select
+from sqlalchemy import Connection, and_, case, exists, func, not_, or_, select, union
 from sqlalchemy.orm import aliased
 
 from hpastore.schema.clean_rows import OVERRIDE_REASONS
 from hpastore.schema.conditions import IN_SPLIT, LIVE
+from hpastore.schema.join_order import join_in_order
+from hpastore.schema.labelled_cells import BY_CELL
+from hpastore.schema.row_info import table_of
 from hpastore.schema.tables import (
     Cell,
+    CellLabel,
     CellOverride,
     CleanRule,
     CleanSet,
@@ -58,17 +62,19 @@ def newer_than(connection: Connection, set_id: int) -> NewerData:
 
     Notes
     -----
-    An image's cells are judged together, so that one cell of each stands for all.  The images'
-    states are compared, not times, which several machines may have set.
+    An image's cells are judged together, so that one cell of each stands for all; cells with labels
+    of their own stand for themselves.  The images' states are compared, not times, which several
+    machines may have set.
     """
     missing = {name: bool(judged) for name, judged in connection.execute(_missing(set_id))}
     surplus = {name: bool(stays) for name, stays in connection.execute(_surplus(set_id))}
+    own = set(connection.execute(_own_labels(set_id)).scalars())
     archived = select(CleanSetFormer.image_name).where(CleanSetFormer.clean_set_id == set_id)
 
     came = {name for name, judged in missing.items() if not judged}
     left = {name for name, stays in surplus.items() if not stays}
     left |= set(connection.execute(archived.distinct()).scalars()) - came
-    relabelled = (missing.keys() | surplus.keys()) - came - left
+    relabelled = (missing.keys() | surplus.keys() | own) - came - left
     overrides = _count(connection, _undone(set_id)) + _count(connection, _overridden_since(set_id))
     return NewerData(
         overrides=overrides,
@@ -80,8 +86,9 @@ def newer_than(connection: Connection, set_id: int) -> NewerData:
 
 
 def _first_cell() -> Any:
-    """The first cell of an image, so that each image is counted once."""
-    first = select(Cell.id).where(Cell.image_id == Image.id).order_by(Cell.mask_id).limit(1)
+    """The first cell of an image with its labels, so that each image is counted once."""
+    of_image = (Cell.image_id == Image.id, Cell.label_count.is_(None))
+    first = select(Cell.id).where(*of_image).order_by(Cell.mask_id).limit(1)
     return first.correlate(Image.__table__).scalar_subquery()
 
 
@@ -97,7 +104,7 @@ def _missing(set_id: int) -> Any:
     rows = Image.__table__.join(CleanSet, CleanSet.id == set_id)
     rows = rows.join(ImageLabel, ImageLabel.image_id == Image.id)
     statement = select(Image.name, judged).select_from(rows)
-    statement = statement.where(LIVE, IN_SPLIT, _in_scope(), Image.cell_count > 0, ~for_label)
+    statement = statement.where(LIVE, IN_SPLIT, _in_scope(), _first_cell().is_not(None), ~for_label)
     return statement.group_by(Image.name)
 
 
@@ -114,6 +121,26 @@ def _surplus(set_id: int) -> Any:
     judged = CleanSetCell.cell_id.is_not(None)
     statement = statement.where(judged, not_(and_(stays, _in_scope(), has_label)))
     return statement.group_by(Image.name)
+
+
+def _own_labels(set_id: int) -> Any:
+    """Select images with a cell whose own labels are not those that it was judged by."""
+    in_set = and_(CleanSetCell.clean_set_id == set_id, CleanSetCell.cell_id == Cell.id)
+    in_scope = or_(CleanSet.scope == "all", Cell.label_count == 1)
+    judged = exists().where(in_set, CleanSetCell.label_id == CellLabel.label_id)
+    rows = BY_CELL.rows.join(CleanSet, CleanSet.id == set_id)
+    lacking = select(Image.name).select_from(rows).where(LIVE, IN_SPLIT, in_scope, ~judged)
+
+    own = and_(CellLabel.cell_id == Cell.id, CellLabel.label_id == CleanSetCell.label_id)
+    rows = (
+        join_in_order(table_of(Cell), CleanSetCell, in_set)
+        .join(Image)
+        .join(CleanSet, CleanSet.id == set_id)
+    )
+    has_label = and_(in_scope, exists().where(own))
+    too_many = select(Image.name).select_from(rows)
+    too_many = too_many.where(LIVE, IN_SPLIT, Cell.label_count.is_not(None), not_(has_label))
+    return union(lacking, too_many)
 
 
 def _undone(set_id: int) -> Any:

@@ -218,14 +218,16 @@ def verdict_sums(connection: Connection, *where: ColumnElement[bool]) -> dict[in
     the cell the other, neither of them zero modulo a prime; a value that is stored with it adds 31
     bits of a hash.
     """
-    places = _rule_places(connection)
+    places: dict[int, dict[str, int]] = {}
     names = ("clean_set_id", "cell_id", "label_id", "clean", "reason", "value")
     columns = [_raw(table_of(CleanSetCell).c[name]).label(name) for name in names]
     statement = select(*columns).where(*where)
     sums = Counter[int]()
     for part in connection.execute(statement, execution_options=_STREAM).partitions():
         sets, cells, labels, clean, reasons, values = zip(*part, strict=True)
-        codes = [_reason_code(places, key, r) for key, r in zip(sets, reasons, strict=True)]
+        for set_id in {*sets} - places.keys():
+            places[set_id] = _rule_places(connection, set_id)
+        codes = [_reason_code(places[key], r) for key, r in zip(sets, reasons, strict=True)]
         numbers = _verdict_numbers(
             _integers(cells), _integers(labels), _integers(clean), _integers(codes), values
         )
@@ -235,20 +237,20 @@ def verdict_sums(connection: Connection, *where: ColumnElement[bool]) -> dict[in
     return dict(sums)
 
 
-def _rule_places(connection: Connection) -> dict[tuple[int, str], int]:
-    """Read the place of the rule that gives a reason, by the set and the reason."""
-    columns = (CleanRule.clean_set_id, CleanRule.reason)
-    statement = select(*columns, func.min(CleanRule.position)).where(CleanRule.reason.is_not(None))
-    found = connection.execute(statement.group_by(*columns))
-    return {(key, str(reason)): place for key, reason, place in found}
+def _rule_places(connection: Connection, set_id: int) -> dict[str, int]:
+    """Read the place of the rule that gives a reason, by the reason."""
+    named = (CleanRule.clean_set_id == set_id, CleanRule.reason.is_not(None))
+    statement = select(CleanRule.reason, func.min(CleanRule.position)).where(*named)
+    found = connection.execute(statement.group_by(CleanRule.reason))
+    return {str(reason): place for reason, place in found}
 
 
-def _reason_code(places: Mapping[tuple[int, str], int], set_id: int, reason: str | None) -> int:
+def _reason_code(places: Mapping[str, int], reason: str | None) -> int:
     if reason is None:
         return 0
     if reason in REASONS:
         return REASONS[reason]
-    place = places.get((set_id, reason))
+    place = places.get(reason)
     return _OTHER_REASON if place is None else _REASON_OF_RULE + 2048 * place
 
 

@@ -56,6 +56,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         lambda _: _schema(store),
         row_checks.orphans,
         row_checks.labels,
+        row_checks.cell_labels,
         row_checks.current_settings,
         row_checks.counts,
         row_checks.masks,

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, select
+from sqlalchemy import Connection, case, exists, func, or_, select
 
 from hpastore.errors import DamagedError
 from hpastore.kernels import rle
@@ -17,6 +17,7 @@ from hpastore.schema.row_info import references_of, referred
 from hpastore.schema.tables import (
     Base,
     Cell,
+    CellLabel,
     CellOverride,
     FailureFile,
     Image,
@@ -64,6 +65,23 @@ def labels(connection: Connection) -> Iterator[Finding]:
                 f"its labels are {joined!r} and label_count is {count}, but image_label has {mine}"
             )
             yield Finding(f"image {name}", what, REPLACE_IMAGE)
+
+
+def cell_labels(connection: Connection) -> Iterator[Finding]:
+    """Labels of cells, which are stored twice."""
+    rows = select(CellLabel.cell_id, CellLabel.label_id).order_by(*CellLabel.__table__.c)
+    by_cell = groupby(connection.execute(rows), lambda row: row[0])
+    labels = {key: [label for _, label in found] for key, found in by_cell}
+    columns = (Cell.id, Image.name, Cell.mask_id, Cell.labels, Cell.label_count)
+    has_own = or_(Cell.labels.is_not(None), Cell.label_count.is_not(None), Cell.id.in_(labels))
+    cells = select(*columns).join(Image).where(has_own).order_by(Image.name, Cell.mask_id)
+    for key, name, mask_id, joined, count in connection.execute(cells):
+        mine = labels.get(key, [])
+        if joined != "|".join(map(str, mine)) or count != len(mine):
+            what = (
+                f"its labels are {joined!r} and label_count is {count}, but cell_label has {mine}"
+            )
+            yield Finding(f"cell {name}:{mask_id}", what, REPLACE_IMAGE)
 
 
 def current_settings(connection: Connection) -> Iterator[Finding]:

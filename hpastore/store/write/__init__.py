@@ -5,6 +5,7 @@ Callers name a function by this package, such as ``write.write_image``, whicheve
 
 from __future__ import annotations
 
+from hpastore.store.write.cell_labels import label_cells
 from hpastore.store.write.failures import clear_failures, forget_tries, write_failures
 from hpastore.store.write.images import delete_images, write_image
 from hpastore.store.write.remeasured import remeasure_images
@@ -27,6 +28,7 @@ __all__ = [
     "delete_images",
     "finish_run",
     "forget_tries",
+    "label_cells",
     "mark_gone",
     "move_images",
     "move_root",

@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 import random
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -109,6 +110,8 @@ def everything(store: Store) -> None:
     create_clean_set(store, "rules", RULES)
     measure_by_users(store)
     put(store, drawn("replaced", (0,), n=-1))
+    with store.writing() as connection:
+        write.label_cells(connection, "a", {1: (18,), 3: (0, 7)})
 
 
 RULES = CleanRecipe(
@@ -653,38 +656,52 @@ def test_numbers_never_change() -> None:
 # Verdicts
 
 
-def plain_number(cell_id: int, label_id: int, clean: bool, reason: str | None) -> int:
+def plain_number(
+    cell_id: int, label_id: int, clean: bool, reason: str | None, value: float | None = None
+) -> int:
     judgement = (
         label_id * 64 + clean * 32 + (0 if reason is None else checksums.REASONS.get(reason, 31))
     )
-    return (cell_id % (2**31 - 19) + 1) * (judgement + 1) % (2**31 - 1)
+    number = (cell_id % (2**31 - 19) + 1) * (judgement + 1) % (2**31 - 1)
+    if value is None:
+        return number
+    (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+    return number + (split_mix(bits ^ split_mix(cell_id)) >> 33)
+
+
+def split_mix(bits: int) -> int:
+    bits = (bits + 0x9E3779B97F4A7C15) % 2**64
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+    return bits ^ bits >> 31
 
 
 CELLS = (1, 2, 2**31 - 20, 2**31 - 19, 2**31 - 2, 2**31 - 1, 2**31, 2**40, 2**62)
-VERDICTS = [
-    (cell_id, label_id, clean, reason)
+VERDICTS: list[tuple[int, int, bool, str | None, float | None]] = [
+    (cell_id, label_id, clean, reason, value)
     for cell_id in CELLS
     for label_id in (0, 1, 18)
-    for clean, reason in (
-        (True, None),
-        (False, "dark"),
-        (False, "above_upper"),
-        (False, "of tomorrow"),
+    for clean, reason, value in (
+        (True, None, None),
+        (False, "dark", 0.0),
+        (False, "above_upper", 0.1),
+        (False, "of tomorrow", -2e300),
     )
 ]
 
 
 def test_both_databases_sum_up_verdicts_as_python_does(store: Store) -> None:
+    names = ("cell_id", "label_id", "clean", "reason", "value")
     with unchecked(store) as connection:
-        for place, (cell_id, label_id, clean, reason) in enumerate(VERDICTS):
-            values = {"clean_set_id": place, "cell_id": cell_id, "label_id": label_id}
-            connection.execute(insert(CleanSetCell), [{**values, "clean": clean, "reason": reason}])
+        for place, verdict in enumerate(VERDICTS):
+            values = dict(zip(names, verdict, strict=True))
+            connection.execute(insert(CleanSetCell), [{"clean_set_id": place, **values}])
         found = checksums.verdict_sums(connection)
         some = checksums.verdict_sums(connection, CleanSetCell.clean_set_id < 5)
     assert found == {place: plain_number(*values) for place, values in enumerate(VERDICTS)}
     assert sorted(some) == [0, 1, 2, 3, 4]
     assert min(found.values()) > 0
-    assert max(found.values()) < 2**31
+    assert max(found.values()) < 2**32
 
 
 def test_each_value_of_a_verdict_changes_its_number() -> None:
@@ -701,6 +718,10 @@ def test_each_value_of_a_verdict_changes_its_number() -> None:
         for cell_id in CELLS:
             numbers = {plain_number(key, 7, False, "dark") for key in (cell_id, cell_id ^ 1 << bit)}
             assert len(numbers) == 2, (bit, cell_id)
+    for bit in range(64):
+        (value,) = struct.unpack("<d", struct.pack("<Q", 0x3FD5555555555555 ^ 1 << bit))
+        numbers = {plain_number(7, 7, False, "dark", v) for v in (1 / 3, value, None)}
+        assert len(numbers) == 3, bit
 
 
 def test_every_reason_has_a_number_of_its_own() -> None:

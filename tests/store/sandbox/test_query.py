@@ -72,7 +72,7 @@ LEGITIMATE = [
     "SELECT image_name, blue_intensity_mean, red_entropy FROM cell_stats ORDER BY image_name, mask_id",
     "SELECT label, n, lower, upper FROM label_threshold ORDER BY clean_set, version, label_id",
     "SELECT image_name, mask_id, reason FROM clean_cell WHERE NOT clean ORDER BY 1, 2, label_id",
-    "SELECT count(*) FROM clean_cell WHERE clean AND live",
+    "SELECT count(*) FROM clean_cell_live WHERE clean AND live",
     "SELECT label, cells, clean_share FROM label_summary WHERE images > 0 ORDER BY label_id",
     "SELECT image_name, cells, green_fraction_median FROM image_summary ORDER BY image_name",
     "SELECT mask_id, rank() OVER (ORDER BY area DESC, id) FROM cell ORDER BY 2",
@@ -187,7 +187,8 @@ def test_a_plan_may_be_asked_for(store: Store, sql: str) -> None:
 @is_a_file
 def test_sqlite_tells_its_plans_columns_and_json(store: Store) -> None:
     assert query(store, "EXPLAIN QUERY PLAN SELECT * FROM cell").rows
-    assert query(store, "SELECT name FROM pragma_table_info('label')").rows == [("id",), ("name",)]
+    columns = query(store, "SELECT name FROM pragma_table_info('label')").rows
+    assert columns == [("id",), ("name",), ("negative",)]
     assert query(store, "SELECT value FROM json_each('[1, 2.5, null]')").rows == [
         (1,),
         (2.5,),
