@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,10 @@ def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[
         for channel in CHANNELS
     ]
     tables["cell"] = [{**cell, "rle": masks[cell["id"]]} for cell in tables["cell"]]
+    for settings in tables["measurement_settings"]:
+        versions = set(json.loads(settings["measures"]).values())
+        assert versions in ({0}, {1})
+        settings["version"] = versions.pop() + 1
     return tables
 
 
@@ -164,10 +170,27 @@ def test_masks_and_measures_move_and_all_checksums_stay(empty_url: str, database
         migrate.upgrade(store)
         assert doctor(store, deep=True) == []
     after = contents(empty_url)
-    for table in ("image", "clean_set", "cell_override", "measurement_settings"):
+    for table in ("image", "clean_set", "cell_override"):
         checksums = [row["checksum"] for row in before[table]]
         assert None not in checksums
         assert [row["checksum"] for row in after[table]] == checksums
+
+
+NEW = {"cell": {"labels", "label_count"}, "clean_set_cell": {"value"}}
+"""Columns of the dump that no schema before 0006 had."""
+
+
+def without_new(lines: Iterable[str]) -> Iterator[str]:
+    """Give the rows of a dump without new columns."""
+    kept: dict[str, list[int]] = {}
+    for line in lines:
+        table, colon, heading = line.partition(": ")
+        if colon and "\t" not in table:
+            new = NEW.get(table, set())
+            kept[table] = [i for i, name in enumerate(heading.split(", "), 1) if name not in new]
+        else:
+            name, *values = line.split("\t")
+            yield "\t".join((name, *(values[i - 1] for i in kept.get(name, ()))))
 
 
 def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
@@ -181,7 +204,7 @@ def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
         assert hpastore.create_clean_set(store, "mine").version == 2
         kept: tuple[str, ...] = ("image_file\t", "image_channel\t", "cell\t", "cell_mask\t")
         kept = (*kept, "cell_channel\t", "clean_set_cell\t")
-        lines = [line for line in hpastore.dump(store) if line.startswith(kept)]
+        lines = [line for line in without_new(hpastore.dump(store)) if line.startswith(kept)]
     # On both databases, and for ever.
     assert (
         hashlib.sha256("\n".join(lines).encode()).hexdigest()

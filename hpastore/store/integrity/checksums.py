@@ -223,17 +223,18 @@ def verdict_sums(connection: Connection, *where: ColumnElement[bool]) -> dict[in
     columns = [_raw(table_of(CleanSetCell).c[name]).label(name) for name in names]
     statement = select(*columns).where(*where)
     sums = Counter[int]()
-    for part in connection.execute(statement, execution_options=_STREAM).partitions():
-        sets, cells, labels, clean, reasons, values = zip(*part, strict=True)
-        for set_id in {*sets} - places.keys():
-            places[set_id] = _rule_places(connection, set_id)
-        codes = [_reason_code(places[key], r) for key, r in zip(sets, reasons, strict=True)]
-        numbers = _verdict_numbers(
-            _integers(cells), _integers(labels), _integers(clean), _integers(codes), values
-        )
-        owners, place = np.unique(_integers(sets), return_inverse=True)
-        for owner, n in zip(owners.tolist(), _sums_by(place, numbers, len(owners)), strict=True):
-            sums[owner] += n
+    with connection.execute(statement, execution_options=_STREAM) as result:
+        for part in result.partitions():
+            sets, cells, labels, clean, reasons, values = zip(*part, strict=True)
+            for set_id in {*sets} - places.keys():
+                places[set_id] = _rule_places(connection, set_id)
+            codes = [_reason_code(places[key], r) for key, r in zip(sets, reasons, strict=True)]
+            numbers = _verdict_numbers(
+                _integers(cells), _integers(labels), _integers(clean), _integers(codes), values
+            )
+            owners, place = np.unique(_integers(sets), return_inverse=True)
+            of_owner = _sums_by(place, numbers, len(owners))
+            sums.update(dict(zip(owners.tolist(), of_owner, strict=True)))
     return dict(sums)
 
 

@@ -48,7 +48,8 @@ def label_cells(connection: Connection, name: str, labels: CellLabels) -> None:
     difference = checksums.blocks_number(Cell, {(): after})
     difference -= checksums.blocks_number(Cell, {(): before})
 
-    keys = dict(connection.execute(select(Cell.mask_id, Cell.id).where(is_of_image)).tuples())
+    of_keys = select(Cell.mask_id, Cell.id).where(is_of_image)
+    keys = {mask_id: key for mask_id, key in connection.execute(of_keys)}  # noqa: C416 rows are no pairs
     of_image = CellLabel.cell_id.in_(keys.values())
     rows = [(keys[mask_id], label) for mask_id, own in labels.items() for label in sorted({*own})]
     difference += checksums.rows_number(CellLabel, ({"label_id": label} for _, label in rows))
