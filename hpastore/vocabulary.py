@@ -104,6 +104,7 @@ NucleusMatch = Literal["id", "overlap"]
 REASONS: Final = (
     "override_keep",
     "override_drop",
+    "no_channel",
     "no_background",
     "no_value",
     "dark",

@@ -16,7 +16,7 @@ Key = tuple[str, int, int]
 Decisions = Mapping[tuple[str, int, int | None], bool]
 """Whether somebody keeps a cell, by image, mask id and label; None is every label."""
 
-CANNOT_BE_BEST = ("override_drop", "no_background", "no_value")
+CANNOT_BE_BEST = ("override_drop", "no_channel", "no_background", "no_value")
 
 
 class Verdict(NamedTuple):
@@ -62,10 +62,14 @@ class Oracle:
             images.setdefault(cell["image_name"], []).append(cell)
         found: dict[Key, Verdict] = {}
         for cells in images.values():
-            labels = labels_of(cells[0])
-            if self.recipe.scope == "all" or len(labels) == 1:
-                for label in labels:
-                    found |= self.of_image(cells, label)
+            by_label: dict[int, list[Row]] = {}
+            for cell in cells:
+                labels = labels_of(cell)
+                if self.recipe.scope == "all" or len(labels) == 1:
+                    for label in labels:
+                        by_label.setdefault(label, []).append(cell)
+            for label, of_label in by_label.items():
+                found |= self.of_image(of_label, label)
         return found
 
     def of_image(self, cells: Sequence[Row], label: int) -> dict[Key, Verdict]:
@@ -94,8 +98,12 @@ class Oracle:
         if keep is not None:
             return 0, "override_keep" if keep else "override_drop"
         if first is not None and value_of(first, cell) is None:
+            if first.channel is not None and cell[f"{first.channel}_intensity_max"] is None:
+                return 1, "no_channel"
             return 1, "no_background" if first.measure == "fraction" else "no_value"
-        if cell["green_intensity_max"] < self.recipe.min_green and labels_of(cell) != [18]:
+        brightest = cell["green_intensity_max"]
+        is_dark = brightest is not None and brightest < self.recipe.min_green
+        if is_dark and labels_of(cell) != [18]:
             return 2, "dark"
         if first is not None and self.limits(first, label).n == 0:
             return 3, "no_threshold"

@@ -128,6 +128,18 @@ def measured(
     return Measured(Source(name, labels, stamps), records, 2 * len(made.mask_ids) + 1, 1, 8, made)
 
 
+def lacking(image: Measured, channel: str) -> Measured:
+    """The same image without one of its channels."""
+    channels = {name: stats for name, stats in image.cells.channels.items() if name != channel}
+    custom = {key: v for key, v in image.cells.custom.items() if key[1] != channel}
+    source = image.source._replace(
+        files=tuple(file for file in image.source.files if file.role != channel)
+    )
+    files = tuple(file for file in image.files if file.role != channel)
+    made = replace(image.cells, channels=channels, custom=custom)
+    return replace(image, source=source, files=files, cells=made)
+
+
 def put(
     store: Store,
     *images: Measured,

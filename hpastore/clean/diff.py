@@ -224,7 +224,7 @@ def _by_rule(label: int, reason: str, dropping: _Side, other: _Side) -> str:
 
     key = (label, _FIRST_RULE if reason in BOUND_REASONS.values() else reason)
     rule = dropping.rules.get(key)
-    if rule is None:  # no_background, no_value or no_threshold, which belong to all rules together
+    if rule is None:  # no_channel, no_background and the like, which belong to all rules together
         if dropping.rules != other.rules:
             return "rule_changed"
         return "threshold_moved" if reason == "no_threshold" else "remeasured"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import Connection
 
 from hpastore.clean.limits import is_idle
 from hpastore.clean.overrides import parse_cell
 from hpastore.errors import NotFoundError
-from hpastore.schema.clean_rows import OVERRIDE_REASONS, BoundRow, RuleRow, deciding_rule
+from hpastore.schema.clean_rows import (
+    MISSING_REASONS,
+    OVERRIDE_REASONS,
+    BoundRow,
+    RuleRow,
+    deciding_rule,
+)
 from hpastore.store import decoding
 from hpastore.store.cell_facts import (
     CellFacts,
@@ -26,8 +31,6 @@ from hpastore.store.clean_sets.rows import find_bound, read_bounds, read_rules
 from hpastore.store.engine import Store
 from hpastore.vocabulary import LABEL_NAMES, NEGATIVE
 
-_MISSING: Final = ("no_background", "no_value")
-
 
 @dataclass(frozen=True)
 class Check:
@@ -37,7 +40,8 @@ class Check:
     ----------
     reason
         The reason of the cells that the rule drops: ``below_lower / above_upper`` for the first
-        percentiles; or ``no_background``, ``no_value`` or ``no_threshold`` where that is why.
+        percentiles; or ``no_channel``, ``no_background``, ``no_value`` or ``no_threshold`` where
+        that is why.
     measure, channel
         Of the rule.
     value
@@ -261,7 +265,7 @@ def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
     """Sort the checks by the order in which they are made."""
 
     def stage(check: Check) -> int:
-        if check.reason in _MISSING:
+        if check.reason in MISSING_REASONS:
             return 0
         if check is dark:
             return 1
@@ -292,9 +296,9 @@ def _check(cell: CellFacts, rule: RuleRow, bound: BoundRow, min_cells: int) -> C
         note = f"only for cells with {rule.condition}"
     elif value is None and rule.decides_missing:
         passed = False
-        reason = rule.missing_reason
+        reason = "no_channel" if cell.lacks_channel(rule.channel) else rule.missing_reason
     elif value is None:
-        note = "no value"
+        note = f"no {rule.channel}" if cell.lacks_channel(rule.channel) else "no value"
     elif rule.decides_missing and bound.n == 0:
         passed = False
         reason = "no_threshold"

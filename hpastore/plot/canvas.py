@@ -27,6 +27,7 @@ _COLOURS: Final = {
     "below_lower": _ORANGE,
     "above_upper": DROPPED,
     "dark": _PURPLE,
+    "no_channel": _YELLOW,
     "no_background": _YELLOW,
     "no_value": _YELLOW,
     "no_threshold": _YELLOW,

@@ -14,6 +14,9 @@ SIDES: Final[tuple[Side, ...]] = ("lower", "upper")
 BOUND_REASONS: Final[dict[Side, str]] = {"lower": "below_lower", "upper": "above_upper"}
 """The reasons of a rule that has none of its own: the first one with a percentile."""
 
+MISSING_REASONS: Final = ("no_channel", "no_background", "no_value")
+"""The reasons of a cell without the value that its first rule with a percentile needs."""
+
 OVERRIDE_REASONS: Final = ("override_keep", "override_drop")
 
 
@@ -100,7 +103,7 @@ class RuleRow(NamedTuple):
 
     @property
     def missing_reason(self) -> str:
-        """The reason of a cell that has no value where `decides_missing`."""
+        """The reason of a cell that has no value where `decides_missing`, but the channel."""
         return "no_background" if self.measure == "fraction" else "no_value"
 
     def bound(self, side: Side) -> RuleBound:

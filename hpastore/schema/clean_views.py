@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.clean_rows import BOUND_REASONS
+from hpastore.schema.clean_rows import BOUND_REASONS, MISSING_REASONS
 from hpastore.schema.conditions import IN_SPLIT, LIVE, NEGATIVE_ONLY, rule_applies
 from hpastore.schema.labelled_cells import LABELS, LabelledCells, of_both
-from hpastore.schema.measure_value import flag_value, named_value
+from hpastore.schema.measure_value import flag_value, lacks_named_channel, named_value
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.row_info import table_of
 from hpastore.schema.tables import (
@@ -88,7 +88,7 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     brightest_green = channel_column("intensity_max", "green")
     steps = steps_before_rules(
         func.coalesce(of_label.keep, of_all.keep),
-        {"no_background": results.c.no_background == 1, "no_value": results.c.no_value == 1},
+        {reason: results.c[reason] == 1 for reason in MISSING_REASONS},
         and_(brightest_green < CleanSet.min_green, LABELS != NEGATIVE_ONLY),
         results.c.unbounded == 1,
     )
@@ -157,6 +157,7 @@ def _results_of(cells: LabelledCells, thresholds: FromClause, *where: Column) ->
             Cell.id.label("cell_id"),
             cells.label_id,
             func.min(failed).label("failed"),
+            any_rule(and_(missing, lacks_named_channel(CleanRule.channel))).label("no_channel"),
             any_rule(and_(missing, CleanRule.measure == "fraction")).label("no_background"),
             any_rule(and_(missing, CleanRule.measure != "fraction")).label("no_value"),
             any_rule(and_(first_percentile, thresholds.c.n == 0)).label("unbounded"),

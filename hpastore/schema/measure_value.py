@@ -104,6 +104,17 @@ def flag_value(flag: str) -> Column:
     return Cell.nucleus_area == 0 if flag == "no_nucleus" else getattr(Cell, flag)
 
 
+def lacks_channel(channel: str) -> Column:
+    """Whether a cell's image has no such channel: each cell has a brightest pixel in others."""
+    return channel_column("intensity_max", channel).is_(None)
+
+
+def lacks_named_channel(channel: Any) -> Column:
+    """Whether a cell's image lacks the channel that a column names; not so for NULL."""
+    lacks = {c: case((lacks_channel(c), 1), else_=0) for c in CHANNELS}
+    return case(lacks, value=channel, else_=0) == 1
+
+
 def _shape_value(measure: str) -> Column:
     """Value of a measure of a cell's mask, as a real number; 1 for a flag that is set."""
     column = getattr(Cell, measure)

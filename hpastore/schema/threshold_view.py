@@ -9,6 +9,7 @@ for the same percentiles of the same cells are one question, which is answered o
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,7 +29,7 @@ from sqlalchemy.orm import aliased
 from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.conditions import LIVE, rule_applies
 from hpastore.schema.join_order import join_in_order
-from hpastore.schema.measure_value import MeasureKey, built_in_values, is_whole, named_value
+from hpastore.schema.measure_value import MeasureKey, built_in_values, is_whole
 from hpastore.schema.percentile import (
     AnySelect,
     between,
@@ -143,55 +144,55 @@ def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
         ``question``, the percentiles, `more`, ``value``.
     """
     parts = [_built_in(asked, key, value, *more) for key, value in built_in_values().items()]
-    return union_all(*parts, _custom(asked, *more), _of_own_labels(asked, *more))
+    return union_all(*chain.from_iterable(parts), *_custom(asked, *more))
 
 
 def _found(asked: Any) -> AnySelect:
     """Answer each question: ``question, n``, and what its percentiles lie between."""
     parts = []
     for key, value in built_in_values().items():
-        values = _built_in(asked, key, value).subquery("of_measure")
+        values = union_all(*_built_in(asked, key, value)).subquery("of_measure")
         parts.append((ranked_levels if is_whole(key[0]) else ranked)(values, "question"))
-    others = (_custom(asked), _of_own_labels(asked))
-    parts += [ranked(other.subquery("of_measure"), "question") for other in others]
+    parts.append(ranked(union_all(*_custom(asked)).subquery("of_measure"), "question"))
     rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
     return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})
 
 
-def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> AnySelect:
+def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> list[AnySelect]:
     measure, channel = key
     of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
     of_measure = and_(asked.c.measure == measure, of_channel)
-    return _values(asked, _single_cells(asked, asked), value, *more).where(of_measure)
+    both = _single_cells(asked, asked)
+    return [_values(asked, rows, value, *more).where(of_measure) for rows in both]
 
 
-def _custom(asked: Any, *more: Column) -> AnySelect:
+def _custom(asked: Any, *more: Column) -> list[AnySelect]:
     """Values of custom measures, which are rows."""
     of_channel = CellMeasure.channel == func.coalesce(asked.c.channel, "")
     of_custom = join_in_order(asked, Measure, Measure.name == asked.c.measure)
-    rows = _single_cells(asked, of_custom)
     of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.measure_id == Measure.id, of_channel)
-    rows = join_in_order(rows, CellMeasure, of_cell)
-    return _values(asked, rows, CellMeasure.__table__.c.value, *more)
+    value = CellMeasure.__table__.c.value
+    return [
+        _values(asked, join_in_order(rows, CellMeasure, of_cell), value, *more)
+        for rows in _single_cells(asked, of_custom)
+    ]
 
 
-def _of_own_labels(asked: Any, *more: Column) -> AnySelect:
-    """Values of all measures, of cells that have one label of their own."""
-    rows = join_in_order(asked, CellLabel, CellLabel.label_id == asked.c.label_id)
-    rows = join_in_order(rows, Cell, and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1))
-    rows = join_in_order(rows, Image, and_(Image.id == Cell.image_id, LIVE, _in_split(asked)))
-    return _values(asked, rows, named_value(asked.c.measure, asked.c.channel), *more)
-
-
-def _single_cells(asked: Any, rows: FromClause) -> FromClause:
-    """Join rows of questions with the cells of images with one label, but for those with their
-    own.
+def _single_cells(asked: Any, rows: FromClause) -> tuple[FromClause, FromClause]:
+    """Join rows of questions with the cells of images with one label, but for those with labels of
+    their own; and with these, if they have one.
     """
-    rows = join_in_order(rows, ImageLabel, ImageLabel.label_id == asked.c.label_id)
+    by_image = join_in_order(rows, ImageLabel, ImageLabel.label_id == asked.c.label_id)
     is_single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1)
-    rows = join_in_order(rows, Image, and_(is_single, LIVE, _in_split(asked)))
-    return join_in_order(rows, Cell, and_(Cell.image_id == Image.id, Cell.label_count.is_(None)))
+    by_image = join_in_order(by_image, Image, and_(is_single, LIVE, _in_split(asked)))
+    of_image = and_(Cell.image_id == Image.id, Cell.label_count.is_(None))
+
+    by_cell = join_in_order(rows, CellLabel, CellLabel.label_id == asked.c.label_id)
+    of_label = and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1)
+    by_cell = join_in_order(by_cell, Cell, of_label)
+    of_cell = and_(Image.id == Cell.image_id, LIVE, _in_split(asked))
+    return join_in_order(by_image, Cell, of_image), join_in_order(by_cell, Image, of_cell)
 
 
 def _in_split(asked: Any) -> Column:

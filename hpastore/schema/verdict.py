@@ -28,10 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.clean_rows import SIDES, BoundRow, CleanSetRow, RuleRow
+from hpastore.schema.clean_rows import MISSING_REASONS, SIDES, BoundRow, CleanSetRow, RuleRow
 from hpastore.schema.conditions import LIVE, NEGATIVE_ONLY
 from hpastore.schema.labelled_cells import LabelledCells, of_both
-from hpastore.schema.measure_value import MeasureKey, MeasureValues, flag_value
+from hpastore.schema.measure_value import MeasureKey, MeasureValues, flag_value, lacks_channel
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Cell, CellOverride, Image
 from hpastore.schema.types import BIGINT, REAL, TEXT
@@ -197,10 +197,12 @@ def _first_percentiles(rules: Sequence[RuleRow], limits: Any) -> list[tuple[Rule
 
 def _missing(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) -> dict[str, Column]:
     """Whether a cell lacks the value that the first rule with a percentile needs, by reason."""
-    conditions: dict[str, list[Column]] = {"no_background": [], "no_value": []}
+    conditions: dict[str, list[Column]] = {reason: [] for reason in MISSING_REASONS}
     for rule, applies in _first_percentiles(rules, limits):
-        value = values.value(rule.measure, rule.channel)
-        conditions[rule.missing_reason].append(and_(applies, value.is_(None)))
+        missing = and_(applies, values.value(rule.measure, rule.channel).is_(None))
+        if rule.channel is not None:
+            conditions["no_channel"].append(and_(missing, lacks_channel(rule.channel)))
+        conditions[rule.missing_reason].append(missing)
     return {reason: or_(false(), *some) for reason, some in conditions.items()}
 
 

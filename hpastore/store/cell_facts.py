@@ -62,6 +62,10 @@ class CellFacts:
             return self.value("nucleus_area", None) == 0
         return bool(self.value(name, None))
 
+    def lacks_channel(self, channel: str | None) -> bool:
+        """Whether the cell's image has no such channel."""
+        return channel is not None and self.value("intensity_max", channel) is None
+
     def override(self, label: int) -> OverrideRow | None:
         """Give the override that is in force for a label."""
         return self.overrides.get(label, self.overrides.get(None))

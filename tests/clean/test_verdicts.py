@@ -15,12 +15,13 @@ from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
 from hpastore.errors import UsageError
+from hpastore.model import Measured
 from hpastore.schema.tables import Base
 from hpastore.store import overrides, write
 from hpastore.store.engine import Store
 from tests.conftest import Figure, Trials
 from tests.oracle import Decisions, Key, Oracle, Verdict
-from tests.world import NOW, exact, measured, put, rows
+from tests.world import NOW, exact, lacking, measured, put, rows
 
 LABELS = {
     "a": (0,),
@@ -118,6 +119,20 @@ class Draw:
             if n
         }
 
+    def image(self, name: str, measures: Mapping[str, Any]) -> Measured:
+        """Make an image, which may lack a channel."""
+        image = measured(name, LABELS[name], **measures)
+        return (
+            lacking(image, self.one(["red", "green", "blue"])) if self.rng.random() < 0.2 else image
+        )
+
+    def own_labels(self, cells: int) -> dict[int, tuple[int, ...]]:
+        """Draw labels for some of an image's cells, mostly for none."""
+        if self.rng.random() < 0.6:
+            return {}
+        choices = [(0,), (16,), (18,), (0, 16), ()]
+        return {k + 1: self.one(choices) for k in range(cells) if self.rng.random() < 0.5}
+
     def decisions(self, images: Mapping[str, Mapping[str, Any]]) -> Decisions:
         known = [
             (name, mask_id + 1) for name, of in images.items() for mask_id in range(len(of["area"]))
@@ -130,10 +145,12 @@ class Draw:
         images = self.images()
         decisions = self.decisions(images)
         with store.writing() as connection:
-            for table in ("cell_override", "clean_set", "image"):
+            for table in ("cell_override", "clean_set_cell", "clean_set", "image"):
                 connection.execute(delete(Base.metadata.tables[table]))
-        put(store, *(measured(name, LABELS[name], **of) for name, of in images.items()))
+        put(store, *(self.image(name, of) for name, of in images.items()))
         with store.writing() as connection:
+            for name, of in images.items():
+                write.label_cells(connection, name, self.own_labels(len(of["area"])))
             for name in images:
                 write.move_images(connection, [name], "/data", self.one(SPLITS))
             write.mark_gone(connection, [name for name in images if self.rng.random() < 0.1], NOW)
@@ -166,6 +183,7 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
     assert reasons >= {
         None,
         "override_keep",
+        "no_channel",
         "no_background",
         "no_value",
         "dark",

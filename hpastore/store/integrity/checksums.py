@@ -71,6 +71,7 @@ REASONS: Final = {
     "override_keep": 7,
     "override_drop": 8,
     "kept_best": 9,
+    "no_channel": 10,
 }
 """The number of each reason in the checksum of verdicts, for ever; 0 is NULL."""
 

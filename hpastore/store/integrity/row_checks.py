@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, or_, select
+from sqlalchemy import Connection, and_, case, exists, func, or_, select
 
 from hpastore.errors import DamagedError
 from hpastore.kernels import rle
@@ -109,17 +109,19 @@ def counts(connection: Connection) -> Iterator[Finding]:
             REPLACE_IMAGE,
         )
     channels = _number(ImageChannel, ImageChannel.image_id == Image.id)
-    statement = select(Image.name, channels).where(channels != len(CHANNELS)).order_by(Image.name)
-    for name, count in connection.execute(statement):
-        yield Finding(f"image {name}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE)
-    levels = reduce(
+    is_channel = and_(ImageFile.image_id == Image.id, ImageFile.role.in_(CHANNELS))
+    files = _number(ImageFile, is_channel)
+    statement = select(Image.name, channels, files).where(channels != files).order_by(Image.name)
+    for name, count, n in connection.execute(statement):
+        yield Finding(f"image {name}", f"it has {count} of {n} channels", REPLACE_IMAGE)
+    measured = reduce(
         add, (case((channel_column("intensity_max", c).is_(None), 0), else_=1) for c in CHANNELS)
     )
-    statement = select(Image.name, Cell.mask_id, levels).join(Cell).where(levels != len(CHANNELS))
-    for name, mask_id, count in connection.execute(statement.order_by(Image.name, Cell.mask_id)):
-        yield Finding(
-            f"cell {name}:{mask_id}", f"it has {count} of {len(CHANNELS)} channels", REPLACE_IMAGE
-        )
+    statement = select(Image.name, Cell.mask_id, measured, channels).join(Cell)
+    statement = statement.where(measured != channels).order_by(Image.name, Cell.mask_id)
+    for name, mask_id, count, n in connection.execute(statement):
+        what = f"it has {count} of {n} channels"
+        yield Finding(f"cell {name}:{mask_id}", what, REPLACE_IMAGE)
 
 
 def masks(connection: Connection) -> Iterator[Finding]:

@@ -8,7 +8,15 @@ from typing import Any
 
 from hpastore.kernels.custom import CustomMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
-from hpastore.model import DEFAULT_MASKS, Cells, FileRecord, MaskOptions, Measured, Source
+from hpastore.model import (
+    DEFAULT_MASKS,
+    Cells,
+    ChannelStats,
+    FileRecord,
+    MaskOptions,
+    Measured,
+    Source,
+)
 from hpastore.schema.tables import (
     Cell,
     CellChannel,
@@ -131,10 +139,14 @@ def _mask_columns(masks: MaskOptions) -> dict[str, str | None]:
     }
 
 
+def _stats_by_channel(cells: Cells) -> list[tuple[str, ChannelStats]]:
+    """Give the channels that an image has, in their usual order."""
+    return [(name, cells.channels[name]) for name in CHANNELS if name in cells.channels]
+
+
 def _channel_rows(cells: Cells) -> Blocks:
     rows: dict[tuple[str], Columns] = {}
-    for name in CHANNELS:
-        stats = cells.channels[name]
+    for name, stats in _stats_by_channel(cells):
         level = None if stats.background_level is None else plain_real(stats.background_level)
         rows[(name,)] = {"background_level": [level], "histogram": [stats.histogram]}
     return rows
@@ -150,8 +162,7 @@ def _cell_columns(cells: Cells) -> Columns:
 def _cell_channel_columns(cells: Cells) -> Blocks:
     mask_ids = cells.mask_ids.tolist()
     blocks = {}
-    for name in CHANNELS:
-        stats = cells.channels[name]
+    for name, stats in _stats_by_channel(cells):
         measures = {m.name: plain(stats.measures[m.name], m.kind) for m in CHANNEL_MEASURES}
         blocks[(name,)] = {"mask_id": mask_ids, **measures}
     return blocks

@@ -54,6 +54,7 @@ from tests.world import (
     decoded,
     draw_mask,
     is_a_file,
+    lacking,
     measured,
     put,
     scalar,
@@ -91,6 +92,7 @@ def everything(store: Store) -> None:
         drawn("none", (7,), n=0),
         drawn("full", (0,), n=-1),
         drawn("unlabelled", ()),
+        lacking(drawn("bgr", (16,), seed=4), "yellow"),
         drawn("gone", (18,), n=1),
         drawn("replaced", (0,), seed=3),
     )
