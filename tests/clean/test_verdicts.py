@@ -150,7 +150,7 @@ class Draw:
         put(store, *(self.image(name, of) for name, of in images.items()))
         with store.writing() as connection:
             for name, of in images.items():
-                write.label_cells(connection, name, self.own_labels(len(of["area"])))
+                write.label_cells(connection, name, self.own_labels(len(of["area"])), NOW)
             for name in images:
                 write.move_images(connection, [name], "/data", self.one(SPLITS))
             write.mark_gone(connection, [name for name in images if self.rng.random() < 0.1], NOW)

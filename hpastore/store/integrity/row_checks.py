@@ -137,12 +137,16 @@ def _number(table: checksums.Model, where: Any) -> Any:
 
 
 def files(connection: Connection) -> Iterator[Finding]:
-    """Files that an image cannot have been read without."""
+    """Files that an image cannot have been read without: of its mask, and of each channel."""
     for role in (*CHANNELS, CELL_MASK):
         named = exists().where(ImageFile.image_id == Image.id, ImageFile.role == role)
-        for name in connection.execute(
-            select(Image.name).where(~named).order_by(Image.name)
-        ).scalars():
+        statement = select(Image.name).where(~named).order_by(Image.name)
+        if role != CELL_MASK:
+            of_channel = ImageChannel.channel == role
+            statement = statement.where(
+                exists().where(ImageChannel.image_id == Image.id, of_channel)
+            )
+        for name in connection.execute(statement).scalars():
             yield Finding(f"image {name}", f"no {role} file is recorded", REPLACE_IMAGE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
@@ -19,7 +19,7 @@ CellLabels = Mapping[int, Sequence[int]]
 """Label ids of some cells of an image, by mask id; without one a cell has none at all."""
 
 
-def label_cells(connection: Connection, name: str, labels: CellLabels) -> None:
+def label_cells(connection: Connection, name: str, labels: CellLabels, now: datetime) -> None:
     """Give cells of a stored image labels of their own, in place of all that they had before.
 
     Clean sets keep their verdicts, as when an image gets other labels.
@@ -32,6 +32,8 @@ def label_cells(connection: Connection, name: str, labels: CellLabels) -> None:
         The image's name.
     labels
         Cells that are not among them have the labels of the image.
+    now
+        When the labels changed.
 
     Raises
     ------
@@ -59,8 +61,7 @@ def label_cells(connection: Connection, name: str, labels: CellLabels) -> None:
     connection.execute(delete(CellLabel).where(of_image))
     insert_rows(connection, CellLabel, ("cell_id", "label_id"), rows)
     failpoint("image.cell_labels")
-    now = {"relabelled_at": datetime.now(UTC)}
-    change(connection, Image, Image.id == image_id, now, difference)
+    change(connection, Image, Image.id == image_id, {"relabelled_at": now}, difference)
 
 
 def _with_labels(name: str, cells: Columns, labels: CellLabels) -> Columns:

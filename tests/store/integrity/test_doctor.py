@@ -179,9 +179,9 @@ def test_each_wrong_cell_is_named_among_right_ones(filled: Store) -> None:
         "UPDATE cell SET y = 1 WHERE mask_id = 5",
     )
     cells = {finding.where for finding in doctor(filled)}
-    assert cells == {f"cell {name}:{k}" for name in ("a", "old", "unlabelled") for k in (3, 5)} | {
-        "cell b:3"
-    }
+    assert cells == {
+        f"cell {name}:{k}" for name in ("a", "bgr", "old", "unlabelled") for k in (3, 5)
+    } | {"cell b:3"}
 
 
 DEEP = {
