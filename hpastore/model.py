@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hpastore.text import count_text
@@ -61,6 +62,8 @@ class MaskOptions(NamedTuple):
 
 DEFAULT_MASKS: Final = MaskOptions()
 
+NO_COLUMNS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 class Note(NamedTuple):
     """A remark on an image that was stored although something about it looks wrong."""
@@ -83,11 +86,20 @@ class Source(NamedTuple):
     """Uris of required files that do not exist."""
     nearest: tuple[str, ...] = ()
     """Names of unread files in the same folders that may be meant for the missing ones."""
+    columns: tuple[tuple[str, str], ...] = ()
+    """Names, ascending, and values of the columns that the run keeps or drops; an empty value
+    where the table says nothing, or for a column to drop.  Other columns stay as they are stored.
+    """
 
     @property
     def has_image(self) -> bool:
         """Whether it has a channel or a cell mask; a nucleus mask alone is no image."""
         return bool(self.files) and self.files[0].role != NUCLEUS_MASK  # in the order of the roles
+
+    def columns_after(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """Give the columns that an image has after the run, by name, from those it has now."""
+        columns = {**stored, **dict(self.columns)}
+        return {name: value for name, value in sorted(columns.items()) if value}
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,8 @@ class StoredImage(NamedTuple):
     """How its masks were read."""
     in_pieces: bool = False
     """Whether its cell mask has one id in several pieces; read only with ``--binary-mask``."""
+    columns: Mapping[str, str] = NO_COLUMNS
+    """What it has of the columns that the run keeps or drops, by name."""
 
 
 class RequiredMeasures(NamedTuple):
@@ -257,7 +271,8 @@ class Plan:
     unmeasured
         Stored images that lack a custom measure of pixels; to decode, and to add the measure.
     relabelled
-        Stored images with other labels; no pixel is read.
+        Stored images with other labels, or with other values in the columns that the run keeps or
+        drops; no pixel is read.
     unchanged
         Number of stored images without any change.
     unchanged_files

@@ -13,9 +13,11 @@ from hpastore.cli.ingest_options import (
     AllowGone,
     BackgroundPercentile,
     BinaryMask,
+    DropColumn,
     IdColumn,
     Images,
     Jobs,
+    KeepColumn,
     LabelColumn,
     Labels,
     Limit,
@@ -59,6 +61,8 @@ def ingest(
     limit: Limit = None,
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
+    keep_column: KeepColumn = None,
+    drop_column: DropColumn = None,
     binary_mask: BinaryMask = None,
     match_nuclei: MatchNuclei = None,
     jobs: Jobs = None,
@@ -87,7 +91,8 @@ def ingest(
 
     folders = (root, labels, images, masks, nuclei)
     columns = (id_column, label_column)
-    layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei)
+    kept = (keep_column or (), drop_column or ())
+    layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei, *kept)
     options = run_options(background_percentile, prune, allow_gone, moved_from, resplit)
     if dry_run:
         todo = _plan(layout, options)
@@ -132,6 +137,8 @@ def plan(
     limit: Limit = None,
     id_column: IdColumn = "ID",
     label_column: LabelColumn = "Label",
+    keep_column: KeepColumn = None,
+    drop_column: DropColumn = None,
     binary_mask: BinaryMask = None,
     match_nuclei: MatchNuclei = None,
     background_percentile: BackgroundPercentile = None,
@@ -148,7 +155,8 @@ def plan(
 
     folders = (root, labels, images, masks, nuclei)
     columns = (id_column, label_column)
-    layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei)
+    kept = (keep_column or (), drop_column or ())
+    layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei, *kept)
     options = run_options(background_percentile, prune, allow_gone, moved_from, resplit)
     todo = _plan(layout, options)
     show_plan(todo)

@@ -43,6 +43,20 @@ IdColumn = Annotated[str, typer.Option(help="Heading of the names in the table."
 LabelColumn = Annotated[
     str, typer.Option(help="Heading of the labels in the table.", metavar="LABEL")
 ]
+KeepColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Heading of a further column of the table to store, such as plate; repeatable.",
+        metavar="NAME",
+    ),
+]
+DropColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Name of a stored column that the images of this run lose; repeatable.",
+        metavar="NAME",
+    ),
+]
 BinaryMask = Annotated[
     vocabulary.BinaryMask | None,
     typer.Option(help="Keep a mask of one value as one cell, or take its components as cells."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hpastore.cli import show
 from hpastore.cli.failure_list import print_failures
 from hpastore.cli.table import print_table
+from hpastore.text import printable
 from hpastore.vocabulary import ORPHANS
 
 if TYPE_CHECKING:
@@ -69,9 +70,12 @@ def _why_changed(change: Change) -> str:
 
 
 def _why_relabelled(source: Source) -> str:
-    if not source.labels:
-        return "no labels any more"
-    return f"labels {'|'.join(map(str, source.labels))} in the table"
+    labels = f"labels {'|'.join(map(str, source.labels))}"
+    if source.columns:
+        # Labels and columns as they will be; which of them differ, the plan does not say.
+        columns = (f"{n} {printable(v, 40)}" if v else f"no {n}" for n, v in source.columns)
+        return ", ".join((labels if source.labels else "no labels", *columns))
+    return f"{labels} in the table" if source.labels else "no labels any more"
 
 
 def _why_orphan(orphan: Orphan) -> str:

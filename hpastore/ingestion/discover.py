@@ -59,7 +59,7 @@ def discover(layout: Layout) -> Inputs:
         If the root, the table, or the folder of images or masks does not exist or cannot be read,
         or if the table and the folders have no image in common.
     UsageError
-        If `limit` is negative.
+        If `limit` is negative, or if the table lacks a column to keep.
     """
     if layout.limit is not None and layout.limit < 0:
         raise UsageError("limit takes a number of images, 0 or more")
@@ -91,8 +91,13 @@ def _list_inputs(
 ) -> Inputs:
     """List the images with these names, and all files of the folders."""
     patterns = folders.file_patterns()
+    dropped = dict.fromkeys(layout.drop_columns, "")
     sources = tuple(
-        _find_files(name, table.labels[name], patterns) for name in names if name in table.labels
+        _find_files(name, table.labels[name], patterns)._replace(
+            columns=tuple(sorted({**table.columns.get(name, {}), **dropped}.items()))
+        )
+        for name in names
+        if name in table.labels
     )
     used = {file.uri for source in sources for file in source.files}
     failed = set(names) - set(table.labels)
@@ -132,7 +137,7 @@ def _read_table(layout: Layout, path: Path) -> LabelTable:
         hint = f"; there is {others[0]}" if others else ""
         reason = f"no such table{hint}; name it with --labels FILE, or give --labels none"
         raise InputError(path, reason)
-    return read_labels(path, layout.id_column, layout.label_column)
+    return read_labels(path, layout.id_column, layout.label_column, layout.keep_columns)
 
 
 def _unlabelled_images(images: Folder) -> LabelTable:

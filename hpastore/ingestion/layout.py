@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,11 @@ class Layout:
     match_nuclei : str, optional
         Which cell a nucleus belongs to: the cell with its ``id``, or by ``overlap`` the cell that
         holds most of it.  By default as the image was read before; ``id`` for a new image.
+    keep_columns : sequence of str
+        Headings of further columns of the table whose values are stored, such as ``plate``.
+        Columns that are not named stay as they are stored.
+    drop_columns : sequence of str
+        Names of columns that the images of this run lose.
     """
 
     root: Path
@@ -59,3 +65,5 @@ class Layout:
     label_column: str = "Label"
     binary_mask: BinaryMask | None = None
     match_nuclei: NucleusMatch | None = None
+    keep_columns: Sequence[str] = ()
+    drop_columns: Sequence[str] = ()

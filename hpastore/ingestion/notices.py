@@ -21,6 +21,7 @@ def log_before(inputs: Inputs, todo: Plan, state: StoreState) -> None:
     log_inputs(inputs, todo, state.images)
     log_roots(state, inputs)
     log_splits(todo, inputs, state.images)
+    log_columns(state)
 
 
 def log_inputs(inputs: Inputs, todo: Plan, stored: Mapping[str, StoredImage]) -> None:
@@ -101,6 +102,14 @@ def log_splits(todo: Plan, inputs: Inputs, stored: Mapping[str, StoredImage]) ->
             count_text(len(todo.new), "new image has", "new images have"),
             _counts_text(splits),
         )
+
+
+def log_columns(state: StoreState) -> None:
+    """Warn of columns to drop that no image has."""
+    stored = {name for image in state.images.values() for name in image.columns}
+    for name in state.policy.drop_columns:
+        if name not in stored:
+            logger.warning("no image has a column %r; --drop-column drops nothing", name)
 
 
 def _first_of(names: Sequence[str]) -> str:

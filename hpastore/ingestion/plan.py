@@ -253,7 +253,7 @@ class _Draft:
 
     def _add_unchanged(self, source: Source, image: StoredImage) -> None:
         self.unchanged_files += len(source.files)
-        if image.labels != source.labels:
+        if image.labels != source.labels or source.columns_after(image.columns) != image.columns:
             self.relabelled.append(source)
             return
         self.unchanged += 1

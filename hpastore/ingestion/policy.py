@@ -30,6 +30,8 @@ class Policy:
         Whether images that have another split than the requested one get it.
     binary_mask, match_nuclei
         How masks are read; None is as they were read before.
+    keep_columns, drop_columns
+        Names of the columns of the table that the images of this run get, or lose.
     kept
         Names of images of these inputs that stay in another root, where their files still exist.
     origins
@@ -41,6 +43,8 @@ class Policy:
     resplit: bool = False
     binary_mask: str | None = None
     match_nuclei: str | None = None
+    keep_columns: tuple[str, ...] = ()
+    drop_columns: tuple[str, ...] = ()
     kept: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,4 +88,12 @@ def choose_policy(layout: Layout, *, prune: bool, resplit: bool, allow_gone: int
     allowed = sys.maxsize if allow_gone == ALL else allow_gone
     if not isinstance(allowed, int) or allowed < 0:
         raise UsageError(f"invalid --allow-gone {allow_gone!r} (give a number of images, or all)")
-    return Policy(prune, allowed, resplit, layout.binary_mask, layout.match_nuclei)
+    return Policy(
+        prune,
+        allowed,
+        resplit,
+        layout.binary_mask,
+        layout.match_nuclei,
+        tuple(layout.keep_columns),
+        tuple(layout.drop_columns),
+    )

@@ -16,7 +16,7 @@ from hpastore.errors import InputError, NotFoundError
 from hpastore.ingestion.discover import discover
 from hpastore.ingestion.file_counts import FileCounter
 from hpastore.ingestion.layout import Layout
-from hpastore.ingestion.notices import log_before, log_roots, log_splits
+from hpastore.ingestion.notices import log_before, log_columns, log_roots, log_splits
 from hpastore.ingestion.options import check_arguments
 from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import choose_policy
@@ -100,6 +100,7 @@ def plan(
     if compared:
         todo = state.compare(inputs, compared)
     log_splits(todo, inputs, state.images)
+    log_columns(state)
     return todo
 
 

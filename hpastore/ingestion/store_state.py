@@ -183,6 +183,9 @@ def read_state(store: Store, background_percentile: float | None, policy: Policy
         if policy.binary_mask:
             for name in image_records.images_in_pieces(connection):
                 images[name] = images[name]._replace(in_pieces=True)
+        if columns := (*policy.keep_columns, *policy.drop_columns):
+            for name, values in image_records.columns_of_images(connection, columns).items():
+                images[name] = images[name]._replace(columns=values)
         required = required_measures(measures)
         return StoreState(
             images, image_records.rejected_images(connection), settings, required, policy

@@ -35,9 +35,9 @@ class Summary:
     Parameters
     ----------
     new, changed, relabelled, remeasured, gone, unchanged, rejected
-        Numbers of images: stored for the first time; replaced; with other labels; whose stale
-        numbers were computed again, or that lacked a custom measure; marked as gone or deleted;
-        without any change; not stored.
+        Numbers of images: stored for the first time; replaced; with other labels or other values
+        in the kept columns; whose stale numbers were computed again, or that lacked a custom
+        measure; marked as gone or deleted; without any change; not stored.
     returned, resplit
         Numbers of images that were gone and are back, whatever else was done to them; that got
         their first split, or another if the user allowed it.

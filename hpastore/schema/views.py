@@ -22,6 +22,7 @@ from sqlalchemy.sql.ddl import CreateView
 
 from hpastore.schema.clean_views import clean_cell, clean_cell_live
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.image_columns import columns_json
 from hpastore.schema.join_order import join_in_order
 from hpastore.schema.labelled_cells import BY_CELL, LABELS, LabelledCells, of_both
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES
@@ -60,6 +61,7 @@ def _cell_stats() -> AnySelect:
         label_id.label("label_id"),
         *(getattr(Cell, name) for name in SHAPE_NAMES),
         *(channel_column(measure, channel) for channel in CHANNELS for measure in CHANNEL_NAMES),
+        columns_json().label("columns"),
     )
     return select(*columns).select_from(rows).where(LIVE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -17,6 +17,7 @@ from hpastore.schema.tables import (
     Failure,
     FailureFile,
     Image,
+    ImageColumn,
     ImageFile,
     IngestRun,
     StoredSettings,
@@ -81,6 +82,24 @@ def images_in_pieces(connection: Connection) -> set[str]:
     """Read the names of images whose cell mask has one id in several pieces."""
     statement = select(Image.name).join(Cell).where(Image.cell_count == 1, Cell.pieces > 1)
     return set(connection.execute(statement).scalars())
+
+
+def columns_of_images(
+    connection: Connection, columns: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """Read some columns of the label table, by image and column; not of images without them."""
+    statement = select(Image.name, ImageColumn.name, ImageColumn.value).join(ImageColumn)
+    statement = statement.where(ImageColumn.name.in_(columns))
+    found: dict[str, dict[str, str]] = {}
+    for image, column, value in connection.execute(statement):
+        found.setdefault(image, {})[column] = value
+    return found
+
+
+def image_columns(connection: Connection, image_id: int) -> dict[str, str]:
+    """Read what an image has of the columns of the label table, by name."""
+    columns = select(ImageColumn.name, ImageColumn.value).where(ImageColumn.image_id == image_id)
+    return {row.name: row.value for row in connection.execute(columns.order_by(ImageColumn.name))}
 
 
 def image_names(connection: Connection, root: str, *, live: bool = False) -> set[str]:

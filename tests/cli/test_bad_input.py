@@ -105,8 +105,13 @@ def test_an_input_that_cannot_be_used_is_named_and_no_store_is_made(
 
 @pytest.mark.parametrize(
     "options",
-    [["--executor", "cloud"], ["--background-percentile", "99"], ["-j", "0"], ["--limit", "-1"]],
-    ids=" ".join,
+    [
+        *(["--executor", "cloud"], ["--background-percentile", "99"], ["-j", "0"]),
+        *(["--limit", "-1"], ["--keep-column", "plate"], ["--keep-column", ""]),
+        *(["--drop-column", "a\nb"], ["--keep-column", "ID"], ["--keep-column", "\udcff"]),
+        ["--labels", "none", "--keep-column", "plate"],
+    ],
+    ids=ascii,
 )
 @pytest.mark.has_schema(False)
 def test_an_argument_that_makes_no_sense_makes_no_store(

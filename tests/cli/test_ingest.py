@@ -47,3 +47,53 @@ def test_a_dry_run_that_ingest_would_refuse_exits_with_1(run: Run, root: Path) -
     assert (dry.code, dry.out.split()[:3]) == (1, ["image", "what", "why"])
     assert "ingest would refuse: 3 of 3 images from here would be gone" in dry.err
     assert run("--json", "status").json["images"] == 3
+
+
+def write_wide(root: Path, *rows: str) -> None:
+    (root / "train.csv").write_text("\n".join(["ID,Label,plate,cell line", *rows, ""]))
+
+
+def test_columns_are_kept_changed_and_dropped(run: Run, root: Path) -> None:
+    a, b = name_of(0), name_of(1)
+    write_wide(root, f"{a},0,P1,U2OS", f"{b},16,P2,")
+    keep = ("--keep-column", "plate", "--keep-column", "cell line")
+    assert run("ingest", root, "--executor", "serial", *keep, "--allow-gone", "all").code == 0
+    sql = "SELECT DISTINCT image_name, columns FROM cell_stats ORDER BY image_name"
+
+    def shown() -> dict[str, str]:
+        return {row["image_name"]: row["columns"] for row in run("--json", "sql", sql).json}
+
+    assert shown() == {a: '{"cell line":"U2OS","plate":"P1"}', b: '{"plate":"P2"}'}
+
+    write_wide(root, f"{a},0,P1,HeLa", f"{b},16,P3,")
+    assert run("plan", root).code == 0
+    planned = run("plan", root, "--keep-column", "plate")
+    assert planned.code == 4
+    assert f"{b} relabelled labels 16, plate P3" in " ".join(planned.out.split())
+    assert run("--json", "plan", root, *keep).json["relabelled"] == [a, b]
+    dry = run("--json", "ingest", root, "--keep-column", "plate", "--dry-run")
+    assert (dry.code, dry.json["relabelled"]) == (0, [b])
+    done = run("--json", "ingest", root, "--executor", "serial", "--keep-column", "plate")
+    assert (done.code, done.json["relabelled"], done.json["unchanged"]) == (0, 1, 1)
+    assert shown() == {a: '{"cell line":"U2OS","plate":"P1"}', b: '{"plate":"P3"}'}
+
+    dropped = run("ingest", root, "--executor", "serial", "--drop-column", "plate")
+    assert (dropped.code, dropped.err.count("drops nothing")) == (0, 0)
+    assert shown() == {a: '{"cell line":"U2OS"}', b: "{}"}
+    again = run("plan", root, "--drop-column", "plate")
+    assert (again.code, again.err) == (
+        0,
+        "hpastore: warning: no image has a column 'plate'; --drop-column drops nothing\n",
+    )
+
+
+def test_a_column_that_the_table_lacks_is_a_usage_error_of_one_line(run: Run, root: Path) -> None:
+    write_wide(root, f"{name_of(0)},0,P1,U2OS")
+    for command in ("plan", "ingest"):
+        refused = run(command, root, "--keep-column", "well")
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.splitlines()[-1].endswith(
+            f"invalid --keep-column 'well': {root / 'train.csv'} has no such column "
+            "(choose from plate, cell line)"
+        )
+        assert len(refused.err.splitlines()) == 1

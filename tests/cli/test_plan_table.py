@@ -20,7 +20,12 @@ PLAN = Plan(
         Change(Source("old", (0,), FILES), (), "measured by another version of hpastore"),
     ),
     unmeasured=(Source("lacking", (0,), FILES),),
-    relabelled=(Source("other", (3, 5), FILES), Source("none", (), FILES)),
+    relabelled=(
+        Source("other", (3, 5), FILES),
+        Source("none", (), FILES),
+        Source("kept", (3, 5), FILES, columns=(("plate", "P\x1b"), ("well", ""))),
+        Source("lost", (), FILES, columns=(("plate", ""),)),
+    ),
     unchanged=7,
     rejected=(
         Failure(NAME, f"train/{NAME}_red.png", "png", f"{NAME}: train/{NAME}_red.png: is cut"),
@@ -45,6 +50,8 @@ def test_each_image_is_a_row_with_what_is_done_and_why(capsys: pytest.CaptureFix
         "lacking unmeasured lacks a custom measure of pixels",
         "other relabelled labels 3|5 in the table",
         "none relabelled no labels any more",
+        "kept relabelled labels 3|5, plate P\\x1b, no well",
+        "lost relabelled no labels, no plate",
         f"{NAME} rejected png",
         "orphan gone no row in the table",
         "without-files gone no files",

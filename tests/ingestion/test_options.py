@@ -28,6 +28,20 @@ def test_the_executor_and_the_jobs_give_the_number_of_processes() -> None:
         ({"split": " "}, {}, "invalid --split ' ' (give a name, such as train)"),
         ({"split": "a\x1b"}, {}, r"invalid --split 'a\\x1b'"),
         ({"binary_mask": "x"}, {}, "invalid --binary-mask 'x' (choose from keep, components)"),
+        ({"keep_columns": ["a", " "]}, {}, "invalid --keep-column ' ' (give a column's name"),
+        ({"keep_columns": ["a\udcff"]}, {}, r"invalid --keep-column 'a\\udcff' (give"),
+        ({"drop_columns": ["x" * 129]}, {}, "invalid --drop-column 'xxx"),
+        ({"drop_columns": "plate"}, {}, "--drop-column 'plate' must be in a list of names"),
+        (
+            {"keep_columns": ["a", "b"], "drop_columns": ["b"]},
+            {},
+            "--keep-column and --drop-column both name 'b'; give one",
+        ),
+        (
+            {"keep_columns": ["a"], "labels": "none"},
+            {},
+            "--keep-column needs a table of labels; --labels none reads no table",
+        ),
         ({"match_nuclei": "x"}, {}, "invalid --match-nuclei 'x' (choose from id, overlap)"),
     ],
 )

@@ -92,6 +92,27 @@ def tried(code: str = "png", stamps: tuple[FileStamp, ...] | None = None) -> Fai
 # New, changed, relabelled, unchanged
 
 
+@pytest.mark.parametrize(
+    ("said", "stored", "differ"),
+    [
+        ((), {}, False),
+        ((("plate", "P1"),), {"plate": "P1"}, False),
+        ((("plate", ""),), {}, False),
+        ((("plate", "P1"),), {}, True),
+        ((("plate", "P2"),), {"plate": "P1"}, True),
+        ((("plate", ""),), {"plate": "P1"}, True),
+        ((), {"plate": "P1"}, False),
+        ((("plate", "P1"),), {"plate": "P1", "well": "A1"}, False),
+    ],
+)
+def test_an_image_with_other_columns_is_relabelled(
+    said: tuple[tuple[str, str], ...], stored: dict[str, str], differ: bool
+) -> None:
+    image = source()._replace(columns=said)
+    todo = planned(image, a=known()._replace(columns=stored))
+    assert todo == (Plan(relabelled=(image,), unchanged_files=5) if differ else unchanged())
+
+
 def test_what_the_store_does_not_know_is_new() -> None:
     assert planned(source()) == Plan(new=(source(),))
 
@@ -570,14 +591,24 @@ stamps = st.builds(
     st.integers(1, 2),
     st.integers(10, 11),
 )
+said = st.sampled_from([(), (("plate", ""),), (("plate", "P1"),), (("plate", "P2"),)])
 sources = st.lists(
-    st.builds(source, names, labels, stamps | st.just(())), unique_by=lambda s: s.name
+    st.builds(
+        lambda image, columns: image._replace(columns=columns),
+        st.builds(source, names, labels, stamps | st.just(())),
+        said,
+    ),
+    unique_by=lambda s: s.name,
 ).map(lambda found: tuple(sorted(found)))
 roots = st.sampled_from(["/data", "/other"])
 recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
 splits = st.sampled_from([None, "train"])
 had = st.frozensets(st.sampled_from([OF_HISTOGRAMS, OF_CROPS, ("p99", 1), ("old", 1)]))
-images = st.builds(StoredImage, roots, splits, labels, stamps, recipes, st.booleans(), had)
+images = st.builds(
+    lambda image, columns: image._replace(columns=columns),
+    st.builds(StoredImage, roots, splits, labels, stamps, recipes, st.booleans(), had),
+    st.sampled_from([{}, {"plate": "P1"}, {"plate": "P2", "well": "A1"}]),
+)
 stores = st.dictionaries(names, images)
 codes = st.sampled_from(["png", "conflict"])
 failed = st.dictionaries(names, st.builds(tried, codes, stamps)).map(
@@ -610,12 +641,18 @@ def done(todo: Plan, found: Inputs, stored: dict[str, StoredImage]) -> dict[str,
     for name in (*todo.moved, *todo.returned):
         after[name] = after[name]._replace(root=str(ROOT), gone=False)
     for s in (*todo.relabelled, *todo.unmeasured):
-        after[s.name] = after[s.name]._replace(root=str(ROOT), gone=False, labels=s.labels)
+        columns = s.columns_after(after[s.name].columns)
+        after[s.name] = after[s.name]._replace(
+            root=str(ROOT), gone=False, labels=s.labels, columns=columns
+        )
     after |= {s.name: measured(after[s.name]) for s in todo.unmeasured}
     after |= {name: after[name]._replace(split=found.split) for name in todo.resplit}
     for s in (*todo.new, *(c.source for c in todo.changed)):
         split = (after[s.name].split if s.name in after else None) or found.split
-        after[s.name] = StoredImage(str(ROOT), split, s.labels, s.files, NOW, measures=BOTH)
+        columns = s.columns_after(after[s.name].columns if s.name in after else {})
+        after[s.name] = StoredImage(
+            str(ROOT), split, s.labels, s.files, NOW, measures=BOTH, columns=columns
+        )
     by_name = {s.name: s for s in found.sources}
     kept = after.keys() & by_name.keys() - {f.image_name for f in todo.rejected}
     after |= {n: after[n]._replace(files=by_name[n].files) for n in kept if by_name[n].files}

@@ -3,14 +3,16 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpastore.errors import InputError
+from hpastore.errors import InputError, UsageError
 from hpastore.reading import LabelTable, files, read_labels
 from hpastore.reading import table as reader
+from hpastore.reading.labels import MAX_VALUE_LENGTH
 from hpastore.vocabulary import FAILURE_CODES, LABEL_NAMES, NAME_PATTERN
 
 HEADER = "ID,Label\n"
@@ -29,7 +31,7 @@ def files_that_rest() -> Iterator[None]:
 
 
 def table(
-    folder: Path, content: str | bytes, name: str = "train.csv", **columns: str
+    folder: Path, content: str | bytes, name: str = "train.csv", **columns: Any
 ) -> LabelTable:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -296,6 +298,96 @@ def test_other_columns_can_be_named(tmp_path: Path) -> None:
 def test_a_bad_row_is_named_by_its_line_behind_a_field_of_several_lines(tmp_path: Path) -> None:
     got = table(tmp_path, 'ID,Label,Note\na,3,"x\ny"\nb,x,\n')
     assert got.failures[0].message.startswith("line 4: ")
+
+
+# Kept columns
+
+WIDE = "ID,Label,plate,cell line\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("P1", "P1"),
+        ("  P 1 ", "P 1"),
+        ("007", "007"),
+        ("1.50", "1.50"),
+        ("NA", "NA"),
+        ("", ""),
+        ("   ", ""),
+        ('"a, ""b"" \\ c"', 'a, "b" \\ c'),
+        ('"two\nlines\tand \x1b"', "two\nlines\tand \x1b"),
+        ("Größe 猫 🦠", "Größe 猫 🦠"),
+        ("x" * MAX_VALUE_LENGTH, "x" * MAX_VALUE_LENGTH),
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_a_kept_column_is_text_as_it_is_written(tmp_path: Path, written: str, value: str) -> None:
+    got = table(tmp_path, f"{WIDE}a,3,{written},U2OS\n", keep_columns=["plate"])
+    assert got.columns == {"a": {"plate": value}}
+    assert (got.labels, got.failures) == ({"a": (3,)}, ())
+
+
+def test_columns_are_read_only_where_they_are_kept(tmp_path: Path) -> None:
+    content = WIDE + "a,3,P1,U2OS\nb,x,P2,HeLa\n"
+    assert table(tmp_path, content).columns == {}
+    both = table(tmp_path, content, keep_columns=["plate", "cell line"])
+    assert both.columns == {"a": {"plate": "P1", "cell line": "U2OS"}}
+    assert [failure.image_name for failure in both.failures] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "reason"),
+    [
+        ("ID,Label,plate,well", "Plate", "has no such column (choose from plate, well)"),
+        ("ID,Label,plate,plate", "plate", "has more than one (choose from plate, plate)"),
+        ("ID,Label,plate", "ID", "has the names or the labels there (choose from plate)"),
+        ("ID,Label,plate", "Label", "has the names or the labels there (choose from plate)"),
+        ("ID,Label", "plate", "has no such column (there are no other columns)"),
+        (",ID,Label", "plate", "has no such column (there are no other columns)"),
+        ("\x1b[2J,ID,Label", "plate", r"has no such column (choose from \x1b[2J)"),
+    ],
+)
+def test_a_column_that_cannot_be_kept_is_refused_with_the_tables_columns(
+    tmp_path: Path, header: str, name: str, reason: str
+) -> None:
+    row = ",".join(("x" if column == "" else "3") for column in header.split(","))
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, f"{header}\n{row}\n", keep_columns=[name])
+    path = tmp_path / "train.csv"
+    assert str(caught.value) == f"invalid --keep-column '{name}': {path} {reason}"
+
+
+def test_a_value_that_is_too_long_fails_its_image_alone(tmp_path: Path) -> None:
+    long = "x" * (MAX_VALUE_LENGTH + 1)
+    got = table(tmp_path, f"{WIDE}a,3,{long},\nb,3,P1,{long}\n", keep_columns=["plate"])
+    assert got.columns == {"b": {"plate": "P1"}}
+    (failure,) = got.failures
+    assert (failure.image_name, failure.code) == ("a", "column")
+    assert failure.message == "line 2: its plate has 1,001 characters; use up to 1,000"
+    assert failure.code in FAILURE_CODES
+
+
+def test_two_rows_that_differ_in_a_kept_column_fail_their_image(tmp_path: Path) -> None:
+    content = WIDE + "a,3,P1,U2OS\nb,3,P1,\na,3,P2,U2OS\na,3,P3,\n"
+    got = table(tmp_path, content, keep_columns=["cell line", "plate"])
+    assert (got.labels, got.columns) == ({"b": (3,)}, {"b": {"plate": "P1", "cell line": ""}})
+    (failure,) = got.failures
+    assert (failure.image_name, failure.code) == ("a", "duplicate")
+    assert failure.message == "line 4: its plate is 'P2', but 'P1' on line 2; keep one of the rows"
+
+
+def test_two_rows_that_differ_in_another_column_are_one_image(tmp_path: Path) -> None:
+    content = WIDE + "a,3,P1,U2OS\na,3, P1 ,HeLa\n"
+    got = table(tmp_path, content, keep_columns=["plate"])
+    assert (got.columns, got.failures) == ({"a": {"plate": "P1"}}, ())
+
+
+def test_an_empty_value_differs_from_one_that_is_none(tmp_path: Path) -> None:
+    got = table(tmp_path, WIDE + "a,3,\x1b,\na,3,,\n", keep_columns=["plate"])
+    assert [failure.message for failure in got.failures] == [
+        r"line 3: its plate is '', but '\x1b' on line 2; keep one of the rows"
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,9 @@ def test_an_image_without_cells_has_its_own_rows(store: Store) -> None:
 @has_strict_tables
 def test_every_value_has_the_type_of_its_column(store: Store) -> None:
     own = {("p99", "green"): [1.0], ("offset", None): [np.nan]}
-    put(store, drawn(), measured("b", n=1), measured("d", n=1, own=own))
+    image = drawn()
+    said = image.source._replace(columns=(("plate", "P1"),))
+    put(store, replace(image, source=said), measured("b", n=1), measured("d", n=1, own=own))
     create_clean_set(store, "a")
     override_cells(store, [Override("b:1", True, 0, 0.5, "me", "why")])
     put(store, measured("b", n=1))
@@ -250,6 +252,51 @@ def test_new_labels_replace_the_old_ones_and_nothing_else(store: Store) -> None:
         {"label_id": i} for i in (2, 5, 11)
     ]
     assert {name for name in after if after[name] != before[name]} == {"image", "image_label"}
+
+
+def test_columns_are_merged_with_the_stored_ones_however_they_are_written(store: Store) -> None:
+    said = (("line", "U2OS"), ("plate", "P1"))
+    image = drawn("a")
+    put(store, replace(image, source=image.source._replace(columns=said)))
+    assert columns(store) == {"line": "U2OS", "plate": "P1"}
+    put(store, drawn("a", seed=1))
+    assert columns(store) == {"line": "U2OS", "plate": "P1"}
+    for source, after in (
+        (Source("a", (0,), ()), {"line": "U2OS", "plate": "P1"}),
+        (Source("a", (0,), (), columns=(("plate", "P2"),)), {"line": "U2OS", "plate": "P2"}),
+        (Source("a", (7,), (), columns=(("line", ""), ("well", ""))), {"plate": "P2"}),
+    ):
+        with store.writing() as connection:
+            write.relabel_image(connection, source, "/data", None)
+        assert columns(store) == after
+    files = image.files
+    for given, relabelled in (((), False), ((("plate", "P2"),), False), ((("plate", ""),), True)):
+        source = Source("a", (7,), (), columns=given)
+        with store.writing() as connection:
+            touched = write.touch_image(connection, source, files, "/data", None)
+        assert touched == relabelled
+    assert columns(store) == {}
+
+
+def columns(store: Store) -> dict[str, str]:
+    return {row["name"]: row["value"] for row in rows(store, "SELECT * FROM image_column")}
+
+
+def test_other_columns_alone_do_not_say_that_the_labels_changed(store: Store) -> None:
+    put(store, drawn("a"))
+    labels = drawn("a").source.labels
+    with store.writing() as connection:
+        source = Source("a", labels, (), columns=(("plate", "P1"),))
+        write.relabel_image(connection, source, "/data", None)
+    assert scalar(store, "SELECT relabelled_at FROM image") is None
+
+
+def test_a_deleted_image_leaves_no_column(store: Store) -> None:
+    image = drawn("a")
+    put(store, replace(image, source=image.source._replace(columns=(("plate", "P1"),))))
+    with store.writing() as connection:
+        write.delete_images(connection, ["a"])
+    assert scalar(store, "SELECT count(*) FROM image_column") == 0
 
 
 # Measures that users added

@@ -23,6 +23,7 @@ from hpastore.schema.tables import (
     CellMeasure,
     Image,
     ImageChannel,
+    ImageColumn,
     ImageFile,
     ImageLabel,
     ImageMeasure,
@@ -42,8 +43,8 @@ class ImageRows:
     ----------
     image
         Columns of ``image``.
-    files, labels
-        Rows of ``image_file`` and ``image_label``.
+    files, labels, columns
+        Rows of ``image_file``, ``image_label`` and ``image_column``.
     channels
         Rows of ``image_channel``, one by channel.
     cells
@@ -57,6 +58,7 @@ class ImageRows:
     image: Mapping[str, Any]
     files: Sequence[Mapping[str, Any]]
     labels: Sequence[Mapping[str, Any]]
+    columns: Sequence[Mapping[str, Any]]
     channels: Blocks
     cells: Columns
     cell_channels: Blocks
@@ -69,6 +71,7 @@ class ImageRows:
             checksums.row_number(Image, self.image),
             checksums.rows_number(ImageFile, self.files),
             checksums.rows_number(ImageLabel, self.labels),
+            checksums.rows_number(ImageColumn, self.columns),
             checksums.rows_number(ImageMeasure, custom_measures.version_rows(self.custom.versions)),
             checksums.blocks_number(ImageChannel, self.channels),
         ]
@@ -82,17 +85,22 @@ class ImageRows:
 
 
 def image_rows(
-    measured: Measured, columns: Mapping[str, Any], custom: Sequence[CustomMeasure]
+    measured: Measured,
+    of_run: Mapping[str, Any],
+    custom: Sequence[CustomMeasure],
+    stored_columns: Mapping[str, str],
 ) -> ImageRows:
     """Make the rows of an image.
 
     Parameters
     ----------
     measured : Measured
-    columns
-        More columns of ``image``: root, split, settings_id, ingested_at.
+    of_run
+        What the run gives to ``image``: root, split, settings_id, ingested_at.
     custom
         The custom measures that are installed here; values of others are left out.
+    stored_columns
+        The columns of the label table that the image has before, by name.
     """
     cells = measured.cells
     image = {
@@ -103,12 +111,13 @@ def image_rows(
         "cell_count": len(cells.mask_ids),
         **_mask_columns(measured.masks),
         **label_columns(measured.source),
-        **columns,
+        **of_run,
     }
     return ImageRows(
         image=image,
         files=file_rows(measured.files),
         labels=label_rows(measured.source),
+        columns=column_rows(measured.source.columns_after(stored_columns)),
         channels=_channel_rows(cells),
         cells=_cell_columns(cells),
         cell_channels=_cell_channel_columns(cells),
@@ -124,6 +133,11 @@ def label_columns(source: Source) -> dict[str, Any]:
 def label_rows(source: Source) -> list[dict[str, Any]]:
     """Give the rows of ``image_label``."""
     return [{"label_id": label} for label in source.labels]
+
+
+def column_rows(columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Give the rows of ``image_column``."""
+    return [{"name": name, "value": value} for name, value in columns.items()]
 
 
 def file_rows(files: Iterable[FileRecord]) -> list[dict[str, Any]]:

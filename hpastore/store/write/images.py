@@ -20,18 +20,21 @@ from hpastore.schema.tables import (
     CleanSetFormer,
     Image,
     ImageChannel,
+    ImageColumn,
     ImageFile,
     ImageLabel,
     StoredMask,
 )
-from hpastore.store import custom_measures, overrides
+from hpastore.store import custom_measures, image_records, overrides
 from hpastore.store.bulk import as_rows, change, insert_children, insert_rows
 from hpastore.store.integrity import checksums
 from hpastore.store.statements import batches
 from hpastore.store.write.failures import clear_failures
 from hpastore.store.write.image_rows import ImageRows, image_rows, label_columns
 
-_BEFORE: Final = select(Image.labels, Image.relabelled_at).where(Image.name == bindparam("name"))
+_BEFORE: Final = select(Image.id, Image.labels, Image.relabelled_at).where(
+    Image.name == bindparam("name")
+)
 _NEW_IMAGE: Final = insert(Image).returning(Image.id)
 """Made once: to build a statement takes longer than to run it."""
 
@@ -39,17 +42,19 @@ _NEW_IMAGE: Final = insert(Image).returning(Image.id)
 def write_image(
     connection: Connection,
     measured: Measured,
-    columns: Mapping[str, Any],
+    of_run: Mapping[str, Any],
     custom: Sequence[CustomMeasure] = (),
 ) -> int:
     """Store one image with all its rows, in place of what the store has under its name.
+
+    What a stored image has of the label table's columns stays, unless the run keeps or drops them.
 
     Parameters
     ----------
     connection
         In a writing transaction.
     measured : Measured
-    columns
+    of_run
         What the run gives to ``image``: root, split, settings_id, ingested_at.
     custom
         The custom measures that are installed here; values of others are not written.
@@ -61,11 +66,13 @@ def write_image(
     """
     name = measured.source.name
     before = connection.execute(_BEFORE, {"name": name}).one_or_none()
+    stored_columns: dict[str, str] = {}
     if before is not None:
         same = before.labels == label_columns(measured.source)["labels"]
-        relabelled_at = before.relabelled_at if same else columns["ingested_at"]
-        columns = {**columns, "relabelled_at": relabelled_at}
-    rows = image_rows(measured, columns, custom)
+        relabelled_at = before.relabelled_at if same else of_run["ingested_at"]
+        of_run = {**of_run, "relabelled_at": relabelled_at}
+        stored_columns = image_records.image_columns(connection, before.id)
+    rows = image_rows(measured, of_run, custom, stored_columns)
 
     if before is not None:
         _delete(connection, [name])
@@ -91,6 +98,8 @@ def _insert(connection: Connection, rows: ImageRows, custom: Sequence[CustomMeas
     failpoint("image.files")
     insert_children(connection, ImageLabel, image_id, rows.labels)
     failpoint("image.labels")
+    insert_children(connection, ImageColumn, image_id, rows.columns)
+    failpoint("image.columns")
     channels = [
         {"channel": channel, **{name: values[0] for name, values in columns.items()}}
         for (channel,), columns in rows.channels.items()

@@ -1,4 +1,4 @@
-"""Changes of stored images that need no pixel: labels, file times, root, split, gone."""
+"""Changes of stored images that need no pixel: labels, columns, file times, root, split, gone."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from sqlalchemy import Connection, select, update
 
 from hpastore.model import FileRecord, Source
 from hpastore.runtime.failpoints import failpoint
-from hpastore.schema.tables import Failure, Image, ImageFile, ImageLabel, IngestRun
+from hpastore.schema.tables import (
+    Failure,
+    Image,
+    ImageColumn,
+    ImageFile,
+    ImageLabel,
+    IngestRun,
+)
+from hpastore.store import image_records
 from hpastore.store.bulk import change, replace_children
 from hpastore.store.statements import batches
 from hpastore.store.write.failures import clear_failures
-from hpastore.store.write.image_rows import file_rows, label_columns, label_rows
+from hpastore.store.write.image_rows import column_rows, file_rows, label_columns, label_rows
 
 
 def relabel_image(connection: Connection, source: Source, root: str, split: str | None) -> None:
-    """Replace the labels of a stored image, whose files are now in `root`."""
-    image_id = connection.execute(select(Image.id).where(Image.name == source.name)).scalar_one()
-    values = {**label_columns(source), "relabelled_at": datetime.now(UTC)}
-    replace_children(connection, Image, image_id, ImageLabel, label_rows(source), values)
+    """Replace the labels and columns of a stored image, whose files are now in `root`."""
+    _replace_labels_and_columns(connection, source)
     failpoint("image.relabelled")
     move_images(connection, [source.name], root, split)
     clear_failures(connection, [source.name])
@@ -39,18 +45,17 @@ def touch_image(
     Returns
     -------
     bool
-        Whether its labels were replaced too.
+        Whether its labels or its columns were replaced too.
     """
-    named = select(Image.id, Image.labels).where(Image.name == source.name)
-    image_id, labels = connection.execute(named).one()
+    image_id = connection.execute(select(Image.id).where(Image.name == source.name)).scalar_one()
     replace_children(connection, Image, image_id, ImageFile, file_rows(files))
     failpoint("image.touched")
-    if labels != label_columns(source)["labels"]:
-        relabel_image(connection, source, root, split)
-        return True
+    is_relabelled = _replace_labels_and_columns(connection, source)
+    if is_relabelled:
+        failpoint("image.relabelled")
     move_images(connection, [source.name], root, split)
     clear_failures(connection, [source.name])
-    return False
+    return is_relabelled
 
 
 def move_images(connection: Connection, names: Sequence[str], root: str, split: str | None) -> None:
@@ -86,3 +91,22 @@ def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> No
     for part in batches(names):
         change(connection, Image, Image.name.in_(part), {"gone_at": now})
         failpoint("images.gone")
+
+
+def _replace_labels_and_columns(connection: Connection, source: Source) -> bool:
+    """Bring a stored image to what the table says, and return whether anything differed."""
+    named = select(Image.id, Image.labels).where(Image.name == source.name)
+    image_id, labels = connection.execute(named).one()
+    has_other_labels = bool(labels != label_columns(source)["labels"])
+    if has_other_labels:
+        values = {**label_columns(source), "relabelled_at": datetime.now(UTC)}
+        replace_children(connection, Image, image_id, ImageLabel, label_rows(source), values)
+    if not source.columns:
+        return has_other_labels
+
+    before = image_records.image_columns(connection, image_id)
+    after = source.columns_after(before)
+    if after == before:
+        return has_other_labels
+    replace_children(connection, Image, image_id, ImageColumn, column_rows(after))
+    return True

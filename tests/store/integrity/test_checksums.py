@@ -76,6 +76,12 @@ def drawn(
     return replace(measured(name, labels, made), height=height, width=width)
 
 
+def with_columns(image: Measured, **columns: str) -> Measured:
+    """An image of which the label table says something more."""
+    source = image.source._replace(columns=tuple(sorted(columns.items())))
+    return replace(image, source=source)
+
+
 def failure(name: str, code: str = "png", files: int = 5) -> Failure:
     return Failure(
         name, f"train/{name}_red.png", code, "cut short", drawn(name).source.files[:files]
@@ -87,8 +93,8 @@ def everything(store: Store) -> None:
     put(store, drawn("old"), background_percentile=0.5)
     put(
         store,
-        drawn("a", (0, 16), nuclei=True),
-        drawn("b", (7,), n=2, seed=1),
+        with_columns(drawn("a", (0, 16), nuclei=True), plate="P1", line="U2OS"),
+        with_columns(drawn("b", (7,), n=2, seed=1), plate="P2"),
         drawn("none", (7,), n=0),
         drawn("full", (0,), n=-1),
         drawn("unlabelled", ()),
@@ -246,6 +252,11 @@ class World:
     def labels(self) -> tuple[int, ...]:
         return tuple(sorted(self.rng.sample((0, 3, 7, 18), self.rng.randint(0, 2))))
 
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """What a run keeps, none or two columns, and what the table says there."""
+        names = self.rng.choice([(), ("line", "plate")])
+        return tuple((name, self.rng.choice(["", "P1", "é"])) for name in names)
+
     def failed(self) -> list[str]:
         return self.rng.sample(["bad", "a", "nobody"], 2)
 
@@ -269,13 +280,15 @@ class World:
         name = self.rng.choice("abcde")
         n, seed = self.rng.choice([-1, 0, 1, 2, 3, 5]), self.rng.randint(0, 99)
         image = drawn(name, self.labels(), n=n, seed=seed, nuclei=self.rng.random() < 0.5)
+        image = replace(image, source=image.source._replace(columns=self.columns()))
         columns = {"root": "/dätä", "split": self.split(), "ingested_at": self.now()}
         write.write_image(self.connection, image, {"settings_id": self.settings_id, **columns})
         self.images[name] = image
 
     def relabel(self) -> None:
         for name in self.some()[:1]:
-            source = self.images[name].source._replace(labels=self.labels())
+            source = self.images[name].source
+            source = source._replace(labels=self.labels(), columns=self.columns())
             write.relabel_image(self.connection, source, "/elsewhere", self.split())
 
     def label_cells(self) -> None:
@@ -290,7 +303,7 @@ class World:
             files = [file._replace(mtime_ns=self.rng.randint(0, 2**60)) for file in image.files]
             extra = FileRecord("nucleus_mask", "n.npz", 3, self.rng.randint(0, 9), "0f")
             files = files + [extra] * self.rng.randint(0, 1)
-            source = image.source._replace(labels=self.labels())
+            source = image.source._replace(labels=self.labels(), columns=self.columns())
             write.touch_image(self.connection, source, files, "/elsewhere", self.split())
 
     def move(self) -> None:
