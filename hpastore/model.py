@@ -111,13 +111,13 @@ class MeasurementSettings:
     background_percentile
         Share 0..1 of the background's pixels that lie at or below the background level.
     measures
-        Version of each measure, as `hpastore.kernels.definitions.VERSIONS` has it.
+        Version of each built-in measure by its name; a measure that is not there was not computed.
     levels
         How levels of 16 bit become 0..255.
     """
 
     background_percentile: float
-    measures: str
+    measures: Mapping[str, int]
     levels: str = "257"
 
 
@@ -264,7 +264,8 @@ class Plan:
     new
         Images to decode and store.
     changed
-        Stored images to decode and replace: their files differ, or an older version measured them.
+        Stored images to decode and replace: their files differ, or they lack the current version
+        of a built-in measure that needs pixels.
     doubtful
         Stored images whose files have other times or another root: only their bytes tell whether
         they changed.  `hpastore.plan` compares the bytes and leaves none.
@@ -287,8 +288,8 @@ class Plan:
         Names of images to delete if the user requested it: those in `gone`, and those marked
         before.
     stale
-        Names of stored images with other measurement settings, or without a custom measure of
-        histograms; to compute from the stored histograms.
+        Names of stored images with another background percentile, or without the current version
+        of a measure, built-in or custom, that follows from histograms; to compute from these.
     returned
         Names of images that are marked as gone and are back without a change.
     moved

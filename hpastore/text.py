@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def printable(text: str, max_length: int | None = 128) -> str:
     """Escape the control characters of a text from outside, and shorten it.
@@ -25,6 +27,13 @@ def printable(text: str, max_length: int | None = 128) -> str:
 def measure_name(channel: str | None, measure: str | None) -> str:
     """Name a measure, after its channel if it has one: ``green fraction``, ``area``."""
     return " ".join(filter(None, (channel, measure)))
+
+
+def measure_list(measures: Sequence[str], most: int = 3) -> str:
+    """List measures, at most some by name: ``a, b``, ``a, b, c and 9 more``."""
+    named = ", ".join(measures[:most])
+    more = len(measures) - most
+    return named if more <= 0 else f"{named} and {more} more"
 
 
 def count_text(n: int, noun: str, plural: str | None = None) -> str:

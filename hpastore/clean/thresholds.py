@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
 from hpastore.clean.rules import Rule
 from hpastore.errors import UsageError
+from hpastore.kernels import definitions
 from hpastore.store import custom_measures, label_thresholds
 from hpastore.store.engine import Store
 from hpastore.store.label_thresholds import custom_channels
-from hpastore.store.measurement_settings import count_stale
+from hpastore.store.measurement_settings import (
+    count_lacking,
+    count_other_percentile,
+    unmeasured_images,
+)
 from hpastore.store.roots_and_splits import require_split
-from hpastore.store.status import warn_of_other_version
 from hpastore.text import count_text, measure_name
 from hpastore.vocabulary import find_label
 
@@ -97,17 +101,17 @@ def rule_measure_name(store: Store, rule: Rule) -> str:
     return measure_name(valid.channel, valid.measure)
 
 
-def warn_of_incomplete_measures(connection: Connection, measures: Iterable[str]) -> None:
+def warn_of_incomplete_measures(connection: Connection, measures: Collection[str]) -> None:
     """Warn if not all images have the current version of these measures.
 
     Bounds are then taken from a mixture.
     """
-    if stale := count_stale(connection):
+    if stale := count_other_percentile(connection):
         logger.warning(
             "%s measured with another background percentile; run 'hpastore remeasure'",
             count_text(stale, "image was", "images were"),
         )
-    warn_of_other_version(connection)
+    _warn_of_built_in_measures(connection, measures)
     versions = {row["name"]: row["version"] for row in custom_measures.measures(connection)}
     for name in sorted(versions.keys() & set(measures)):
         measure = frozenset({(name, versions[name])})
@@ -118,3 +122,23 @@ def warn_of_incomplete_measures(connection: Connection, measures: Iterable[str])
                 name,
                 versions[name],
             )
+
+
+def _warn_of_built_in_measures(connection: Connection, measures: Collection[str]) -> None:
+    lacking = count_lacking(connection)
+    if not lacking.keys() & set(measures):
+        return
+    need_pixels = unmeasured_images(connection).measures
+    for name, version in definitions.VERSIONS.items():
+        if name in measures and name in lacking:
+            logger.warning(
+                "%s no %s of version %d; %s",
+                count_text(lacking[name], "image has", "images have"),
+                name,
+                version,
+                _INGEST if name in need_pixels else _REMEASURE,
+            )
+
+
+_REMEASURE: Final = "run 'hpastore remeasure'"
+_INGEST: Final = "ingest their roots again"

@@ -58,7 +58,8 @@ def _rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield from ((name, "pruned", "gone, will be deleted") for name in plan.pruned)
     yield from ((name, "returned", "was gone, is back unchanged") for name in plan.returned)
     yield from ((name, "resplit", "gets another split") for name in plan.resplit)
-    yield from ((name, "stale", "other settings, or lacks a custom measure") for name in plan.stale)
+    stale = "other background percentile, or lacks a measure of histograms"
+    yield from ((name, "stale", stale) for name in plan.stale)
     yield from ((failure.image_name, "rejected", failure.code) for failure in plan.rejected)
     yield from ((orphan.name, "orphan", _why_orphan(orphan)) for orphan in plan.orphans)
 

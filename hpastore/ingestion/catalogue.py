@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.plugins import load_measures
-from hpastore.store import custom_measures, label_thresholds
+from hpastore.store import custom_measures, label_thresholds, measurement_settings
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = (
     *("name", "channels", "unit", "kind", "sentence", "source", "version"),
-    *("installed", "images"),
+    *("installed", "images", "lacking"),
 )
 
 _Row = dict[str, Any]
@@ -31,11 +31,12 @@ def measures(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name, channels, unit, kind, sentence, source, version, installed, images``.  `channels` is
-        empty for a measure of the cell as a whole; `kind` is ``built-in``, ``histogram`` or
-        ``crops``.  For a custom measure, `installed` is whether it is installed, and `images` the
-        number of images that have it in this version: the installed one, or else the last one
-        written.  For a built-in measure both are None.
+        ``name, channels, unit, kind, sentence, source, version, installed, images, lacking``.
+        `channels` is empty for a measure of the cell as a whole; `kind` is ``built-in``,
+        ``histogram`` or ``crops``.  For a custom measure, `installed` is whether it is installed,
+        and `images` the number of images that have it in this version: the installed one, or else
+        the last one written.  For a built-in measure both are None, and `lacking` is the number of
+        images that lack its current version; images that are gone do not count.
 
     Raises
     ------
@@ -44,11 +45,12 @@ def measures(store: Store) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [*_built_in(), *sorted(_custom(store), key=lambda row: str(row["name"]))]
+    lacking = store.read(measurement_settings.count_lacking)
+    rows = [*_built_in(lacking), *sorted(_custom(store), key=lambda row: str(row["name"]))]
     return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object)
 
 
-def _built_in() -> Iterator[_Row]:
+def _built_in(lacking: Mapping[str, int]) -> Iterator[_Row]:
     shapes = ((measure, "") for measure in SHAPE_MEASURES)
     levels = ((measure, ", ".join(measure.channels)) for measure in CHANNEL_MEASURES)
     for measure, channels in (*shapes, *levels):
@@ -62,6 +64,7 @@ def _built_in() -> Iterator[_Row]:
             "version": measure.version,
             "installed": None,
             "images": None,
+            "lacking": lacking.get(measure.name, 0),
         }
 
 
@@ -82,6 +85,7 @@ def _custom(store: Store) -> Iterator[_Row]:
             "version": measure.version,
             "installed": True,
             "images": counts.get((measure.name, measure.version), 0),
+            "lacking": None,
         }
     for row in stored:
         if row["name"] not in installed:
@@ -95,4 +99,5 @@ def _custom(store: Store) -> Iterator[_Row]:
                 "version": row["version"],
                 "installed": False,
                 "images": counts.get((row["name"], row["version"]), 0),
+                "lacking": None,
             }

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from hpastore.ingestion.failures import conflict, duplicate_name, is_listed, missing_files
 from hpastore.ingestion.policy import Policy
 from hpastore.ingestion.safeguard import reason_to_stop
 from hpastore.ingestion.stamps import differing_roles, sizes
+from hpastore.kernels.versions import remeasured_settings, unmeasured
 from hpastore.model import (
     Change,
     Failure,
@@ -22,6 +24,7 @@ from hpastore.model import (
     Source,
     StoredImage,
 )
+from hpastore.text import measure_list
 
 
 def make_plan(
@@ -81,6 +84,22 @@ def make_plan(
     return draft.finish(failed_here, failed if listed is None else listed)
 
 
+class _Comparison(NamedTuple):
+    """What images with some settings lack."""
+
+    unmeasured: tuple[str, ...] = ()
+    """Measures that need pixels."""
+    stale: bool = False
+    """Whether numbers must be computed again from histograms."""
+
+
+def _compare(stored: MeasurementSettings, required: MeasurementSettings | None) -> _Comparison:
+    if required is None:
+        return _Comparison()
+    stale = remeasured_settings(stored, required) != stored
+    return _Comparison(unmeasured(stored, required), stale)
+
+
 @dataclass
 class _Draft:
     """A plan in the making."""
@@ -105,6 +124,8 @@ class _Draft:
     orphans: list[Orphan] = field(default_factory=list)
     unchanged: int = 0
     unchanged_files: int = 0
+    comparisons: dict[int, _Comparison] = field(default_factory=dict)
+    """By the identity of settings."""
 
     @cached_property
     def root(self) -> str:
@@ -204,13 +225,24 @@ class _Draft:
             return True
         if source.name in self.policy.kept or self._is_outdated(image):
             return False
-        return bool(self.policy.reread_reason(image)) or self._lacks_pixel_measure(image)
+        return bool(self.policy.reread_reason(image)) or self._lacks_custom_measure(image)
 
-    def _lacks_pixel_measure(self, image: StoredImage) -> bool:
+    def _lacks_custom_measure(self, image: StoredImage) -> bool:
         return not self.required.of_crops <= image.measures
 
     def _is_outdated(self, image: StoredImage) -> bool:
-        return self.settings is not None and image.settings.measures != self.settings.measures
+        """Whether only its pixels can give an image all built-in measures."""
+        return bool(self._unmeasured(image))
+
+    def _unmeasured(self, image: StoredImage) -> tuple[str, ...]:
+        return self._compare_settings(image).unmeasured
+
+    def _compare_settings(self, image: StoredImage) -> _Comparison:
+        """Compare an image's settings with the required ones; many images share few settings."""
+        key = id(image.settings)
+        if key not in self.comparisons:
+            self.comparisons[key] = _compare(image.settings, self.settings)
+        return self.comparisons[key]
 
     def _is_in_other_root(self, image: StoredImage | None) -> bool:
         """Whether another root has a live image of this name; one that is gone does not count."""
@@ -243,10 +275,11 @@ class _Draft:
             self.unchanged += 1
             self.unchanged_files += len(source.files)
         elif self._is_outdated(image):
-            self.changed.append(Change(source, (), "measured by another version of hpastore"))
+            lacking = measure_list(self._unmeasured(image))
+            self.changed.append(Change(source, (), f"lacks the current version of {lacking}"))
         elif reason := self.policy.reread_reason(image):
             self.changed.append(Change(source, (), reason))
-        elif self._lacks_pixel_measure(image):
+        elif self._lacks_custom_measure(image):
             self.unmeasured.append(source)
         else:
             self._add_unchanged(source, image)
@@ -320,9 +353,7 @@ class _Draft:
         """Whether numbers are stale; an image that is measured gets its custom measures then."""
         if not measured and not self.required.of_histograms <= image.measures:
             return True
-        if self.settings is None or self._is_outdated(image):
-            return False
-        return image.settings != self.settings
+        return self._compare_settings(image).stale
 
     def _recovered(self, failed_here: Iterable[str], rejected: Mapping[str, Failure]) -> list[str]:
         """Name the listed failures that are resolved without any work."""

@@ -1,4 +1,4 @@
-"""Compute background levels, fractions and custom measures from the stored histograms."""
+"""Compute background levels and measures, built-in and custom, from the stored histograms."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 from hpastore.arguments import require_share
 from hpastore.errors import MeasureError
 from hpastore.kernels.custom import CustomMeasure, Values, histogram_measures
-from hpastore.kernels.definitions import VERSIONS
 from hpastore.kernels.image import remeasure as measure_again
 from hpastore.kernels.plugins import load_measures, required_measures
+from hpastore.kernels.versions import remeasured_settings, required_settings, stale_measures
 from hpastore.model import MeasurementSettings
 from hpastore.store import arrays, custom_measures, image_records, measurement_settings, write
 from hpastore.store.engine import Store
-from hpastore.store.status import warn_of_other_version
+from hpastore.store.status import warn_of_unmeasured
 from hpastore.text import count_text
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class Remeasured:
     background_percentile
         Of the store's current settings, share 0..1.
     remeasured
-        Number of images whose numbers had other settings, or that lacked a custom measure.
+        Number of images whose numbers had another background percentile, or that lacked the
+        current version of a measure of histograms.
     seconds
         Wall time.
     measures
@@ -82,10 +83,11 @@ def remeasure(
     stop: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Remeasured:
-    """Bring all numbers of a store to one background percentile, and add custom measures.
+    """Bring all numbers of a store to one background percentile, and add measures.
 
-    Background levels, fractions and custom measures of histograms follow from the joint histograms;
-    no pixel is read.  The next run or the next ingest completes what a stopped run has left.
+    Background levels, fractions and other measures of histograms, also custom ones, follow from the
+    joint histograms; no pixel is read.  Measures that need pixels keep their values, or NULL, until
+    the next ingest.  The next run or the next ingest completes what a stopped run has left.
 
     Parameters
     ----------
@@ -145,10 +147,10 @@ def remeasure(
 def choose_settings(
     current: MeasurementSettings | None, background_percentile: float | None
 ) -> MeasurementSettings:
-    """Choose the requested percentile, else the store's current one."""
+    """Choose the requested percentile, else the store's current one; all else is the program's."""
     if background_percentile is None:
         background_percentile = current.background_percentile if current else BACKGROUND_PERCENTILE
-    return MeasurementSettings(background_percentile, VERSIONS)
+    return required_settings(background_percentile)
 
 
 class RemeasureCounts:
@@ -206,28 +208,36 @@ def batches(
 
 def remeasure_batch(connection: Connection, measures: Sequence[CustomMeasure], after: int) -> Batch:
     """Compute what the images with the next keys lack, in a writing transaction."""
-    settings, settings_id = measurement_settings.settings_in_use(connection)
+    settings = measurement_settings.current_settings(connection)
+    if settings is None or settings != choose_settings(settings, None):
+        return Batch(None)  # another version of hpastore works on this store meanwhile
     required = required_measures(measures).of_histograms
     max_cells = _BATCH_CELLS_OF_CUSTOM if required else _BATCH_CELLS
     chosen = measurement_settings.stale_images(connection, _BATCH, max_cells, required, after)
     if not chosen:
         return Batch(None)
 
-    # An image without a histogram gets its settings too, or it would be tried again and again.
-    numbers: dict[int, Any] = {
-        image_id: {}
-        for image_id in measurement_settings.images_of_other_settings(connection, chosen)
+    stale = measurement_settings.stale_settings(connection, chosen)
+    lacking = {
+        image_id: stale_measures(stored, settings)
+        for stored, images in stale.values()
+        for image_id in images
     }
+    # An image without a histogram gets its settings too, or it would be tried again and again.
+    numbers: dict[int, Any] = {image_id: {} for image_id in lacking}
     custom = _CustomValues(connection, measures, chosen)
     for image_id, histograms in arrays.histograms(connection, chosen):
-        if image_id in numbers:
+        if image_id in lacking:
             numbers[image_id] = {
-                channel: measure_again(histogram, settings.background_percentile)
+                channel: measure_again(histogram, settings.background_percentile, lacking[image_id])
                 for channel, histogram in histograms.items()
             }
         custom.compute(image_id, histograms)
-    if numbers:
-        write.remeasure_images(connection, settings_id, numbers)
+
+    for stored, images in stale.values():
+        settings_id = write.write_settings(connection, remeasured_settings(stored, settings))
+        of_settings = {image_id: numbers[image_id] for image_id in images}
+        write.remeasure_images(connection, settings_id, of_settings)
     custom.write(connection)
 
     names = custom_measures.names(connection, list(custom.failed))
@@ -241,7 +251,7 @@ def remeasure_batch(connection: Connection, measures: Sequence[CustomMeasure], a
 
 def warn_outdated(store: Store, measures: Sequence[CustomMeasure]) -> None:
     """Warn of images that lack numbers, if only their pixels can give them."""
-    store.read(warn_of_other_version)
+    store.read(warn_of_unmeasured)
     crops = required_measures(measures).of_crops
     if not crops:
         return

@@ -314,7 +314,8 @@ def _process(
 ) -> Counter[str]:
     """Measure images in the workers, write the results in this process, and count them."""
     counts = Counter[str]()
-    measure = partial(measure_source, root=root, background_percentile=writer.background_percentile)
+    percentile = writer.settings.background_percentile
+    measure = partial(measure_source, root=root, background_percentile=percentile)
     results = executor.map(measure, tasks, stop=stop)
     for done, (task, result) in enumerate(results, 1):
         failpoint("image.result")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hpastore.ingestion.store_state import StoreState
 from hpastore.ingestion.worker import Task
-from hpastore.kernels.definitions import VERSIONS
+from hpastore.kernels.versions import unmeasured
 from hpastore.model import Change, Plan
 
 
@@ -50,13 +50,14 @@ def _compare_task(change: Change, state: StoreState, hashes: Mapping[str, str], 
     name = change.source.name
     stored = state.images[name]
     reread = bool(state.policy.reread_reason(stored))
-    unmeasured = not state.required.of_crops <= stored.measures
-    outdated = reread or unmeasured or stored.settings.measures != VERSIONS
+    lacks_custom = not state.required.of_crops <= stored.measures
+    lacks_built_in = bool(unmeasured(stored.settings, state.settings))
+    outdated = reread or lacks_custom or lacks_built_in
     return Task(
         change.source,
         hashes,
         other_root=stored.root if stored.root != root and not stored.gone else None,
         outdated=outdated and name not in state.policy.kept,
         # With only a measure to add, the cells stay as they are, and so do their masks.
-        masks=stored.masks if unmeasured and not reread else state.policy.masks(stored.masks),
+        masks=stored.masks if lacks_custom and not reread else state.policy.masks(stored.masks),
     )

@@ -27,8 +27,8 @@ from hpastore.ingestion.remeasure import (
 from hpastore.ingestion.store_state import StoreState
 from hpastore.ingestion.summary import RunNotes
 from hpastore.kernels.custom import CustomMeasure
-from hpastore.kernels.definitions import VERSIONS
-from hpastore.model import Failure, Inputs, Measured, Plan, Touched
+from hpastore.kernels.versions import unmeasured
+from hpastore.model import Failure, Inputs, Measured, MeasurementSettings, Plan, Touched
 from hpastore.runtime.failpoints import failpoint
 from hpastore.store import custom_measures, image_records, measurement_settings, write
 from hpastore.store.engine import Store
@@ -57,10 +57,10 @@ class Writer:
     store
     run_id
         Key of the run's row.
+    settings
+        What the images are measured with.
     settings_id
-        Key of the settings that the images are measured with.
-    background_percentile
-        Of those settings.
+        Their key.
     root, split
         Of the inputs.
     measures
@@ -71,8 +71,8 @@ class Writer:
 
     store: Store
     run_id: int
+    settings: MeasurementSettings
     settings_id: int
-    background_percentile: float
     root: str
     split: str | None
     measures: Sequence[CustomMeasure]
@@ -138,7 +138,7 @@ class Writer:
         same_bytes = hashes.get(source.name) == found
 
         # Touched; measured only for a custom measure; or stored by another process meanwhile.
-        is_current = isinstance(result, Touched) or _has_current_numbers(place, result)
+        is_current = isinstance(result, Touched) or self._has_current_numbers(place, result)
         if place and same_bytes and is_current:
             return self._write_touched(connection, result, place)
         if isinstance(result, Touched):
@@ -191,6 +191,12 @@ class Writer:
         listed = {} if before is None else {failure.image_name: before.failure}
         counts = Counter(rejected=1, rejected_before=int(is_listed(failure, listed)))
         return _Written(counts, failure)
+
+    def _has_current_numbers(self, place: ImageRecord | None, measured: Measured) -> bool:
+        """Whether a stored image has all measures of pixels, of the same masks."""
+        if place is None or place.masks != measured.masks:
+            return False
+        return not unmeasured(place.settings, self.settings)
 
     def _choose_split(self, place: ImageRecord | None) -> str | None:
         """An image keeps its split, unless the user requested another with --resplit."""
@@ -259,8 +265,7 @@ def start_run(
             started_at=now,
         )
         failpoint("run.begun")
-        percentile = settings.background_percentile
-        writer = Writer(store, run_id, settings_id, percentile, root, inputs.split, measures, state)
+        writer = Writer(store, run_id, settings, settings_id, root, inputs.split, measures, state)
         counts, verdicts = _write_plan(connection, writer, inputs, todo, now)
         return writer, counts, verdicts
 
@@ -307,11 +312,6 @@ def _write_plan(
     )
     write.count_run(connection, writer.run_id, recorded)
     return counts, verdicts
-
-
-def _has_current_numbers(place: ImageRecord | None, measured: Measured) -> bool:
-    """Whether a stored image has the same version of the measures and of its masks."""
-    return place is not None and place.measures == VERSIONS and place.masks == measured.masks
 
 
 def _returned(place: ImageRecord | None) -> Counter[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +30,10 @@ class Measure:
         Those that it is taken in, if it is of a channel; it is NULL in others.
     version
         Of its formula; a change raises it, and stored numbers of older versions become stale.
+    from_histogram
+        Whether it follows from the stored joint histograms and the background percentile, so that
+        no pixel is needed to compute it again.  The histograms tell an area too, but no other
+        shape: measures of shape all wait for the mask.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Measure:
     source: str = ""
     channels: tuple[str, ...] = CHANNELS
     version: int = 1
+    from_histogram: bool = False
 
     @property
     def comment(self) -> str:
@@ -75,19 +79,33 @@ SHAPE_MEASURES: Final = (
 """Measures of a cell's mask, in the order of the columns."""
 
 CHANNEL_MEASURES: Final = (
-    Measure("intensity_min", "integer", "grey level 0..255", "Darkest pixel"),
-    Measure("intensity_max", "integer", "grey level 0..255", "Brightest pixel"),
-    Measure("intensity_mean", "real", "grey level 0..255", "Mean"),
-    Measure("intensity_std", "real", "grey level", "Population standard deviation"),
+    Measure("intensity_min", "integer", "grey level 0..255", "Darkest pixel", from_histogram=True),
+    Measure(
+        "intensity_max", "integer", "grey level 0..255", "Brightest pixel", from_histogram=True
+    ),
+    Measure("intensity_mean", "real", "grey level 0..255", "Mean", from_histogram=True),
+    Measure(
+        "intensity_std", "real", "grey level", "Population standard deviation", from_histogram=True
+    ),
     Measure(
         "intensity_median",
         "real",
         "grey level 0..255",
         "Median, linear interpolation",
         "Hyndman and Fan 1996, type 7",
+        from_histogram=True,
     ),
-    Measure("saturated", "real", "share 0..1", "Share of the pixels at level 255"),
-    Measure("entropy", "real", "bit", "Shannon entropy of the 256-bin histogram", "Shannon 1948"),
+    Measure(
+        "saturated", "real", "share 0..1", "Share of the pixels at level 255", from_histogram=True
+    ),
+    Measure(
+        "entropy",
+        "real",
+        "bit",
+        "Shannon entropy of the 256-bin histogram",
+        "Shannon 1948",
+        from_histogram=True,
+    ),
     Measure(
         "brenner",
         "real",
@@ -104,6 +122,7 @@ CHANNEL_MEASURES: Final = (
         "Share of the pixels strictly above the channel's background level; NULL without a "
         "background",
         f"{_NOTEBOOK}, by its text",
+        from_histogram=True,
     ),
     Measure(
         "fraction_notebook",
@@ -150,12 +169,11 @@ CHANNEL_MEASURES: Final = (
 )
 """Measures of a cell in one channel, in the order of the columns."""
 
-VERSIONS: Final = json.dumps(
-    {m.name: m.version for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)},
-    sort_keys=True,
-    separators=(",", ":"),
-)
-"""Version of each measure, as measurement settings hold it."""
+MEASURES: Final = (*SHAPE_MEASURES, *CHANNEL_MEASURES)
+"""All built-in measures."""
+
+VERSIONS: Final[Mapping[str, int]] = {m.name: m.version for m in MEASURES}
+"""Version of each measure by its name."""
 
 
 def channel_of(measure: str, channel: str | None, others: Iterable[str] = ()) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from hpastore.kernels.intensity import Moments, intensity_measures, moments, pix
 from hpastore.kernels.label_image import LabelImage, label_image
 from hpastore.kernels.pixel_sums import Sums, nucleus_rows, sums_over_image
 from hpastore.kernels.rle import encode_cells
+from hpastore.kernels.versions import OF_BACKGROUND
 from hpastore.model import Cells, ChannelStats, Decoded
 from hpastore.vocabulary import CHANNELS
 
@@ -75,8 +76,10 @@ def measure(
     return _add_custom_measures(cells, label, box, decoded, custom) if custom else cells
 
 
-def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
-    """Compute again what depends on the background percentile, for one channel.
+def remeasure(
+    histogram: _Ints, background_percentile: float, measures: Collection[str] = (OF_BACKGROUND,)
+) -> tuple[float, dict[str, _Floats]]:
+    """Compute again what follows from the joint histogram of one channel.
 
     Parameters
     ----------
@@ -84,14 +87,22 @@ def remeasure(histogram: _Ints, background_percentile: float) -> tuple[float, _F
         First the background, then the cells.
     background_percentile : float
         Share 0..1.
+    measures : collection of str
+        Names of measures that follow from the histogram; by default the one that depends on the
+        background percentile.
 
     Returns
     -------
-    background_level, fraction : float, (K,) float64
+    background_level : float
         NaN without a background.
+    measures : (K,) float64 arrays by measure
+        NaN where a measure is not defined.
     """
-    background = float(quantile(histogram[:1], background_percentile)[0])
-    return background, share_above(histogram[1:], background)
+    background, fraction = _fraction(histogram, background_percentile)
+    found = {OF_BACKGROUND: fraction}
+    if set(measures) - {OF_BACKGROUND}:
+        found |= intensity_measures(histogram[1:], moments(histogram[1:]))
+    return background, {name: found[name] for name in measures}
 
 
 def nucleus_areas(nuclei: npt.NDArray[np.integer], ids: _Ints) -> _Ints:
@@ -152,15 +163,21 @@ def _channel(
 ) -> tuple[ChannelStats, Moments]:
     """Measure all cells in one channel from its joint histogram and the far edges of the boxes."""
     histogram = joint_histogram(label.rows, channel, len(label.ids) + 1)
-    background, fraction = remeasure(histogram, background_percentile)
+    background, fraction = _fraction(histogram, background_percentile)
     sums = moments(histogram[1:])
     measures = {
         **intensity_measures(histogram[1:], sums),
-        "fraction": fraction,
+        OF_BACKGROUND: fraction,
         "fraction_notebook": _fraction_notebook(histogram, channel, edge),
     }
     level = None if np.isnan(background) else background
     return ChannelStats(level, pack(histogram), measures), sums
+
+
+def _fraction(histogram: _Ints, background_percentile: float) -> tuple[float, _Floats]:
+    """Background level of a channel and the fraction of each cell, NaN without a background."""
+    background = float(quantile(histogram[:1], background_percentile)[0])
+    return background, share_above(histogram[1:], background)
 
 
 def _fraction_notebook(

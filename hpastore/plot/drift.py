@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hpastore.clean.thresholds import warn_of_incomplete_measures
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.plot.canvas import (
@@ -90,7 +91,9 @@ def plot_drift(store: Store, name: str, *, label: int | str | None = None) -> Fi
             shares = clean_shares(connection, stored.id)
             rules = figures.kept_rules(connection, stored.id)
             versions.append(_Version(f"@{stored.version}", _shown(rules), shares))
-        versions.append(_Version(NOW, _shown(figures.live_rules(connection, newest.id)), {}))
+        rules = figures.live_rules(connection, newest.id)
+        versions.append(_Version(NOW, _shown(rules), {}))
+        warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
     found = {key for version in versions for key in version.shares}
     labels = sorted(found if label_id is None else found & {label_id})
     figure, grid = _grid(len(labels))

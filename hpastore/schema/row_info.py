@@ -16,7 +16,7 @@ A column may declare in its own ``info``:
 ``checksum``
     False: no checksum covers it.
 ``follows_settings``
-    True: it changes with the measurement settings, and the checksum has a part of its own for it.
+    True: it changes with the background percentile, and the checksum has a part of its own for it.
 ``refers_to``
     The column that it refers to without a foreign key, such as ``cell.id``.
 """

@@ -8,6 +8,7 @@ writes them to a file, need not check them again.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -92,6 +93,31 @@ def label_name(label: int, where: str) -> str:
             where, f"its label {label} is not an id from 0 to {len(LABEL_NAMES) - 1}"
         )
     return LABEL_NAMES[label]
+
+
+def measure_versions(where: str, text: str) -> dict[str, int]:
+    """Parse the text of ``measurement_settings.measures``, such as ``{"entropy":1}``.
+
+    Parameters
+    ----------
+    where : str
+        The row that holds it.
+    text : str
+
+    Raises
+    ------
+    DamagedError
+        If the text is not a JSON object of integers.
+    """
+    try:
+        versions = json.loads(text)
+    except (ValueError, RecursionError):
+        versions = None
+    if not isinstance(versions, dict) or any(type(v) is not int for v in versions.values()):
+        raise DamagedError(
+            where, f"its measures {printable(text)!r} are not versions of measures by name"
+        )
+    return versions
 
 
 def file_path(image: str, root: str, uri: str) -> Path:

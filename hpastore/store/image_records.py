@@ -23,7 +23,7 @@ from hpastore.schema.tables import (
     StoredSettings,
 )
 from hpastore.store import decoding
-from hpastore.store.measurement_settings import SETTINGS
+from hpastore.store.measurement_settings import SETTINGS, all_settings, read_settings
 from hpastore.store.statements import batches
 from hpastore.text import printable
 from hpastore.vocabulary import ROLES
@@ -38,7 +38,7 @@ def known_images(connection: Connection) -> dict[str, StoredImage]:
         If an image has no files or no settings, or holds a damaged value.
     """
     stamps = _stamps(connection, ImageFile.image_id, ImageFile)
-    settings = _settings(connection)
+    settings = all_settings(connection)
     known = {}
     for row in connection.execute(_KNOWN):
         image_id, name, root, split, labels, settings_id, gone_at, binary_mask, match_nuclei = row
@@ -125,7 +125,7 @@ class ImageRecord(NamedTuple):
     root: str
     split: str | None
     settings_id: int
-    measures: str
+    settings: MeasurementSettings
     gone: bool
     masks: MaskOptions
 
@@ -135,16 +135,17 @@ def image_record(connection: Connection, name: str) -> ImageRecord | None:
     row = connection.execute(_RECORD, {"name": name}).one_or_none()
     if row is None:
         return None
-    image_id, root, split, settings_id, measures, gone_at, *masks = row
+    image_id, root, split, gone_at, binary_mask, match_nuclei, *settings = row
+    masks = _masks(binary_mask, match_nuclei)
     return ImageRecord(
-        image_id, root, split, settings_id, measures, gone_at is not None, _masks(*masks)
+        image_id, root, split, settings[0], read_settings(*settings), gone_at is not None, masks
     )
 
 
 _RECORD: Final = (
     select(
-        *(Image.id, Image.root, Image.split, Image.settings_id, StoredSettings.measures),
-        *(Image.gone_at, Image.binary_mask, Image.match_nuclei),
+        *(Image.id, Image.root, Image.split, Image.gone_at, Image.binary_mask, Image.match_nuclei),
+        *SETTINGS,
     )
     .join(StoredSettings, StoredSettings.id == Image.settings_id)
     .where(Image.name == bindparam("name"))
@@ -195,12 +196,6 @@ def _masks(binary_mask: str | None, match_nuclei: str | None) -> MaskOptions:
     """How an image's masks were read; the defaults are stored as NULL."""
     default = DEFAULT_MASKS
     return MaskOptions(binary_mask or default.binary_mask, match_nuclei or default.match_nuclei)
-
-
-def _settings(connection: Connection) -> dict[int, MeasurementSettings]:
-    """Read all measurement settings, by key."""
-    found = connection.execute(select(StoredSettings.id, *SETTINGS))
-    return {key: MeasurementSettings(*row) for key, *row in found}
 
 
 def _stamps(connection: Connection, key: Any, table: Any) -> dict[Any, tuple[FileStamp, ...]]:

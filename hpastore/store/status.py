@@ -12,13 +12,17 @@ from hpastore.model import MeasurementSettings
 from hpastore.reading.places import exists, quoted
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import CleanSet, Failure, Image, IngestRun, StoredSettings
+from hpastore.schema.tables import CleanSet, Failure, Image, IngestRun
 from hpastore.store import version
 from hpastore.store.engine import Store
-from hpastore.store.measurement_settings import count_other_version, current_settings
+from hpastore.store.measurement_settings import (
+    count_stale,
+    current_settings,
+    unmeasured_images,
+)
 from hpastore.store.roots_and_splits import images_per_root
 from hpastore.store.statements import rows
-from hpastore.text import count_text, printable
+from hpastore.text import count_text, measure_list, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,10 +65,13 @@ class Status:
         The database.
     schema
         Revision of its tables.
-    images, unlabelled, gone, stale, cells, clean_sets, failures, runs
-        Numbers of rows.  `images` and `cells` do not count images that are gone; `unlabelled`
-        images have no label, and `stale` ones were measured with other settings than
-        `measurement_settings`.
+    images, unlabelled, gone, stale, unmeasured, cells, clean_sets, failures, runs
+        Numbers of rows.  `images`, `unmeasured` and `cells` do not count images that are gone;
+        `unlabelled` images have no label; `stale` ones have another background percentile or
+        version of a measure than they should, which `remeasure` computes from their histograms;
+        `unmeasured` ones lack the current version of a measure that needs pixels.
+    unmeasured_measures
+        Names of the measures that `unmeasured` images lack.
     measurement_settings
         What new images are measured with; None in a store without images.
     roots
@@ -79,10 +86,12 @@ class Status:
     unlabelled: int
     gone: int
     stale: int
+    unmeasured: int
     cells: int
     clean_sets: int
     failures: int
     runs: int
+    unmeasured_measures: tuple[str, ...]
     measurement_settings: MeasurementSettings | None
     roots: list[dict[str, Any]]
     missing_roots: dict[str, int]
@@ -93,10 +102,15 @@ def status(store: Store) -> Status:
     with store.reading() as connection:
         numbers = counts(connection)
         settings = current_settings(connection)
+        stale = count_stale(connection)
+        unmeasured = unmeasured_images(connection)
         roots = _images_per_root_and_split(connection)
     return Status(
         store=store.url,
         schema=version.head(),
+        stale=stale,
+        unmeasured=unmeasured.images,
+        unmeasured_measures=unmeasured.measures,
         measurement_settings=settings,
         roots=roots,
         missing_roots=missing_roots(store),
@@ -105,14 +119,12 @@ def status(store: Store) -> Status:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Count images, cells, clean sets, failures and runs, named as in `Status`."""
+    """Count rows of images, cells, clean sets, failures and runs, named as in `Status`."""
     live = select(func.count()).select_from(Image).where(LIVE)
-    current = select(StoredSettings.id).where(StoredSettings.current)
     statements: dict[str, AnySelect] = {
         "images": live,
         "unlabelled": live.where(Image.label_count == 0),
         "gone": select(func.count()).select_from(Image).where(~LIVE),
-        "stale": select(func.count()).select_from(Image).where(Image.settings_id.not_in(current)),
         "cells": select(func.coalesce(func.sum(Image.cell_count), 0)).where(LIVE),
         "clean_sets": select(func.count()).select_from(CleanSet),
         "failures": select(func.count()).select_from(Failure),
@@ -162,12 +174,14 @@ def warn_of_missing_root(root: str, live: int, found: int = 0) -> None:
     )
 
 
-def warn_of_other_version(connection: Connection) -> None:
-    """Warn of images whose measures are of another version of hpastore, which need their pixels."""
-    if outdated := count_other_version(connection):
+def warn_of_unmeasured(connection: Connection) -> None:
+    """Warn of images that lack the current version of a measure that needs pixels."""
+    images, measures = unmeasured_images(connection)
+    if images:
         logger.warning(
-            "%s measures of another version of hpastore; ingest their roots again",
-            count_text(outdated, "image has", "images have"),
+            "%s the current version of %s; ingest their roots again",
+            count_text(images, "image lacks", "images lack"),
+            measure_list(measures),
         )
 
 

@@ -121,6 +121,14 @@ MEASURES: Final[tuple[tuple[str, Any, bool, str], ...]] = (
 )
 """Columns of ``cell_channel``."""
 
+OF_VERSION_2: Final = (
+    "correlation",
+    "intensity_nucleus",
+    "intensity_nucleus_rim",
+    "intensity_cytoplasm",
+)
+"""Measures that version 1 of all measures lacked."""
+
 RLE: Final = "The mask as a compressed COCO counts string; its size is the image's height, width"
 
 REFERENCES: Final = {
@@ -375,9 +383,12 @@ def copy_verdicts(*, upgraded: bool) -> None:
 
 
 def settings_have_measures() -> None:
-    """Give each measure a version of its own: 1 is the one that all had together as 2."""
-    versions = {version: all_at(measure_names(), version - 1) for version in (1, 2)}
-    measures = f"CASE version WHEN 1 THEN '{versions[1]}' ELSE '{versions[2]}' END"
+    """Give each measure a version of its own.
+
+    All have 1: version 2 of all together brought more measures, and changed none.
+    """
+    first, second = measures_of_versions()
+    measures = f"CASE version WHEN 1 THEN '{first}' ELSE '{second}' END"
     if not is_postgresql():
         copy_settings("levels, measures", f"'257', {measures}", upgraded=True)
         return
@@ -396,7 +407,8 @@ def settings_have_measures() -> None:
 
 
 def settings_have_version() -> None:
-    version = f"CASE WHEN measures = '{all_at(measure_names(), 0)}' THEN 1 ELSE 2 END"
+    first, _ = measures_of_versions()
+    version = f"CASE WHEN measures = '{first}' THEN 1 ELSE 2 END"
     if not is_postgresql():
         copy_settings("version", version, upgraded=False)
         return
@@ -453,14 +465,16 @@ def execute_as_it_is(statement: str) -> None:
     op.get_bind().exec_driver_sql(statement)
 
 
-def measure_names() -> list[str]:
+def measures_of_versions() -> tuple[str, str]:
+    """Write the measures that numbers of version 1 and of version 2 have, as settings hold them."""
     shape = [m[0] for m in SHAPE if m[0] not in ("image_id", "mask_id")]
-    return [*shape, *(m[0] for m in MEASURES)]
+    names = [*shape, *(m[0] for m in MEASURES)]
+    first = [name for name in names if name not in OF_VERSION_2]
+    return versions_text(first), versions_text(names)
 
 
-def all_at(names: list[str], version: int) -> str:
-    """Write one version for all measures, as settings hold it."""
-    return json.dumps(dict.fromkeys(sorted(names), version), separators=(",", ":"))
+def versions_text(names: list[str]) -> str:
+    return json.dumps(dict.fromkeys(sorted(names), 1), separators=(",", ":"))
 
 
 def replace_cell(

@@ -126,7 +126,7 @@ def test_plan_says_which_images_lack_a_measure(
     assert plan.code == 4
     assert "lacks a custom measure of pixels" in plan.out
     install(monkeypatch, replace(SPREAD, version=2))
-    assert "other settings, or lacks a custom measure" in run("plan", root).out
+    assert "other background percentile, or lacks a measure of histograms" in run("plan", root).out
     done = run("remeasure")
     assert (done.code, done.out.split()[-3:]) == (0, ["measure", "spread", "8"])
     assert run("plan", root).code == 0

@@ -17,7 +17,7 @@ PLAN = Plan(
     changed=(
         Change(Source("one", (0,), FILES), ("green",)),
         Change(Source("two", (0,), FILES), ("red", "blue")),
-        Change(Source("old", (0,), FILES), (), "measured by another version of hpastore"),
+        Change(Source("old", (0,), FILES), (), "lacks the current version of brenner"),
     ),
     unmeasured=(Source("lacking", (0,), FILES),),
     relabelled=(
@@ -46,7 +46,7 @@ def test_each_image_is_a_row_with_what_is_done_and_why(capsys: pytest.CaptureFix
         "new new",
         "one changed green differs",
         "two changed red, blue differ",
-        "old changed measured by another version of hpastore",
+        "old changed lacks the current version of brenner",
         "lacking unmeasured lacks a custom measure of pixels",
         "other relabelled labels 3|5 in the table",
         "none relabelled no labels any more",
@@ -56,7 +56,7 @@ def test_each_image_is_a_row_with_what_is_done_and_why(capsys: pytest.CaptureFix
         "orphan gone no row in the table",
         "without-files gone no files",
         "pruned pruned gone, will be deleted",
-        "stale stale other settings, or lacks a custom measure",
+        "stale stale other background percentile, or lacks a measure of histograms",
         "back returned was gone, is back unchanged",
         "split resplit gets another split",
         "orphan orphan an image without a row in the table (files: 5)",

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from hpastore.kernels import definitions
+from hpastore.kernels.definitions import VERSIONS
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of
 
@@ -21,6 +25,26 @@ def test_failures_are_a_list_of_images_and_messages(run: Run, tmp_path: Path) ->
         f"{name_of(0)}: missing_file",
         f"  train/{name_of(0)}_red.png is missing; add it, or remove the image's row from the table",
     ]
+
+
+def test_status_and_plan_name_the_measures_that_need_pixels(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = dataset(tmp_path / "data", 2)
+    run("ingest", root, "--executor", "serial")
+    monkeypatch.setattr(definitions, "VERSIONS", {**VERSIONS, "entropy": 2, "brenner": 2})
+    lines = [line.split() for line in run("status").out.splitlines()]
+    assert ["stale", "2"] in lines
+    assert ["unmeasured", "2", "(brenner)"] in lines
+    found = run("--json", "status").json
+    assert (found["unmeasured"], found["unmeasured_measures"]) == (2, ["brenner"])
+    assert found["measurement_settings"]["measures"] == VERSIONS
+    assert run("plan", root).out.count("lacks the current version of brenner") == 2
+    warning = "2 images lack the current version of brenner; ingest their roots again"
+    assert warning in run("remeasure").err
+    assert ["stale", "0"] in [line.split() for line in run("status").out.splitlines()]
+    hist = ("plot", "hist", "--out", "hist.png", "--channel", "green", "--measure", "brenner")
+    assert "2 images have no brenner of version 2; ingest their roots again" in run(*hist).err
 
 
 def test_status_shows_settings_and_roots(run: Run, tmp_path: Path) -> None:

@@ -22,16 +22,17 @@ def test_every_measure_is_listed_those_of_users_with_what_the_store_has(
     found = measures(store).to_dict("records")
     ours, theirs = found[:-3], found[-3:]
     assert [row["name"] for row in ours] == [m.name for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES)]
-    assert {(row["kind"], row["version"], row["installed"], row["images"]) for row in ours} == {
-        ("built-in", 1, None, None)
+    columns = ("kind", "version", "installed", "images", "lacking")
+    assert {tuple(row[name] for name in columns) for row in ours} == {
+        ("built-in", 1, None, None, 0)
     }
     by_name = {row["name"]: row for row in ours}
     assert (by_name["area"]["channels"], by_name["area"]["unit"]) == ("", "px²")
     assert by_name["brenner"]["channels"] == "green, blue"
     assert [tuple(row.values()) for row in theirs] == [
-        ("also", "", "grey level", "crops", "Again", "Me 2024", 1, True, 0),
-        ("shift", "", "grey level", "crops", "Green above red", "", 4, True, 0),
-        ("spread", "green, red", "grey level", "histogram", "Range", "", 1, False, 3),
+        ("also", "", "grey level", "crops", "Again", "Me 2024", 1, True, 0, None),
+        ("shift", "", "grey level", "crops", "Green above red", "", 4, True, 0, None),
+        ("spread", "green, red", "grey level", "histogram", "Range", "", 1, False, 3, None),
     ]
     install(monkeypatch, SPREAD)
     shift, spread = measures(store).to_dict("records")[-2:]

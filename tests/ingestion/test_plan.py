@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hpastore.ingestion.plan import make_plan
 from hpastore.ingestion.policy import Policy
 from hpastore.kernels.definitions import VERSIONS
+from hpastore.kernels.versions import remeasured_settings
 from hpastore.model import (
     Change,
     Failure,
@@ -27,14 +28,18 @@ from hpastore.vocabulary import CELL_MASK, CHANNELS, NUCLEUS_MASK, ROLES
 
 ROOT = Path("/data")
 NEEDED = (*CHANNELS, CELL_MASK)
-OLDER = VERSIONS.replace(":1", ":0")
+OLDER = dict.fromkeys(VERSIONS, 0)
 NOW = MeasurementSettings(0.99, VERSIONS)
 OTHER_PERCENTILE = MeasurementSettings(0.5, VERSIONS)
 OTHER_VERSION = MeasurementSettings(0.99, OLDER)
+OLDER_ENTROPY = MeasurementSettings(0.99, {**VERSIONS, "entropy": 0})
+WITHOUT_BRENNER = MeasurementSettings(
+    0.99, {name: version for name, version in VERSIONS.items() if name != "brenner"}
+)
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
 REQUIRED = RequiredMeasures(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
-OLD = "measured by another version of hpastore"
+OLD = "lacks the current version of x, y, width and 11 more"
 
 
 def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ...]:
@@ -279,7 +284,31 @@ def test_measures_of_another_version_need_the_pixels_again() -> None:
     assert make_plan(touched, {"a": old}, settings=NOW, compared={"a": ()}).changed == (
         Change(touched.sources[0], (), OLD),
     )
-    assert planned(a=known("/other", settings=OTHER_VERSION)) == Plan()
+    assert planned(a=known("/other", settings=OTHER_VERSION)) == Plan(stale=("a",))
+
+
+def test_a_measure_of_pixels_makes_no_other_stale() -> None:
+    lacking = "lacks the current version of brenner"
+    todo = planned(source(), a=known(settings=WITHOUT_BRENNER))
+    assert todo == Plan(changed=(Change(source(), (), lacking),))
+    for elsewhere in (known("/other", settings=WITHOUT_BRENNER), known(gone=True)):
+        assert planned(a=elsewhere) == Plan()
+
+
+def test_a_measure_of_histograms_is_stale_and_needs_no_pixels() -> None:
+    older = known(settings=OLDER_ENTROPY)
+    assert planned(source(), a=older) == unchanged(stale=("a",))
+    assert planned(a=older._replace(root="/other")) == Plan(stale=("a",))
+
+
+def test_other_levels_need_the_pixels_for_all_measures_of_channels() -> None:
+    other = known(settings=replace(NOW, levels="p99.9"))
+    ((_, _, why),) = planned(source(), a=other).changed
+    assert (
+        why
+        == "lacks the current version of intensity_min, intensity_max, intensity_mean and 11 more"
+    )
+    assert planned(a=other._replace(root="/other")) == Plan()
 
 
 # Measures that users added
@@ -601,7 +630,7 @@ sources = st.lists(
     unique_by=lambda s: s.name,
 ).map(lambda found: tuple(sorted(found)))
 roots = st.sampled_from(["/data", "/other"])
-recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION])
+recipes = st.sampled_from([NOW, OTHER_PERCENTILE, OTHER_VERSION, OLDER_ENTROPY, WITHOUT_BRENNER])
 splits = st.sampled_from([None, "train"])
 had = st.frozensets(st.sampled_from([OF_HISTOGRAMS, OF_CROPS, ("p99", 1), ("old", 1)]))
 images = st.builds(
@@ -665,8 +694,8 @@ def measured(stored: StoredImage) -> StoredImage:
 
 
 def of_histograms(stored: StoredImage) -> StoredImage:
-    """After what follows from histograms was computed; a version of ours does not."""
-    settings = NOW if stored.settings.measures == VERSIONS else stored.settings
+    """After what follows from histograms was computed."""
+    settings = remeasured_settings(stored.settings, NOW)
     return stored._replace(settings=settings, measures=stored.measures | {OF_HISTOGRAMS})
 
 

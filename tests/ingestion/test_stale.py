@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,9 @@ import pytest
 
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe
-from hpastore.ingestion import remeasure as again
-from hpastore.ingestion import tasks, writer
 from hpastore.ingestion.run import plan
 from hpastore.ingestion.summary import Summary
+from hpastore.kernels import definitions
 from hpastore.kernels.definitions import VERSIONS
 from hpastore.schema.views import VIEWS
 from hpastore.store.engine import Store
@@ -103,16 +103,15 @@ def test_the_percentile_of_a_gone_image_follows_too(store: Store, tmp_path: Path
     assert take(store, root) == Summary(unchanged=3, returned=1)
 
 
-NEWER = VERSIONS.replace(":1", ":2")
+NEWER = dict.fromkeys(VERSIONS, 2)
 
 
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the program become one whose measures are of the next version."""
+    """Let the program become one whose measures are all of the next version."""
 
     def newer() -> None:
-        for module in (tasks, writer, again):
-            monkeypatch.setattr(module, "VERSIONS", NEWER)
+        monkeypatch.setattr(definitions, "VERSIONS", NEWER)
 
     return newer
 
@@ -155,10 +154,11 @@ def test_measures_of_an_older_version_are_taken_again_from_the_pixels(
     assert caplog.messages[0].startswith(
         "2 images in clean sets changed; the clean sets keep 4 verdicts on the"
     )
-    assert rows(
+    (image,) = rows(
         store,
         "SELECT DISTINCT measures, root FROM image JOIN measurement_settings AS s ON s.id = settings_id",
-    ) == [{"measures": NEWER, "root": str(root)}]
+    )
+    assert (json.loads(image["measures"]), image["root"]) == (NEWER, str(root))
     assert plan(store, root).work == 0
     assert failures(store) == []
 
@@ -173,10 +173,10 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
     take(store, other)
     newer()
     caplog.clear()
-    assert take(store, other).changed == 1
-    assert caplog.messages == [
-        "3 images have measures of another version of hpastore; ingest their roots again"
-    ]
+    done = take(store, other)
+    assert (done.changed, done.remeasured) == (1, 3)
+    lacking = "3 images lack the current version of area, brenner, correlation and 11 more"
+    assert caplog.messages == [f"{lacking}; ingest their roots again"]
     assert plan(store, other).work == 0
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):
         path.unlink()

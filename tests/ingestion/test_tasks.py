@@ -78,8 +78,10 @@ def test_new_and_changed_images_are_read_as_the_policy_says_and_unmeasured_ones_
 def test_a_doubtful_image_is_measured_only_if_its_numbers_are_outdated() -> None:
     assert not doubtful(MEASURED).outdated
     assert doubtful(STORED).outdated
-    older = MeasurementSettings(0.99, VERSIONS.replace(":1", ":0"))
+    older = MeasurementSettings(0.99, {**VERSIONS, "brenner": 0})
     assert doubtful(MEASURED._replace(settings=older)).outdated
+    stale = MeasurementSettings(0.5, {**VERSIONS, "entropy": 0})
+    assert not doubtful(MEASURED._replace(settings=stale)).outdated
     assert doubtful(MEASURED, Policy(match_nuclei="overlap")).outdated
     assert not doubtful(STORED, Policy(kept=frozenset("a"))).outdated
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 import hpastore
-from hpastore.errors import SchemaOldError
+from hpastore.errors import DamagedError, SchemaOldError
 from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.runtime import failpoints
 from hpastore.store import migrate, version
@@ -24,7 +24,7 @@ from hpastore.store.integrity.doctor import doctor
 from hpastore.vocabulary import CHANNELS
 from tests.conftest import Trials
 from tests.store.test_migrate import ddl
-from tests.world import is_a_file
+from tests.world import is_a_file, measured, put
 
 STORED = Path(__file__).parents[1] / "stored"
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
@@ -210,6 +210,28 @@ def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
         hashlib.sha256("\n".join(lines).encode()).hexdigest()
         == "3a66b4ac062a1d445ebc4eddccd9cc3089b5564ac4a2715f7aef03826ddfb4de"
     )
+
+
+def test_an_upgraded_store_lacks_only_the_measures_that_it_never_had(
+    empty_url: str, database: str
+) -> None:
+    load(empty_url, "0005", database)
+    with connect(empty_url) as store:
+        migrate.upgrade(store)
+        status = hpastore.status(store)
+    missing = ("correlation", "intensity_cytoplasm", "intensity_nucleus", "intensity_nucleus_rim")
+    assert (status.stale, status.unmeasured_measures) == (0, missing)
+
+
+@pytest.mark.parametrize("damaged", ["", "[1]", '{"area":"1"}', '{"area":true}', "[" * 9999])
+def test_damaged_versions_of_measures_name_their_row(store: Store, damaged: str) -> None:
+    put(store, measured("a"))
+    with store.writing() as connection:
+        connection.execute(
+            text("UPDATE measurement_settings SET measures = :damaged"), {"damaged": damaged}
+        )
+    with pytest.raises(DamagedError, match=r"^measurement settings 1: its measures .* are not"):
+        hpastore.status(store)
 
 
 @is_a_file

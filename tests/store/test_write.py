@@ -512,9 +512,10 @@ def test_counts_and_roots(store: Store) -> None:
             "runs": 0,
             "unlabelled": 1,
             "gone": 0,
-            "stale": 0,
         }
-    assert status.status(store).roots == [
+    found = status.status(store)
+    assert (found.stale, found.unmeasured, found.unmeasured_measures) == (0, 0, ())
+    assert found.roots == [
         {"root": "/data", "split": "train", "images": 2},
         {"root": "/other", "split": "train", "images": 1},
     ]

@@ -127,7 +127,7 @@ def stored_rows_number(connection: Connection, model: Model, where: ColumnElemen
 
 def blocks_number(model: Model, blocks: Blocks) -> int:
     """Sum up the numbers of one owner's rows: for each group one, or two with settings."""
-    following = _following_names(model)
+    following = following_names(model)
     total = 0
     for group, columns in blocks.items():
         fixed = {name: values for name, values in columns.items() if name not in following}
@@ -138,9 +138,17 @@ def blocks_number(model: Model, blocks: Blocks) -> int:
 
 
 def settings_number(model: Model, group: Group, columns: Columns) -> int:
-    """Compute the number of those columns of a group that follow the measurement settings."""
-    following = {name: columns[name] for name in sorted(_following_names(model))}
+    """Compute the number of those columns of a group that follow the background percentile."""
+    following = {name: columns[name] for name in sorted(following_names(model))}
     return _columns_number([model.__tablename__, "settings", *group], following)
+
+
+@cache
+def following_names(model: Model) -> frozenset[str]:
+    """Name the columns that follow the background percentile."""
+    return frozenset(
+        column.name for column in table_of(model).c if column.info.get("follows_settings")
+    )
 
 
 @cache
@@ -354,14 +362,6 @@ def _model(table: Table) -> Model:
 @cache
 def _covered_names(model: Model) -> tuple[str, ...]:
     return tuple(column.name for column in covered_columns(table_of(model)))
-
-
-@cache
-def _following_names(model: Model) -> frozenset[str]:
-    """Name the columns that follow the measurement settings."""
-    return frozenset(
-        column.name for column in table_of(model).c if column.info.get("follows_settings")
-    )
 
 
 def _raw(column: ColumnElement[Any]) -> ColumnElement[Any]:

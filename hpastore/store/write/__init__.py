@@ -9,7 +9,14 @@ from hpastore.store.write.cell_labels import label_cells
 from hpastore.store.write.failures import clear_failures, forget_tries, write_failures
 from hpastore.store.write.images import delete_images, write_image
 from hpastore.store.write.remeasured import remeasure_images
-from hpastore.store.write.runs import COUNTERS, adopt_settings, begin_run, count_run, finish_run
+from hpastore.store.write.runs import (
+    COUNTERS,
+    adopt_settings,
+    begin_run,
+    count_run,
+    finish_run,
+    write_settings,
+)
 from hpastore.store.write.updates import (
     mark_gone,
     move_images,
@@ -38,4 +45,5 @@ __all__ = [
     "touch_image",
     "write_failures",
     "write_image",
+    "write_settings",
 ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, insert, update
 
 from hpastore.model import MeasurementSettings
 from hpastore.schema.tables import IngestRun, StoredSettings
 from hpastore.store.bulk import analyze, change, store_checksums
+from hpastore.store.measurement_settings import all_settings, settings_columns
 
 COUNTERS: Final = {
     "new": "added",
@@ -53,16 +53,20 @@ def finish_run(connection: Connection, run_id: int, now: datetime) -> None:
 
 def adopt_settings(connection: Connection, settings: MeasurementSettings) -> int:
     """Make measurement settings the store's current ones, and return their id."""
-    values = asdict(settings)
-    same = and_(*(getattr(StoredSettings, name) == value for name, value in values.items()))
+    key = write_settings(connection, settings)
+    same = StoredSettings.id == key
     change(connection, StoredSettings, and_(StoredSettings.current, ~same), {"current": False})
     change(connection, StoredSettings, and_(~StoredSettings.current, same), {"current": True})
+    return key
 
-    found = connection.execute(select(StoredSettings.id).where(same)).scalar()
-    if found is None:
-        statement = (
-            insert(StoredSettings).values(current=True, **values).returning(StoredSettings.id)
-        )
-        found = connection.execute(statement).scalar_one()
-        store_checksums(connection, StoredSettings, StoredSettings.id == found)
-    return int(found)
+
+def write_settings(connection: Connection, settings: MeasurementSettings) -> int:
+    """Write measurement settings unless the store has equal ones, and return their id."""
+    for key, stored in all_settings(connection).items():
+        if stored == settings:
+            return key
+    columns = settings_columns(settings)
+    statement = insert(StoredSettings).values(current=False, **columns)
+    written = int(connection.execute(statement.returning(StoredSettings.id)).scalar_one())
+    store_checksums(connection, StoredSettings, StoredSettings.id == written)
+    return written

@@ -20,7 +20,7 @@ import hpastore.store
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.kernels.definitions import VERSIONS
+from hpastore.kernels.definitions import CHANNEL_MEASURES, VERSIONS
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.clean_views import judge_all_sets
@@ -33,9 +33,10 @@ from hpastore.schema.tables import (
     CleanSetCell,
     Image,
     ImageChannel,
+    StoredSettings,
 )
 from hpastore.schema.views import LABEL_THRESHOLD
-from hpastore.store import arrays, custom_measures, measurement_settings, migrate, write
+from hpastore.store import arrays, custom_measures, migrate, write
 from hpastore.store.bulk import store_checksums, store_missing_checksums
 from hpastore.store.clean_sets.materialise import delete_clean_sets, set_frozen, write_clean_set
 from hpastore.store.engine import Store, connect
@@ -162,13 +163,23 @@ def decide(store: Store, *decided: Any) -> None:
 
 
 def numbers(
-    connection: Connection, images: Sequence[int], share: float
+    connection: Connection,
+    images: Sequence[int],
+    share: float,
+    measures: Sequence[str] = ("fraction",),
 ) -> dict[int, dict[str, Any]]:
-    """Levels and fractions at another percentile."""
+    """Levels at another percentile, and measures of histograms."""
     return {
-        key: {channel: remeasure(counts, share) for channel, counts in found.items()}
+        key: {channel: remeasure(counts, share, measures) for channel, counts in found.items()}
         for key, found in arrays.histograms(connection, images)
     }
+
+
+FROM_HISTOGRAM = [m.name for m in CHANNEL_MEASURES if m.from_histogram]
+
+
+def current_settings_id(connection: Connection) -> int:
+    return connection.execute(select(StoredSettings.id).where(StoredSettings.current)).scalar_one()
 
 
 def again(connection: Connection, settings_id: int, images: Sequence[int], share: float) -> None:
@@ -328,14 +339,12 @@ class World:
             del self.images[name]
 
     def remeasure(self) -> None:
-        _, settings_id = measurement_settings.settings_in_use(self.connection)
+        settings_id = current_settings_id(self.connection)
         named = select(Image.id).where(Image.name.in_(self.some()))
-        again(
-            self.connection,
-            settings_id,
-            list(self.connection.execute(named).scalars()),
-            self.rng.random(),
-        )
+        images = list(self.connection.execute(named).scalars())
+        measures = self.rng.sample(FROM_HISTOGRAM, self.rng.randint(0, len(FROM_HISTOGRAM)))
+        new = numbers(self.connection, images, self.rng.random(), measures)
+        write.remeasure_images(self.connection, settings_id, new)
 
     def fail(self) -> None:
         failures = [failure(name, self.rng.choice(["png", "io"]), 3) for name in self.failed()]
@@ -450,8 +459,8 @@ def test_the_checksum_of_minus_zero_and_nan_is_that_of_what_comes_back(store: St
     with store.writing() as connection:
         assert broken(connection) == []
         channels = {
-            "green": (-0.0, np.array([np.nan, -0.0])),
-            "red": (np.nan, np.array([0.5, -0.0])),
+            "green": (-0.0, {"fraction": np.array([np.nan, -0.0])}),
+            "red": (np.nan, {"fraction": np.array([0.5, -0.0])}),
         }
         write.remeasure_images(connection, 1, {1: {**numbers(connection, [1], 0.5)[1], **channels}})
         assert broken(connection) == []
@@ -466,7 +475,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
         if writes(value)
     }
     assert found == {
-        *("begin_run", "count_run", "adopt_settings", "finish_run"),
+        *("begin_run", "count_run", "adopt_settings", "write_settings", "finish_run"),
         *(
             "write_image",
             "relabel_image",
@@ -499,7 +508,7 @@ def writes(value: object) -> bool:
         return False
     statements = (
         r"(?<![.\w])(insert|update|delete|change|insert_rows|insert_children|replace_children)\("
-        r"|(?<![.\w])(_delete|_insert|_insert_or_replace|_store|_replace_fractions)\(|INSERT|_DELETE\b"
+        r"|(?<![.\w])(_delete|_insert|_insert_or_replace|_store|_replace_measures)\(|INSERT|_DELETE\b"
     )
     return re.search(statements, inspect.getsource(value)) is not None
 
@@ -544,7 +553,7 @@ def test_a_checksum_does_not_vouch_for_what_was_damaged_before(store: Store) -> 
         for name in names:
             image = drawn(name, (3,))
             write.relabel_image(connection, image.source, "/again", None)
-        _, settings_id = measurement_settings.settings_in_use(connection)
+        settings_id = current_settings_id(connection)
         again(connection, settings_id, list(connection.execute(select(Image.id)).scalars()), 0.7)
         write.adopt_settings(connection, MeasurementSettings(0.75, VERSIONS))
         assert broken(connection) == before
