@@ -37,7 +37,8 @@ LABELS = ("0", "0", "18", "0|5", "13|13", "5", "", "8|5|0")
 def live(store: Store, root: Path, patch: pytest.MonkeyPatch) -> None:
     """A store's life: images of all kinds, a change, measures that come, clean sets, a decision."""
     install(patch, SPREAD)
-    ingest(store, Layout(root, split="train"), executor="serial")
+    layout = Layout(root, split="train", keep_columns=["note"])
+    ingest(store, layout, executor="serial")
     override_cells(
         store, [Override(f"{name_of(0)}:1", True), Override(f"{name_of(1)}:1", False, 0, 0.5)]
     )
@@ -57,6 +58,10 @@ def live(store: Store, root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def world(root: Path) -> Path:
     dataset(root, 12, labels=LABELS, nuclei=True)
+    table = root / "train.csv"
+    head, *lines = table.read_text().splitlines()
+    noted = (f'{line},"é ""{i % 3}"""' for i, line in enumerate(lines))
+    table.write_text("\n".join([f"{head},note", *noted, ""]))
     write_image(root, name_of(2), seed=20, mask=draw_mask(0), nuclei=True)
     write_image(root, name_of(4), seed=21, mask=np.full((24, 32), 2**32 - 1, np.uint32))
     return root

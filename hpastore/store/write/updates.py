@@ -27,7 +27,15 @@ from hpastore.store.write.image_rows import column_rows, file_rows, label_column
 
 def relabel_image(connection: Connection, source: Source, root: str, split: str | None) -> None:
     """Replace the labels and columns of a stored image, whose files are now in `root`."""
-    _replace_labels_and_columns(connection, source)
+    named = select(Image.id, Image.labels).where(Image.name == source.name)
+    image_id, labels = connection.execute(named).one()
+    if labels != label_columns(source)["labels"]:
+        values = {**label_columns(source), "relabelled_at": datetime.now(UTC)}
+        replace_children(connection, Image, image_id, ImageLabel, label_rows(source), values)
+    before = image_records.image_columns(connection, image_id)
+    after = source.columns_after(before)
+    if after != before:
+        replace_children(connection, Image, image_id, ImageColumn, column_rows(after))
     failpoint("image.relabelled")
     move_images(connection, [source.name], root, split)
     clear_failures(connection, [source.name])
@@ -47,15 +55,18 @@ def touch_image(
     bool
         Whether its labels or its columns were replaced too.
     """
-    image_id = connection.execute(select(Image.id).where(Image.name == source.name)).scalar_one()
+    named = select(Image.id, Image.labels).where(Image.name == source.name)
+    image_id, labels = connection.execute(named).one()
     replace_children(connection, Image, image_id, ImageFile, file_rows(files))
     failpoint("image.touched")
-    is_relabelled = _replace_labels_and_columns(connection, source)
-    if is_relabelled:
-        failpoint("image.relabelled")
+    columns = image_records.image_columns(connection, image_id)
+    has_other_labels = labels != label_columns(source)["labels"]
+    if has_other_labels or source.columns_after(columns) != columns:
+        relabel_image(connection, source, root, split)
+        return True
     move_images(connection, [source.name], root, split)
     clear_failures(connection, [source.name])
-    return is_relabelled
+    return False
 
 
 def move_images(connection: Connection, names: Sequence[str], root: str, split: str | None) -> None:
@@ -91,22 +102,3 @@ def mark_gone(connection: Connection, names: Sequence[str], now: datetime) -> No
     for part in batches(names):
         change(connection, Image, Image.name.in_(part), {"gone_at": now})
         failpoint("images.gone")
-
-
-def _replace_labels_and_columns(connection: Connection, source: Source) -> bool:
-    """Bring a stored image to what the table says, and return whether anything differed."""
-    named = select(Image.id, Image.labels).where(Image.name == source.name)
-    image_id, labels = connection.execute(named).one()
-    has_other_labels = bool(labels != label_columns(source)["labels"])
-    if has_other_labels:
-        values = {**label_columns(source), "relabelled_at": datetime.now(UTC)}
-        replace_children(connection, Image, image_id, ImageLabel, label_rows(source), values)
-    if not source.columns:
-        return has_other_labels
-
-    before = image_records.image_columns(connection, image_id)
-    after = source.columns_after(before)
-    if after == before:
-        return has_other_labels
-    replace_children(connection, Image, image_id, ImageColumn, column_rows(after))
-    return True

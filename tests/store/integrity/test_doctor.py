@@ -60,6 +60,21 @@ def test_nothing_is_wrong_with_what_was_written(filled: Store) -> None:
     assert doctor(filled) == doctor(filled, deep=True) == []
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE image_column SET value = 'P9' WHERE value = 'P1'",
+        "UPDATE image_column SET name = 'well' WHERE value = 'P1'",
+        "DELETE FROM image_column WHERE value = 'P1'",
+        "INSERT INTO image_column SELECT id, 'well', 'A1' FROM image WHERE name = 'a'",
+    ],
+)
+def test_a_deep_look_finds_damage_in_what_a_label_table_says(filled: Store, statement: str) -> None:
+    change(filled, statement)
+    (found,) = doctor(filled, deep=True)
+    assert (found.where, "image_column" in found.what) == ("image a", True)
+
+
 def test_nothing_is_wrong_with_an_empty_store(store: Store) -> None:
     assert doctor(store) == doctor(store, deep=True) == []
 
