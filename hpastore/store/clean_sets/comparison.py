@@ -173,7 +173,8 @@ def _unlike_other_set(
 def judged_labels(connection: Connection, set_id: int, names: Iterable[str]) -> dict[str, set[int]]:
     """Read the labels for which a clean set has judged images, also in archived verdicts."""
     verdict, archived = CleanSetCell, CleanSetFormer
-    of_cells = select(Image.name, verdict.label_id).join_from(verdict, Cell).join(Image)
+    of_cells = select(Image.name, verdict.label_id).select_from(verdict)
+    of_cells = of_cells.join(Cell, Cell.id == verdict.cell_id).join(Image)
     of_cells = of_cells.where(verdict.clean_set_id == set_id)
     of_archived = select(archived.image_name, archived.label_id)
     of_archived = of_archived.where(archived.clean_set_id == set_id)
