@@ -16,11 +16,7 @@ from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
-
-_CATEGORIES: Final = [
-    {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
-]
+from hpastore.vocabulary import ChannelFiles, ImageFormat
 
 _BUFFER: Final = 2**20
 
@@ -36,7 +32,7 @@ def export_coco(
 ) -> Written:
     """Write COCO instance annotations with compressed RLE masks.
 
-    Categories are the 19 labels with their own ids 0..18; images and annotations are numbered from
+    Categories are the store's classes with their own ids; images and annotations are numbered from
     1 in the order of name and mask id.  Each annotation's ``attributes`` hold ``cell_id``
     (``NAME:ID``), the green ``fraction`` and the clean ``set``.
 
@@ -72,7 +68,7 @@ def export_coco(
 
     def write(path: Path, images: Iterable[AnnotatedImage], resolved: ResolvedOptions) -> Counts:
         with path.open("w", _BUFFER, encoding="utf-8", newline="\n") as file:
-            return _write(file, images, resolved.clean_set, channels, image_format)
+            return _write(file, images, resolved, channels, image_format)
 
     return export_file(store, expanded(out), "coco", options, format_options, write, force=force)
 
@@ -80,16 +76,20 @@ def export_coco(
 def _write(
     file: TextIO,
     images: Iterable[AnnotatedImage],
-    clean_set: str | None,
+    resolved: ResolvedOptions,
     channels: ChannelFiles,
     image_format: ImageFormat,
 ) -> Counts:
     """Write the document line by line; the images come last, since memory holds them until then."""
     info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
+    categories = [
+        {"id": label, "name": name, "supercategory": "location"}
+        for label, name in resolved.classes.names.items()
+    ]
     file.write(
-        f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n"annotations":['
+        f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(categories)},\n"annotations":['
     )
-    tail = f',"set":{_json(clean_set)}}}}}'
+    tail = f',"set":{_json(resolved.clean_set)}}}}}'
     lines = []
     annotations = 0
     counter = ImageCounter()

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import InputError, RejectedError
 from hpastore.model import Failure
 from hpastore.reading.files import read_file
 from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
+from hpastore.vocabulary import NAME_PATTERN, NAME_RULE
 
-_LABEL: Final = re.compile(r"0*([0-9]{1,2})(?:\.0+)?")
+_LABEL: Final = re.compile(r"0*([0-9]{1,10})(?:\.0+)?")
 """As a number, be that written as 16.0: so does pandas where a row of the column was empty."""
-
-_LABEL_RULE: Final = f"use 0 to {len(LABEL_NAMES) - 1}, several joined as 3|5"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,12 @@ class LabelTable:
     repeated: int
 
 
-def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") -> LabelTable:
+def read_labels(
+    path: Path,
+    id_column: str = "ID",
+    label_column: str = "Label",
+    classes: Classes = DEFAULT_CLASSES,
+) -> LabelTable:
     """Read a CSV or TSV of image names and labels.
 
     A bad row fails its image and the others go on.  An image that has two rows with the same
@@ -52,7 +56,9 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     path
         Text with a header, see `hpastore.reading.table`; gzip is unpacked.
     id_column, label_column
-        The columns of the names and of the label ids 0..18, joined by ``|``.
+        The columns of the names and of the label ids, joined by ``|``.
+    classes
+        Those of the store.
 
     Returns
     -------
@@ -78,6 +84,8 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     rejected: set[str] = set()
     failures: list[Failure] = []
     line = repeated = 0
+    ids_of = lru_cache(maxsize=1024)(partial(_ids, classes=classes))
+    label_rule = f"use {classes.ids_text}, several joined by '|'"
 
     def fail(name: str, code: str, reason: str) -> None:
         rejected.add(name)
@@ -85,12 +93,12 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
 
     for line, row in table.rows:
         name, text = row[at_name].strip(" "), row[at_label]  # no name holds a space
-        ids, repeats = _ids(text)
+        ids, repeats = ids_of(text)
         repeated += repeats
         if not NAME_PATTERN.fullmatch(name):
             fail(name, "name", f"the name '{printable(name)}' is not allowed; {NAME_RULE}")
         elif not ids:
-            fail(name, "label", f"the label '{printable(text)}' is not allowed; {_LABEL_RULE}")
+            fail(name, "label", f"the label '{printable(text)}' is not allowed; {label_rule}")
         else:
             known, at = first.setdefault(name.casefold(), (name, line))
             before = labels.setdefault(name, ids)
@@ -109,17 +117,16 @@ def read_labels(path: Path, id_column: str = "ID", label_column: str = "Label") 
     return LabelTable(taken, tuple(failures), repeated)
 
 
-def label_id(text: str) -> int | None:
-    """The id that a text is; None if it is none of a label.
+def label_number(text: str) -> int | None:
+    """The number that a text is, as an id of a label may be written; None if it is none.
 
     Examples
     --------
-    >>> label_id("16"), label_id(" 3.0"), label_id("19"), label_id("3.5")
-    (16, 3, None, None)
+    >>> label_number("16"), label_number(" 3.0"), label_number("3.5")
+    (16, 3, None)
     """
     found = _LABEL.fullmatch(text.strip(" "))
-    number = int(found[1]) if found else len(LABEL_NAMES)
-    return number if number < len(LABEL_NAMES) else None
+    return int(found[1]) if found else None
 
 
 def _text(path: Path) -> str:
@@ -144,11 +151,10 @@ def _column(table: Table, name: str, option: str, path: Path) -> int:
     raise InputError(path, f"line {table.line}: has {what} '{name}', but {found}; {remedy}")
 
 
-@lru_cache(maxsize=1024)
-def _ids(text: str) -> tuple[tuple[int, ...], bool]:
+def _ids(text: str, classes: Classes) -> tuple[tuple[int, ...], bool]:
     """Return the distinct ids, none where any is not allowed, and whether one is repeated."""
-    given = [label_id(part) for part in text.split("|")]
-    sound = [label for label in given if label is not None]
+    given = [label_number(part) for part in text.split("|")]
+    sound = [label for label in given if label is not None and label in classes.names]
     if len(sound) < len(given):
         return (), False
     ids = tuple(sorted(set(sound)))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
@@ -296,7 +297,7 @@ def test_asked_for_one_clean_set_the_views_say_the_same_and_look_at_no_other(
         bounds = [dict(row) for row in connection.execute(label_threshold(set_id)).mappings()]
         verdicts = [
             {column: getattr(row, column) for column in row._fields if column not in BOX}
-            for row in stream_verdicts(connection, Selection(set_id))
+            for row in stream_verdicts(connection, Selection(set_id), DEFAULT_CLASSES)
         ]
     # In a nested SELECT too, since a condition on the result would judge by all sets first.
     assert str(label_threshold(set_id)).count("clean_set_id = :") >= 2
