@@ -1,5 +1,6 @@
 # The public names and where they live; hpastore/__init__.py loads them from this list.
 
+from .classes import Classes
 from .clean.bound import Bound
 from .clean.create import create_clean_set, refresh_clean_set
 from .clean.diff import CAUSES, clean_diff, summarise_diff
@@ -43,7 +44,9 @@ from .plot.drift import plot_drift
 from .plot.gallery import plot_gallery
 from .plot.hist import plot_hist
 from .plot.overlay import plot_overlay
+from .reading.classes import load_classes
 from .store.backup import backup
+from .store.classes import store_classes
 from .store.engine import Store
 from .store.integrity.doctor import doctor
 from .store.integrity.dump import dump
@@ -59,6 +62,9 @@ __all__ = [
     "__version__",
     "open_store",
     "Store",
+    "Classes",
+    "load_classes",
+    "store_classes",
     "Layout",
     "plan",
     "ingest",

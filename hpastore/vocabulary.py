@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from hpastore.errors import UsageError
-from hpastore.text import printable
-
 CHANNELS: Final = ("red", "green", "blue", "yellow")
 """Microtubules, the protein of interest, nucleus, endoplasmic reticulum."""
 
@@ -37,10 +34,10 @@ LABEL_NAMES: Final = (
     "Vesicles and punctate cytosolic patterns",
     "Negative",
 )
-"""The 19 location labels; the index is the label's id."""
+"""The 19 location labels of 2021, which a new store has by default; the index is the label's id."""
 
 NEGATIVE: Final = 18
-"""The label of cells that are dark by definition."""
+"""Of these 19, the label of cells that are dark by definition."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """Valid names of images (``fullmatch``): no paths, no control characters."""
@@ -70,7 +67,7 @@ FAILURE_CODES: Final = {
     "depth_mismatch": "the channels of one image differ in bit depth",
     "memory": "the image needs more memory than is available",
     "name": "the image's name contains a path or invalid characters",
-    "label": "a label is missing or outside 0..18",
+    "label": "a label is missing, or is not the id of one of the store's classes",
     "column": "a kept column of the table holds more than 1,000 characters",
     "duplicate": "two rows differ in labels or kept columns, or two names differ only in case",
     "conflict": "another root has a different image of this name",
@@ -153,47 +150,3 @@ Which = Literal[
     "all", "kept", "dropped", "below", "above", "near-lower", "near-upper", "dropped-by"
 ]
 """Which cells a gallery shows."""
-
-_IDS: Final = {name.casefold(): label for label, name in enumerate(LABEL_NAMES)}
-
-
-def find_label(label: int | str) -> int:
-    """Return the id of a label that is given by its id or its name.
-
-    Parameters
-    ----------
-    label : int or str
-        An id from 0 to 18, also as text, or a full name in any case.
-
-    Raises
-    ------
-    UsageError
-        If there is no such label, with the names that are similar.
-
-    Examples
-    --------
-    >>> find_label(16), find_label("16"), find_label("cytosol")
-    (16, 16, 16)
-    """
-    text = str(label).strip()
-    if text.casefold() in _IDS:
-        return _IDS[text.casefold()]
-    if _LABEL_ID.fullmatch(text) and int(text) < len(LABEL_NAMES):
-        return int(text)
-    raise UsageError(_unknown_label(text))
-
-
-_LABEL_ID: Final = re.compile(r"[0-9]{1,2}")
-
-
-def _unknown_label(text: str) -> str:
-    from difflib import get_close_matches  # loaded only for the message
-
-    shown = printable(text) if text.isdecimal() else repr(printable(text))
-    word = text.casefold()
-    longer = [name for name in _IDS if word and name.startswith(word)]
-    similar = longer or get_close_matches(word, _IDS, cutoff=0.7)
-    names = " or ".join(LABEL_NAMES[_IDS[name]] for name in similar)
-    hint = f"did you mean {names}?" if similar else f"ids go from 0 to {len(LABEL_NAMES) - 1};"
-    how = "list all labels with: hpastore sql 'SELECT id, name FROM label'"
-    return f"no label {shown}; {hint} {how}"

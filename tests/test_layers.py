@@ -12,7 +12,7 @@ import hpastore
 
 PACKAGE = Path(hpastore.__file__).parent
 
-UNDER_ALL = {"_version", "arguments", "errors", "model", "runtime", "text", "vocabulary"}
+UNDER_ALL = {"_version", "arguments", "classes", "errors", "model", "runtime", "text", "vocabulary"}
 LAYERS = {
     **dict.fromkeys(UNDER_ALL, 0),
     "kernels": 1,

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
 from hpastore.clean.diff import differences
 from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import CleanRecipe
@@ -26,6 +27,7 @@ from hpastore.clean.thresholds import warn_of_incomplete_measures
 from hpastore.errors import UsageError
 from hpastore.schema.clean_rows import BoundRow
 from hpastore.store import decoding
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import (
     LabelCounts,
     clean_shares,
@@ -89,13 +91,14 @@ def create_clean_set(
 
     def create(connection: Connection) -> CleanSetSummary:
         require_split(connection, split)
-        version = _write_version(connection, name, recipe, frozen=frozen, split=split)
+        classes = read_classes(connection)
+        version = _write_version(connection, name, recipe, classes, frozen=frozen, split=split)
         if not version.labels:
             in_split = "" if split is None else f" in split {split}"
             raise UsageError(
                 f"no cell to judge{in_split}; ingest images with labels first, or use --scope all"
             )
-        return _summarise(connection, version, recipe, split)
+        return _summarise(connection, version, recipe, split, classes)
 
     return store.write(create)
 
@@ -146,10 +149,17 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
     def refresh(connection: Connection) -> CleanSetSummary:
         old = find_clean_set(connection, name)
         before = read_clean_set(connection, old.id)
-        kept = _kept_bounds(connection, old.id) if before.frozen else None
+        classes = read_classes(connection)
+        kept = _kept_bounds(connection, old.id, classes) if before.frozen else None
         recipe = parse_recipe(before.recipe_toml, f"recipe of {name}")
         version = _write_version(
-            connection, old.name, recipe, frozen=before.frozen, split=before.split, kept=kept
+            connection,
+            old.name,
+            recipe,
+            classes,
+            frozen=before.frozen,
+            split=before.split,
+            kept=kept,
         )
         new = version.found
         if not version.labels:
@@ -159,16 +169,19 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
                 new.versioned_name,
                 where,
             )
-        summary = _summarise(connection, version, recipe, before.split)
-        return _with_changes(connection, old, new, summary)
+        summary = _summarise(connection, version, recipe, before.split, classes)
+        return _with_changes(connection, old, new, summary, classes)
 
     return store.write(refresh)
 
 
-def _kept_bounds(connection: Connection, set_id: int) -> dict[tuple[int, int], BoundRow]:
+def _kept_bounds(
+    connection: Connection, set_id: int, classes: Classes
+) -> dict[tuple[int, int], BoundRow]:
     """Read the bounds that a version keeps, by the rule's position and the label."""
-    positions = {rule.id: rule.position for rule in read_rules(connection, set_id)}
-    bounds = read_bounds(connection, set_id)
+    rules = read_rules(connection, set_id, classes)
+    positions = {rule.id: rule.position for rule in rules}
+    bounds = read_bounds(connection, set_id, classes)
     return {(positions[bound.rule_id], bound.label_id): bound for bound in bounds}
 
 
@@ -184,13 +197,14 @@ def _write_version(
     connection: Connection,
     name: str,
     recipe: CleanRecipe,
+    classes: Classes,
     *,
     frozen: bool,
     split: str | None,
     kept: Mapping[tuple[int, int], BoundRow] | None = None,
 ) -> _Version:
     """Write a new version, and count its verdicts by label."""
-    valid = recipe.validated(custom_channels(connection))
+    valid = recipe.validated(custom_channels(connection), classes)
     settings = current_settings(connection)
     columns = {
         "name": name,
@@ -205,14 +219,18 @@ def _write_version(
         # Inside the writing transaction: an image that was stored before belongs to the set.
         "created_at": datetime.now(UTC),
     }
-    superseded = _superseded(connection, name, valid, split)
-    set_id, version = write_clean_set(connection, columns, valid.rows(), kept)
-    labels = count_by_label(connection, set_id)
+    superseded = _superseded(connection, name, valid, split, classes)
+    set_id, version = write_clean_set(connection, columns, valid.rows(classes), classes, kept)
+    labels = count_by_label(connection, set_id, classes)
     return _Version(FoundSet(set_id, name, version), labels, superseded)
 
 
 def _summarise(
-    connection: Connection, version: _Version, recipe: CleanRecipe, split: str | None
+    connection: Connection,
+    version: _Version,
+    recipe: CleanRecipe,
+    split: str | None,
+    classes: Classes,
 ) -> CleanSetSummary:
     """Count the verdicts of a new version, and find what its author should know of it."""
     rules = [*recipe.rules, *(rule for of_label in recipe.labels.values() for rule in of_label)]
@@ -220,7 +238,7 @@ def _summarise(
 
     set_id, name, number = version.found
     labels = [counts.label_id for counts in version.labels]
-    idle, forced = read_limits(connection, set_id, labels)
+    idle, forced = read_limits(connection, set_id, labels, classes)
     skipped_images, skipped_cells = 0, 0
     if recipe.scope == "single":
         skipped_images, skipped_cells = count_multilabel(connection, split)
@@ -240,7 +258,7 @@ def _summarise(
 
 
 def _superseded(
-    connection: Connection, name: str, recipe: CleanRecipe, split: str | None
+    connection: Connection, name: str, recipe: CleanRecipe, split: str | None, classes: Classes
 ) -> Superseded | None:
     """Find the newest version of a name, if its split or rules differ from the next one's."""
     versions = read_versions(connection, name)
@@ -249,8 +267,8 @@ def _superseded(
     last = versions[-1]
     try:
         channels = custom_channels(connection)
-        before = parse_recipe(last.recipe_toml, f"recipe of {name}").validated(channels)
-        other_rules = _content(before) != _content(recipe)
+        before = parse_recipe(last.recipe_toml, f"recipe of {name}").validated(channels, classes)
+        other_rules = _content(before, classes) != _content(recipe, classes)
     except UsageError:  # for example a custom measure that does not exist any more
         other_rules = True
     other_split = last.split != split
@@ -259,22 +277,28 @@ def _superseded(
     return Superseded(last.version, last.split, other_split, other_rules)
 
 
-def _content(recipe: CleanRecipe) -> tuple[Any, ...]:
+def _content(recipe: CleanRecipe, classes: Classes) -> tuple[Any, ...]:
     """What a recipe means, however its text is written."""
-    return recipe.rows(), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
+    return recipe.rows(classes), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
 
 
 def _with_changes(
-    connection: Connection, old: FoundSet, new: FoundSet, summary: CleanSetSummary
+    connection: Connection,
+    old: FoundSet,
+    new: FoundSet,
+    summary: CleanSetSummary,
+    classes: Classes,
 ) -> CleanSetSummary:
     """Add to a new version's summary how it differs from an older one, and warn of large moves."""
-    found = differences(connection, old.id, new.id)
+    found = differences(connection, old.id, new.id, classes)
     keys = ["label_id", "label", "change", "cause"]
     grouped = found.groupby(keys).size().reset_index(name="cells")
     counted = grouped[[*keys, "cells"]].itertuples(index=False, name=None)
     flips = tuple(Flips(*row) for row in counted)
 
-    shares = _share_moves(clean_shares(connection, old.id), clean_shares(connection, new.id))
+    shares = _share_moves(
+        clean_shares(connection, old.id), clean_shares(connection, new.id), classes
+    )
     if shares:
         logger.warning(
             "%s: the share of clean verdicts moved by more than 10 percentage points: %s; "
@@ -289,9 +313,16 @@ def _with_changes(
     return replace(summary, flips=flips, shares=shares)
 
 
-def _share_moves(before: Mapping[int, float], after: Mapping[int, float]) -> tuple[ShareMove, ...]:
+def _share_moves(
+    before: Mapping[int, float], after: Mapping[int, float], classes: Classes
+) -> tuple[ShareMove, ...]:
     return tuple(
-        ShareMove(label, decoding.label_name(label, "clean_set_cell"), before[label], after[label])
+        ShareMove(
+            label,
+            decoding.label_name(label, "clean_set_cell", classes),
+            before[label],
+            after[label],
+        )
         for label in sorted(before.keys() & after.keys())
         if abs(after[label] - before[label]) > SHARE_WARNING
     )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
 from hpastore.schema.clean_rows import BOUND_REASONS, OVERRIDE_REASONS, CleanSetRow, RuleBound
 from hpastore.store import decoding
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.comparison import (
     ImageHistory,
     SetVerdict,
@@ -99,18 +101,18 @@ def clean_diff(store: Store, a: str, b: str) -> pd.DataFrame:
     with store.reading() as connection:
         set_a = find_clean_set(connection, a)
         set_b = find_clean_set(connection, b)
-        return differences(connection, set_a.id, set_b.id)
+        return differences(connection, set_a.id, set_b.id, read_classes(connection))
 
 
-def differences(connection: Connection, a: int, b: int) -> pd.DataFrame:
+def differences(connection: Connection, a: int, b: int, classes: Classes) -> pd.DataFrame:
     """List what `clean_diff` lists, of two clean sets by their keys, in an open transaction."""
     import pandas as pd
 
     verdicts = differing_verdicts(connection, a, b)
     names = {name for name, _, _ in verdicts[0].keys() ^ verdicts[1].keys()}
-    sides = (_side(connection, a, names), _side(connection, b, names))
+    sides = (_side(connection, a, names, classes), _side(connection, b, names, classes))
     images = image_histories(connection, names)
-    rows = list(_differences(verdicts, sides, images))
+    rows = list(_differences(verdicts, sides, images, classes))
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     return frame.sort_values(["change", "cause", "cell", "label_id"], ignore_index=True)
 
@@ -127,6 +129,7 @@ def _differences(
     verdicts: tuple[Mapping[VerdictKey, SetVerdict], Mapping[VerdictKey, SetVerdict]],
     sides: tuple[_Side, _Side],
     images: Mapping[str, ImageHistory],
+    classes: Classes,
 ) -> Iterator[tuple[Any, ...]]:
     """Give the rows of `clean_diff`."""
     for key in {**verdicts[0], **verdicts[1]}:
@@ -144,7 +147,7 @@ def _differences(
             _cause(key, (a, b), sides, images.get(name)),
             cell,
             label_id,
-            decoding.label_name(label_id, f"cell {cell}"),
+            decoding.label_name(label_id, f"cell {cell}", classes),
             a and a.reason,
             b and b.reason,
         )
@@ -240,10 +243,10 @@ def _by_rule(label: int, reason: str, dropping: _Side, other: _Side) -> str:
     return "threshold_moved" if dropping.bounds.get(key) != other.bounds.get(twin) else "remeasured"
 
 
-def _side(connection: Connection, set_id: int, names: set[str]) -> _Side:
+def _side(connection: Connection, set_id: int, names: set[str], classes: Classes) -> _Side:
     """Read what is compared of a clean set; its judged labels only of images with these names."""
     row = read_clean_set(connection, set_id)
-    stored = read_rules(connection, set_id)
+    stored = read_rules(connection, set_id, classes)
     rules: dict[ReasonKey, _Rule] = {}
     for rule in stored:
         content = _Rule(
@@ -254,6 +257,6 @@ def _side(connection: Connection, set_id: int, names: set[str]) -> _Side:
     by_id = {rule.id: rule for rule in stored}
     bounds = {
         (bound.label_id, by_id[bound.rule_id].reason or _FIRST_RULE): (bound.lower, bound.upper)
-        for bound in read_bounds(connection, set_id)
+        for bound in read_bounds(connection, set_id, classes)
     }
     return _Side(row, rules, bounds, judged_labels(connection, set_id, names))

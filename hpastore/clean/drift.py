@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.bounds import current_bounds
 from hpastore.store.clean_sets.comparison import (
     count_refresh_changes,
@@ -99,13 +101,14 @@ def drift(store: Store, name: str | None = None) -> list[Drift]:
     with store.reading() as connection:
         named = None if name is None else find_clean_set(connection, name)
         ids = newest_versions(connection) if named is None else [named.id]
-        return [_drift(connection, set_id) for set_id in ids]
+        classes = read_classes(connection)
+        return [_drift(connection, set_id, classes) for set_id in ids]
 
 
-def _drift(connection: Connection, set_id: int) -> Drift:
+def _drift(connection: Connection, set_id: int, classes: Classes) -> Drift:
     row = read_clean_set(connection, set_id)
-    rules = read_rules(connection, set_id)
-    kept = read_bounds(connection, set_id)
+    rules = read_rules(connection, set_id, classes)
+    kept = read_bounds(connection, set_id, classes)
     bounds = kept if row.frozen else current_bounds(connection, row, rules)
     changes = count_refresh_changes(connection, row, rules, bounds)
     return Drift(

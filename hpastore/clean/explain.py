@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
 from hpastore.clean.limits import is_idle
 from hpastore.clean.overrides import parse_cell
 from hpastore.errors import NotFoundError
@@ -26,10 +27,10 @@ from hpastore.store.cell_facts import (
     read_cell,
     verdicts_on_cell,
 )
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import list_clean_sets
 from hpastore.store.clean_sets.rows import find_bound, read_bounds, read_rules
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES, NEGATIVE
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,10 @@ def explain(store: Store, cell: str) -> list[Explanation]:
         If the store has no such cell.
     """
     with store.reading() as connection:
-        found = _find_cell(connection, cell)
+        classes = read_classes(connection)
+        found = _find_cell(connection, cell, classes)
         verdicts = verdicts_on_cell(connection, found.cell_id)
-        return [_explain(connection, found, verdict, verdicts) for verdict in verdicts]
+        return [_explain(connection, found, verdict, verdicts, classes) for verdict in verdicts]
 
 
 def unjudged_text(store: Store, cell: str) -> str:
@@ -154,7 +156,7 @@ def unjudged_text(store: Store, cell: str) -> str:
         If the store has no such cell.
     """
     with store.reading() as connection:
-        found = _find_cell(connection, cell)
+        found = _find_cell(connection, cell, read_classes(connection))
         scopes = {row["scope"] for row in list_clean_sets(connection)}
     if not found.labels:
         return f"{cell} is not judged: its image has no label"
@@ -168,24 +170,29 @@ def unjudged_text(store: Store, cell: str) -> str:
     return f"no clean set has judged {cell}"
 
 
-def _find_cell(connection: Connection, cell: str) -> CellFacts:
+def _find_cell(connection: Connection, cell: str, classes: Classes) -> CellFacts:
     name, mask_id = parse_cell(cell)
-    found = read_cell(connection, name, mask_id)
+    found = read_cell(connection, name, mask_id, classes)
     if found is None:
         raise NotFoundError(f"no cell {cell}; cells are named NAME:ID")
     return found
 
 
 def _explain(
-    connection: Connection, cell: CellFacts, verdict: VerdictRow, verdicts: Sequence[VerdictRow]
+    connection: Connection,
+    cell: CellFacts,
+    verdict: VerdictRow,
+    verdicts: Sequence[VerdictRow],
+    classes: Classes,
 ) -> Explanation:
     label = verdict.label_id
     where = f"cell {cell.name}"
-    label_name = decoding.label_name(label, where)
-    rules = [rule for rule in read_rules(connection, verdict.clean_set_id) if label in rule.labels]
+    label_name = decoding.label_name(label, where, classes)
+    stored = read_rules(connection, verdict.clean_set_id, classes)
+    rules = [rule for rule in stored if label in rule.labels]
     bounds = {
         bound.rule_id: bound
-        for bound in read_bounds(connection, verdict.clean_set_id)
+        for bound in read_bounds(connection, verdict.clean_set_id, classes)
         if bound.label_id == label
     }
     checks = [
@@ -215,7 +222,7 @@ def _explain(
         override=override,
         later_override=later_override,
         since=_since(verdict, verdicts),
-        checks=_in_order(_dark(cell, verdict.min_green), checks),
+        checks=_in_order(_dark(cell, verdict.min_green, classes), checks),
     )
 
 
@@ -274,12 +281,13 @@ def _in_order(dark: Check, checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(sorted([dark, *checks], key=stage))
 
 
-def _dark(cell: CellFacts, min_green: int) -> Check:
+def _dark(cell: CellFacts, min_green: int, classes: Classes) -> Check:
     """Check the dark limit."""
     brightest = cell.value("intensity_max", "green")
-    if cell.labels == (NEGATIVE,):
+    negative = classes.negative
+    if negative is not None and cell.labels == (negative,):
         passed = None
-        note = f"cells of {LABEL_NAMES[NEGATIVE]} may be dark"
+        note = f"cells of {classes.names[negative]} may be dark"
     else:
         passed = brightest is None or brightest >= min_green
         note = None

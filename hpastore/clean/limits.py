@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hpastore.classes import Classes
 from hpastore.schema.clean_rows import SIDES, BoundRow, RuleRow, Side
 from hpastore.text import count_text
-from hpastore.vocabulary import LABEL_NAMES
 
 _ENDS: Final[dict[Side, str]] = {"lower": "lowest", "upper": "highest"}
 
@@ -78,7 +78,11 @@ def is_idle(rule: RuleRow, n: int, min_cells: int) -> bool:
 
 
 def idle_rules(
-    rules: Iterable[RuleRow], bounds: Iterable[BoundRow], min_cells: int, labels: Iterable[int]
+    rules: Iterable[RuleRow],
+    bounds: Iterable[BoundRow],
+    min_cells: int,
+    labels: Iterable[int],
+    classes: Classes,
 ) -> tuple[IdleRule, ...]:
     """Find the rules that bound nothing for some of a set's labels, by label.
 
@@ -90,6 +94,8 @@ def idle_rules(
         Of its recipe.
     labels
         Those that it has verdicts for.
+    classes
+        Those of the store.
 
     Notes
     -----
@@ -97,20 +103,24 @@ def idle_rules(
     the reason ``no_threshold``.
     """
     return tuple(
-        IdleRule(label, LABEL_NAMES[label], rule.title, n, max(min_cells, 1))
+        IdleRule(label, classes.names[label], rule.title, n, max(min_cells, 1))
         for label, rule, n in _by_label(rules, bounds, labels)
         if is_idle(rule, n, min_cells) and not (n == 0 and rule.decides_missing)
     )
 
 
 def forced_drops(
-    rules: Iterable[RuleRow], bounds: Iterable[BoundRow], min_cells: int, labels: Iterable[int]
+    rules: Iterable[RuleRow],
+    bounds: Iterable[BoundRow],
+    min_cells: int,
+    labels: Iterable[int],
+    classes: Classes,
 ) -> tuple[ForcedDrop, ...]:
     """Find the percentiles whose share is less than one cell of a label, and that still drop one.
 
     Parameters
     ----------
-    rules, bounds, min_cells, labels
+    rules, bounds, min_cells, labels, classes
         As `idle_rules`.
 
     Notes
@@ -127,7 +137,7 @@ def forced_drops(
             percentile = rule.bound(side).percentile
             if percentile is None or not 0 < _expected_drops(side, percentile, n) < _ONE_CELL:
                 continue
-            name = LABEL_NAMES[label]
+            name = classes.names[label]
             found.append(ForcedDrop(label, name, rule.title, side, float(percentile), n))
     return tuple(found)
 

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hpastore.arguments import expanded
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import InputError, UsageError
 from hpastore.reading.files import read_bytes
-from hpastore.reading.labels import label_id
+from hpastore.reading.labels import label_number
 from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
 from hpastore.store import overrides
+from hpastore.store.classes import read_classes
 from hpastore.store.engine import Store
 from hpastore.text import count_text, printable
-from hpastore.vocabulary import MAX_MASK_ID, NAME_PATTERN, find_label
+from hpastore.vocabulary import MAX_MASK_ID, NAME_PATTERN
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -78,15 +81,20 @@ class Override:
     author: str | None = None
     comment: str | None = None
 
-    def to_decision(self) -> overrides.Decision:
+    def to_decision(self, classes: Classes) -> overrides.Decision:
         """Validate the override, and return it as the store takes it.
+
+        Parameters
+        ----------
+        classes : Classes
+            Those of the store.
 
         Raises
         ------
         UsageError
             If the cell's name, the label, the score or a text is invalid.
         """
-        label = None if self.label is None else find_label(self.label)
+        label = None if self.label is None else classes.find(self.label)
         if self.score is not None and not 0 <= self.score <= 1:
             raise UsageError(f"invalid score {self.score:g}; use a number from 0 to 1")
         name, mask_id = parse_cell(self.cell)
@@ -140,11 +148,15 @@ def override_cells(store: Store, decided: Iterable[Override], *, skip_unknown: b
     NotFoundError
         If the store does not have all of these cells.
     """
-    decisions = [override.to_decision() for override in decided]
+    decided = list(decided)
     now = datetime.now(UTC)
-    return store.write(
-        lambda connection: overrides.write_overrides(connection, decisions, now, skip_unknown)
-    )
+
+    def write(connection: Connection) -> int:
+        classes = read_classes(connection)
+        decisions = [override.to_decision(classes) for override in decided]
+        return overrides.write_overrides(connection, decisions, now, skip_unknown)
+
+    return store.write(write)
 
 
 def undo_overrides(
@@ -174,12 +186,14 @@ def undo_overrides(
         Number of overrides deleted.
     """
     named = [parse_cell(cell) for cell in cells]
-    label_id = None if label is None else find_label(label)
-    return store.write(
-        lambda connection: overrides.delete_overrides(
+
+    def delete(connection: Connection) -> int:
+        label_id = None if label is None else read_classes(connection).find(label)
+        return overrides.delete_overrides(
             connection, named, label_id, every=every, detached=detached
         )
-    )
+
+    return store.write(delete)
 
 
 def list_overrides(store: Store, *, detached: bool = False) -> pd.DataFrame:
@@ -209,7 +223,11 @@ def list_overrides(store: Store, *, detached: bool = False) -> pd.DataFrame:
 
 
 def read_overrides(
-    path: Path | str, *, first_id: int = 1, keep_from: float = 0.5
+    path: Path | str,
+    *,
+    first_id: int = 1,
+    keep_from: float = 0.5,
+    classes: Classes = DEFAULT_CLASSES,
 ) -> list[Override]:
     """Read overrides from a table, or from lines of scores, ``IMAGE_CELL SCORE``.
 
@@ -222,6 +240,8 @@ def read_overrides(
         The number of an image's first cell in lines of scores: with 0, ``a_0`` is the cell ``a:1``.
     keep_from : float
         A cell whose line has this score or a higher one is kept.
+    classes : Classes
+        Those of the store, by default those of a new one; see `hpastore.store_classes`.
 
     Raises
     ------
@@ -232,20 +252,20 @@ def read_overrides(
     text = decode_text(read_bytes(path, MAX_TABLE_BYTES), path)
     table = open_table(text, path, _REQUIRED)
     if "cell" in map(str.lower, table.header):
-        return list(_from_table(path, table))
+        return list(_from_table(path, table, classes))
     first = text.partition("\n")[0].lower()
     is_line = first.lstrip().startswith("#") or _SCORE_LINE.fullmatch(first.strip())
     if not is_line and "cell" in re.split(r"\W+", first):
         shown = printable(text.partition("\n")[0].strip())
         raise InputError(path, f"line 1 is {shown!r}; its columns must be {','.join(COLUMNS)}")
     return [
-        _from_line(path, n, line, first_id, keep_from)
+        _from_line(path, n, line, first_id, keep_from, classes)
         for n, line in enumerate(text.splitlines(), start=1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
 
 
-def _from_table(path: Path, table: Table) -> Iterator[Override]:
+def _from_table(path: Path, table: Table, classes: Classes) -> Iterator[Override]:
     _check_header(path, table)
     detached = 0
     for line, row in table.rows:
@@ -256,7 +276,7 @@ def _from_table(path: Path, table: Table) -> Iterator[Override]:
                 # Its cell was in an older mask; the cell that has its name now is another one.
                 detached += 1
                 continue
-            override = _from_fields(fields, keep)
+            override = _from_fields(fields, keep, classes)
         except (ValueError, UsageError) as error:
             raise InputError(path, f"line {line}: {error}") from error
         yield override
@@ -301,26 +321,28 @@ def _parse_keep(text: str) -> bool:
     return keep
 
 
-def _from_fields(fields: Mapping[str, str], keep: bool) -> Override:
+def _from_fields(fields: Mapping[str, str], keep: bool, classes: Classes) -> Override:
     """Make an override of a row's fields by column."""
     label = fields.get("label_id")
     score = fields.get("score")
     override = Override(
         fields["cell"],
         keep,
-        _label(label) if label else None,
+        _label(label, classes) if label else None,
         float(score) if score else None,
         fields.get("author") or None,
         fields.get("comment") or None,
     )
-    override.to_decision()
+    override.to_decision(classes)
     return override
 
 
-def _label(text: str) -> int:
+def _label(text: str, classes: Classes) -> int:
     """Find a label by its name or its id, which a table may write as ``16.0``."""
-    number = label_id(text)
-    return find_label(text) if number is None else number
+    number = label_number(text)
+    if number is not None and number in classes.names:
+        return number
+    return classes.find(text)
 
 
 def _text(text: str | None, what: str) -> str | None:
@@ -334,7 +356,9 @@ def _text(text: str | None, what: str) -> str | None:
     return text and text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _from_line(path: Path, n: int, line: str, first_id: int, keep_from: float) -> Override:
+def _from_line(
+    path: Path, n: int, line: str, first_id: int, keep_from: float, classes: Classes
+) -> Override:
     """Make an override of a line of scores."""
     found = _SCORE_LINE.fullmatch(line.strip())
     where = f"line {n}, {printable(line.strip())!r}"
@@ -344,7 +368,7 @@ def _from_line(path: Path, n: int, line: str, first_id: int, keep_from: float) -
         score = float(found["score"])
         cell = f"{found['name']}:{int(found['id']) + 1 - first_id}"
         override = Override(cell, score >= keep_from, score=score)
-        override.to_decision()
+        override.to_decision(classes)
     except (ValueError, UsageError) as error:
         raise InputError(path, f"{where}: {error}") from error
     return override

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -17,11 +18,13 @@ from hpastore.errors import InputError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text
 from hpastore.text import printable
-from hpastore.vocabulary import find_label
 
 _RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))
 _BOUND_KEYS: Final = tuple(f.name for f in fields(Bound))
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key of TOML that needs no quotes."""
 
 _MAX_BYTES: Final = 2**24
 """Of a recipe's file."""
@@ -47,12 +50,12 @@ def load_recipe(name: str | Path) -> CleanRecipe:
     Returns
     -------
     CleanRecipe
-        Not validated yet: its rules may be on custom measures of a store.
+        Not validated yet: its rules may be on custom measures and labels of a store.
 
     Raises
     ------
     UsageError
-        If a key, a label or a type is not allowed in a recipe; the message lists those that are.
+        If a key or a type is not allowed in a recipe; the message lists those that are.
     InputError
         If there is no such file, or it is not TOML.
     """
@@ -118,7 +121,8 @@ def recipe_toml(recipe: CleanRecipe) -> str:
         lines.append("rule = []")
     for rule in recipe.rules:
         lines += ["", "[[rule]]", *_rule_lines(rule)]
-    for label, rules in recipe.rules_by_label().items():
+    for given, rules in recipe.labels.items():
+        label = _toml_key(str(given))
         lines += ["", f"[label.{label}]", *(["rule = []"] if not rules else [])]
         for rule in rules:
             lines += ["", f"[[label.{label}.rule]]", *_rule_lines(rule)]
@@ -145,11 +149,9 @@ def _recipe_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 def _rules_by_label(given: Mapping[str, Any]) -> dict[int | str, tuple[Rule, ...]]:
     rules: dict[int | str, tuple[Rule, ...]] = {}
     for name, table in given.items():
-        label = find_label(name)
-        if label in rules:
-            raise UsageError(f"label {label} has two lists of rules, by its id and by its name")
-        _require_known(f"key of label {name}", _typed(table, dict, f"label {name}"), ("rule",))
-        rules[label] = _rules(table.get("rule", []))
+        shown = printable(name)
+        _require_known(f"key of label {shown}", _typed(table, dict, f"label {shown}"), ("rule",))
+        rules[name] = _rules(table.get("rule", []))
     return rules
 
 
@@ -201,6 +203,11 @@ def _typed(value: Any, kind: type, what: str) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise UsageError(f"{what} must be {words[kind]}, not {printable(repr(value))}")
     return value
+
+
+def _toml_key(text: str) -> str:
+    """Write a key, in quotes if it needs them."""
+    return text if _BARE_KEY.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _rule_lines(rule: Rule) -> list[str]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, get_args
 
 from hpastore.arguments import require_share
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.clean.bound import Bound, BoundKind
 from hpastore.errors import UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
 from hpastore.schema.clean_rows import SIDES, Side
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, REASONS, Guard, Scope, find_label
+from hpastore.vocabulary import REASONS, Guard, Scope
 
 SCOPES: Final = get_args(Scope)
 GUARDS: Final = get_args(Guard)
@@ -144,7 +145,8 @@ class CleanRecipe:
         In their order: the first that fails gives a cell's reason.  By default the notebook's one.
     min_green : int
         Cells whose brightest green pixel is darker are dark, hence not clean, except in images
-        whose only label is Negative; 0 turns this off.  The default is the notebook's MAX_GREEN.
+        whose only label is the negative class; 0 turns this off.  The default is the notebook's
+        MAX_GREEN.
     scope : str
         ``single`` judges the cells of images with one label; ``all`` judges each cell against each
         label of its image.
@@ -167,13 +169,17 @@ class CleanRecipe:
     guard: Guard = "report"
     text: str | None = field(default=None, compare=False, repr=False)
 
-    def validated(self, custom: CustomChannels | None = None) -> CleanRecipe:
-        """Return the recipe with its rules validated.
+    def validated(
+        self, custom: CustomChannels | None = None, classes: Classes = DEFAULT_CLASSES
+    ) -> CleanRecipe:
+        """Return the recipe with its rules validated, and its labels as ids.
 
         Parameters
         ----------
         custom
             The custom measures of the store.
+        classes
+            The classes of the store.
 
         Raises
         ------
@@ -192,7 +198,7 @@ class CleanRecipe:
             raise UsageError(
                 f"invalid min_cells {self.min_cells}; use a number from 0 to {_MAX_MIN_CELLS}"
             )
-        rules_by_label = self.rules_by_label()
+        rules_by_label = self.rules_by_label(classes)
         count = len(self.rules) + sum(map(len, self.labels.values()))
         if count > MAX_RULES:
             raise UsageError(f"the recipe has {count} rules; use at most {MAX_RULES}")
@@ -202,7 +208,7 @@ class CleanRecipe:
             labels[label] = _validated_rules(of_label, custom, f" of label {label}")
         return replace(self, rules=rules, labels=labels)
 
-    def rules_by_label(self) -> dict[int, tuple[Rule, ...]]:
+    def rules_by_label(self, classes: Classes) -> dict[int, tuple[Rule, ...]]:
         """Give the rules of single labels by id, ascending.
 
         Raises
@@ -212,7 +218,11 @@ class CleanRecipe:
         """
         found: dict[int, tuple[Rule, ...]] = {}
         for label, rules in self.labels.items():
-            label_id = find_label(label)
+            try:
+                label_id = classes.find(label)
+            except UsageError as error:
+                where = f"[label.{printable(str(label))}] of the recipe"
+                raise UsageError(f"{where}: {error}") from error
             if label_id in found:
                 raise UsageError(
                     f"label {label_id} has two lists of rules, by its id and by its name"
@@ -220,19 +230,21 @@ class CleanRecipe:
             found[label_id] = rules
         return dict(sorted(found.items()))
 
-    def rule_lists(self) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
+    def rule_lists(
+        self, classes: Classes
+    ) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
         """Give each list of rules with the labels that it is for; None is every label."""
-        rules_by_label = self.rules_by_label()
-        others = tuple(label for label in range(len(LABEL_NAMES)) if label not in rules_by_label)
+        rules_by_label = self.rules_by_label(classes)
+        others = tuple(label for label in classes.ids if label not in rules_by_label)
         yield (others if rules_by_label else None), self.rules
         for label, rules in rules_by_label.items():
             yield (label,), rules
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self, classes: Classes) -> list[dict[str, Any]]:
         """Give the recipe's rows of ``clean_rule``: one per rule, or per rule and label."""
         rows: list[dict[str, Any]] = []
         position = 0
-        for labels, rules in self.rule_lists():
+        for labels, rules in self.rule_lists(classes):
             shown = _shown_rule(rules)
             for rule in rules:
                 position += 1

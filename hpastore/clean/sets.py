@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
 from hpastore.clean.limits import ForcedDrop, IdleRule, forced_drops, idle_rules
 from hpastore.clean.rules import COUNTED, SHOWN
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import (
     LabelCounts,
     count_by_label,
@@ -69,10 +71,13 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
     with store.reading() as connection:
         set_id = find_clean_set(connection, name).id
         split = read_clean_set(connection, set_id).split
-        labels = count_by_label(connection, set_id)
+        classes = read_classes(connection)
+        labels = count_by_label(connection, set_id, classes)
         reasons = read_reasons(connection, set_id)
         emptied = read_emptied_images(connection, set_id)
-        idle, forced = read_limits(connection, set_id, [counts.label_id for counts in labels])
+        idle, forced = read_limits(
+            connection, set_id, [counts.label_id for counts in labels], classes
+        )
 
     by_label = [Counter(one.label_id for one in found) for found in (emptied, idle, forced)]
     rows = [
@@ -116,19 +121,20 @@ def clean_set_limits(
     """
     with store.reading() as connection:
         set_id = find_clean_set(connection, name).id
-        labels = [counts.label_id for counts in count_by_label(connection, set_id)]
-        return read_limits(connection, set_id, labels)
+        classes = read_classes(connection)
+        labels = [counts.label_id for counts in count_by_label(connection, set_id, classes)]
+        return read_limits(connection, set_id, labels, classes)
 
 
 def read_limits(
-    connection: Connection, set_id: int, labels: Sequence[int]
+    connection: Connection, set_id: int, labels: Sequence[int], classes: Classes
 ) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
     """Find what `clean_set_limits` finds, for some labels, in an open transaction."""
     min_cells = read_clean_set(connection, set_id).min_cells
-    rules = read_rules(connection, set_id)
-    bounds = read_bounds(connection, set_id)
-    idle = idle_rules(rules, bounds, min_cells, labels)
-    return idle, forced_drops(rules, bounds, min_cells, labels)
+    rules = read_rules(connection, set_id, classes)
+    bounds = read_bounds(connection, set_id, classes)
+    idle = idle_rules(rules, bounds, min_cells, labels, classes)
+    return idle, forced_drops(rules, bounds, min_cells, labels, classes)
 
 
 def clean_set_recipe(store: Store, name: str) -> str:

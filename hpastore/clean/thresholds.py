@@ -12,6 +12,7 @@ from hpastore.clean.rules import Rule
 from hpastore.errors import UsageError
 from hpastore.kernels import definitions
 from hpastore.store import custom_measures, label_thresholds
+from hpastore.store.classes import read_classes
 from hpastore.store.engine import Store
 from hpastore.store.label_thresholds import custom_channels
 from hpastore.store.measurement_settings import (
@@ -21,7 +22,6 @@ from hpastore.store.measurement_settings import (
 )
 from hpastore.store.roots_and_splits import require_split
 from hpastore.text import count_text, measure_name
-from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +66,8 @@ def thresholds(
     import pandas as pd
 
     rule = rule or Rule()
-    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
+        label_id = None if label is None else read_classes(connection).find(label)
         rule = rule.validated(custom_channels(connection))
         shares = _percentiles(rule)
         require_split(connection, split)

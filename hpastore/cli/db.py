@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hpastore.cli import show
+from hpastore.cli.ingest_options import ClassTable, read_class_table
 
 app = typer.Typer(no_args_is_help=True, help="Upgrade, check and copy the database.")
 
@@ -15,15 +16,19 @@ DRIFTED = 4
 
 
 @app.command("upgrade")
-def upgrade() -> None:
+def upgrade(classes: ClassTable = None) -> None:
     """Upgrade the store to the schema of this program; without a store, make an empty one.
 
     Example: hpastore db upgrade
     """
     from hpastore.store import migrate, version
+    from hpastore.store.classes import set_classes
 
+    given = read_class_table(classes)
     with show.connect_anyway(create=True) as store:
-        upgraded = migrate.upgrade(store)
+        upgraded = migrate.upgrade(store, classes=given)
+        if given is not None:
+            set_classes(store, given)
     if show.settings.json:
         show.document({"upgraded": upgraded, "schema": version.head()})
     else:

@@ -13,6 +13,7 @@ from hpastore.cli.ingest_options import (
     AllowGone,
     BackgroundPercentile,
     BinaryMask,
+    ClassTable,
     DropColumn,
     IdColumn,
     Images,
@@ -29,6 +30,7 @@ from hpastore.cli.ingest_options import (
     Resplit,
     Root,
     Split,
+    read_class_table,
     run_options,
 )
 from hpastore.cli.plan_table import show_plan
@@ -36,6 +38,7 @@ from hpastore.runtime.executor import ExecutorName
 from hpastore.text import count_text
 
 if TYPE_CHECKING:
+    from hpastore.classes import Classes
     from hpastore.clean.drift import Drift
     from hpastore.ingestion.layout import Layout
     from hpastore.ingestion.summary import Summary
@@ -72,6 +75,7 @@ def ingest(
     allow_gone: AllowGone = "0",
     moved_from: MovedFrom = None,
     resplit: Resplit = False,
+    classes: ClassTable = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
@@ -94,15 +98,16 @@ def ingest(
     kept = (keep_column or (), drop_column or ())
     layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei, *kept)
     options = run_options(background_percentile, prune, allow_gone, moved_from, resplit)
+    given = read_class_table(classes)
     if dry_run:
-        todo = _plan(layout, options)
+        todo = _plan(layout, options, given)
         show_plan(todo)
         raise typer.Exit(STOPPED if todo.stopped else 0)
 
-    _check_before_creating(layout, jobs, executor, options)
+    _check_before_creating(layout, jobs, executor, options, given)
     with (
         show.stopping() as stop,
-        show.open_store(create=True) as store,
+        show.open_store(create=True, classes=given) as store,
         show.progress("ingesting") as progress,
     ):
         summary = hpastore.ingest(
@@ -146,6 +151,7 @@ def plan(
     allow_gone: AllowGone = "0",
     moved_from: MovedFrom = None,
     resplit: Resplit = False,
+    classes: ClassTable = None,
 ) -> None:
     """Show what ingest would do and why, and change nothing; exit code 4 if there is work.
 
@@ -158,7 +164,7 @@ def plan(
     kept = (keep_column or (), drop_column or ())
     layout = hpastore.Layout(*folders, split, limit, *columns, binary_mask, match_nuclei, *kept)
     options = run_options(background_percentile, prune, allow_gone, moved_from, resplit)
-    todo = _plan(layout, options)
+    todo = _plan(layout, options, read_class_table(classes))
     show_plan(todo)
     if todo.work or todo.stopped:
         raise typer.Exit(WORK)
@@ -171,16 +177,16 @@ def show_drift(drifted: Iterable[Drift]) -> None:
             show.message(str(one))
 
 
-def _plan(layout: Layout, options: dict[str, Any]) -> Plan:
+def _plan(layout: Layout, options: dict[str, Any], classes: Classes | None) -> Plan:
     """Compare with the store; a store that does not exist yet has no images."""
     import hpastore
     from hpastore.errors import SchemaMissingError
 
     try:
         with show.open_store() as store:
-            return hpastore.plan(store, layout, **options)
+            return hpastore.plan(store, layout, classes=classes, **options)
     except SchemaMissingError:
-        return hpastore.plan(None, layout, **options)
+        return hpastore.plan(None, layout, classes=classes, **options)
 
 
 def _check_before_creating(
@@ -188,6 +194,7 @@ def _check_before_creating(
     jobs: int | None,
     executor: ExecutorName,
     options: dict[str, Any],
+    classes: Classes | None,
 ) -> None:
     """Check all arguments before a store is created: a typing error must leave no empty file."""
     import hpastore
@@ -198,7 +205,7 @@ def _check_before_creating(
         show.open_store().close()
     except SchemaMissingError:
         check_arguments(layout, executor, jobs, options["background_percentile"])
-        hpastore.plan(None, layout, **options)
+        hpastore.plan(None, layout, classes=classes, **options)
 
 
 def _show_summary(summary: Summary) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpastore import vocabulary
+
+if TYPE_CHECKING:
+    from hpastore.classes import Classes
 
 Root = Annotated[Path, typer.Argument(help="Folder with train.csv, train/ and hpa_cell_mask/.")]
 Labels = Annotated[
@@ -86,10 +89,25 @@ MovedFrom = Annotated[
     list[str] | None,
     typer.Option(help="Stored root that has moved here, with all its images.", metavar="OLD"),
 ]
+ClassTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        help="Table of the classes of a new store: id,name,negative; by default the 19 of 2021.",
+        metavar="FILE",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option("-j", "--jobs", help="Worker processes; by default one per core.", metavar="N"),
 ]
+
+
+def read_class_table(path: Path | None) -> Classes | None:
+    """Read the classes that a command line gives a new store."""
+    import hpastore
+
+    return None if path is None else hpastore.load_classes(path)
 
 
 def run_options(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hpastore.cli.completion import complete_clean_sets
+from hpastore.cli.completion import complete_clean_sets, complete_labels
 from hpastore.vocabulary import Channel
 
 _CLEAN_SET = "NAME, which is its newest version, or NAME@VERSION"
@@ -29,7 +29,12 @@ Upper = Annotated[
     float, typer.Option(help="Upper percentile, as a share from 0 to 1.", metavar="P")
 ]
 Label = Annotated[
-    str | None, typer.Option(help="Only this label, by id or name: 16 or Cytosol.", metavar="L")
+    str | None,
+    typer.Option(
+        help="Only this label, by id or name: 16 or Cytosol.",
+        metavar="L",
+        autocompletion=complete_labels,
+    ),
 ]
 Labels = Annotated[
     list[str] | None,
@@ -37,6 +42,7 @@ Labels = Annotated[
         "--label",
         help="Only this label, by id or name: 16 or Cytosol; may be repeated.",
         metavar="L",
+        autocompletion=complete_labels,
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Only images of this split.", metavar="NAME")]

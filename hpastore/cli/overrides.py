@@ -111,8 +111,10 @@ def override_import(
     """
     import hpastore
 
-    decisions = hpastore.read_overrides(path, first_id=first_id, keep_from=keep_from)
     with show.open_store() as store:
+        decisions = hpastore.read_overrides(
+            path, first_id=first_id, keep_from=keep_from, classes=hpastore.store_classes(store)
+        )
         n = hpastore.override_cells(store, decisions, skip_unknown=skip_unknown)
         effect = _effect(store)
     _print_count(n, "written")

@@ -25,6 +25,7 @@ from hpastore.text import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hpastore.classes import Classes
     from hpastore.store.engine import Store
 
 
@@ -57,11 +58,11 @@ class Settings:
 settings = Settings()
 
 
-def open_store(*, create: bool = False) -> Store:
+def open_store(*, create: bool = False, classes: Classes | None = None) -> Store:
     """Open the store that ``--db`` names."""
     import hpastore
 
-    return hpastore.open_store(settings.db, create=create)
+    return hpastore.open_store(settings.db, create=create, classes=classes)
 
 
 @contextmanager

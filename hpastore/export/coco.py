@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import hpastore
 from hpastore.arguments import expanded
@@ -16,11 +16,7 @@ from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
-
-_CATEGORIES: Final = [
-    {"id": i, "name": name, "supercategory": "location"} for i, name in enumerate(LABEL_NAMES)
-]
+from hpastore.vocabulary import ChannelFiles, ImageFormat
 
 
 def export_coco(
@@ -34,7 +30,7 @@ def export_coco(
 ) -> Written:
     """Write COCO instance annotations with compressed RLE masks.
 
-    Categories are the 19 labels with their own ids 0..18; images and annotations are numbered from
+    Categories are the store's classes with their own ids; images and annotations are numbered from
     1 in the order of name and mask id.  Each annotation's ``attributes`` hold ``cell_id``
     (``NAME:ID``), the green ``fraction`` and the clean ``set``.
 
@@ -71,7 +67,7 @@ def export_coco(
     def write(
         file: BinaryIO, images: Iterable[AnnotatedImage], resolved: ResolvedOptions
     ) -> Counts:
-        return _write(file, images, resolved.clean_set, channels, image_format)
+        return _write(file, images, resolved, channels, image_format)
 
     return export_file(store, expanded(out), "coco", options, format_options, write, force=force)
 
@@ -79,16 +75,20 @@ def export_coco(
 def _write(
     file: BinaryIO,
     images: Iterable[AnnotatedImage],
-    clean_set: str | None,
+    resolved: ResolvedOptions,
     channels: ChannelFiles,
     image_format: ImageFormat,
 ) -> Counts:
     """Write the document line by line; the images come last, since memory holds them until then."""
     info = {"description": "Human Protein Atlas cells", "version": hpastore.__version__}
-    head = f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(_CATEGORIES)},\n'
+    categories = [
+        {"id": label, "name": name, "supercategory": "location"}
+        for label, name in resolved.classes.names.items()
+    ]
+    head = f'{{"info":{_json(info)},\n"licenses":[],\n"categories":{_json(categories)},\n'
     head += '"annotations":['
     file.write(head.encode())
-    set_text = _json(clean_set)
+    set_text = _json(resolved.clean_set)
     lines = []
     annotations = 0
     counter = ImageCounter()

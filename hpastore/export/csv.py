@@ -82,7 +82,7 @@ def export_csv(
 
     def rows(connection: Connection, resolved: ResolvedOptions) -> Generator[Any]:
         live = layout == "clean_cell_live"
-        return stream_verdicts(connection, resolved.selection, live=live)
+        return stream_verdicts(connection, resolved.selection, resolved.classes, live=live)
 
     return export_file(
         store, expanded(out), "csv", options, {"layout": layout}, write, rows=rows, force=force

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -18,7 +18,7 @@ from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES, ChannelFiles, ImageFormat
+from hpastore.vocabulary import ChannelFiles, ImageFormat
 
 ENDINGS: Final = (".pkl", ".pickle")
 
@@ -38,8 +38,9 @@ def export_mmdet(
     """Write annotations for MMDetection 2.x's ``CustomDataset``.
 
     A list with, for each image, ``filename, width, height`` and ``ann`` = ``bboxes`` (n, 4) float32
-    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, 19) for ``multihot``; ``masks``, n compressed
-    RLEs.  NumPy 1 and 2 read it.
+    x1, y1, x2, y2; ``labels`` (n,) int64, or (n, classes) for ``multihot``; ``masks``, n compressed
+    RLEs.  MMDetection numbers classes from 0: a label is the position of its class among those of
+    the store, by ascending id; with the default classes that is the id.  NumPy 1 and 2 read it.
 
     Parameters
     ----------
@@ -74,10 +75,13 @@ def export_mmdet(
     format_options = {"channels": channels, "image_format": image_format}
     multihot = options.multilabel == "multihot"
 
-    def write(file: BinaryIO, images: Iterable[AnnotatedImage], _: ResolvedOptions) -> Counts:
+    def write(
+        file: BinaryIO, images: Iterable[AnnotatedImage], resolved: ResolvedOptions
+    ) -> Counts:
         counter = ImageCounter(multihot=multihot)
+        positions = {label: place for place, label in enumerate(resolved.classes.ids)}
         records = (
-            _record(image, file_name(image.name, channels, image_format), multihot=multihot)
+            _record(image, file_name(image.name, channels, image_format), positions, multihot)
             for image in counter.count(images)
         )
         _dump_list(file, records)
@@ -86,12 +90,17 @@ def export_mmdet(
     return export_file(store, out, "mmdet", options, format_options, write, force=force)
 
 
-def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool) -> dict[str, Any]:
+def _record(
+    image: AnnotatedImage,
+    filename: str | list[str],
+    positions: Mapping[int, int],
+    multihot: bool,
+) -> dict[str, Any]:
     cells: Sequence[Annotation] = image.annotations
     if multihot:
-        labels = _multihot(cells)
+        labels = _multihot(cells, positions)
     else:
-        labels = np.array([label for cell in cells for label in cell.labels], np.int64)
+        labels = np.array([positions[label] for cell in cells for label in cell.labels], np.int64)
         cells = [cell for cell in cells for _ in cell.labels]
     corners = [(c.x, c.y, c.x + c.width, c.y + c.height) for c in cells]
     size = [image.height, image.width]
@@ -107,9 +116,11 @@ def _record(image: AnnotatedImage, filename: str | list[str], *, multihot: bool)
     }
 
 
-def _multihot(cells: Iterable[Annotation]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    rows = [[int(label in cell.labels) for label in range(len(LABEL_NAMES))] for cell in cells]
-    return np.array(rows, np.int64).reshape(-1, len(LABEL_NAMES))
+def _multihot(
+    cells: Iterable[Annotation], positions: Mapping[int, int]
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    rows = [[int(label in cell.labels) for label in positions] for cell in cells]
+    return np.array(rows, np.int64).reshape(-1, len(positions))
 
 
 def _dump_list(file: BinaryIO, items: Iterable[Any]) -> None:

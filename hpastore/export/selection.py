@@ -12,12 +12,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from hpastore.arguments import require_choice
+from hpastore.classes import Classes
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import ExportError, UsageError
 from hpastore.model import AnnotatedImage
 from hpastore.store import export_rows, roots_and_splits
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.rows import find_clean_set, newest_name
-from hpastore.vocabulary import Multilabel, find_label
+from hpastore.vocabulary import Multilabel
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class ResolvedOptions(NamedTuple):
     clean_set: str | None
     """``NAME@VERSION``."""
     selection: export_rows.Selection
+    classes: Classes
 
 
 def resolve_options(connection: Connection, options: ExportOptions) -> ResolvedOptions:
@@ -80,15 +83,17 @@ def resolve_options(connection: Connection, options: ExportOptions) -> ResolvedO
     require_choice(options.multilabel, Multilabel, "multilabel")
     if isinstance(options.labels, str):  # its characters would be taken for labels
         raise UsageError(f"labels takes a tuple, such as ({options.labels!r},)")
-    labels = tuple(sorted({find_label(label) for label in options.labels}))
+    classes = read_classes(connection)
+    labels = tuple(sorted({classes.find(label) for label in options.labels}))
     roots_and_splits.require_split(connection, options.split)
     selection = export_rows.Selection(None, labels, options.multilabel == "skip", options.split)
     if options.clean is None:
         _warn_of_all_cells(connection)
-        return ResolvedOptions(options, None, selection)
+        return ResolvedOptions(options, None, selection, classes)
     found = find_clean_set(connection, options.clean, options.split)
     warn_if_outdated(connection, found.id)
-    return ResolvedOptions(options, found.versioned_name, selection._replace(set_id=found.id))
+    selection = selection._replace(set_id=found.id)
+    return ResolvedOptions(options, found.versioned_name, selection, classes)
 
 
 def annotated_images(
@@ -109,7 +114,7 @@ def annotated_images(
     """
     images = export_rows.images(connection, resolved.selection)
     for part in _parts(images):
-        cells = export_rows.annotated_cells(connection, resolved.selection, part)
+        cells = export_rows.annotated_cells(connection, resolved.selection, part, resolved.classes)
         for image in part:
             annotations = cells.get(image.id, ())
             if annotations or not resolved.options.drop_empty:

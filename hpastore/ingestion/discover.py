@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hpastore.arguments import expanded
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import InputError, UsageError
 from hpastore.ingestion.folders import (
     NO_FOLDER,
@@ -42,12 +43,14 @@ _OTHER_TABLES: Final = ("train.csv.gz", "train.tsv", "train.txt", "train.xlsx", 
 """Names of tables that the error suggests if there is no ``train.csv``."""
 
 
-def discover(layout: Layout) -> Inputs:
+def discover(layout: Layout, classes: Classes = DEFAULT_CLASSES) -> Inputs:
     """List the images of the inputs; no file except the table is read.
 
     Parameters
     ----------
     layout : Layout
+    classes : Classes
+        Those of the store.
 
     Returns
     -------
@@ -75,7 +78,9 @@ def discover(layout: Layout) -> Inputs:
         folders = open_folders(layout, root, opened)
         table_path = _table_path(layout, root)
         table = (
-            _read_table(layout, table_path) if table_path else _unlabelled_images(folders.images)
+            _read_table(layout, table_path, classes)
+            if table_path
+            else _unlabelled_images(folders.images)
         )
         names = sorted({*table.labels, *(failure.image_name for failure in table.failures)})
         return _list_inputs(layout, real_root, folders, table_path, table, names[: layout.limit])
@@ -130,14 +135,14 @@ def _table_path(layout: Layout, root: Path) -> Path | None:
     return None if layout.labels == NONE else expanded(layout.labels or root / "train.csv")
 
 
-def _read_table(layout: Layout, path: Path) -> LabelTable:
+def _read_table(layout: Layout, path: Path, classes: Classes) -> LabelTable:
     require_utf8(path)
     if not is_file(path):
         others = [name for name in _OTHER_TABLES if is_file(path.with_name(name))]
         hint = f"; there is {others[0]}" if others else ""
         reason = f"no such table{hint}; name it with --labels FILE, or give --labels none"
         raise InputError(path, reason)
-    return read_labels(path, layout.id_column, layout.label_column, layout.keep_columns)
+    return read_labels(path, layout.id_column, layout.label_column, layout.keep_columns, classes)
 
 
 def _unlabelled_images(images: Folder) -> LabelTable:

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 import hpastore
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import InputError, NotFoundError
 from hpastore.ingestion.discover import discover
 from hpastore.ingestion.file_counts import FileCounter
@@ -33,6 +34,7 @@ from hpastore.runtime.failpoints import failpoint
 from hpastore.runtime.gc import gc_paused
 from hpastore.runtime.pool import make_executor
 from hpastore.store import image_records, roots_and_splits, write
+from hpastore.store.classes import choose_classes, store_classes
 from hpastore.store.engine import Store
 
 Progress = Callable[[int, int], None]
@@ -51,6 +53,7 @@ def plan(
     resplit: bool = False,
     allow_gone: int | str = 0,
     moved_from: Sequence[str | Path] = (),
+    classes: Classes | None = None,
 ) -> Plan:
     """Say what `ingest` would do, and change nothing.
 
@@ -64,6 +67,8 @@ def plan(
         A path is a root in the usual layout.
     background_percentile, prune, resplit, allow_gone, moved_from
         As for `ingest`.
+    classes : Classes, optional
+        Those that a store without images will have; by default its own.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def plan(
     InputError
         If the root, the table or a folder cannot be used.
     UsageError
-        If an argument makes no sense.
+        If an argument makes no sense, or the store has images and other classes.
     NotFoundError
         If the store has none of the roots in `moved_from`.
     MeasureError
@@ -86,7 +91,7 @@ def plan(
     policy = choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone)
     load_measures()
     with gc_paused():
-        inputs = discover(layout)
+        inputs = discover(layout, _classes(store, classes))
         if store is None:
             for root in moved_from:
                 find_root(root, [])
@@ -175,7 +180,7 @@ def ingest(
     policy = choose_policy(layout, prune=prune, resplit=resplit, allow_gone=allow_gone)
     measures = load_measures()
     with gc_paused():
-        inputs = discover(layout)
+        inputs = discover(layout, store_classes(store))
         failpoint("ingest.discovered")
         state = read_state(store, background_percentile, policy)
         state = state.with_roots(store, inputs, moved_from)
@@ -331,6 +336,13 @@ def _as_failure(task: Task, failure: TaskFailure) -> Failure:
     source = task.source
     message = f"{source.name}: {failure.reason}"
     return Failure(source.name, source.files[0].uri, failure.code, message, source.files)
+
+
+def _classes(store: Store | None, given: Classes | None) -> Classes:
+    """Choose the classes that inputs are read with; None is a store that does not exist yet."""
+    if store is None:
+        return DEFAULT_CLASSES if given is None else given.validated()
+    return store.read(lambda connection: choose_classes(connection, given))
 
 
 def _as_layout(layout: Layout | Path | str) -> Layout:

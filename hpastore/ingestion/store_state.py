@@ -28,6 +28,7 @@ from hpastore.model import (
     StoredImage,
 )
 from hpastore.store import custom_measures, image_records, measurement_settings, roots_and_splits
+from hpastore.store.classes import read_classes
 from hpastore.store.engine import Store
 from hpastore.vocabulary import CHANNELS
 
@@ -177,7 +178,7 @@ def read_state(store: Store, background_percentile: float | None, policy: Policy
         settings = choose_settings(
             measurement_settings.current_settings(connection), background_percentile
         )
-        images = image_records.known_images(connection)
+        images = image_records.known_images(connection, read_classes(connection))
         if measures:
             images = custom_measures.with_measures(connection, images)
         if policy.binary_mask:

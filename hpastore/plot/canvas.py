@@ -7,6 +7,7 @@ from functools import wraps
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
+from hpastore.classes import Classes
 from hpastore.errors import UsageError
 from hpastore.store import decoding
 from hpastore.text import printable
@@ -138,9 +139,9 @@ def line_styles(reasons: list[str]) -> dict[str, LineStyle]:
     return chosen
 
 
-def label_name(label: int, where: str = "clean_set_cell") -> str:
+def label_name(label: int, classes: Classes, where: str = "clean_set_cell") -> str:
     """Give a label's id and name; `where` names its row in the error for an id without a label."""
-    return f"{label} {decoding.label_name(label, where)}"
+    return f"{label} {decoding.label_name(label, where, classes)}"
 
 
 def shortened(text: str, max_length: int) -> str:

@@ -23,10 +23,10 @@ from hpastore.plot.canvas import (
     shortened,
 )
 from hpastore.store import figures
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import clean_shares
 from hpastore.store.clean_sets.rows import find_clean_set, read_versions
 from hpastore.store.engine import Store
-from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,24 +81,25 @@ def plot_drift(store: Store, name: str, *, label: int | str | None = None) -> Fi
     UsageError
         If there is no such label, `name` has a version, or Matplotlib is not installed.
     """
-    label_id = None if label is None else find_label(label)
     if "@" in name:
         raise UsageError(f"drift shows all versions; leave out {name[name.index('@') :]}")
     with store.reading() as connection:
+        classes = read_classes(connection)
+        label_id = None if label is None else classes.find(label)
         newest = find_clean_set(connection, name)
         versions = []
         for stored in read_versions(connection, name):
             shares = clean_shares(connection, stored.id)
-            rules = figures.kept_rules(connection, stored.id)
+            rules = figures.kept_rules(connection, stored.id, classes)
             versions.append(_Version(f"@{stored.version}", _shown(rules), shares))
-        rules = figures.live_rules(connection, newest.id)
+        rules = figures.live_rules(connection, newest.id, classes)
         versions.append(_Version(NOW, _shown(rules), {}))
         warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
     found = {key for version in versions for key in version.shares}
     labels = sorted(found if label_id is None else found & {label_id})
     figure, grid = _grid(len(labels))
     for key, row in zip(labels, grid, strict=True):
-        _draw(row, key, versions)
+        _draw(row, label_name(key, classes), key, versions)
     title = f"{name}: bounds and shares by version; hollow: its bounds with the current cells"
     add_title(figure, title, left=0.012)
     _label_axes(grid, versions)
@@ -130,7 +131,7 @@ def _grid(n: int) -> tuple[Figure, list[list[Axes]]]:
     ]
 
 
-def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None:
+def _draw(row: Sequence[Axes], name: str, label: int, versions: Sequence[_Version]) -> None:
     """Draw the three panels of one label."""
     newest = versions[-1].rules.get(label)
     rules = [_same_measure(version.rules.get(label), newest) for version in versions]
@@ -143,7 +144,7 @@ def _draw(row: Sequence[Axes], label: int, versions: Sequence[_Version]) -> None
     _points(row[1], upper, share=is_share)
     _points(row[2], shares, share=True)
     row[0].annotate(
-        f"{shortened(label_name(label), 30)}\n{what}",
+        f"{shortened(name, 30)}\n{what}",
         (0, 0.5),
         xytext=(-175, 0),
         xycoords="axes fraction",

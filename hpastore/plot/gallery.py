@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hpastore.arguments import require_choice
+from hpastore.classes import Classes
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.errors import RejectedError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
@@ -52,10 +53,11 @@ from hpastore.store.cell_selection import (
     count_by_image,
     nearest_cells,
 )
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.rows import FoundSet, find_clean_set_or_newest, read_clean_set
 from hpastore.store.engine import Store
 from hpastore.store.figures import RuleOfLabel, kept_rules
-from hpastore.vocabulary import REASONS, Which, find_label
+from hpastore.vocabulary import REASONS, Which
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,16 +162,18 @@ def plot_gallery(
     Only one image at a time is held in memory.
     """
     colours = parse_channels(channels, gain)
-    label_id = None if label is None else find_label(label)
     _check(which, rule, n)
     with store.reading() as connection:
+        classes = read_classes(connection)
+        label_id = None if label is None else classes.find(label)
         roots_and_splits.require_split(connection, split)
         found = find_clean_set_or_newest(connection, clean, split)
-        rules = kept_rules(connection, found.id) if found else []
+        rules = kept_rules(connection, found.id, classes) if found else []
         wanted = _wanted(found, rules, label_id, which, rule)._replace(split=split)
         subjects, total = _choose(connection, wanted, which, n, seed)
         row = read_clean_set(connection, found.id) if found else None
-        caption = _Caption(rules, row.min_green if row else 0, by_shown=wanted.side is not None)
+        limit = row.min_green if row else 0
+        caption = _Caption(rules, classes, limit, by_shown=wanted.side is not None)
         tiles = _tiles(connection, subjects, caption, one_label=label_id is not None)
         if found:
             warn_if_outdated(connection, found.id)
@@ -187,7 +191,7 @@ def plot_gallery(
         else "no clean set"
     ]
     if label_id is not None:
-        parts.append(label_name(label_id))
+        parts.append(label_name(label_id, classes))
     if split is not None:
         parts.append(f"split {shortened(split, _MAX_CHARACTERS)}")
     counts_verdicts = row is not None and row.scope == "all" and label_id is None
@@ -302,18 +306,10 @@ def _tiles(
     for subject in subjects:
         cell = f":{subject.mask_id}"
         name = shortened(subject.image_name, _MAX_CHARACTERS - len(cell)) + cell
-        lines = [name, "" if one_label else _label(subject), _verdict(subject)]
+        lines = [name, "" if one_label else caption.label(subject), _verdict(subject)]
         lines += caption.value_lines(subject, values[subject.cell_id])
         tiles.append(_Tile(subject, places[subject.cell_id], tuple(filter(None, lines))))
     return tiles
-
-
-def _label(subject: SelectedCell) -> str:
-    return (
-        label_name(subject.label_id)
-        if subject.label_id is not None
-        else f"labels {subject.labels or '-'}"
-    )
 
 
 def _verdict(subject: SelectedCell) -> str:
@@ -331,6 +327,8 @@ class _Caption:
     ----------
     rules
         Of the clean set, with their bounds.
+    classes
+        Those of the store.
     min_green
         The clean set's limit for dark cells.
     by_shown
@@ -339,8 +337,15 @@ class _Caption:
     """
 
     rules: Sequence[RuleOfLabel]
+    classes: Classes
     min_green: int
     by_shown: bool
+
+    def label(self, subject: SelectedCell) -> str:
+        """Name the label that a cell is shown under, or all of its image."""
+        if subject.label_id is None:
+            return f"labels {subject.labels or '-'}"
+        return label_name(subject.label_id, self.classes)
 
     def value_lines(self, subject: SelectedCell, values: CellMeasures) -> list[str]:
         """Name the measure that decided about a cell, its value and the bounds."""

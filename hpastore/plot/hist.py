@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from hpastore.classes import Classes
 from hpastore.clean.outdated import warn_if_outdated
 from hpastore.clean.thresholds import warn_of_incomplete_measures
 from hpastore.errors import UsageError
@@ -27,10 +28,10 @@ from hpastore.plot.canvas import (
     shortened,
 )
 from hpastore.store import custom_measures, figures, roots_and_splits
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.text import count_text
-from hpastore.vocabulary import LABEL_NAMES, find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,14 +122,15 @@ def plot_hist(
     NotFoundError
         If there is no such clean set.
     """
-    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
+        classes = read_classes(connection)
+        label_id = None if label is None else classes.find(label)
         channel, unit = _channel(connection, measure, channel)
         roots_and_splits.require_split(connection, split)
         found = find_clean_set_or_newest(connection, clean, split)
         set_id = found and found.id
         rows = figures.values_by_label(connection, measure, channel, label_id, set_id, split)
-        rules = None if set_id is None else figures.kept_rules(connection, set_id)
+        rules = None if set_id is None else figures.kept_rules(connection, set_id, classes)
         warn_of_incomplete_measures(connection, {measure})
         if set_id is not None:
             warn_if_outdated(connection, set_id)
@@ -138,13 +140,13 @@ def plot_hist(
     axis = _Axis.of(panels, unit)
     figure, axes, note = _grid(len(panels))
     for panel, place in zip(panels, axes, strict=True):
-        _draw(place, panel, axis)
+        _draw(place, panel, axis, classes)
     clean_name = found and found.versioned_name
     bounded = any(panel.bounds for panel in panels)
     _add_legend(figure, note, clean_name, bounded=bounded)
     _add_texts(figure, what, unit, axis, clean_name, bounded=bounded, split=split)
     if label_id is None:
-        _note_empty_labels(figure, note, len(panels))
+        _note_empty_labels(figure, note, len(panels), len(classes.ids))
     return figure
 
 
@@ -269,10 +271,10 @@ def _grid(n: int) -> tuple[Figure, list[Axes], Axes]:
     return figure, places[:-1], places[-1]
 
 
-def _draw(axes: Axes, panel: _Panel, axis: _Axis) -> None:
+def _draw(axes: Axes, panel: _Panel, axis: _Axis, classes: Classes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(_title(panel, axis), loc="left", linespacing=1.25, color=INK)
+    axes.set_title(_title(panel, axis, classes), loc="left", linespacing=1.25, color=INK)
     if axis.log:
         axes.set_xscale("log")
     axes.set_xlim(*axis.ends)
@@ -292,8 +294,8 @@ def _draw(axes: Axes, panel: _Panel, axis: _Axis) -> None:
         axes.axvline(value, color=INK, linewidth=1, linestyle=":" if conditional else "--")
 
 
-def _title(panel: _Panel, axis: _Axis) -> str:
-    name = shortened(label_name(panel.label), 38)
+def _title(panel: _Panel, axis: _Axis, classes: Classes) -> str:
+    name = shortened(label_name(panel.label, classes), 38)
     if not panel.cells:
         return f"{name}\nn = 0"
     kept = (int(panel.kept.sum()) + panel.kept_without_value) / panel.cells
@@ -358,9 +360,9 @@ def _add_texts(
     figure.supylabel("cells", fontsize=8, color=INK)
 
 
-def _note_empty_labels(figure: Figure, note: Axes, drawn: int) -> None:
+def _note_empty_labels(figure: Figure, note: Axes, drawn: int, labels: int) -> None:
     """Write how many labels have no cell, and are not drawn."""
-    empty = len(LABEL_NAMES) - drawn
+    empty = labels - drawn
     if not drawn:
         add_no_cells(figure)
     elif empty:

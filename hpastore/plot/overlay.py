@@ -29,10 +29,10 @@ from hpastore.render.channels import colour_picture, parse_channels, shrink
 from hpastore.runtime.opencv import cv2
 from hpastore.store import pixels
 from hpastore.store.cell_masks import CellMask, read_image_cells, read_image_verdicts
+from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.rows import find_clean_set_or_newest
 from hpastore.store.engine import Store
 from hpastore.text import count_text
-from hpastore.vocabulary import find_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +109,9 @@ def plot_overlay(
         installed.
     """
     colours = parse_channels(channels, gain)
-    label_id = None if label is None else find_label(label)
     with store.reading() as connection:
+        classes = read_classes(connection)
+        label_id = None if label is None else classes.find(label)
         width, height, labels, masks = read_image_cells(connection, image)
         files = pixels.channel_files(connection, [image], colours.channels)
         found = find_clean_set_or_newest(connection, clean)
@@ -130,7 +131,7 @@ def plot_overlay(
     styles = {KEPT_WORD: (KEPT, "-"), **line_styles(texts), NOT_JUDGED: ("white", (0, (1, 1)))}
 
     figure, all_axes = _grid(max(1, len(panels)), height / width, len(texts) + 2)
-    titles = [label_name(judged_by) for judged_by in sorted(panels)] or [_unjudged_title(labels)]
+    titles = [label_name(key, classes) for key in sorted(panels)] or [_unjudged_title(labels)]
     judged = [panels[judged_by] for judged_by in sorted(panels)] or [{}]
     for axes, panel, title in zip(all_axes, judged, titles, strict=True):
         edges = (-0.5, width - 0.5, height - 0.5, -0.5)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import InputError, RejectedError, UsageError
 from hpastore.model import Failure
 from hpastore.reading.files import read_file
 from hpastore.reading.table import MAX_TABLE_BYTES, Table, decode_text, open_table
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
+from hpastore.vocabulary import NAME_PATTERN, NAME_RULE
 
-_LABEL: Final = re.compile(r"0*([0-9]{1,2})(?:\.0+)?")
+_LABEL: Final = re.compile(r"0*([0-9]{1,10})(?:\.0+)?")
 """As a number, be that written as 16.0: so does pandas where a row of the column was empty."""
-
-_LABEL_RULE: Final = f"use 0 to {len(LABEL_NAMES) - 1}, several joined as 3|5"
 
 MAX_VALUE_LENGTH: Final = 1_000
 """Characters of a value in a kept column."""
@@ -52,6 +51,7 @@ def read_labels(
     id_column: str = "ID",
     label_column: str = "Label",
     keep_columns: Sequence[str] = (),
+    classes: Classes = DEFAULT_CLASSES,
 ) -> LabelTable:
     """Read a CSV or TSV of image names and labels.
 
@@ -64,9 +64,11 @@ def read_labels(
     path
         Text with a header, see `hpastore.reading.table`; gzip is unpacked.
     id_column, label_column
-        The columns of the names and of the label ids 0..18, joined by ``|``.
+        The columns of the names and of the label ids, joined by ``|``.
     keep_columns
         Other columns whose values are read: as they are written, without spaces around them.
+    classes
+        Those of the store.
 
     Returns
     -------
@@ -97,6 +99,8 @@ def read_labels(
     rejected: set[str] = set()
     failures: list[Failure] = []
     line = repeated = 0
+    ids_of = lru_cache(maxsize=1024)(partial(_ids, classes=classes))
+    label_rule = f"use {classes.ids_text}, several joined by '|'"
 
     def fail(name: str, code: str, reason: str) -> None:
         rejected.add(name)
@@ -104,14 +108,14 @@ def read_labels(
 
     for line, row in table.rows:
         name, text = row[at_name].strip(" "), row[at_label]  # no name holds a space
-        ids, repeats = _ids(text)
+        ids, repeats = ids_of(text)
         values = {column: row[at].strip(" ") for column, at in kept.items()}
         too_long = [c for c, value in values.items() if len(value) > MAX_VALUE_LENGTH]
         repeated += repeats
         if not NAME_PATTERN.fullmatch(name):
             fail(name, "name", f"the name '{printable(name)}' is not allowed; {NAME_RULE}")
         elif not ids:
-            fail(name, "label", f"the label '{printable(text)}' is not allowed; {_LABEL_RULE}")
+            fail(name, "label", f"the label '{printable(text)}' is not allowed; {label_rule}")
         elif too_long:
             length = f"{len(values[too_long[0]]):,} characters"
             reason = f"its {too_long[0]} has {length}; use up to {MAX_VALUE_LENGTH:,}"
@@ -139,17 +143,16 @@ def read_labels(
     return LabelTable(taken, tuple(failures), repeated, of_taken)
 
 
-def label_id(text: str) -> int | None:
-    """The id that a text is; None if it is none of a label.
+def label_number(text: str) -> int | None:
+    """The number that a text is, as an id of a label may be written; None if it is none.
 
     Examples
     --------
-    >>> label_id("16"), label_id(" 3.0"), label_id("19"), label_id("3.5")
-    (16, 3, None, None)
+    >>> label_number("16"), label_number(" 3.0"), label_number("3.5")
+    (16, 3, None)
     """
     found = _LABEL.fullmatch(text.strip(" "))
-    number = int(found[1]) if found else len(LABEL_NAMES)
-    return number if number < len(LABEL_NAMES) else None
+    return int(found[1]) if found else None
 
 
 def _text(path: Path) -> str:
@@ -202,11 +205,10 @@ def _difference(values: Mapping[str, str], before: Mapping[str, str], line: int)
     return f"its {name} is {shown}, but {shown_before} on line {line}"
 
 
-@lru_cache(maxsize=1024)
-def _ids(text: str) -> tuple[tuple[int, ...], bool]:
+def _ids(text: str, classes: Classes) -> tuple[tuple[int, ...], bool]:
     """Return the distinct ids, none where any is not allowed, and whether one is repeated."""
-    given = [label_id(part) for part in text.split("|")]
-    sound = [label for label in given if label is not None]
+    given = [label_number(part) for part in text.split("|")]
+    sound = [label for label in given if label is not None and label in classes.names]
     if len(sound) < len(given):
         return (), False
     ids = tuple(sorted(set(sound)))

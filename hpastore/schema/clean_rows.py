@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
-
-from hpastore.vocabulary import LABEL_NAMES
 
 Side = Literal["lower", "upper"]
 SIDES: Final[tuple[Side, ...]] = ("lower", "upper")
@@ -63,6 +61,8 @@ class RuleRow(NamedTuple):
     position: int
     label_id: int | None
     """None is every label."""
+    labels: tuple[int, ...]
+    """The labels that the rule is for; not stored."""
     measure: str
     channel: str | None
     lower: RuleBound
@@ -73,11 +73,6 @@ class RuleRow(NamedTuple):
     """A flag that a cell must have for the rule to apply."""
     shown: bool
     """Whether a cell that no rule drops is shown with the value of this rule."""
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """The labels that the rule is for."""
-        return range(len(LABEL_NAMES)) if self.label_id is None else (self.label_id,)
 
     @property
     def title(self) -> str:

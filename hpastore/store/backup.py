@@ -135,7 +135,7 @@ def _copy_rows(store: Store, path: Path) -> None:
         with store.reading() as connection:
             for table in Base.metadata.sorted_tables:
                 with copy.writing() as target:
-                    target.execute(delete(table))  # the schema comes with the 19 labels
+                    target.execute(delete(table))  # the schema comes with the default classes
                     rows = connection.execute(
                         select(table), execution_options={"yield_per": _BATCH_ROWS}
                     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
+from hpastore.classes import Classes
 from hpastore.schema.labelled_cells import LABELS
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES, MeasureKey
 from hpastore.schema.tables import (
@@ -85,7 +86,9 @@ class VerdictRow(NamedTuple):
     reason: str | None
 
 
-def read_cell(connection: Connection, name: str, mask_id: int) -> CellFacts | None:
+def read_cell(
+    connection: Connection, name: str, mask_id: int, classes: Classes
+) -> CellFacts | None:
     """Read one cell; None if the store has no such cell."""
     statement = select(Cell.id, LABELS.label("labels")).join(Image)
     found = connection.execute(statement.where(Image.name == name, Cell.mask_id == mask_id))
@@ -98,7 +101,7 @@ def read_cell(connection: Connection, name: str, mask_id: int) -> CellFacts | No
     return CellFacts(
         cell.id,
         f"{name}:{mask_id}",
-        decoding.label_ids(name, cell.labels),
+        decoding.label_ids(name, cell.labels, classes),
         read_measures(connection, [cell.id])[cell.id],
         {label: OverrideRow(keep, comment) for label, keep, comment in connection.execute(decided)},
     )

@@ -18,18 +18,19 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, or_, select, type_coerce
 
+from hpastore.classes import Classes
 from hpastore.errors import DamagedError
 from hpastore.schema.row_info import row_info
 from hpastore.schema.tables import Base
 from hpastore.schema.types import Instant, as_moment
 from hpastore.text import printable
-from hpastore.vocabulary import LABEL_NAMES, NAME_PATTERN, NAME_RULE
+from hpastore.vocabulary import NAME_PATTERN, NAME_RULE
 
 _FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 """The range of moments that Python can express in every time zone."""
 
-_LABELS: Final = re.compile(r"\d{1,2}(\|\d{1,2})*", re.ASCII)
+_LABELS: Final = re.compile(r"\d{1,10}(\|\d{1,10})*", re.ASCII)
 
 
 def image_name(name: str, where: str = "") -> str:
@@ -52,7 +53,7 @@ def image_name(name: str, where: str = "") -> str:
     return name
 
 
-def label_ids(image: str, labels: str) -> tuple[int, ...]:
+def label_ids(image: str, labels: str, classes: Classes) -> tuple[int, ...]:
     """Parse the text of ``image.labels``, such as ``0|16``.
 
     Parameters
@@ -60,6 +61,8 @@ def label_ids(image: str, labels: str) -> tuple[int, ...]:
     image : str
         The image's name.
     labels : str
+    classes : Classes
+        Those of the store.
 
     Raises
     ------
@@ -67,14 +70,15 @@ def label_ids(image: str, labels: str) -> tuple[int, ...]:
         If the text is not a list of labels.
     """
     ids = tuple(map(int, labels.split("|"))) if _LABELS.fullmatch(labels) else ()
-    if (labels and not ids) or any(label >= len(LABEL_NAMES) for label in ids):
+    if (labels and not ids) or any(label not in classes.names for label in ids):
         raise DamagedError(
-            f"image {image}", f"its labels {printable(labels)!r} are not ids from 0 to 18"
+            f"image {image}",
+            f"its labels {printable(labels)!r} are not all of the ids {classes.ids_text}",
         )
     return ids
 
 
-def label_name(label: int, where: str) -> str:
+def label_name(label: int, where: str, classes: Classes) -> str:
     """Give the name of a stored label.
 
     Parameters
@@ -82,17 +86,17 @@ def label_name(label: int, where: str) -> str:
     label : int
     where : str
         The row that holds it, such as ``cell a:1``.
+    classes : Classes
+        Those of the store.
 
     Raises
     ------
     DamagedError
         If no label has this id.
     """
-    if not 0 <= label < len(LABEL_NAMES):
-        raise DamagedError(
-            where, f"its label {label} is not an id from 0 to {len(LABEL_NAMES) - 1}"
-        )
-    return LABEL_NAMES[label]
+    if label not in classes.names:
+        raise DamagedError(where, f"its label {label} is none of the ids {classes.ids_text}")
+    return classes.names[label]
 
 
 def measure_versions(where: str, text: str) -> dict[str, int]:

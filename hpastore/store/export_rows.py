@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
 )
 
+from hpastore.classes import Classes
 from hpastore.model import Annotation
 from hpastore.schema.conditions import IN_SPLIT, LIVE
 from hpastore.schema.percentile import AnySelect
@@ -39,12 +40,9 @@ from hpastore.schema.tables import (
 from hpastore.schema.views import CLEAN_CELL_LIVE
 from hpastore.store import arrays, decoding, pixels
 from hpastore.store.statements import stream
-from hpastore.vocabulary import LABEL_NAMES
 
 _RLE: Final = 8
 """The index of the mask in a row of `annotated_cells`."""
-
-_LABELS: Final = frozenset(range(len(LABEL_NAMES)))
 
 
 class Selection(NamedTuple):
@@ -81,7 +79,7 @@ def channel_files(
 
 
 def annotated_cells(
-    connection: Connection, selection: Selection, chosen: Sequence[Any]
+    connection: Connection, selection: Selection, chosen: Sequence[Any], classes: Classes
 ) -> dict[int, tuple[Annotation, ...]]:
     """Read the cells of some images; with a clean set, those that are clean for a label.
 
@@ -91,6 +89,8 @@ def annotated_cells(
     selection
     chosen
         Rows of `images`.
+    classes
+        Those of the store.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def annotated_cells(
     rows = [row for row in connection.execute(statement).cursor.fetchall() if row[2] in labels]
     rows.sort()  # by image and mask id; PostgreSQL would sort the masks with them
     _check_masks(of_key, rows)
-    _check_labels(of_key, rows, labels)
+    _check_labels(of_key, rows, labels, classes)
     # With names and `_make` this takes half the time of `Annotation(..., *shape)`.
     return {
         image_id: tuple(
@@ -138,17 +138,23 @@ def _check_masks(of_key: Mapping[int, Any], rows: Sequence[Any]) -> None:
 
 
 def _check_labels(
-    of_key: Mapping[int, Any], rows: Sequence[Any], labels: Mapping[int, tuple[int, ...]]
+    of_key: Mapping[int, Any],
+    rows: Sequence[Any],
+    labels: Mapping[int, tuple[int, ...]],
+    classes: Classes,
 ) -> None:
-    if set(chain.from_iterable(labels.values())) <= _LABELS:
+    if set(chain.from_iterable(labels.values())) <= classes.names.keys():
         return
     for image_id, _, key, *_ in rows:
         for label in labels[key]:
-            decoding.label_name(label, f"image {of_key[image_id].name}")
+            decoding.label_name(label, f"image {of_key[image_id].name}", classes)
 
 
 def stream_cells(
-    connection: Connection, selection: Selection, view: FromClause | None = None
+    connection: Connection,
+    selection: Selection,
+    classes: Classes,
+    view: FromClause | None = None,
 ) -> Generator[Any]:
     """Stream rows like those of ``clean_cell`` with the cells' boxes and notebook fractions.
 
@@ -156,6 +162,8 @@ def stream_cells(
     ----------
     connection
     selection
+    classes
+        Those of the store.
     view
         The rows of the selection's clean set; without one, these are all cells with all their
         labels, the green fraction and no verdict.
@@ -181,15 +189,16 @@ def stream_cells(
     box = (Cell.x, Cell.y, Cell.width, Cell.height, notebook)
     statement = select(*verdict, *box).select_from(tables)
     statement = statement.where(*_of_labels(label_id, selection), *_live(selection))
-    return _with_labels(stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id)))
+    rows = stream(connection, statement.order_by(Image.name, Cell.mask_id, label_id))
+    return _with_labels(rows, classes)
 
 
-def _with_labels(rows: Generator[Any]) -> Generator[Any]:
+def _with_labels(rows: Generator[Any], classes: Classes) -> Generator[Any]:
     """Pass on rows whose labels are valid."""
     with closing(rows):
         for row in rows:
-            if row.label_id is not None and row.label_id not in _LABELS:
-                decoding.label_name(row.label_id, f"image {row.image_name}")
+            if row.label_id is not None and row.label_id not in classes.names:
+                decoding.label_name(row.label_id, f"image {row.image_name}", classes)
             yield row
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import CompoundSelect, Connection, FromClause, null, select
 
+from hpastore.classes import Classes
 from hpastore.schema.clean_rows import BoundRow, RuleRow
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.labelled_cells import judged_cells, of_both
@@ -36,17 +37,18 @@ class RuleOfLabel(NamedTuple):
     upper: float | None
 
 
-def kept_rules(connection: Connection, set_id: int) -> list[RuleOfLabel]:
+def kept_rules(connection: Connection, set_id: int, classes: Classes) -> list[RuleOfLabel]:
     """Read the rules of a clean set for every label, in their order, with the bounds it keeps."""
-    return _rules(read_rules(connection, set_id), read_bounds(connection, set_id))
+    rules = read_rules(connection, set_id, classes)
+    return _rules(rules, read_bounds(connection, set_id, classes))
 
 
-def live_rules(connection: Connection, set_id: int) -> list[RuleOfLabel]:
+def live_rules(connection: Connection, set_id: int, classes: Classes) -> list[RuleOfLabel]:
     """Read the rules of a clean set for every label, in their order, with the current bounds."""
     clean_set = read_clean_set(connection, set_id)
     if clean_set.frozen:
-        return kept_rules(connection, set_id)
-    rules = read_rules(connection, set_id)
+        return kept_rules(connection, set_id, classes)
+    rules = read_rules(connection, set_id, classes)
     return _rules(rules, current_bounds(connection, clean_set, rules))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from hpastore.classes import Classes
 from hpastore.errors import DamagedError
 from hpastore.model import DEFAULT_MASKS, FileStamp, MaskOptions, MeasurementSettings, StoredImage
 from hpastore.model import Failure as FailureValue
@@ -29,7 +30,7 @@ from hpastore.text import printable
 from hpastore.vocabulary import ROLES
 
 
-def known_images(connection: Connection) -> dict[str, StoredImage]:
+def known_images(connection: Connection, classes: Classes) -> dict[str, StoredImage]:
     """Read the files, labels and settings of every stored image, by name.
 
     Raises
@@ -55,7 +56,7 @@ def known_images(connection: Connection) -> dict[str, StoredImage]:
         known[name] = StoredImage(
             root,
             split,
-            decoding.label_ids(name, labels),
+            decoding.label_ids(name, labels, classes),
             files,
             settings[settings_id],
             gone_at is not None,

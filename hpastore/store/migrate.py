@@ -17,6 +17,7 @@ from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.schema import CreateView, DropView
 
+from hpastore.classes import Classes
 from hpastore.errors import StoreError
 from hpastore.runtime.atomic_files import put_in_place
 from hpastore.runtime.failpoints import failpoint
@@ -24,6 +25,7 @@ from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS, views
 from hpastore.store import sqlite_file, version
 from hpastore.store.bulk import store_missing_checksums
+from hpastore.store.classes import write_classes
 from hpastore.store.engine import Store, retry_on_disconnect
 from hpastore.text import count_text
 
@@ -33,7 +35,7 @@ _SCHEMA_LOCK: Final = 0x68706173
 """Key of the advisory lock that a change of the schema holds on PostgreSQL: "hpas"."""
 
 
-def upgrade(store: Store, revision: str = "head") -> bool:
+def upgrade(store: Store, revision: str = "head", *, classes: Classes | None = None) -> bool:
     """Create or upgrade the schema: all of it or nothing.
 
     Before an upgrade a SQLite file is copied to `backup_path`.
@@ -44,6 +46,8 @@ def upgrade(store: Store, revision: str = "head") -> bool:
         Any database, also an empty one.
     revision : str
         The last migration to run; by default all, as only tests of migrations stop earlier.
+    classes : Classes, optional
+        Those that a new store gets; a store that exists keeps its own.
 
     Returns
     -------
@@ -58,12 +62,14 @@ def upgrade(store: Store, revision: str = "head") -> bool:
         If the database holds foreign tables, or rows would refer to rows that do not exist; nothing
         was changed.
     """
+    if classes is not None:
+        classes.validated()
     with store.reading() as connection:
         _refuse_foreign_tables(store, connection)
-    return retry_on_disconnect(lambda: _upgrade(store, revision))
+    return retry_on_disconnect(lambda: _upgrade(store, revision, classes))
 
 
-def _upgrade(store: Store, revision: str) -> bool:
+def _upgrade(store: Store, revision: str, classes: Classes | None) -> bool:
     with _schema_transaction(store) as connection:
         before = version.stored(connection)
         version.refuse_newer(store, before)
@@ -75,6 +81,8 @@ def _upgrade(store: Store, revision: str) -> bool:
         command.upgrade(_config(connection), revision)
         if version.stored(connection) == version.head():
             _create_views(connection)
+        if before is None and classes is not None:
+            write_classes(connection, classes)
         _refuse_orphans(store, connection)
         if before is not None and version.stored(connection) == version.head():
             store_missing_checksums(connection)

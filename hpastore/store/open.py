@@ -6,14 +6,18 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hpastore.classes import Classes
 from hpastore.errors import SchemaMissingError
 from hpastore.store import version
+from hpastore.store.classes import set_classes
 from hpastore.store.engine import Store, connect
 
 DEFAULT_URL: Final = "hpastore.db"
 
 
-def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
+def open_store(
+    url: str | Path | None = None, *, create: bool = False, classes: Classes | None = None
+) -> Store:
     """Open a store.
 
     Parameters
@@ -23,6 +27,9 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
         ``$HPASTORE_DB``, else ``hpastore.db`` in the working folder.
     create : bool
         Whether the file and the tables are created if they do not exist.
+    classes : Classes, optional
+        Those of a new store, or of one without images; by default the 19 of 2021.  A store with
+        images must have the same ones.
 
     Returns
     -------
@@ -38,7 +45,7 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
     UnavailableError
         If the database cannot be reached.
     UsageError
-        If the URL is of another kind.
+        If the URL is of another kind, or the store has images and other classes.
     """
     store = connect(url or default_url(), create=create)
     try:
@@ -49,7 +56,9 @@ def open_store(url: str | Path | None = None, *, create: bool = False) -> Store:
                 raise
             from hpastore.store import migrate  # loads Alembic, which takes a third of a second
 
-            migrate.upgrade(store)
+            migrate.upgrade(store, classes=classes)
+        if classes is not None:
+            set_classes(store, classes)
     except BaseException:
         store.close()
         raise

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.diff import clean_diff
 from hpastore.clean.drift import drift
@@ -89,7 +90,9 @@ def test_a_set_of_a_split_is_made_and_shown_from_its_cells_only(halves: Store) -
 def test_what_an_export_reads_of_a_set_of_a_split_is_what_the_view_shows(halves: Store) -> None:
     create_clean_set(halves, "half", CleanRecipe((Rule(lower=0.3, upper=0.8),)), split="train")
     with halves.reading() as connection:
-        found = [row._asdict() for row in stream_verdicts(connection, Selection(1))]
+        found = [
+            row._asdict() for row in stream_verdicts(connection, Selection(1), DEFAULT_CLASSES)
+        ]
         view = connection.execute(CLEAN_CELL.table.select()).mappings().all()
     assert len(found) == len(view) == 6
     expected = [{name: row[name] for name in row if name in found[0]} for row in view]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import Explanation, explain
@@ -208,7 +209,7 @@ def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:
 def check_bounds(store: Store, oracle: Oracle) -> None:
     """The bounds that are kept, and those of the view, are NumPy's to the last bit; a flag is a bound too."""
     expected, place = {}, 0
-    for labels, rules in oracle.recipe.rule_lists():
+    for labels, rules in oracle.recipe.rule_lists(DEFAULT_CLASSES):
         for rule in rules:
             place += 1
             for label in range(19) if labels is None else labels:

@@ -59,6 +59,15 @@ def test_clean_sets_are_completed_by_their_names(filled: None, complete: Complet
         assert complete(*words) == ["mine", "more"], words
 
 
+@pytest.mark.parametrize(
+    "command", [("thresholds",), ("plot", "hist"), ("export", "coco", "a.json")]
+)
+def test_labels_are_completed_by_their_ids(
+    filled: None, complete: Complete, command: tuple[str, ...]
+) -> None:
+    assert complete(*command, "--label", "1") == ["1", *map(str, range(10, 19))]
+
+
 def test_the_store_may_be_named_before_the_command(
     filled: None,
     complete: Complete,

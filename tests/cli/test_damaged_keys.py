@@ -16,7 +16,7 @@ pytestmark = pytest.mark.has_schema
 
 Damage = Callable[[str], None]
 
-NO_LABEL: Final = "is not an id from 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
+NO_LABEL: Final = "is none of the ids 0 to 18; 'hpastore doctor --deep' lists what is damaged\n"
 
 
 @pytest.fixture

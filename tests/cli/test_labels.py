@@ -103,7 +103,7 @@ def test_recipes_take_a_name_and_are_written_with_the_id(label: str) -> None:
     assert (
         recipe.validated().labels == hpastore.CleanRecipe(labels={16: (area,)}).validated().labels
     )
-    assert "[[label.16.rule]]" in recipe_toml(recipe)
+    assert "[[label.16.rule]]" in recipe_toml(recipe.validated())
     text = f'[[label."{label}".rule]]\nmeasure = "area"\nlower = {{value = 9.0}}'
     assert parse_recipe(text).validated() == recipe.validated()
 

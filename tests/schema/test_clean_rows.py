@@ -17,6 +17,7 @@ def rule(reason: str | None = None, **columns: Any) -> RuleRow:
         clean_set_id=1,
         position=1,
         label_id=None,
+        labels=(0, 16),
         measure="fraction",
         channel="green",
         lower=RuleBound(0.001, None, None),
@@ -83,11 +84,6 @@ def test_reasons_are_the_rules_own_or_those_of_its_sides() -> None:
     assert SIZE.bound_reason("lower") == SIZE.bound_reason("upper") == "size"
     assert FIRST.missing_reason == "no_background"
     assert rule(measure="brenner").missing_reason == "no_value"
-
-
-def test_a_rule_is_for_its_label_or_for_all() -> None:
-    assert list(rule(label_id=3).labels) == [3]
-    assert list(rule().labels) == list(range(19))
 
 
 def test_bounds_are_given_by_side() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.schema.measure_value import (
     CHANNEL_NAMES,
     SHAPE_NAMES,
@@ -68,7 +69,8 @@ def test_a_rule_names_its_measure(
     columns = {"name": "x", "scope": "single", "min_green": 0, "recipe_toml": "", "frozen": False}
     rule = {"measure": key[0], "channel": key[1], "lower_value": 0.0, "upper_value": None}
     with two_cells.writing() as connection:
-        write_clean_set(connection, {**columns, "created_at": NOW}, [{**rule, "label_id": None}])
+        clean_set = {**columns, "created_at": NOW}
+        write_clean_set(connection, clean_set, [{**rule, "label_id": None}], DEFAULT_CLASSES)
 
     value = named_value(CleanRule.measure, CleanRule.channel)
     same_channel = (CellChannel.cell_id == Cell.id) & (CellChannel.channel == CleanRule.channel)

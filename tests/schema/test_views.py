@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
@@ -294,14 +295,16 @@ def test_statements_for_one_clean_set_say_what_the_views_do(full: Store, set_id:
     put(full, measured("late", (0,), green_fraction=[0.4, 0.9], area=[20, 3]))
     with full.reading() as connection:
         clean_set = read_clean_set(connection, set_id)
-        rules = read_rules(connection, set_id)
-        bounds = read_bounds(connection, set_id)
+        rules = read_rules(connection, set_id, DEFAULT_CLASSES)
+        bounds = read_bounds(connection, set_id, DEFAULT_CLASSES)
         if not clean_set.frozen:
             bounds = current_bounds(connection, clean_set, rules)
         of_view = {
             view: [
                 {column: getattr(row, column) for column in row._fields if column not in BOX}
-                for row in stream_verdicts(connection, Selection(set_id), live=live)
+                for row in stream_verdicts(
+                    connection, Selection(set_id), DEFAULT_CLASSES, live=live
+                )
             ]
             for view, live in ((CLEAN_CELL, False), (CLEAN_CELL_LIVE, True))
         }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.overrides import Override, override_cells
 from hpastore.errors import UsageError
@@ -132,7 +133,7 @@ def test_the_image_its_files_and_labels_are_kept(store: Store) -> None:
     )
     assert [image[c] for c in columns] == ["a", "train", "/data", 32, 24, 8, "0|16", 2, 3]
     with store.reading() as connection:
-        known = image_records.known_images(connection)
+        known = image_records.known_images(connection, DEFAULT_CLASSES)
     settings = MeasurementSettings(0.99, VERSIONS)
     files = measured("a", (0, 16)).source.files
     assert known == {"a": StoredImage("/data", "train", (0, 16), files, settings)}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
+from hpastore.classes import Classes
 from hpastore.schema.tables import (
     Cell,
     CleanRule,
@@ -19,7 +20,7 @@ from hpastore.schema.tables import (
     Label,
 )
 from hpastore.store import decoding
-from hpastore.store.clean_sets.rows import clean_set_title, read_rules
+from hpastore.store.clean_sets.rows import clean_set_title
 from hpastore.store.statements import Row, rows
 from hpastore.vocabulary import REASONS
 
@@ -81,7 +82,7 @@ def list_clean_sets(connection: Connection) -> list[Row]:
     return rows(connection, statement.order_by(CleanSet.name, CleanSet.version))
 
 
-def count_by_label(connection: Connection, set_id: int) -> list[LabelCounts]:
+def count_by_label(connection: Connection, set_id: int, classes: Classes) -> list[LabelCounts]:
     """Count a clean set's verdicts by label, with the bounds of the rule that is shown."""
     title = clean_set_title(connection, set_id)
     shown = _shown_bounds(connection, set_id)
@@ -93,7 +94,7 @@ def count_by_label(connection: Connection, set_id: int) -> list[LabelCounts]:
         counted.order_by(CleanSetCell.label_id)
     ):
         if label_id not in found:
-            name = decoding.label_name(label_id, title)
+            name = decoding.label_name(label_id, title, classes)
             found[label_id] = LabelCounts(label_id, name, *shown.get(label_id, ()))
         counts = found[label_id]
         counts.cells += cells
@@ -123,7 +124,10 @@ def read_reasons(connection: Connection, set_id: int) -> list[str]:
     statement = select(column).where(CleanSetCell.clean_set_id == set_id, column.is_not(None))
     found = {str(reason) for reason in connection.execute(statement.distinct()).scalars()}
 
-    by_rules = [rule.reason for rule in read_rules(connection, set_id) if rule.reason]
+    named = select(CleanRule.reason).where(CleanRule.clean_set_id == set_id)
+    named = named.where(CleanRule.reason.is_not(None))
+    ordered = named.order_by(CleanRule.position, CleanRule.label_id)
+    by_rules = [str(reason) for reason in connection.execute(ordered).scalars()]
     *before, last = REASONS
     order = list(dict.fromkeys([*before, *by_rules, last]))
     return sorted(found, key=lambda reason: order.index(reason) if reason in order else len(order))

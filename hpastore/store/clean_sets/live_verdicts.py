@@ -17,6 +17,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from hpastore.classes import Classes
 from hpastore.schema.clean_rows import RuleRow
 from hpastore.schema.clean_views import clean_cell, with_live
 from hpastore.schema.conditions import rule_applies
@@ -30,7 +31,11 @@ from hpastore.store.clean_sets.rows import check_labels, read_bounds, read_clean
 
 
 def stream_verdicts(
-    connection: Connection, selection: export_rows.Selection, *, live: bool = False
+    connection: Connection,
+    selection: export_rows.Selection,
+    classes: Classes,
+    *,
+    live: bool = False,
 ) -> Generator[Any]:
     """Stream a selection's rows of ``clean_cell`` with the cells' boxes and notebook fractions.
 
@@ -39,24 +44,26 @@ def stream_verdicts(
     connection
     selection
         Without a clean set the rows have no verdict, see `hpastore.store.export_rows.stream_cells`.
+    classes
+        Those of the store.
     live
         Whether the rows are those of ``clean_cell_live``.  The view itself judges by the rules of
         all sets; here only the rules of one set are used.
     """
     set_id = selection.set_id
     if set_id is None:
-        return export_rows.stream_cells(connection, selection)
+        return export_rows.stream_cells(connection, selection, classes)
 
-    check_labels(connection, set_id)
-    rows = _live_rows(connection, set_id) if live else clean_cell()
+    check_labels(connection, set_id, classes)
+    rows = _live_rows(connection, set_id, classes) if live else clean_cell()
     rows = rows.where(CleanSetCell.clean_set_id == set_id)
-    return export_rows.stream_cells(connection, selection, rows.subquery("clean_cell"))
+    return export_rows.stream_cells(connection, selection, classes, rows.subquery("clean_cell"))
 
 
-def _live_rows(connection: Connection, set_id: int) -> AnySelect:
+def _live_rows(connection: Connection, set_id: int, classes: Classes) -> AnySelect:
     clean_set = read_clean_set(connection, set_id)
-    rules = read_rules(connection, set_id)
-    bounds = read_bounds(connection, set_id)
+    rules = read_rules(connection, set_id, classes)
+    bounds = read_bounds(connection, set_id, classes)
     if not clean_set.frozen:
         bounds = current_bounds(connection, clean_set, rules)
     judged = judge_one_set(clean_set, rules, bounds).subquery("judged")

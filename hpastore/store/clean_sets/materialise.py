@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from hpastore.classes import Classes
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.clean_rows import BoundRow
 from hpastore.schema.tables import CleanRule, CleanSet, CleanSetCell, CleanSetThreshold
@@ -20,6 +21,7 @@ def write_clean_set(
     connection: Connection,
     clean_set: Mapping[str, Any],
     rules: Iterable[Mapping[str, Any]],
+    classes: Classes,
     kept: Mapping[tuple[int, int], BoundRow] | None = None,
 ) -> tuple[int, int]:
     """Store a new version of a clean set, and materialise its thresholds and verdicts.
@@ -32,6 +34,8 @@ def write_clean_set(
         Its columns but the version.
     rules
         Their columns.
+    classes
+        Those of the store.
     kept
         Bounds to judge by, by the rule's position and the label: those of a frozen version.
         Without them the bounds are taken from the current cells.
@@ -46,7 +50,7 @@ def write_clean_set(
         connection.execute(insert(CleanRule), columns)
 
     stored = read_clean_set(connection, set_id)
-    stored_rules = read_rules(connection, set_id)
+    stored_rules = read_rules(connection, set_id, classes)
     if kept is None:
         bounds = current_bounds(connection, stored, stored_rules)
     else:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, or_, select
 
+from hpastore.classes import Classes
 from hpastore.errors import DamagedError, NotFoundError, UsageError
 from hpastore.schema.clean_rows import BoundRow, CleanSetRow, RuleBound, RuleRow
 from hpastore.schema.tables import CleanRule, CleanSet, CleanSetCell, CleanSetThreshold
@@ -128,19 +129,20 @@ def read_versions(connection: Connection, name: str) -> list[CleanSetRow]:
     return [CleanSetRow(*row) for row in connection.execute(statement)]
 
 
-def read_rules(connection: Connection, set_id: int) -> list[RuleRow]:
+def read_rules(connection: Connection, set_id: int, classes: Classes) -> list[RuleRow]:
     """Read a clean set's rules in their order."""
     statement = select(*_RULE).where(CleanRule.clean_set_id == set_id)
     statement = statement.order_by(CleanRule.position, CleanRule.label_id)
-    return [_rule_row(row) for row in connection.execute(statement)]
+    return [_rule_row(row, classes) for row in connection.execute(statement)]
 
 
-def _rule_row(row: Any) -> RuleRow:
+def _rule_row(row: Any, classes: Classes) -> RuleRow:
     return RuleRow(
         id=row.id,
         clean_set_id=row.clean_set_id,
         position=row.position,
         label_id=row.label_id,
+        labels=classes.ids if row.label_id is None else (row.label_id,),
         measure=row.measure,
         channel=row.channel,
         lower=RuleBound(row.lower_percentile, row.lower_value, row.lower_median),
@@ -151,7 +153,7 @@ def _rule_row(row: Any) -> RuleRow:
     )
 
 
-def read_bounds(connection: Connection, set_id: int) -> list[BoundRow]:
+def read_bounds(connection: Connection, set_id: int, classes: Classes) -> list[BoundRow]:
     """Read the bounds that a clean set was materialised with.
 
     Raises
@@ -171,7 +173,7 @@ def read_bounds(connection: Connection, set_id: int) -> list[BoundRow]:
         if bound.rule_id not in rules:
             what = f"its threshold of label {bound.label_id} belongs to no rule of the set"
             raise DamagedError(title, what)
-        decoding.label_name(bound.label_id, title)
+        decoding.label_name(bound.label_id, title, classes)
     return bounds
 
 
@@ -188,7 +190,7 @@ def find_bound(bounds: Mapping[_Key, _Bound], key: _Key, where: str) -> _Bound:
     return bounds[key]
 
 
-def check_labels(connection: Connection, set_id: int) -> None:
+def check_labels(connection: Connection, set_id: int, classes: Classes) -> None:
     """Check that all verdicts of a clean set are of valid labels.
 
     Raises
@@ -199,7 +201,7 @@ def check_labels(connection: Connection, set_id: int) -> None:
     title = clean_set_title(connection, set_id)
     labels = select(CleanSetCell.label_id).where(CleanSetCell.clean_set_id == set_id).distinct()
     for label in connection.execute(labels.order_by(CleanSetCell.label_id)).scalars():
-        decoding.label_name(label, title)
+        decoding.label_name(label, title, classes)
 
 
 def clean_set_title(connection: Connection, set_id: int) -> str:

@@ -55,6 +55,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         database_checks.sqlite_file if store.is_sqlite else database_checks.postgresql_server,
         lambda _: _schema(store),
         row_checks.orphans,
+        row_checks.classes,
         row_checks.labels,
         row_checks.cell_labels,
         row_checks.current_settings,

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, exists, func, or_, select
 
-from hpastore.errors import DamagedError
+from hpastore.classes import check_class
+from hpastore.errors import DamagedError, UsageError
 from hpastore.kernels import rle
 from hpastore.reading import MAX_PIXELS
 from hpastore.schema.row_info import references_of, referred
@@ -32,8 +33,8 @@ from hpastore.schema.tables import (
 from hpastore.store import arrays, decoding
 from hpastore.store.integrity import checksums
 from hpastore.store.integrity.finding import REPLACE_IMAGE, RESTORE, Finding, damage_finding
-from hpastore.text import count_text
-from hpastore.vocabulary import CELL_MASK, CHANNELS, LABEL_NAMES
+from hpastore.text import count_text, printable
+from hpastore.vocabulary import CELL_MASK, CHANNELS
 
 
 def orphans(connection: Connection) -> Iterator[Finding]:
@@ -49,11 +50,31 @@ def orphans(connection: Connection) -> Iterator[Finding]:
                 yield Finding(table.name, what, RESTORE)
 
 
+def classes(connection: Connection) -> Iterator[Finding]:
+    """The classes of the store; `orphans` finds labels that are none of them."""
+    found = connection.execute(select(Label.id, Label.name, Label.negative).order_by(Label.id))
+    ids: dict[str, int] = {}
+    negative = []
+    for label, name, is_negative in found:
+        try:
+            check_class(label, name)
+        except UsageError as error:
+            yield Finding("label", str(error), RESTORE)
+        other = ids.setdefault(name.casefold(), label)
+        if other != label:
+            what = f"classes {other} and {label} have the same name, {printable(name)!r}"
+            yield Finding("label", what, RESTORE)
+        if is_negative:
+            negative.append(str(label))
+    if not ids:
+        yield Finding("label", "it has no class", RESTORE)
+    if len(negative) > 1:
+        what = f"classes {', '.join(negative)} are marked as negative; one at most can be"
+        yield Finding("label", what, RESTORE)
+
+
 def labels(connection: Connection) -> Iterator[Finding]:
-    """The 19 classes, and the labels of images, which are stored twice."""
-    classes = connection.execute(select(Label.id, Label.name).order_by(Label.id))
-    if [tuple(row) for row in classes] != list(enumerate(LABEL_NAMES)):
-        yield Finding("label", "its rows are not the 19 classes", RESTORE)
+    """The labels of images, which are stored twice."""
     rows = select(ImageLabel.image_id, ImageLabel.label_id).order_by(*ImageLabel.__table__.c)
     by_image = groupby(connection.execute(rows), lambda row: row[0])
     labels = {key: [label for _, label in found] for key, found in by_image}

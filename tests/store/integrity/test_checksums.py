@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text, true
 
 import hpastore.store
+from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
@@ -369,6 +370,7 @@ class World:
             self.connection,
             {**columns, "scope": scope, "created_at": self.now()},
             [{**rule, **values}],
+            DEFAULT_CLASSES,
         )
 
     def rules(self) -> None:
@@ -380,7 +382,8 @@ class World:
             "scope": "all",
         }
         columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
-        write_clean_set(self.connection, columns, RULES.rows())
+        rules = RULES.rows(DEFAULT_CLASSES)
+        write_clean_set(self.connection, columns, rules, DEFAULT_CLASSES)
 
     def measure(self) -> None:
         images = self.connection.execute(select(Image.id, Image.cell_count)).all()

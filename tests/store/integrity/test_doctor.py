@@ -136,9 +136,9 @@ WRONG = {
     ),
     "label": ("DELETE FROM image_label WHERE label_id = 16", "image a", "but image_label has [0]"),
     "classes": (
-        "UPDATE label SET name = 'Nucleus' WHERE id = 0",
+        "UPDATE label SET name = 'CYTOSOL' WHERE id = 0",
         "label",
-        "its rows are not the 19 classes",
+        "classes 0 and 16 have the same name, 'Cytosol'",
     ),
     "file": (
         "DELETE FROM image_file WHERE role = 'cell_mask'",
