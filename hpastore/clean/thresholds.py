@@ -125,17 +125,14 @@ def warn_of_incomplete_measures(connection: Connection, measures: Collection[str
 
 
 def _warn_of_built_in_measures(connection: Connection, measures: Collection[str]) -> None:
-    lacking = count_lacking(connection)
-    if not lacking.keys() & set(measures):
-        return
     need_pixels = unmeasured_images(connection).measures
-    for name, version in definitions.VERSIONS.items():
-        if name in measures and name in lacking:
+    for name, count in sorted(count_lacking(connection).items()):
+        if name in measures:
             logger.warning(
                 "%s no %s of version %d; %s",
-                count_text(lacking[name], "image has", "images have"),
+                count_text(count, "image has", "images have"),
                 name,
-                version,
+                definitions.VERSIONS[name],
                 _INGEST if name in need_pixels else _REMEASURE,
             )
 
