@@ -63,12 +63,12 @@ def set_classes(store: Store, classes: Classes) -> None:
         If the classes are not allowed, or the store has images and other classes.
     """
 
-    def change(connection: Connection) -> None:
+    def replace(connection: Connection) -> None:
         if choose_classes(connection, classes) != read_classes(connection):
             write_classes(connection, classes)
 
     if store_classes(store) != classes:
-        store.write(change)
+        store.write(replace)
 
 
 def write_classes(connection: Connection, classes: Classes) -> None:

@@ -315,7 +315,7 @@ def test_explain_agrees_with_the_row_of_every_cell(store: Store) -> None:
     for step in ("new_images", "decided", "relabelled", "replaced", "other_rules"):
         getattr(history, step)()
     create_clean_set(store, "all", CleanRecipe(MANY.rules, 0, "all"))
-    found = rows(store, "SELECT * FROM clean_cell")
+    found = rows(store, "SELECT * FROM clean_cell_live")
     by_cell: dict[str, dict[tuple[str, int, int], dict[str, Any]]] = {}
     for row in found:
         cell = f"{row['image_name']}:{row['mask_id']}"
