@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from hpastore.classes import Classes
 from hpastore.clean.diff import differences
+from hpastore.clean.missing_channels import warn_of_missing_channels
 from hpastore.clean.recipe import parse_recipe, recipe_toml
 from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import read_limits
@@ -235,8 +236,8 @@ def _summarise(
     """Count the verdicts of a new version, and find what its author should know of it."""
     rules = [*recipe.rules, *(rule for of_label in recipe.labels.values() for rule in of_label)]
     warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
-
     set_id, name, number = version.found
+    warn_of_missing_channels(connection, read_rules(connection, set_id, classes), split)
     labels = [counts.label_id for counts in version.labels]
     idle, forced = read_limits(connection, set_id, labels, classes)
     skipped_images, skipped_cells = 0, 0

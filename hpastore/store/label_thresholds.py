@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import CompoundSelect, Connection, func, select
+from sqlalchemy import CompoundSelect, Connection, exists, func, select
 
 from hpastore.schema.conditions import LIVE
 from hpastore.schema.labelled_cells import LabelledCells, of_both
 from hpastore.schema.measure_value import MeasureKey, MeasureValues
 from hpastore.schema.percentile import AnySelect, percentiles
-from hpastore.schema.tables import Cell, CellMeasure, Image, Label, Measure
+from hpastore.schema.tables import Cell, CellMeasure, Image, ImageChannel, Label, Measure
 from hpastore.store.statements import Row, rows
 
 _ROWS: Final = 20_000
@@ -117,6 +117,15 @@ def count_multilabel(connection: Connection, split: str | None = None) -> tuple[
         statement = statement.where(Image.split == split)
     images, cells = connection.execute(statement).one()
     return int(images), int(cells)
+
+
+def count_images_without(connection: Connection, channel: str, split: str | None = None) -> int:
+    """Count the live images that have cells and lack a channel."""
+    has_channel = exists().where(ImageChannel.image_id == Image.id, ImageChannel.channel == channel)
+    statement = select(func.count(Image.id)).where(LIVE, Image.cell_count > 0, ~has_channel)
+    if split is not None:
+        statement = statement.where(Image.split == split)
+    return int(connection.execute(statement).scalar_one())
 
 
 def custom_channels(connection: Connection) -> dict[str, list[str | None]]:

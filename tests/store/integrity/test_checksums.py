@@ -478,12 +478,8 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
         if writes(value)
     }
     assert found == {
-<<<<<<< ours
         *("begin_run", "count_run", "adopt_settings", "write_settings", "finish_run"),
-=======
         "write_classes",  # of an empty store, and no checksum covers them
-        *("begin_run", "count_run", "adopt_settings", "finish_run"),
->>>>>>> theirs
         *(
             "write_image",
             "relabel_image",
