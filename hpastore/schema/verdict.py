@@ -171,8 +171,8 @@ def _named(
     values = {n: j[measured[rule.measure, rule.channel]] for n, rule in by_position.items()}
     return select(
         *(j.cell_id, j.label_id, j.clean, j.reason),
-        (case(keys, value=position) if keys else null()).label("rule_id"),
-        (case(values, value=position) if values else null()).label("value"),
+        (case(keys, value=position) if keys else cast(null(), BIGINT)).label("rule_id"),
+        (case(values, value=position) if values else cast(null(), REAL)).label("value"),
     ).select_from(judged.outerjoin(rule_ids, rule_ids.c.label_id == j.label_id))
 
 

@@ -69,6 +69,10 @@ NUMBERS: Mapping[str, Sequence[float]] = {
 }
 
 
+_FIRST_SEED = 27
+"""The ten from here on draw verdicts of every reason."""
+
+
 class Draw:
     """Draws recipes and stores; the same seed draws the same."""
 
@@ -124,7 +128,7 @@ class Draw:
         """Make an image, which may lack a channel."""
         image = measured(name, LABELS[name], **measures)
         return (
-            lacking(image, self.one(["red", "green", "blue"])) if self.rng.random() < 0.2 else image
+            lacking(image, self.one(["red", "green", "blue"])) if self.rng.random() < 0.4 else image
         )
 
     def own_labels(self, cells: int) -> dict[int, tuple[int, ...]]:
@@ -165,7 +169,7 @@ class Draw:
 def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure: Figure) -> None:
     n = trials(quick=10, full=25, soak=500)
     judged, reasons = 0, set[str | None]()
-    for seed in range(n):
+    for seed in range(_FIRST_SEED, _FIRST_SEED + n):
         draw = Draw(seed)
         decisions = draw.fill(store)
         recipe, split = draw.recipe(), draw.one([None, *SPLITS])

@@ -35,7 +35,7 @@ def table(
 ) -> LabelTable:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_labels(path, columns.get("id_column", "ID"), columns.get("label_column", "Label"))
+    return read_labels(path, **columns)
 
 
 def test_labels_are_distinct_and_ascending_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_cell_stats_has_a_column_for_every_measure(store: Store) -> None:
         *("cell_id", "image_name", "split", "mask_id", "labels", "label_id"),
         *(m.name for m in SHAPE_MEASURES),
         *(f"{channel}_{m.name}" for channel in CHANNELS for m in CHANNEL_MEASURES),
+        "columns",
     ]
 
 
@@ -96,6 +97,7 @@ def test_cell_stats_is_the_tables_side_by_side(full: Store) -> None:
             "mask_id": cell["mask_id"],
             "labels": labels,
             "label_id": int(labels) if labels and "|" not in labels else None,
+            "columns": "{}",
             **{m.name: cell[m.name] for m in SHAPE_MEASURES},
         }
     for row in levels:
