@@ -56,7 +56,7 @@ def test_doctor_warns_of_a_root_that_does_not_exist_and_finds_nothing_wrong(
     done = run("doctor")
     assert (done.code, done.out) == (0, "nothing is wrong\n")
     assert done.err.startswith(
-        f"hpastore: warning: the root {tmp_path / 'away'}, with 7 images, does not exist"
+        f"hpastore: warning: the root {tmp_path / 'away'}, with 8 images, does not exist"
     )
     assert f"hpastore forget {tmp_path / 'away'}" in done.err
     assert run("doctor", "--json").json == []
