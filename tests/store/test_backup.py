@@ -70,7 +70,7 @@ def test_a_copy_is_a_store_with_the_same_rows_and_checksums(filled: Store, folde
         assert migrate.check(copy) == []
         put(copy, drawn("another"))
         assert doctor(copy, deep=True) == []
-    assert scalar(filled, "SELECT count(*) FROM image") == 8
+    assert scalar(filled, "SELECT count(*) FROM image") == 9
 
 
 def test_an_empty_store_has_a_copy(store: Store, folder: Path) -> None:
