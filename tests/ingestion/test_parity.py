@@ -15,9 +15,11 @@ from hpastore.ingestion.layout import Layout
 from hpastore.ingestion.run import ingest
 from hpastore.schema.tables import Base
 from hpastore.schema.views import VIEWS
+from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.conftest import DATABASES, MakeStore
 from tests.world import (
+    NOW,
     SHIFT,
     SPREAD,
     TIMES,
@@ -53,6 +55,8 @@ def live(store: Store, root: Path, patch: pytest.MonkeyPatch) -> None:
     write_image(root, name_of(0), seed=30, nuclei=True)
     install(patch, replace(SPREAD, version=2), SHIFT)
     ingest(store, root, executor="serial")
+    with store.writing() as connection:
+        write.label_cells(connection, name_of(3), {1: (0, 16), 3: (7,)}, NOW)
     create_clean_set(store, "notebook", CleanRecipe((Rule(lower=1 / 3, upper=2 / 3),)))
 
 

@@ -159,6 +159,8 @@ def test_every_value_has_the_type_of_its_column(store: Store) -> None:
     image = drawn()
     said = image.source._replace(columns=(("plate", "P1"),))
     put(store, replace(image, source=said), measured("b", n=1), measured("d", n=1, own=own))
+    with store.writing() as connection:
+        write.label_cells(connection, "d", {1: (0, 7)}, NOW)
     create_clean_set(store, "a")
     override_cells(store, [Override("b:1", True, 0, 0.5, "me", "why")])
     put(store, measured("b", n=1))
