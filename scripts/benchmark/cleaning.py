@@ -148,8 +148,8 @@ def _verdicts(store: Store, name: str) -> pd.Series:
     clean = func.min(case((CleanSetCell.clean, 1), else_=0))
     statement = (
         select(Image.name + ":" + cast(Cell.mask_id, Text), clean)
-        .join_from(CleanSetCell, CleanSet)
-        .join(Cell)
+        .join_from(CleanSetCell, CleanSet, CleanSet.id == CleanSetCell.clean_set_id)
+        .join(Cell, Cell.id == CleanSetCell.cell_id)
         .join(Image)
         .where(CleanSet.name == name)
         .group_by(Cell.id)

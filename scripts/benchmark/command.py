@@ -65,7 +65,7 @@ def _wanted(row: Row, arguments: argparse.Namespace) -> bool:
     """Choose the rows that are named; else all, for a check all that it looks at."""
     if arguments.only:
         return row.name in arguments.only
-    return not arguments.check or (row.checked and row.must is not None)
+    return not arguments.check or row.is_checked
 
 
 def measure(rows: Sequence[Row], world: World) -> list[tuple[Row, Figure]]:

@@ -62,7 +62,7 @@ def _time(
         with world.scratch("export") as folder:
             ours = partial(export, store, folder / f"cells.{_ENDINGS[kind]}", force=True)
             taken, theirs = in_turns(
-                world.choose(5, 2), ours, partial(_dump, store, folder / "rows", dump)
+                world.choose(3, 2), ours, partial(_dump, store, folder / "rows", dump)
             )
         cases[database] = taken / theirs
     return Figure(worst(cases), f"{cells:,} cells", written(cases))
@@ -84,4 +84,4 @@ def _dump(store: Store, out: Path, dump: Callable[[Sequence[Any]], bytes]) -> No
 
 
 def _cells(world: World) -> int:
-    return world.choose(50_000, 500_000)
+    return world.choose(100_000, 500_000)

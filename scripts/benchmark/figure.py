@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from scripts.benchmark.world import World
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 4 / 3
 """How much worse than it must be a ratio may be until a check fails; shared machines are noisy."""
 
-UNITS: Final = {"ratio": "", "times": " x", "s": " s", "MB": " MB", "%": " %"}
+UNITS: Final = {"ratio": "", "times": " x", "s": " s", "MB": " MB", "%": " %", "bytes": " B"}
 """Of a figure, and how it is written; the first two are quotients of two sides."""
 
 
@@ -36,12 +36,24 @@ class Figure:
         What it was taken from, or stands beside it, in words.
     broken
         Whether there is no figure because the row raised an error, which is none of measuring.
+    ratio
+        The value as a multiple of the row's `Guard`.
     """
 
     value: float | None
     n: str
     cases: Mapping[str, str] = field(default_factory=dict)
     broken: bool = False
+    ratio: float | None = None
+
+
+class Guard(NamedTuple):
+    """What stands beside a row in seconds or bytes, so that a check has a ratio to look at."""
+
+    beside: str
+    """What was done in the same minute, in words."""
+    must: float
+    """How many times as much the row may take."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ class Row:
         Cells of the large store that it needs, which grows from row to row.
     checked
         Whether a check looks at it; only ratios of times and sizes.
+    guard
+        For a row in seconds or bytes: what a check compares it with.
     """
 
     name: str
@@ -74,6 +88,12 @@ class Row:
     measure: Callable[[World], Figure]
     cells: int = 0
     checked: bool = True
+    guard: Guard | None = None
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether a check has something to look at."""
+        return self.guard is not None or (self.checked and self.must is not None)
 
     def verdict(self, figure: Figure) -> str:
         """Say in words whether it is what it must be."""
@@ -89,6 +109,8 @@ class Row:
         """Tell whether a check fails: by an error, or a ratio worse than must by over a third."""
         if figure.broken:
             return True
+        if self.guard is not None:
+            return figure.ratio is not None and figure.ratio > self.guard.must * TOLERANCE
         if not self.checked or self.must is None or figure.value is None:
             return False
         limit = self.must / TOLERANCE if self.unit == "times" else self.must * TOLERANCE

@@ -2,7 +2,8 @@
 
 The first images of a store are real-shaped: drawn at 2048², about 20 cells each, with histograms
 and masks of their own size.  What is to have more cells gets images of 200 small cells, whose masks
-are short. Labels are as frequent as in the Kaggle data; about half of the images have one.
+are short. Labels are as frequent as in the Kaggle data; about half of the images have one.  Each
+image has the column ``plate``.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ _SINGLE: Final = 0.47
 _DENSE: Final = 200
 """Cells of an image of small cells."""
 
+_ON_PLATE: Final = 96
+"""Images of a plate."""
+
 _IN_ONE: Final = 100
 """Images written in one transaction."""
 
@@ -95,7 +99,9 @@ def vary(images: list[Measured], numbers: Iterator[int]) -> Iterator[Measured]:
         several = 1 if rng.random() < _SINGLE else 2
         labels = rng.choice(19, several, replace=False, p=_FREQUENCIES / _FREQUENCIES.sum())
         name = f"image-{number:07}"
-        source = Source(name, tuple(sorted(labels.tolist())), image.source.files)
+        plate = ("plate", f"P{number // _ON_PLATE:04}")
+        files = image.source.files
+        source = Source(name, tuple(sorted(labels.tolist())), files, columns=(plate,))
         yield replace(image, source=source, cells=_shaken(image.cells, rng))
 
 

@@ -96,6 +96,8 @@ def _lines(row: Row, figure: Figure) -> Iterable[tuple[str, ...]]:
             row.verdict(figure),
             figure.n,
         )
+    if row.guard is not None and figure.ratio is not None:
+        yield f"- ÷ {row.guard.beside}", digits(figure.ratio), f"{row.guard.must:g}", "", "", ""
     for case, value in figure.cases.items():
         yield f"- {case}", value, "", "", "", ""
 
@@ -108,6 +110,8 @@ def _record(row: Row, figure: Figure) -> dict[str, Any]:
         "measured": figure.value,
         "must": row.must,
         "aim": row.aim,
+        "ratio": figure.ratio,
+        "ratio_must": row.guard.must if row.guard is not None else None,
         "verdict": row.verdict(figure),
         "on": figure.n,
         "cases": dict(figure.cases),

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 import hpastore
 from hpastore.model import Measured
+from hpastore.schema.tables import Cell
 from hpastore.store import status, write
 from hpastore.store.engine import Store
 from scripts.benchmark import filling
@@ -32,6 +33,15 @@ _VALUES: Final = text(
     """
 )
 """What the thresholds are taken from."""
+
+_SIZES: Final = text(
+    """
+    SELECT (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS size,
+           (SELECT count(*) FROM cell) AS cells,
+           (SELECT sum(length(rle)) FROM cell_mask)
+             + (SELECT sum(length(histogram)) FROM image_channel) AS content
+    """
+)
 
 
 def remeasure(world: World) -> Figure:
@@ -58,6 +68,18 @@ def thresholds_of_many(world: World) -> Figure:
     if world.quick:
         raise Skip("only in a full run")
     return _thresholds(world, 2_000_000)
+
+
+def bytes_per_cell(world: World) -> Figure:
+    """Size of a SQLite file without clean sets, by its cells.
+
+    The ratio is to the lengths of its masks and histograms, and eight bytes for each number.
+    """
+    store = world.large("SQLite", world.choose(50_000, 430_000)).store
+    with store.reading() as connection:
+        size, cells, content = connection.execute(_SIZES).one()
+    content += 8 * cells * len(Cell.__table__.c)
+    return Figure(size / cells, f"{cells:,} cells", ratio=size / content)
 
 
 def write_image(world: World) -> Figure:

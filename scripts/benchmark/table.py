@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from scripts.benchmark import exports, folders, images, memory, peers, startup, stores
-from scripts.benchmark.figure import Row
+from scripts.benchmark import exports, folders, images, memory, peers, queries, startup, stores
+from scripts.benchmark.figure import Guard, Row
 
 _INGEST: Final = "ingest of an image, one worker, committed to SQLite ÷ decoding its five files"
 _STAT: Final = "re-ingest of unchanged images ÷ one os.stat per file"
 _THRESHOLDS: Final = "thresholds of 19 labels ÷ pandas and groupby.quantile"
+_QUERIES: Final = "the slowest of the queries of docs/sql.md"
 _WRITING: Final = "writing an image's rows, many cells stored ÷ 10,000"
 
 ROWS: Final = (
@@ -87,6 +89,117 @@ ROWS: Final = (
         memory.main_process,
         checked=False,
     ),
+    Row(
+        "bytes",
+        "size of a cell in SQLite, without clean sets",
+        "bytes",
+        2300,
+        1800,
+        stores.bytes_per_cell,
+        429_999,
+        guard=Guard("its mask, histograms and numbers", 1.15),
+    ),
+    Row(
+        "create-sqlite",
+        "clean create by hpa, SQLite",
+        "s",
+        6,
+        6,
+        partial(queries.create, "SQLite"),
+        500_002,
+        guard=queries.guard(20),
+    ),
+    Row(
+        "create-postgresql",
+        "clean create by hpa, PostgreSQL",
+        "s",
+        10,
+        10,
+        partial(queries.create, "PostgreSQL"),
+        500_002,
+        guard=queries.guard(30),
+    ),
+    Row(
+        "csv-sqlite",
+        "CSV export of a clean set, SQLite",
+        "s",
+        15,
+        15,
+        partial(queries.export_csv, "SQLite"),
+        500_002,
+        guard=queries.guard(16),
+    ),
+    Row(
+        "csv-postgresql",
+        "CSV export of a clean set, PostgreSQL",
+        "s",
+        20,
+        20,
+        partial(queries.export_csv, "PostgreSQL"),
+        500_002,
+        guard=queries.guard(24),
+    ),
+    Row(
+        "bounds-sqlite",
+        "all of label_threshold, SQLite",
+        "s",
+        3,
+        3,
+        partial(queries.bounds, "SQLite"),
+        500_002,
+        guard=queries.guard(14),
+    ),
+    Row(
+        "bounds-postgresql",
+        "all of label_threshold, PostgreSQL",
+        "s",
+        4,
+        4,
+        partial(queries.bounds, "PostgreSQL"),
+        500_002,
+        guard=queries.guard(18),
+    ),
+    Row(
+        "reasons-sqlite",
+        "clean_cell counted by reason, SQLite",
+        "s",
+        1,
+        1,
+        partial(queries.reasons, "SQLite"),
+        500_002,
+        guard=queries.guard(1),
+    ),
+    Row(
+        "reasons-postgresql",
+        "clean_cell counted by reason, PostgreSQL",
+        "s",
+        2,
+        2,
+        partial(queries.reasons, "PostgreSQL"),
+        500_002,
+        guard=queries.guard(3),
+    ),
+    Row(
+        "one-image",
+        "image_summary of one image",
+        "s",
+        0.05,
+        0.05,
+        queries.one_image,
+        500_002,
+        guard=queries.guard(0.1),
+    ),
+    Row(
+        "three-channels",
+        "cell_stats by measures of three channels",
+        "s",
+        0.4,
+        0.4,
+        queries.three_channels,
+        500_002,
+        guard=queries.guard(1),
+    ),
+    Row("queries", _QUERIES, "s", 2, 1, queries.worked, 500_002, guard=queries.guard(6)),
     Row("write", _WRITING, "ratio", 1.3, 1.05, stores.write_image, 1_000_000),
     Row("help", "hpastore --help", "s", 0.3, 0.3, startup.show_help, checked=False),
     Row("status", "hpastore status", "s", 0.8, 0.8, startup.show_status, checked=False),

@@ -3,6 +3,7 @@
 - ``console``: commands after ``$`` and what they print; ``...`` stands for any text.
 - ``bash``: commands whose output is not shown.
 - ``python``: run as it stands.
+- ``sql``: one query, for ``hpastore sql``; a block of ``text`` right after it is what it prints.
 - ``sh``: not run; for what installs software or needs a server.
 - any other block after a line that ends in a file's name in backquotes and a colon is saved to
   that file.
@@ -29,6 +30,7 @@ from hpastore.cli import app
 _BLOCK: Final = re.compile(
     r"(?:^(?P<before>[^\n]*)\n\n?)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.M | re.S
 )
+_RESULT: Final = re.compile(r"\n\n```text\n(?P<shown>.*?)^```$", re.M | re.S)
 _FILE: Final = re.compile(r"`([\w.-]+)`:$")
 _EXIT_CODE: Final = "echo $?"
 
@@ -45,9 +47,9 @@ class Example:
     Parameters
     ----------
     kind : str
-        ``command``, ``python`` or ``file``.
+        ``command``, ``python``, ``sql`` or ``file``.
     command : str
-        A command line, a program, or the content of the file.
+        A command line, a program, a query, or the content of the file.
     shown : str, optional
         What the page says that it prints; None if it does not say.
     span : tuple of int
@@ -95,6 +97,8 @@ def find_examples(page: str) -> Iterator[Example]:
             yield from (Example("command", line) for line in body.splitlines())
         elif language == "python":
             yield Example("python", body)
+        elif language == "sql":
+            yield _query(body, _RESULT.match(page, block.end()))
         elif file:
             yield Example("file", body, file=file[1])
 
@@ -104,6 +108,12 @@ def _console(body: str, start: int) -> Iterator[Example]:
     for found in re.finditer(r"^\$ (?P<command>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", body, re.M):
         begin, end = found.span("shown")
         yield Example("command", found["command"], found["shown"], (start + begin, start + end))
+
+
+def _query(body: str, result: re.Match[str] | None) -> Example:
+    if result is None:
+        return Example("sql", body)
+    return Example("sql", body, result["shown"], result.span("shown"))
 
 
 def run_page(page: str, folder: Path) -> list[Ran]:
@@ -163,6 +173,8 @@ def _run(example: Example, names: dict[str, object]) -> Ran:
         return Ran(example, 0, "")
     if example.kind == "python":
         return _captured(example, lambda: exec(example.command, names))
+    if example.kind == "sql":
+        return _captured(example, lambda: app.main(["sql", example.command]))
     if example.command.startswith("hpastore "):
         return _hpastore(example)
     shell = ["bash", "-c", example.command]
