@@ -220,10 +220,11 @@ def test_a_damaged_store_does_not_take_the_place_of_a_good_copy(
     backup(filled, path)
     before = path.read_bytes()
     page = scalar(filled, "SELECT rootpage FROM sqlite_master WHERE name = 'clean_set_cell'")
+    size = scalar(filled, "PRAGMA page_size")
     filled.close()
     with path_of(filled).open("r+b") as damaged:
-        damaged.seek((page - 1) * 4096)
-        damaged.write(b"\xff" * 4096)
+        damaged.seek((page - 1) * size)
+        damaged.write(b"\xff" * size)
     with (
         connect(path_of(filled)) as store,
         pytest.raises(StoreError, match=r"is damaged \(Page .*\), so that no backup was made"),

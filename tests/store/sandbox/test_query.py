@@ -375,7 +375,8 @@ def test_a_damaged_file_is_no_fault_of_the_query(store: Store) -> None:
     store.close()
     path = Path(str(store.engine.url.database))
     content = bytearray(path.read_bytes())
-    content[4096 * 3 :] = b"\xff" * (len(content) - 4096 * 3)
+    sound = 3 * int.from_bytes(content[16:18], "big")  # pages
+    content[sound:] = b"\xff" * (len(content) - sound)
     path.write_bytes(content)
     with pytest.raises(StoreError, match="is damaged; restore a backup"):
         query(store, "SELECT * FROM cell_channel, image, cell ORDER BY 1, 2, 3")
