@@ -87,11 +87,16 @@ def built_in_values() -> dict[MeasureKey, Column]:
     """Value of each built-in measure, as a real number."""
     shape: dict[MeasureKey, Column] = {(name, None): _shape_value(name) for name in SHAPE_NAMES}
     levels: dict[MeasureKey, Column] = {
-        (m.name, channel): cast(channel_column(m.name, channel), REAL)
+        (m.name, channel): _real(channel_column(m.name, channel), m.kind)
         for m in CHANNEL_MEASURES
         for channel in m.channels
     }
     return {**shape, **levels}
+
+
+def _real(column: Column, kind: str) -> Column:
+    """Make a real number of a column; SQLite would convert each that is one already."""
+    return column if kind == "real" else cast(column, REAL)
 
 
 def is_whole(measure: str) -> bool:
