@@ -106,9 +106,9 @@ def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[
     ]
     tables["cell"] = [{**cell, "rle": masks[cell["id"]]} for cell in tables["cell"]]
     for settings in tables["measurement_settings"]:
-        versions = set(json.loads(settings["measures"]).values())
-        assert versions in ({0}, {1})
-        settings["version"] = versions.pop() + 1
+        versions = json.loads(settings["measures"])
+        assert set(versions.values()) == {1}
+        settings["version"] = 2 if "correlation" in versions else 1
     return tables
 
 
