@@ -129,7 +129,8 @@ def _verify(connection: Connection) -> str | None:
     """Compare all checksums after a migration, and say what does not match.
 
     Of an upgrade of 511,200 cells this is two thirds of the time: 18 of 28 s of processor time on
-    SQLite.  Decision: compare all the same, as it is the only proof that an upgrade kept every value, and is paid once.
+    SQLite.  Decision: compare all the same, as it is the only proof that an upgrade kept every
+    value, and is paid once.
     """
     doctor = "'hpastore doctor --deep' lists what is damaged"
     try:
