@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -48,3 +49,8 @@ def count_text(n: int, noun: str, plural: str | None = None) -> str:
         For all other numbers; by default `noun` with an s.
     """
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def size_text(size: int) -> str:
+    """Write a number of bytes: ``12 MB``, ``1,234 MB``; less than one counts as one."""
+    return f"{max(1, math.ceil(size / 1_000_000)):,} MB"

@@ -148,13 +148,25 @@ def store_checksums(connection: Connection, model: Model, where: ColumnElement[b
     _store(connection, table, checksums.compare(connection, table, where))
 
 
-def store_missing_checksums(connection: Connection) -> None:
-    """Compute the checksums that were never computed: of rows that an older version wrote."""
-    if not checksums.any_missing(connection):
-        return
-    missing = (found for found in checksums.compare_all(connection) if found.stored is None)
-    for table, of_table in groupby(missing, lambda found: found.table):
-        _store(connection, table, of_table)
+def verify_checksums(connection: Connection) -> list[str]:
+    """Compare all checksums with the stored values, and store those that were never computed.
+
+    Returns
+    -------
+    list of str
+        The names of rows that do not match.
+    """
+    mismatches = []
+    found = checksums.compare_all(connection)
+    for table, of_table in groupby(found, lambda one: one.table):
+        missing = []
+        for one in of_table:
+            if one.stored is None:
+                missing.append(one)
+            elif one.stored != one.computed:
+                mismatches.append(one.name)
+        _store(connection, table, missing)
+    return mismatches
 
 
 def analyze(connection: Connection) -> None:

@@ -18,6 +18,7 @@ import hpastore
 from hpastore.kernels.definitions import CHANNEL_MEASURES
 from tests.conftest import Figure, Trials
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial
+from tests.store.test_decoding import contents, load
 from tests.waiting import PATIENCE_S
 from tests.world import dataset
 
@@ -214,6 +215,52 @@ def test_a_limit_of_a_files_size_is_as_a_full_disk(
             file.unlink()
     assert limited >= trials(quick=1, full=2, soak=2)
     figure(f"disk full: {limited} limits of a file's size: exit code 5, no damage, dumps equal")
+
+
+UPGRADE_SIZES_KB = (64, 512, 1024, 1536, 2048, 2304, 2560, 2816, 3072, 4096)
+
+
+def test_an_upgrade_begins_only_where_it_finds_room_to_end(disk: Disk, tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    load(f"sqlite:///{old}", "0005", "sqlite")
+    path = disk.folder / "cells.db"
+    codes = []
+    for kilobytes in UPGRADE_SIZES_KB:
+        disk.mount(old.stat().st_size // 1024 + kilobytes)
+        disk.must("cp", old, path)
+        done = disk.hpastore("--db", path, "db", "upgrade")
+        codes.append(done.code)
+        if done.code:
+            assert (done.code, done.out) == (5, "")
+            (line,) = done.err.splitlines()
+            assert f"the upgrade needs about 3 MB in {disk.folder}, where " in line
+            assert disk.must("ls", disk.folder) == "cells.db\n"
+            disk.must("cmp", old, path)
+        else:
+            assert disk.hpastore("--db", path, "doctor", "--deep").out == "nothing is wrong\n"
+        disk.unmount()
+    assert codes == sorted(codes, reverse=True)
+    assert set(codes) == {0, 5}
+
+
+def test_an_upgrade_whose_disk_fills_up_leaves_the_old_store(tmp_path: Path) -> None:
+    path = tmp_path / "cells.db"
+    load(f"sqlite:///{path}", "0005", "sqlite")
+    before, size = contents(f"sqlite:///{path}"), path.stat().st_size
+    command = [sys.executable, "-m", "hpastore", "--db", str(path), "db", "upgrade"]
+    for limit in (size // 2, size + 4096):  # full at the copy, and at the log
+
+        def limit_files(limit: int = limit) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        done = subprocess.run(
+            command, capture_output=True, text=True, preexec_fn=limit_files, check=False
+        )
+        assert (done.returncode, done.stdout) == (5, ""), done.stderr
+        assert "free some and run the same command again" in done.stderr.splitlines()[-1]
+        assert contents(f"sqlite:///{path}") == before
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "upgraded to schema 0006\n")
 
 
 def test_a_full_temporary_folder_is_one_line(disk: Disk, tmp_path: Path) -> None:

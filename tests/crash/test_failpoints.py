@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 import hpastore
 from hpastore.errors import SchemaMissingError, SchemaOldError
@@ -19,6 +20,7 @@ from tests.crash.conftest import MakeTemplate
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial, today, yesterday
 from tests.kernels.test_plugins import Packages
 from tests.store.test_decoding import load
+from tests.store.test_vacuum import leave_pages
 from tests.world import dataset, name_of
 
 PACKAGE = Path(hpastore.__file__).parent
@@ -101,6 +103,8 @@ def an_empty_database(url: str, database: str, folder: Path) -> None:
 def an_old_schema(url: str, database: str, folder: Path) -> None:
     folder.mkdir()
     load(url, "0001", database)
+    if database == "sqlite":
+        leave_pages(Path(str(make_url(url).database)))  # so that there is something to vacuum
 
 
 REJECTED = 3
@@ -310,7 +314,8 @@ def test_each_place_is_reached_by_one_of_these_commands(
             arguments = [argument.format(root) for argument in scenario.arguments]
             site = scenario.site(tmp_path / f"{name}-site")
             reached |= set(run(url, *arguments, failpoint="none:1:raise", site=site).reached)
-    only = {"schema.copied", "schema.backed_up"} if database == "postgresql" else set()
+    of_a_file = {"schema.copied", "schema.backed_up", "schema.vacuum", "schema.vacuumed"}
+    only = of_a_file if database == "postgresql" else set()
     assert {place for place in places() - reached if not place.startswith(tuple(OTHERS))} == only
     assert len(places()) >= 20
 

@@ -22,7 +22,7 @@ from hpastore.kernels.definitions import CHANNEL_MEASURES, VERSIONS
 from hpastore.model import MeasurementSettings
 from hpastore.runtime import failpoints
 from hpastore.store import write
-from hpastore.store.bulk import store_missing_checksums
+from hpastore.store.bulk import verify_checksums
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from hpastore.store.integrity.dump import dump
@@ -79,7 +79,7 @@ def as_before(
                 text("UPDATE image SET settings_id = :key, checksum = NULL WHERE name = :name"),
                 {"key": key, "name": name},
             )
-        store_missing_checksums(connection)
+        verify_checksums(connection)
 
 
 def settings_of(store: Store) -> dict[str, MeasurementSettings]:

@@ -24,7 +24,7 @@ from hpastore.store.integrity.doctor import doctor
 from hpastore.vocabulary import CHANNELS
 from tests.conftest import Trials
 from tests.store.test_migrate import ddl
-from tests.world import is_a_file, measured, put
+from tests.world import has_comments, is_a_file, measured, put, rows
 
 STORED = Path(__file__).parents[1] / "stored"
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
@@ -114,7 +114,7 @@ def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[
 
 def without_checksums(tables: dict[str, list[dict[str, Any]]]) -> None:
     """Leave out what an upgrade computes again."""
-    for row in (row for rows in tables.values() for row in rows):
+    for row in (row for of_table in tables.values() for row in of_table):
         for column in ("checksum", "contents", "verdicts"):
             row.pop(column, None)
 
@@ -232,6 +232,88 @@ def test_damaged_versions_of_measures_name_their_row(store: Store, damaged: str)
         )
     with pytest.raises(DamagedError, match=r"^measurement settings 1: its measures .* are not"):
         hpastore.status(store)
+
+
+def change(url: str, *statements: str) -> None:
+    """Change rows behind the program's back."""
+    with connect(url) as store, store.engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def warnings_of_upgrade(url: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    with connect(url) as store:
+        assert migrate.upgrade(store)
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+def copy_hint(url: str, database: str) -> str:
+    """How a warning ends, which names the copy of a SQLite file."""
+    if database == "postgresql":
+        return ""
+    path = make_url(url).database
+    return f"; {path}.schema-0005.backup is the store before the upgrade"
+
+
+def test_an_upgrade_of_a_sound_store_warns_of_nothing(
+    old_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert warnings_of_upgrade(old_url, caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "text"),
+    [
+        (
+            ["UPDATE cell SET area = area + 1 WHERE id = 1"],
+            "1 row does not match the stored checksum (image image-00)",
+        ),
+        (
+            ["UPDATE image SET width = width + 1", "UPDATE clean_set SET min_green = 7"],
+            "6 rows do not match the stored checksum (clean set mine@1, clean set wide@1, image image-00 and 3 more)",
+        ),
+    ],
+)
+def test_what_was_damaged_before_an_upgrade_is_one_warning(
+    statements: list[str],
+    text: str,
+    empty_url: str,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load(empty_url, "0005", database)
+    change(empty_url, *statements)
+    warning = (
+        f"{text}, and may have been damaged before the upgrade; "
+        f"'hpastore doctor --deep' lists what is damaged{copy_hint(empty_url, database)}"
+    )
+    assert warnings_of_upgrade(empty_url, caplog) == [warning]
+    with connect(empty_url) as store:
+        findings = [str(finding) for finding in doctor(store, deep=True)]
+    assert any("its stored values do not match its checksum" in line for line in findings)
+
+
+@has_comments  # a driver that decodes moments
+def test_values_that_cannot_be_read_do_not_stop_an_upgrade(
+    empty_url: str, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(empty_url, "0005", database)
+    change(empty_url, "UPDATE clean_set SET created_at = 'infinity' WHERE id = 1")
+    [warning] = warnings_of_upgrade(empty_url, caplog)
+    assert warning.startswith("the checksums could not be compared after the upgrade (")
+    assert warning.endswith("; 'hpastore doctor --deep' lists what is damaged")
+    with connect(empty_url) as store:
+        assert version.current(store) == version.head()
+
+
+@has_comments  # a database that plans by statistics
+def test_the_planner_knows_the_new_tables(empty_url: str, database: str) -> None:
+    load(empty_url, "0005", database)
+    with connect(empty_url) as store:
+        migrate.upgrade(store)
+        known = "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'public'"
+        tables = {row["tablename"] for row in rows(store, known)}
+    assert {"cell", "cell_mask", "clean_set_cell"} <= tables
 
 
 @is_a_file

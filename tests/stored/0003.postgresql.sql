@@ -1378,6 +1378,7 @@ INSERT INTO clean_rule VALUES (1, 1, NULL, 'fraction', 'green', 0.001, NULL, 0.9
 INSERT INTO clean_rule VALUES (2, 2, NULL, 'intensity_mean', 'green', 0.1, NULL, 0.9, NULL, 1, NULL, NULL, NULL, NULL, true);
 INSERT INTO clean_set VALUES (1, 'mine', 1, '2026-11-23 02:34:18.698709+00', 'single', 64, 'scope = "single"
 min_green = 64
+
 [[rule]]
 measure = "fraction"
 channel = "green"
@@ -1386,6 +1387,7 @@ upper_percentile = 0.999
 ', false, 36995, 8350860350241156213, 1, 'report', NULL);
 INSERT INTO clean_set VALUES (2, 'wide', 1, '2026-11-23 02:34:18.728885+00', 'all', 64, 'scope = "all"
 min_green = 64
+
 [[rule]]
 measure = "intensity_mean"
 channel = "green"

@@ -31,7 +31,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Table, func, select, true, type_coerce
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, true, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.types import NullType
 
@@ -45,7 +45,16 @@ from hpastore.schema.row_info import (
     row_info,
     table_of,
 )
-from hpastore.schema.tables import Base, CleanRule, CleanSetCell, Image
+from hpastore.schema.tables import (
+    Base,
+    Cell,
+    CellChannel,
+    CleanRule,
+    CleanSetCell,
+    Image,
+    channel_column,
+)
+from hpastore.vocabulary import CHANNELS
 
 Model = type[Base]
 """A table's class."""
@@ -197,12 +206,6 @@ def pages(connection: Connection) -> Iterator[tuple[int, int]]:
     return ((ids[i], ids[min(i + _PAGE, len(ids)) - 1]) for i in range(0, len(ids), _PAGE))
 
 
-def any_missing(connection: Connection) -> bool:
-    """Tell whether there is a checksum that was never computed."""
-    columns = [table.c.checksum for table in Base.metadata.tables.values() if has_checksum(table)]
-    return any(connection.execute(select(c).where(c.is_(None)).limit(1)).first() for c in columns)
-
-
 def stored_blocks(
     connection: Connection, model: Model, where: ColumnElement[bool]
 ) -> dict[int, dict[Group, Columns]]:
@@ -322,18 +325,19 @@ def _covered_numbers(
 def _stored_blocks(
     connection: Connection, table: Table, where: ColumnElement[bool]
 ) -> dict[int, dict[Group, Columns]]:
-    statement, keys = _blocks_statement(table)
+    statements, keys = _blocks_statements(table)
     found: dict[int, dict[Group, Columns]] = defaultdict(dict)
-    rows = connection.execute(statement.where(where))
-    names = list(rows.keys())[keys:]
-    for (image_id, *group), of_group in groupby(rows, lambda row: tuple(row[:keys])):
-        columns = list(zip(*of_group, strict=True))[keys:]
-        found[image_id][tuple(group)] = dict(zip(names, columns, strict=True))
+    for statement in statements:
+        rows = connection.execute(statement.where(where))
+        names = list(rows.keys())[keys:]
+        for (image_id, *group), of_group in groupby(rows, lambda row: tuple(row[:keys])):
+            columns = list(zip(*of_group, strict=True))[keys:]
+            found[image_id][tuple(group)] = dict(zip(names, columns, strict=True))
     return found
 
 
 @cache
-def _blocks_statement(table: Table) -> tuple[AnySelect, int]:
+def _blocks_statements(table: Table) -> tuple[list[AnySelect], int]:
     """Select rows of images in order, and tell how many columns come before those of the blocks."""
     info = row_info(table)
     owner = Base.metadata.tables[str(info.covered_by)]
@@ -349,9 +353,27 @@ def _blocks_statement(table: Table) -> tuple[AnySelect, int]:
         natural.columns |= {column.name: _raw(column) for column in covered_columns(extension)}
 
     groups = [natural.columns.pop(name).label(f"group_{name}") for name in info.grouped_by]
+    if table is table_of(CellChannel):
+        return [_channel_statement(channel, list(natural.columns)) for channel in CHANNELS], 2
     within = [natural.columns["mask_id"]] if "mask_id" in natural.columns else []
     statement = natural.select(key.label("owner"), *groups).join(owner, key_of(owner) == key)
-    return statement.order_by(key, *groups, *within), 1 + len(groups)
+    return [statement.order_by(key, *groups, *within)], 1 + len(groups)
+
+
+def _channel_statement(channel: str, names: Sequence[str]) -> AnySelect:
+    """Select rows of the view ``cell_channel`` from the cells themselves.
+
+    PostgreSQL reads the whole view before it joins images to it: of 511,200 cells, for 100 images
+    700 ms, and this way 25 ms.
+    """
+    columns = [
+        (Cell.mask_id if name == "mask_id" else _raw(channel_column(name, channel))).label(name)
+        for name in names
+    ]
+    statement = select(Cell.image_id.label("owner"), literal(channel).label("channel"), *columns)
+    statement = statement.join(Image, Image.id == Cell.image_id)
+    has_channel = channel_column("intensity_max", channel).is_not(None)
+    return statement.where(has_channel).order_by(Cell.image_id, Cell.mask_id)
 
 
 @cache

@@ -25,7 +25,7 @@ from hpastore.kernels.definitions import CHANNEL_MEASURES, VERSIONS
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
 from hpastore.schema.clean_views import judge_all_sets
-from hpastore.schema.row_info import covered_tables, row_info
+from hpastore.schema.row_info import covered_tables, row_info, table_of
 from hpastore.schema.tables import (
     Base,
     Cell,
@@ -38,7 +38,7 @@ from hpastore.schema.tables import (
 )
 from hpastore.schema.views import LABEL_THRESHOLD
 from hpastore.store import arrays, custom_measures, migrate, write
-from hpastore.store.bulk import store_checksums, store_missing_checksums
+from hpastore.store.bulk import store_checksums, verify_checksums
 from hpastore.store.clean_sets.materialise import delete_clean_sets, set_frozen, write_clean_set
 from hpastore.store.engine import Store, connect
 from hpastore.store.integrity import checksums
@@ -500,7 +500,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
             "delete_overrides",
         ),
         *("insert_rows", "insert_children", "replace_children", "change"),
-        *("store_checksums", "store_missing_checksums"),
+        *("store_checksums", "verify_checksums"),
     }
 
 
@@ -579,8 +579,34 @@ def test_a_checksum_that_was_never_computed_stays_so_until_it_is(store: Store) -
     assert sorted(finding.where for finding in findings) == missing
     assert {finding.what for finding in findings} == {"its checksum was never computed"}
     with store.writing() as connection:
-        store_missing_checksums(connection)
+        verify_checksums(connection)
     assert doctor(store, deep=True) == []
+
+
+def test_rows_of_channels_are_those_of_the_view(store: Store) -> None:
+    put(store, drawn("a"), lacking(drawn("b"), "yellow"), drawn("c"))
+    view = table_of(CellChannel)
+    expected: dict[int, dict[tuple[str], dict[str, list[object]]]] = {}
+    with store.reading() as connection:
+        found = checksums.stored_blocks(connection, CellChannel, Image.name != "c")
+        statement = select(Cell.image_id, Cell.mask_id, *view.c).join(
+            Cell, Cell.id == view.c.cell_id
+        )
+        statement = statement.join(Image, Image.id == Cell.image_id).where(Image.name != "c")
+        for row in connection.execute(statement.order_by(Cell.mask_id)).mappings():
+            columns = expected.setdefault(row["image_id"], {}).setdefault((row["channel"],), {})
+            for name, value in row.items():
+                if name not in ("image_id", "cell_id", "channel"):
+                    columns.setdefault(name, []).append(value)
+    assert sorted(map(len, expected.values())) == [3, 4]
+    as_lists = {
+        image: {
+            group: {name: list(values) for name, values in columns.items()}
+            for group, columns in groups.items()
+        }
+        for image, groups in found.items()
+    }
+    assert as_lists == expected
 
 
 @pytest.mark.parametrize("revision", ["0001", "0004"])
