@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from hpastore.errors import NotFoundError
-from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.tables import Cell, CellLabel, Image
 from hpastore.store.bulk import change, insert_rows
 from hpastore.store.integrity import checksums
@@ -60,7 +59,6 @@ def label_cells(connection: Connection, name: str, labels: CellLabels, now: date
     _update_cells(connection, image_id, after)
     connection.execute(delete(CellLabel).where(of_image))
     insert_rows(connection, CellLabel, ("cell_id", "label_id"), rows)
-    failpoint("image.cell_labels")
     change(connection, Image, Image.id == image_id, {"relabelled_at": now}, difference)
 
 
