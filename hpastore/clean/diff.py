@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
@@ -186,14 +187,14 @@ def _absence(key: VerdictKey, without: _Side, other: _Side, image: ImageHistory 
     """
     name, _, label = key
     if judged := without.judged.get(name):
-        return "image_changed" if label in judged else "relabelled"
+        of_cell = image is not None and _only_relabelled(image, without, other)
+        return "image_changed" if label in judged and not of_cell else "relabelled"
     if _is_in_other_split(without, other, image):
         return "split_changed"
 
     made = without.row.created_at
     other_made = other.row.created_at
-    relabelled = image and image.relabelled_at
-    if relabelled and min(made, other_made) < relabelled <= max(made, other_made):
+    if image is not None and _is_between(without, image.relabelled_at, other):
         return "relabelled"
     if without.row.scope != other.row.scope and len(other.judged[name]) > 1:
         return "rule_changed"
@@ -202,6 +203,18 @@ def _absence(key: VerdictKey, without: _Side, other: _Side, image: ImageHistory 
     if is_older and (image is None or image.ingested_at > made):
         return "new_image"
     return "split_changed" if is_older and without.row.split is not None else "image_gone"
+
+
+def _only_relabelled(image: ImageHistory, one: _Side, other: _Side) -> bool:
+    """Whether cells of an image got other labels between two sets, and the image is the same."""
+    return _is_between(one, image.relabelled_at, other) and not _is_between(
+        one, image.ingested_at, other
+    )
+
+
+def _is_between(one: _Side, moment: datetime | None, other: _Side) -> bool:
+    first, last = sorted((one.row.created_at, other.row.created_at))
+    return moment is not None and first < moment <= last
 
 
 def _is_in_other_split(without: _Side, other: _Side, image: ImageHistory | None) -> bool:

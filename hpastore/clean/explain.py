@@ -159,7 +159,7 @@ def unjudged_text(store: Store, cell: str) -> str:
         found = _find_cell(connection, cell, read_classes(connection))
         scopes = {row["scope"] for row in list_clean_sets(connection)}
     if not found.labels:
-        return f"{cell} is not judged: its image has no label"
+        return f"{cell} is not judged: it has no label"
     if len(found.labels) > 1 and scopes == {"single"}:
         labels = "|".join(map(str, found.labels))
         return (

@@ -320,7 +320,8 @@ def _print_labels(found: pd.DataFrame) -> None:
         return
     reasons = found.loc[:, "clean":"emptied"].columns[1:-1]
     shown = found.drop(columns=[*reasons, *_HIDDEN])
-    measures = zip(found["channel"], found["measure"], strict=True)
+    rules = found[["channel", "measure"]].astype(object).where(found.notna(), None)
+    measures = zip(rules["channel"], rules["measure"], strict=True)
     shown["measure"] = [measure_name(channel, measure) for channel, measure in measures]
     shown["reasons"] = [_counts_text(counts) for counts in found[reasons].to_dict("records")]
     show.frame(shown)

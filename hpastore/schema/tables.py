@@ -689,7 +689,7 @@ class CleanSetCell(Base):
         BIGINT,
         comment="The rule that dropped it; of others, the one whose value is shown; NULL without "
         "a rule",
-        info=IGNORED,
+        info={**IGNORED, "refers_to": "clean_rule.id"},
     )
     value: Mapped[float | None] = mapped_column(
         comment="The cell's value by this rule when it was judged, in the measure's unit; NULL "

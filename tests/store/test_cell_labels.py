@@ -149,8 +149,27 @@ def test_they_are_replaced_as_a_whole_and_leave_with_their_image(labelled: Store
     assert doctor(labelled, deep=True) == []
     own = rows(labelled, "SELECT image_name, mask_id FROM cell_stats WHERE label_id = 7")
     assert sorted(by_cell(own)) == ["a:4", "b:1"]
-    put(labelled, measured("a", (0,), n=4))
+    with labelled.writing() as connection:
+        write.delete_images(connection, ["a"])
     assert rows(labelled, "SELECT count(*) AS n FROM cell_label") == [{"n": 1}]
+    assert doctor(labelled, deep=True) == []
+
+
+def test_a_replaced_image_keeps_those_of_cells_with_the_same_mask(
+    labelled: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rows(labelled, "SELECT image_name, mask_id, labels FROM cell_stats ORDER BY 1, 2")
+    put(labelled, measured("a", (0,), n=4, green_fraction=[0.5] * 4))
+    after = rows(labelled, "SELECT image_name, mask_id, labels FROM cell_stats ORDER BY 1, 2")
+    assert after == before
+    assert caplog.messages == []
+
+    put(labelled, measured("a", (0,), n=2))  # narrower, so that no mask is the same
+    stats = rows(labelled, "SELECT DISTINCT labels FROM cell_stats WHERE image_name = 'a'")
+    assert stats == [{"labels": "0"}]
+    assert caplog.messages == [
+        "a: the labels of 3 single cells are lost: no cell has the same mask any more"
+    ]
     assert doctor(labelled, deep=True) == []
 
 

@@ -158,7 +158,13 @@ def test_every_value_has_the_type_of_its_column(store: Store) -> None:
     own = {("p99", "green"): [1.0], ("offset", None): [np.nan]}
     image = drawn()
     said = image.source._replace(columns=(("plate", "P1"),))
-    put(store, replace(image, source=said), measured("b", n=1), measured("d", n=1, own=own))
+    put(
+        store,
+        replace(image, source=said),
+        measured("b", n=1),
+        measured("d", n=1, own=own),
+        measured("e", n=1),
+    )
     with store.writing() as connection:
         write.label_cells(connection, "d", {1: (0, 7)}, NOW)
     create_clean_set(store, "a")

@@ -64,6 +64,7 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
         row_checks.files,
         row_checks.overrides,
         row_checks.override_masks,
+        row_checks.verdict_rules,
         row_checks.names,
         row_checks.moments,
         partial(row_checks.masks_and_histograms, deep=deep),

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from itertools import groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, or_, select
+from sqlalchemy import Connection, and_, case, exists, false, func, or_, select
 
 from hpastore.classes import check_class
 from hpastore.errors import DamagedError, UsageError
 from hpastore.kernels import rle
 from hpastore.reading import MAX_PIXELS
+from hpastore.schema.clean_rows import BOUND_REASONS
+from hpastore.schema.conditions import rule_applies
 from hpastore.schema.row_info import references_of, referred
 from hpastore.schema.tables import (
     Base,
     Cell,
     CellLabel,
     CellOverride,
+    CleanRule,
+    CleanSet,
+    CleanSetCell,
     FailureFile,
     Image,
     ImageChannel,
@@ -34,7 +40,7 @@ from hpastore.store import arrays, decoding
 from hpastore.store.integrity import checksums
 from hpastore.store.integrity.finding import REPLACE_IMAGE, RESTORE, Finding, damage_finding
 from hpastore.text import count_text, printable
-from hpastore.vocabulary import CELL_MASK, CHANNELS
+from hpastore.vocabulary import CELL_MASK, CHANNELS, REASONS
 
 
 def orphans(connection: Connection) -> Iterator[Finding]:
@@ -195,6 +201,40 @@ def override_masks(connection: Connection) -> Iterator[Finding]:
                 "its mask cannot be decoded",
                 f"delete it and decide again, or {RESTORE}",
             )
+
+
+def verdict_rules(connection: Connection) -> Iterator[Finding]:
+    """Verdicts that are shown with another rule than the one that their reason names."""
+    verdict, by_bound = CleanSetCell, tuple(BOUND_REASONS.values())
+    before_rules = [reason for reason in REASONS if reason not in by_bound]
+    names_rule = or_(
+        CleanRule.reason == verdict.reason,
+        and_(CleanRule.reason.is_(None), verdict.reason.in_(by_bound)),
+        and_(CleanRule.shown, or_(verdict.reason.is_(None), verdict.reason.in_(before_rules))),
+    )
+    of_verdict = and_(
+        CleanRule.clean_set_id == verdict.clean_set_id, rule_applies(verdict.label_id)
+    )
+    is_right = func.coalesce(and_(of_verdict, names_rule), false())
+    rows = CleanSetCell.__table__.join(CleanRule, CleanRule.id == verdict.rule_id)
+    wrong = select(verdict.clean_set_id, func.count()).select_from(rows).where(~is_right)
+
+    without = select(verdict.clean_set_id, verdict.label_id, func.count().label("verdicts"))
+    without = without.where(verdict.rule_id.is_(None))
+    grouped = without.group_by(verdict.clean_set_id, verdict.label_id).subquery("grouped")
+    g = grouped.c
+    of_label = and_(CleanRule.clean_set_id == g.clean_set_id, rule_applies(g.label_id))
+    lacking = select(g.clean_set_id, g.verdicts).where(exists().where(of_label))
+
+    counts = Counter[int]()
+    for statement in (wrong.group_by(verdict.clean_set_id), lacking):
+        for key, count in connection.execute(statement):
+            counts[key] += count
+    titles = select(CleanSet.id, CleanSet.name, CleanSet.version).where(CleanSet.id.in_(counts))
+    for key, name, version in connection.execute(titles.order_by(CleanSet.name, CleanSet.version)):
+        is_shown = count_text(counts[key], "verdict is shown", "verdicts are shown")
+        what = f"{is_shown} with another rule than the reason names"
+        yield Finding(f"clean set {name}@{version}", what, RESTORE)
 
 
 def names(connection: Connection) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,16 +10,63 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from hpastore.errors import NotFoundError
-from hpastore.schema.tables import Cell, CellLabel, Image
+from hpastore.schema.tables import Cell, CellLabel, Image, StoredMask
 from hpastore.store.bulk import change, insert_rows
 from hpastore.store.integrity import checksums
 from hpastore.store.integrity.checksums import Columns
+from hpastore.text import count_text
+
+logger = logging.getLogger(__name__)
 
 CellLabels = Mapping[int, Sequence[int]]
 """Label ids of some cells of an image, by mask id; without one a cell has none at all."""
 
 
-def label_cells(connection: Connection, name: str, labels: CellLabels, now: datetime) -> None:
+LabelsByMask = Mapping[str, Sequence[int]]
+"""Label ids of cells by their masks, which tell the cells of one image apart."""
+
+
+def own_labels(connection: Connection, name: str) -> LabelsByMask:
+    """Read the labels of an image's cells that have some of their own."""
+    rows = (
+        Image.__table__.join(Cell, Cell.image_id == Image.id)
+        .join(StoredMask, StoredMask.cell_id == Cell.id)
+        .outerjoin(CellLabel, CellLabel.cell_id == Cell.id)
+    )
+    statement = select(StoredMask.rle, CellLabel.label_id).select_from(rows)
+    statement = statement.where(Image.name == name, Cell.label_count.is_not(None))
+    found: dict[str, list[int]] = {}
+    for mask, label in connection.execute(statement):
+        found.setdefault(mask, []).extend([] if label is None else [label])
+    return found
+
+
+def restore_own_labels(
+    connection: Connection, name: str, before: LabelsByMask, relabelled_at: datetime | None
+) -> None:
+    """Give the cells of an image that was replaced the labels of their own that they had.
+
+    A cell is the same if its mask is; a warning counts those that are not there any more.
+    """
+    rows = Image.__table__.join(Cell, Cell.image_id == Image.id)
+    rows = rows.join(StoredMask, StoredMask.cell_id == Cell.id)
+    masks = select(Cell.mask_id, StoredMask.rle).select_from(rows).where(Image.name == name)
+    labels = {
+        mask_id: before[mask] for mask_id, mask in connection.execute(masks) if mask in before
+    }
+    if labels:
+        label_cells(connection, name, labels, relabelled_at)
+    if lost := len(before) - len(labels):
+        logger.warning(
+            "%s: the labels of %s are lost: no cell has the same mask any more",
+            name,
+            count_text(lost, "single cell"),
+        )
+
+
+def label_cells(
+    connection: Connection, name: str, labels: CellLabels, now: datetime | None
+) -> None:
     """Give cells of a stored image labels of their own, in place of all that they had before.
 
     Clean sets keep their verdicts, as when an image gets other labels.
@@ -32,7 +80,7 @@ def label_cells(connection: Connection, name: str, labels: CellLabels, now: date
     labels
         Cells that are not among them have the labels of the image.
     now
-        When the labels changed.
+        When the labels changed; they stay if the image is replaced and the cell has the same mask.
 
     Raises
     ------

@@ -29,6 +29,7 @@ from hpastore.store import custom_measures, image_records, overrides
 from hpastore.store.bulk import as_rows, change, insert_children, insert_rows
 from hpastore.store.integrity import checksums
 from hpastore.store.statements import batches
+from hpastore.store.write.cell_labels import LabelsByMask, own_labels, restore_own_labels
 from hpastore.store.write.failures import clear_failures
 from hpastore.store.write.image_rows import ImageRows, image_rows, label_columns
 
@@ -67,17 +68,21 @@ def write_image(
     name = measured.source.name
     before = connection.execute(_BEFORE, {"name": name}).one_or_none()
     stored_columns: dict[str, str] = {}
+    labels: LabelsByMask = {}
     if before is not None:
         same = before.labels == label_columns(measured.source)["labels"]
         relabelled_at = before.relabelled_at if same else of_run["ingested_at"]
         of_run = {**of_run, "relabelled_at": relabelled_at}
         stored_columns = image_records.image_columns(connection, before.id)
+        labels = own_labels(connection, name)
     rows = image_rows(measured, of_run, custom, stored_columns)
 
     if before is not None:
         _delete(connection, [name])
     failpoint("image.deleted")
     _insert(connection, rows, custom)
+    if labels:
+        restore_own_labels(connection, name, labels, of_run.get("relabelled_at"))
     clear_failures(connection, [name])
     return len(measured.cells.mask_ids)
 
