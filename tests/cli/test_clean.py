@@ -97,6 +97,20 @@ def test_a_recipe_has_rules_for_every_label_and_none_for_all(
     assert len(run("--json", "sql", "SELECT 1 FROM clean_cell").json) == made["cells"]
 
 
+def test_a_label_without_rules_is_shown_without_a_measure(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "some.toml"
+    rule = '[[rule]]\nmeasure = "fraction"\nchannel = "green"\nlower = {percentile = 0.1}\n'
+    path.write_text(f"{rule}[label.0]\nrule = []\n", encoding="utf-8")
+    run("ingest", root, "--executor", "serial")
+    assert run("clean", "create", "some", "--recipe", path).code == 0
+    shown = run("clean", "show", "some")
+    assert shown.code == 0
+    assert "Nucleoplasm" in shown.out
+    assert "green fraction" in shown.out
+
+
 def test_verdicts_on_cells_that_are_no_more_are_listed_apart(run: Run, root: Path) -> None:
     run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "mine", "--recipe", "hpa").json
