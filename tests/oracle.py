@@ -43,6 +43,8 @@ class Oracle:
     decisions
     split
         Only images of this split count; None is all.
+    negative
+        The negative class.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class Oracle:
         stats: Iterable[Row],
         decisions: Decisions,
         split: str | None = None,
+        negative: int | None = 18,
     ) -> None:
         self.recipe = recipe
         self.decisions = decisions
+        self.negative = negative
         self.cells = [cell for cell in stats if split is None or cell["split"] == split]
 
     def verdicts(self) -> dict[Key, Verdict]:
@@ -103,7 +107,7 @@ class Oracle:
             return 1, "no_background" if first.measure == "fraction" else "no_value"
         brightest = cell["green_intensity_max"]
         is_dark = brightest is not None and brightest < self.recipe.min_green
-        if is_dark and labels_of(cell) != [18]:
+        if is_dark and labels_of(cell) != [self.negative]:
             return 2, "dark"
         if first is not None and self.limits(first, label).n == 0:
             return 3, "no_threshold"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from hpastore.classes import DEFAULT_CLASSES
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import Explanation, explain
@@ -19,6 +19,7 @@ from hpastore.errors import UsageError
 from hpastore.model import Measured
 from hpastore.schema.tables import Base
 from hpastore.store import overrides, write
+from hpastore.store.classes import set_classes
 from hpastore.store.engine import Store
 from tests.conftest import Figure, Trials
 from tests.oracle import Decisions, Key, Oracle, Verdict
@@ -73,11 +74,24 @@ _FIRST_SEED = 27
 """The ten from here on draw verdicts of every reason."""
 
 
+OTHER_CLASSES = Classes(
+    {5: "Five", 77: "Nothing", 900: "Many", 2018: "Old", 2**31 - 1: "Last"}, negative=77
+)
+OTHER_IDS = {0: 2018, 7: 2**31 - 1, 16: 5, 18: 77}
+"""What the labels of `LABELS` are in a store with these classes."""
+
+
 class Draw:
-    """Draws recipes and stores; the same seed draws the same."""
+    """Draws recipes and stores; the same seed draws the same, an odd one with other classes."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        self.classes = OTHER_CLASSES if seed % 2 else DEFAULT_CLASSES
+
+    def labels(self, *labels: int) -> tuple[int, ...]:
+        """Give the ids that labels have among the classes."""
+        ids = (OTHER_IDS[label] if self.classes is OTHER_CLASSES else label for label in labels)
+        return tuple(sorted(ids))
 
     def one(self, choices: Sequence[Any]) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
@@ -89,7 +103,9 @@ class Draw:
                 self.rules(),
                 min_green=self.one([0, 65]),
                 scope=self.one(["single", "all"]),
-                labels={label: self.rules() for label in (0, 18) if self.rng.random() < 0.3},
+                labels={
+                    label: self.rules() for label in self.labels(0, 18) if self.rng.random() < 0.3
+                },
                 min_cells=self.one([0, 1, 4]),
                 guard=self.one(["report", "keep"]),
             )
@@ -126,7 +142,7 @@ class Draw:
 
     def image(self, name: str, measures: Mapping[str, Any]) -> Measured:
         """Make an image, which may lack a channel."""
-        image = measured(name, LABELS[name], **measures)
+        image = measured(name, self.labels(*LABELS[name]), **measures)
         return (
             lacking(image, self.one(["red", "green", "blue"])) if self.rng.random() < 0.4 else image
         )
@@ -136,14 +152,17 @@ class Draw:
         if self.rng.random() < 0.6:
             return {}
         choices = [(0,), (16,), (18,), (0, 16), ()]
-        return {k + 1: self.one(choices) for k in range(cells) if self.rng.random() < 0.5}
+        return {
+            k + 1: self.labels(*self.one(choices)) for k in range(cells) if self.rng.random() < 0.5
+        }
 
     def decisions(self, images: Mapping[str, Mapping[str, Any]]) -> Decisions:
         known = [
             (name, mask_id + 1) for name, of in images.items() for mask_id in range(len(of["area"]))
         ]
         chosen = [self.one(known) for _ in range(self.rng.integers(4)) if known]
-        return {(*cell, self.one([None, 0, 16])): bool(self.rng.integers(2)) for cell in chosen}
+        labels = [None, *self.labels(0, 16)]
+        return {(*cell, self.one(labels)): bool(self.rng.integers(2)) for cell in chosen}
 
     def fill(self, store: Store) -> Decisions:
         """Put other images in place of what is there, some of them gone, with decisions about their cells."""
@@ -152,6 +171,7 @@ class Draw:
         with store.writing() as connection:
             for table in ("cell_override", "clean_set_cell", "clean_set", "image"):
                 connection.execute(delete(Base.metadata.tables[table]))
+        set_classes(store, self.classes)
         put(store, *(self.image(name, of) for name, of in images.items()))
         with store.writing() as connection:
             for name, of in images.items():
@@ -173,7 +193,8 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
         draw = Draw(seed)
         decisions = draw.fill(store)
         recipe, split = draw.recipe(), draw.one([None, *SPLITS])
-        oracle = Oracle(recipe, rows(store, "SELECT * FROM cell_stats"), decisions, split)
+        stats = rows(store, "SELECT * FROM cell_stats")
+        oracle = Oracle(recipe, stats, decisions, split, draw.classes.negative)
         expected = oracle.verdicts()
         if not expected:
             with pytest.raises(UsageError, match=r"no cell to judge|no split"):
@@ -181,7 +202,7 @@ def test_verdicts_are_what_the_readme_says(store: Store, trials: Trials, figure:
             continue
         create_clean_set(store, "a", recipe, split=split)
         check_verdicts(store, expected)
-        check_bounds(store, oracle)
+        check_bounds(store, oracle, draw.classes)
         check_explanations(store, expected)
         judged += len(expected)
         reasons |= {verdict.reason for verdict in expected.values()}
@@ -210,13 +231,13 @@ def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:
     }
 
 
-def check_bounds(store: Store, oracle: Oracle) -> None:
+def check_bounds(store: Store, oracle: Oracle, classes: Classes) -> None:
     """The bounds that are kept, and those of the view, are NumPy's to the last bit; a flag is a bound too."""
     expected, place = {}, 0
-    for labels, rules in oracle.recipe.rule_lists(DEFAULT_CLASSES):
+    for labels, rules in oracle.recipe.rule_lists(classes):
         for rule in rules:
             place += 1
-            for label in range(19) if labels is None else labels:
+            for label in classes.ids if labels is None else labels:
                 limits = oracle.limits(as_bounds(rule), label)
                 if rule.measure == "touches_border":
                     limits = limits._replace(upper=0.0)
