@@ -284,7 +284,7 @@ columns = st.sets(st.sampled_from(["plate", "cell line"])).map(sorted)
 steps = st.lists(st.tuples(tables, columns, columns), min_size=1, max_size=3)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_any_runs_leave_what_each_column_was_last_said_to_be(
     store: Store, root: Path, steps: list[tuple[dict[str, Row], list[str], list[str]]]

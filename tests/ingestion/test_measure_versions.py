@@ -132,7 +132,14 @@ def test_a_new_measure_of_histograms_is_filled_without_a_pixel(
     assert remeasure(store).remeasured == 0
 
 
-@pytest.mark.parametrize("name", [n for n in FROM_HISTOGRAM if n != "fraction"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("intensity_max", "entropy") else pytest.mark.full)
+        for name in FROM_HISTOGRAM
+        if name != "fraction"
+    ],
+)
 def test_a_changed_formula_of_histograms_gives_the_numbers_of_a_fresh_store(
     make_store: MakeStore, database: str, tmp_path: Path, newer: Program, name: str
 ) -> None:

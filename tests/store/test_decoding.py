@@ -334,7 +334,7 @@ def test_an_upgrade_that_fails_at_any_statement_changes_nothing(
     old_url: str, monkeypatch: pytest.MonkeyPatch, trials: Trials
 ) -> None:
     before = contents(old_url)
-    for n in range(1, 1000, trials(quick=11, full=1, soak=1)):
+    for n in range(1, 1000, trials(quick=37, full=1, soak=1)):
         failpoints.reached.clear()
         monkeypatch.setenv(failpoints.VARIABLE, f"schema.statement:{n}:raise")
         with connect(old_url) as store:
