@@ -271,11 +271,11 @@ def other_values(value: Any, column: Any) -> list[Any]:
     return changed + [None] * (column.nullable and value is not None)
 
 
-KEYS = {"cell_override.id"}
-"""Keys that nothing refers to: which they are says nothing."""
+KEYS = {"cell_override.id", "label.name", "label.negative"}
+"""A key that nothing refers to says nothing; and nobody knows what a store's classes must be."""
 
 COMPARED = {"label"}
-"""Its rows are known beforehand, and compared with what they must be."""
+"""Its rows have no checksum; those that others refer to are missed."""
 
 CHECKED = {
     *("image.bit_depth", "image_file.role", "image_channel.channel"),
@@ -327,7 +327,8 @@ def try_change(store: Store, table: Table, column: Any, row: dict[str, Any], val
         return "refused"
     findings = doctor(store, deep=True)
     with store.reading() as connection:
-        certain = table.name in COMPARED or column.name == "cell_id" or broken(connection)
+        by_rows = table.name in COMPARED or column.name in ("cell_id", "rule_id")
+        certain = by_rows or broken(connection)
     set_value(store, table, column, {**row, column.name: value}, row[column.name])
     return "found" if findings and certain else "missed"
 
