@@ -84,4 +84,4 @@ def _dump(store: Store, out: Path, dump: Callable[[Sequence[Any]], bytes]) -> No
 
 
 def _cells(world: World) -> int:
-    return world.choose(100_000, 500_000)
+    return world.choose(200_000, 500_000)
