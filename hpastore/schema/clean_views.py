@@ -44,15 +44,13 @@ from hpastore.schema.verdict_steps import apply_guard, rule_progress, steps_befo
 Column = ColumnElement[Any]
 
 
-def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
+def judge_all_sets(thresholds: FromClause) -> AnySelect:
     """Judge every cell in the scope of clean sets, rule by rule, for all sets in one statement.
 
     Parameters
     ----------
     thresholds
         Has the columns ``rule_id, label_id, n, lower, upper``: the live bounds or the kept ones.
-    where
-        Conditions on ``clean_set``.
 
     Returns
     -------
@@ -60,7 +58,7 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
         ``clean_set_id, cell_id, label_id, clean, reason``; `reason` is the first that applies, NULL
         for a clean cell that neither an override nor the guard had to keep.
     """
-    results = _rule_results(thresholds, *where).subquery("asked")
+    results = _rule_results(thresholds).subquery("asked")
     named = aliased(CleanRule, name="named")
     of_label = aliased(CellOverride, name="of_label")
     of_all = aliased(CellOverride, name="of_all")
@@ -113,16 +111,16 @@ def judge_all_sets(thresholds: FromClause, *where: Column) -> AnySelect:
     return apply_guard(judged.subquery("judged"), "clean_set_id")
 
 
-def _rule_results(thresholds: FromClause, *where: Column) -> CompoundSelect[Any]:
+def _rule_results(thresholds: FromClause) -> CompoundSelect[Any]:
     """One row per clean set, cell in its scope and label: the results of all its rules together.
 
     ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for
     the upper bound.
     """
-    return of_both(lambda cells: _results_of(cells, thresholds, *where))
+    return of_both(lambda cells: _results_of(cells, thresholds))
 
 
-def _results_of(cells: LabelledCells, thresholds: FromClause, *where: Column) -> AnySelect:
+def _results_of(cells: LabelledCells, thresholds: FromClause) -> AnySelect:
     value = named_value(CleanRule.measure, CleanRule.channel)
     lower, upper = thresholds.c.lower, thresholds.c.upper
     has_percentile = or_(
@@ -163,7 +161,6 @@ def _results_of(cells: LabelledCells, thresholds: FromClause, *where: Column) ->
             any_rule(and_(first_percentile, thresholds.c.n == 0)).label("unbounded"),
         )
         .select_from(rows)
-        .where(*where)
         .group_by(CleanSet.id, Cell.id, cells.label_id)
     )
 

@@ -18,7 +18,7 @@ def columns_json() -> ScalarSelect[str]:
     A subquery of each row's image, which costs nothing in a query that does not name it.
     """
     columns = select(ImageColumn.name, ImageColumn.value).order_by(ImageColumn.name)
-    of_image = columns.where(ImageColumn.image_id == Image.id).correlate(Image).subquery("said")
+    of_image = columns.where(ImageColumn.image_id == Image.id).correlate(Image).subquery("ordered")
     return select(JsonObject(of_image.c.name, of_image.c.value)).scalar_subquery()
 
 

@@ -281,7 +281,7 @@ def add_labels() -> None:
         sa.Column("negative", FLAG, nullable=False, server_default=sa.false(), comment=negative),
     )
     is_negative = sa.text("negative")
-    op.execute(f"UPDATE label SET negative = {true()} WHERE id = {NEGATIVE}")  # noqa: S608 of this module
+    op.execute(f"UPDATE label SET negative = {true()} WHERE id = {NEGATIVE}")  # noqa: S608 names of this module
     op.create_index(
         "uq_label_negative",
         "label",
@@ -361,7 +361,7 @@ def copy_verdicts(*, upgraded: bool) -> None:
     values = ", ".join(f"v.{name}" for name in own)
     if upgraded:
         op.execute(
-            f"WITH named AS (SELECT DISTINCT clean_set_id, label_id, reason FROM {table}),"  # noqa: S608 of this module
+            f"WITH named AS (SELECT DISTINCT clean_set_id, label_id, reason FROM {table}),"  # noqa: S608 names of this module
             f" chosen AS MATERIALIZED (SELECT named.*, ({DECIDING}) AS rule_id FROM named)"
             f" INSERT INTO clean_set_copy ({', '.join(own)}, rule_id)"
             f" SELECT {values}, chosen.rule_id FROM {table} AS v"
@@ -372,7 +372,7 @@ def copy_verdicts(*, upgraded: bool) -> None:
         )
     else:
         op.execute(
-            f"INSERT INTO clean_set_copy ({', '.join(own)}) SELECT {values} FROM {table} AS v"  # noqa: S608 of this module
+            f"INSERT INTO clean_set_copy ({', '.join(own)}) SELECT {values} FROM {table} AS v"  # noqa: S608 names of this module
         )
     op.drop_table(table)
     op.rename_table("clean_set_copy", table)
@@ -398,7 +398,7 @@ def settings_have_measures() -> None:
         sa.Column("levels", TEXT, nullable=False, server_default=sa.text("'257'"), comment=LEVELS),
     )
     op.add_column(table, sa.Column("measures", TEXT, nullable=True, comment=VERSIONS))
-    execute_as_it_is(f"UPDATE {table} SET measures = {measures}, checksum = NULL")  # noqa: S608 of this module
+    execute_as_it_is(f"UPDATE {table} SET measures = {measures}, checksum = NULL")  # noqa: S608 names of this module
     op.alter_column(table, "measures", nullable=False)
     op.drop_constraint(f"uq_{table}_background_percentile_version", table)
     op.drop_column(table, "version")
@@ -416,7 +416,7 @@ def settings_have_version() -> None:
     op.add_column(
         table, sa.Column("version", sa.Integer(), nullable=True, comment="Version of the measures")
     )
-    execute_as_it_is(f"UPDATE {table} SET version = {version}, checksum = NULL")  # noqa: S608 of this module
+    execute_as_it_is(f"UPDATE {table} SET version = {version}, checksum = NULL")  # noqa: S608 names of this module
     op.alter_column(table, "version", nullable=False)
     op.drop_constraint(f"uq_{table}_background_percentile_levels_measures", table)
     op.drop_column(table, "levels")
@@ -450,7 +450,7 @@ def copy_settings(columns: str, values: str, *, upgraded: bool) -> None:
         sqlite_strict=True,
     )
     execute_as_it_is(
-        f"INSERT INTO settings_copy (id, background_percentile, {columns}, current)"  # noqa: S608 of this module
+        f"INSERT INTO settings_copy (id, background_percentile, {columns}, current)"  # noqa: S608 names of this module
         f" SELECT id, background_percentile, {values}, current FROM {table}"
     )
     op.drop_table(table)

@@ -60,11 +60,11 @@ def test_a_rule_on_a_missing_channel_says_so(
     assert reasons(mixed, "no-green") == {"no_channel"}
     assert "no_channel" not in reasons(mixed, "no-yellow")
 
-    [told] = explain(mixed, "no-yellow:1")
-    assert {check.reason: check.note for check in told.checks}["faint_yellow"] == "no yellow"
-    [told] = explain(mixed, "no-green:1")
-    assert told.reason == "no_channel"
-    assert [check.reason for check in told.checks if check.passed is False] == ["no_channel"]
+    [explanation] = explain(mixed, "no-yellow:1")
+    assert {check.reason: check.note for check in explanation.checks}["faint_yellow"] == "no yellow"
+    [explanation] = explain(mixed, "no-green:1")
+    assert explanation.reason == "no_channel"
+    assert [check.reason for check in explanation.checks if check.passed is False] == ["no_channel"]
 
 
 def test_a_missing_channel_is_no_dark_one(mixed: Store) -> None:

@@ -147,8 +147,8 @@ def test_a_dropped_column_leaves_the_images_of_the_run(
     assert caplog.messages == []
     assert plan(store, layout).work == 0
     assert take(store, layout) == Summary(unchanged=3)
-    said = "no image has a column 'cell line'; --drop-column drops nothing"
-    assert caplog.messages == [said, said]
+    warning = "no image has a column 'cell line'; --drop-column drops nothing"
+    assert caplog.messages == [warning, warning]
 
 
 def test_images_without_labels_can_lose_a_column(store: Store, root: Path) -> None:
@@ -298,12 +298,14 @@ def test_any_runs_leave_what_each_column_was_last_said_to_be(
         done = take(store, layout)
         assert len(todo.relabelled) == done.relabelled
         for name, (_, plate, line) in table.items():
-            said = {"plate": plate, "cell line": line}
-            said = {column: said[column] for column in named}
-            said |= dict.fromkeys(layout.drop_columns, "")
-            after = {**expected.get(name, {}), **said}
+            values_by_column = {"plate": plate, "cell line": line}
+            values_by_column = {column: values_by_column[column] for column in named}
+            values_by_column |= dict.fromkeys(layout.drop_columns, "")
+            after = {**expected.get(name, {}), **values_by_column}
             expected[name] = {column: value for column, value in after.items() if value}
-        assert kept(store) == {name: said for name, said in expected.items() if said}
+        assert kept(store) == {
+            name: kept_columns for name, kept_columns in expected.items() if kept_columns
+        }
         before = dump(store, views=False)
         assert take(store, layout) == take(store, root) == Summary(unchanged=3)
         assert dump(store, views=False) == before

@@ -246,7 +246,7 @@ def test_only_the_negative_class_may_be_dark(
 
 
 def exported(store: Store, path: Path, export: Callable[..., Any], multilabel: str) -> Path:
-    export(store, path, hpastore.ExportOptions(multilabel=multilabel))  # type: ignore[arg-type]
+    export(store, path, hpastore.ExportOptions(multilabel=multilabel))  # type: ignore[arg-type]  # one of its words
     return path
 
 

@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 CellLabels = Mapping[int, Sequence[int]]
 """Label ids of some cells of an image, by mask id; without one a cell has none at all."""
 
-
 LabelsByMask = Mapping[str, Sequence[int]]
 """Label ids of cells by their masks, which tell the cells of one image apart."""
 
@@ -98,7 +97,7 @@ def label_cells(
     difference -= checksums.blocks_number(Cell, {(): before})
 
     of_keys = select(Cell.mask_id, Cell.id).where(is_of_image)
-    keys = {mask_id: key for mask_id, key in connection.execute(of_keys)}  # noqa: C416 rows are no pairs
+    keys = {row.mask_id: row.id for row in connection.execute(of_keys)}
     of_image = CellLabel.cell_id.in_(keys.values())
     rows = [(keys[mask_id], label) for mask_id, own in labels.items() for label in sorted({*own})]
     difference += checksums.rows_number(CellLabel, ({"label_id": label} for _, label in rows))
