@@ -22,9 +22,9 @@ SHAPE_NAMES: Final = tuple(m.name for m in SHAPE_MEASURES)
 CHANNEL_NAMES: Final = tuple(m.name for m in CHANNEL_MEASURES)
 
 _FLAG_NAMES: Final = frozenset(m.name for m in SHAPE_MEASURES if m.kind == "flag")
-_WHOLE_NAMES: Final = frozenset(
+_FEW_VALUED: Final = frozenset(
     m.name for m in (*SHAPE_MEASURES, *CHANNEL_MEASURES) if m.kind == "integer"
-)
+) | {"intensity_median"}
 
 Column = ColumnElement[Any]
 
@@ -99,9 +99,9 @@ def _real(column: Column, kind: str) -> Column:
     return column if kind == "real" else cast(column, REAL)
 
 
-def is_whole(measure: str) -> bool:
-    """Tell whether a built-in measure is a whole number, of which many cells have the same."""
-    return measure in _WHOLE_NAMES
+def is_few_valued(measure: str) -> bool:
+    """Tell whether many cells have the same value: whole numbers, and medians of whole numbers."""
+    return measure in _FEW_VALUED
 
 
 def flag_value(flag: str) -> Column:

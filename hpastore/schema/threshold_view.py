@@ -29,7 +29,7 @@ from sqlalchemy.orm import aliased
 from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.conditions import LIVE, rule_applies
 from hpastore.schema.join_order import join_in_order
-from hpastore.schema.measure_value import MeasureKey, built_in_values, is_whole
+from hpastore.schema.measure_value import MeasureKey, built_in_values, is_few_valued
 from hpastore.schema.percentile import (
     AnySelect,
     between,
@@ -152,7 +152,7 @@ def _found(asked: Any) -> AnySelect:
     parts = []
     for key, value in built_in_values().items():
         values = union_all(*_built_in(asked, key, value)).subquery("of_measure")
-        parts.append((ranked_levels if is_whole(key[0]) else ranked)(values, "question"))
+        parts.append((ranked_levels if is_few_valued(key[0]) else ranked)(values, "question"))
     parts.append(ranked(union_all(*_custom(asked)).subquery("of_measure"), "question"))
     rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
