@@ -25,6 +25,8 @@ from tests.crash.harness import stored
 from tests.waiting import BLOCKED, BUSY, PATIENCE_S, cpu_seconds, wait_until
 from tests.world import dataset, is_a_file, rows, scalar
 
+pytestmark = pytest.mark.has_schema
+
 STOPPING = "hpastore: stopping; what is in flight is finished and kept"
 AT_ONCE = "hpastore: stopped at once; what was finished is kept"
 
