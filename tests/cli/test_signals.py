@@ -74,7 +74,19 @@ def whole(url: str) -> bool:
         )
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("database", "number"),
+    [
+        *(("sqlite", number) for number in SIGNALS),
+        ("postgresql", signal.SIGTERM),
+        *(
+            # Which signal it is makes no difference to the database.
+            pytest.param("postgresql", number, marks=pytest.mark.full)
+            for number in (signal.SIGINT, signal.SIGHUP)
+        ),
+    ],
+    indirect=["database"],
+)
 def test_a_signal_keeps_what_was_finished(
     empty_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
