@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import hpastore
 from tests.cli.conftest import Run
 from tests.store.integrity.test_checksums import everything
+
+pytestmark = pytest.mark.has_schema
 
 
 def test_backup_says_what_it_made_and_how_to_look_at_it(
     run: Run, empty_url: str, tmp_path: Path
 ) -> None:
-    with hpastore.open_store(empty_url, create=True) as store:
+    with hpastore.open_store(empty_url) as store:
         everything(store)
     done = run("db", "backup", "copy.db")
     assert (done.code, done.err) == (0, "")
@@ -31,6 +35,7 @@ def test_backup_says_what_it_made_and_how_to_look_at_it(
     }
 
 
+@pytest.mark.has_schema(False)
 def test_backup_of_no_store_makes_nothing(run: Run, tmp_path: Path) -> None:
     done = run("db", "backup", "copy.db")
     assert (done.code, done.out) == (1, "")

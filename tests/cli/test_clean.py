@@ -327,11 +327,10 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
     ],
 )
 def test_what_a_recipe_cannot_say_is_refused_with_what_it_can(
-    run: Run, root: Path, tmp_path: Path, database: str, text: str, code: int, message: str
+    run: Run, tmp_path: Path, text: str, code: int, message: str
 ) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text, encoding="utf-8")
-    run("ingest", root, "--executor", "serial", "--limit", 1)
     done = run("clean", "create", "mine", "--recipe", path)
     assert (done.code, done.out) == (code, "")
     assert message in done.err

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import hpastore
 from hpastore.store import write
 from hpastore.store.engine import Store
 from tests.cli.conftest import Run
 from tests.store.integrity.test_checksums import everything
 from tests.store.integrity.test_doctor import change
+
+pytestmark = pytest.mark.has_schema
 
 
 def fill(store: Store, root: Path) -> None:
@@ -21,7 +25,7 @@ def fill(store: Store, root: Path) -> None:
 def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
     run: Run, empty_url: str, tmp_path: Path
 ) -> None:
-    with hpastore.open_store(empty_url, create=True) as store:
+    with hpastore.open_store(empty_url) as store:
         fill(store, tmp_path)
         done = run("doctor", "--deep")
         assert (done.code, done.out, done.err) == (0, "nothing is wrong\n", "")
@@ -51,7 +55,7 @@ def test_doctor_says_each_finding_in_a_line_and_exits_with_4(
 def test_doctor_warns_of_a_root_that_does_not_exist_and_finds_nothing_wrong(
     run: Run, empty_url: str, tmp_path: Path
 ) -> None:
-    with hpastore.open_store(empty_url, create=True) as store:
+    with hpastore.open_store(empty_url) as store:
         fill(store, tmp_path / "away")
     done = run("doctor")
     assert (done.code, done.out) == (0, "nothing is wrong\n")
@@ -62,6 +66,7 @@ def test_doctor_warns_of_a_root_that_does_not_exist_and_finds_nothing_wrong(
     assert run("doctor", "--json").json == []
 
 
+@pytest.mark.has_schema(False)
 def test_doctor_of_no_store_is_one_line(run: Run) -> None:
     done = run("doctor")
     assert (done.code, done.out) == (1, "")

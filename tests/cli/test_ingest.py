@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of, write_table
 
+pytestmark = pytest.mark.has_schema
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ from hpastore.cli.app import main
 from tests.cli.conftest import Run
 from tests.world import dataset
 
+pytestmark = pytest.mark.has_schema
+
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 
 CASES = {
@@ -35,7 +37,6 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_error_is_one_document_and_the_same_line(run: Run, tmp_path: Path, case: str) -> None:
     arguments, code, category, path = CASES[case]
-    run("db", "upgrade")
     (tmp_path / "folder").mkdir()
     plain = run(*arguments)
     for done in (run("--json", *arguments), run(*arguments, "--json")):

@@ -25,6 +25,8 @@ from tests.crash.harness import stored
 from tests.waiting import BLOCKED, BUSY, PATIENCE_S, cpu_seconds, wait_until
 from tests.world import dataset, is_a_file, rows, scalar
 
+pytestmark = pytest.mark.has_schema
+
 STOPPING = "hpastore: stopping; what is in flight is finished and kept"
 AT_ONCE = "hpastore: stopped at once; what was finished is kept"
 
@@ -72,7 +74,19 @@ def whole(url: str) -> bool:
         )
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("database", "number"),
+    [
+        *(("sqlite", number) for number in SIGNALS),
+        ("postgresql", signal.SIGTERM),
+        *(
+            # Which signal it is makes no difference to the database.
+            pytest.param("postgresql", number, marks=pytest.mark.full)
+            for number in (signal.SIGINT, signal.SIGHUP)
+        ),
+    ],
+    indirect=["database"],
+)
 def test_a_signal_keeps_what_was_finished(
     empty_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:

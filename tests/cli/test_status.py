@@ -9,6 +9,8 @@ from hpastore.kernels.definitions import VERSIONS
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of
 
+pytestmark = pytest.mark.has_schema
+
 
 def test_a_store_without_failures_says_so(run: Run, tmp_path: Path) -> None:
     run("ingest", dataset(tmp_path / "data", 1), "--executor", "serial")

@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.world import dataset, name_of
 
+pytestmark = pytest.mark.has_schema
+
 
 @pytest.mark.parametrize(("n", "images"), [(1, "1 image"), (2, "2 images")])
 def test_retry_and_forget_count_with_the_right_plural(

@@ -22,6 +22,8 @@ from tests.ingestion import shuffled
 from tests.waiting import PATIENCE_S, wait_until
 from tests.world import dataset, is_a_file, name_of, rows, scalar, write_table
 
+pytestmark = pytest.mark.has_schema
+
 LABELS = ("0", "16", "0|16", "18", "7")
 
 
@@ -68,7 +70,7 @@ def test_ingesters_at_once_in_different_orders_store_each_image_once(
     root = dataset(tmp_path / "data", images)
     expected = undisturbed(make_store, database, root)
     for trial in range(rounds):
-        with hpastore.open_store(empty_url, create=True) as store, store.writing() as connection:
+        with hpastore.open_store(empty_url) as store, store.writing() as connection:
             for table in ("image", "failure", "ingest_run", "measurement_settings"):
                 connection.execute(text(f"DELETE FROM {table}"))
         processes = [
@@ -131,8 +133,6 @@ def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(
     empty_url: str, tmp_path: Path
 ) -> None:
     root = dataset(tmp_path / "data", 8)
-    with hpastore.open_store(empty_url, create=True):
-        pass
     one = start(empty_url, "ingest", root, "-j", 1, "--background-percentile", 0.5)
     two = start(empty_url, "ingest", root, "-j", 1, "--background-percentile", 0.75)
     assert outcomes(one, two) == [(0, "")] * 2
@@ -144,7 +144,7 @@ def test_the_later_of_two_recipes_at_once_is_that_of_all_numbers(
 
 
 def test_clean_sets_made_at_once_get_versions_of_their_own(empty_url: str, tmp_path: Path) -> None:
-    with hpastore.open_store(empty_url, create=True) as store:
+    with hpastore.open_store(empty_url) as store:
         hpastore.ingest(store, dataset(tmp_path / "data", 4, labels=["0"]), executor="serial")
     rule = (
         "--lower",

@@ -198,7 +198,8 @@ def _open(uri: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA {pragma}")
     for function in _TABLE_FUNCTIONS:
         with contextlib.suppress(sqlite3.OperationalError):  # this SQLite may not have it
-            connection.execute(f"SELECT 1 FROM {function}('0')").fetchone()  # noqa: S608 our own names
+            # Only prepared: pragma_table_list would compile each view, for an eighth of a second.
+            connection.execute(f"EXPLAIN SELECT 1 FROM {function}('0')")  # noqa: S608 our own names
     return connection
 
 
