@@ -27,7 +27,7 @@ from tests.store.test_migrate import ddl
 from tests.world import has_comments, is_a_file, measured, put, rows
 
 STORED = Path(__file__).parents[1] / "stored"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 
 def test_every_schema_but_this_programs_is_kept() -> None:
@@ -94,7 +94,7 @@ def old_columns(
 
 def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Put masks back among the cells, and the measures of channels into rows of their own."""
-    masks = {row["cell_id"]: row["rle"] for row in tables.pop("cell_mask")}
+    masks = {row["cell_id"]: row["rle"] for row in tables["cell_mask"]}
     tables["cell_channel"] = [
         {
             "cell_id": cell["id"],
