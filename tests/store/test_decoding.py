@@ -223,6 +223,20 @@ def test_an_upgraded_store_lacks_only_the_measures_that_it_never_had(
     assert (status.stale, status.unmeasured_measures) == (0, missing)
 
 
+def test_a_clean_set_of_an_older_store_is_refreshed_by_its_rules(old_url: str) -> None:
+    with connect(old_url) as store:
+        migrate.upgrade(store)
+    rules = "SELECT measure, channel, lower_percentile, upper_percentile FROM clean_rule"
+    with hpastore.open_store(old_url) as store:
+        for name in ("mine", "wide"):
+            recipe = hpastore.clean_set_recipe(store, name)
+            assert hpastore.refresh_clean_set(store, name).superseded is None
+            assert hpastore.clean_set_recipe(store, name) == recipe
+        mine, wide, *refreshed = rows(store, f"{rules} ORDER BY clean_set_id")
+        assert refreshed == [mine, wide]
+        assert doctor(store, deep=True) == []
+
+
 @pytest.mark.parametrize("damaged", ["", "[1]", '{"area":"1"}', '{"area":true}', "[" * 9999])
 def test_damaged_versions_of_measures_name_their_row(store: Store, damaged: str) -> None:
     put(store, measured("a"))
