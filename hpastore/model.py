@@ -479,4 +479,6 @@ class AnnotatedImage(NamedTuple):
     name: str
     width: int
     height: int
+    channels: tuple[str, ...]
+    """Those that it has."""
     annotations: tuple[Annotation, ...]

@@ -135,7 +135,7 @@ Multilabel = Literal["expand", "skip", "multihot"]
 """What becomes of a cell with several labels in an export."""
 
 ChannelFiles = Literal["composite", "list"]
-"""Whether annotations name one file per image, or its four channel files."""
+"""Whether annotations name one file per image, or its channel files."""
 
 ImageFormat = Literal["png", "jpg"]
 """The format of composites."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from hpastore.classes import Classes
 from hpastore.clean.diff import differences
 from hpastore.clean.missing_channels import warn_of_missing_channels
-from hpastore.clean.recipe import parse_recipe, recipe_toml
+from hpastore.clean.recipe import parse_recipe, recipe_toml, stored_recipe
 from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import read_limits
 from hpastore.clean.summary import (
@@ -152,7 +152,7 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
         before = read_clean_set(connection, old.id)
         classes = read_classes(connection)
         kept = _kept_bounds(connection, old.id, classes) if before.frozen else None
-        recipe = parse_recipe(before.recipe_toml, f"recipe of {name}")
+        recipe = parse_recipe(stored_recipe(before.recipe_toml), f"recipe of {name}")
         version = _write_version(
             connection,
             old.name,
@@ -268,7 +268,7 @@ def _superseded(
     last = versions[-1]
     try:
         channels = custom_channels(connection)
-        before = parse_recipe(last.recipe_toml, f"recipe of {name}").validated(channels, classes)
+        before = parse_recipe(stored_recipe(last.recipe_toml)).validated(channels, classes)
         other_rules = _content(before, classes) != _content(recipe, classes)
     except UsageError:  # for example a custom measure that does not exist any more
         other_rules = True

@@ -26,6 +26,9 @@ _BOUND_KEYS: Final = tuple(f.name for f in fields(Bound))
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A key of TOML that needs no quotes."""
 
+_FORMER_BOUND: Final = re.compile(r"^(lower|upper)_percentile = (.*)$", re.M)
+"""How programs before schema 0003 wrote a bound; only they wrote the recipe, never a user."""
+
 _MAX_BYTES: Final = 2**24
 """Of a recipe's file."""
 
@@ -95,6 +98,11 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
         return CleanRecipe(**_recipe_arguments(given), text=text)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def stored_recipe(text: str) -> str:
+    """Give the recipe that a clean set keeps, with the keys of today."""
+    return _FORMER_BOUND.sub(r"\1 = {percentile = \2}", text)
 
 
 def recipe_toml(recipe: CleanRecipe) -> str:

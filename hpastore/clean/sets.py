@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from hpastore.classes import Classes
 from hpastore.clean.limits import ForcedDrop, IdleRule, forced_drops, idle_rules
+from hpastore.clean.recipe import stored_recipe
 from hpastore.clean.rules import COUNTED, SHOWN
 from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import (
@@ -138,7 +139,7 @@ def read_limits(
 
 
 def clean_set_recipe(store: Store, name: str) -> str:
-    """Read the recipe of a clean set as it was given: TOML.
+    """Read the recipe of a clean set as it was given, with the keys of today: TOML.
 
     Raises
     ------
@@ -146,7 +147,8 @@ def clean_set_recipe(store: Store, name: str) -> str:
         If there is no such set.
     """
     with store.reading() as connection:
-        return read_clean_set(connection, find_clean_set(connection, name).id).recipe_toml
+        set_id = find_clean_set(connection, name).id
+        return stored_recipe(read_clean_set(connection, set_id).recipe_toml)
 
 
 def emptied_images(store: Store, name: str) -> pd.DataFrame:

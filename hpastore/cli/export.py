@@ -48,7 +48,7 @@ AllowEmpty = Annotated[
 ]
 Channels = Annotated[
     ChannelFiles,
-    typer.Option(help="Name one file per image (composite), or its four channel files (list)."),
+    typer.Option(help="Name one file per image (composite), or its channel files (list)."),
 ]
 Format = Annotated[ImageFormat, typer.Option("--image-format", help="The format of composites.")]
 

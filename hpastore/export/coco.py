@@ -16,7 +16,8 @@ from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage
 from hpastore.store.engine import Store
-from hpastore.vocabulary import ChannelFiles, ImageFormat
+from hpastore.store.pixels import warn_of_missing_channels
+from hpastore.vocabulary import CHANNELS, ChannelFiles, ImageFormat
 
 
 def export_coco(
@@ -42,7 +43,7 @@ def export_coco(
     options : ExportOptions, optional
         By default all cells.
     channels : str
-        ``composite`` names one file per image, ``list`` its four channel files.
+        ``composite`` names one file per image, ``list`` its channel files.
     image_format : str
         ``png`` or ``jpg``, of the composite.
     force : bool
@@ -95,7 +96,7 @@ def _write(
     for image_id, image in enumerate(counter.count(images), start=1):
         line = {
             "id": image_id,
-            "file_name": file_name(image.name, channels, image_format),
+            "file_name": file_name(image, channels, image_format),
             "width": image.width,
             "height": image.height,
         }
@@ -107,6 +108,8 @@ def _write(
             annotations += len(texts)
     tail = '\n],\n"images":[\n' + ",\n".join(lines) + "\n]}\n"
     file.write(tail.encode())
+    if channels == "list":
+        warn_of_missing_channels(counter.channels, CHANNELS, "whose file is not named")
     return counter.counts
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from hpastore.arguments import require_choice
+from hpastore.model import AnnotatedImage
 from hpastore.store.decoding import image_name as check_image_name
-from hpastore.vocabulary import CHANNELS, ChannelFiles, ImageFormat
+from hpastore.vocabulary import ChannelFiles, ImageFormat
 
 
-def file_name(name: str, channels: ChannelFiles, image_format: ImageFormat) -> str | list[str]:
+def file_name(
+    image: AnnotatedImage, channels: ChannelFiles, image_format: ImageFormat
+) -> str | list[str]:
     """Name the file or files of an image.
 
     Parameters
     ----------
-    name : str
-        The image's name.
+    image : AnnotatedImage
     channels : str
-        ``composite``: one file, as ``export images`` writes it; ``list``: the four channel files.
+        ``composite``: one file, as ``export images`` writes it; ``list``: the files of the channels
+        that it has.
     image_format : str
         ``png`` or ``jpg``, of the composite.
 
@@ -28,12 +31,13 @@ def file_name(name: str, channels: ChannelFiles, image_format: ImageFormat) -> s
 
     Examples
     --------
-    >>> file_name("a", "composite", "png"), file_name("a", "list", "png")[1]
-    ('a.png', 'a_green.png')
+    >>> image = AnnotatedImage("a", 2048, 2048, ("red", "green", "blue"), ())
+    >>> file_name(image, "composite", "png"), file_name(image, "list", "png")
+    ('a.png', ['a_red.png', 'a_green.png', 'a_blue.png'])
     """
     require_choice(channels, ChannelFiles, "channels")
     require_choice(image_format, ImageFormat, "image_format")
-    check_image_name(name)
+    check_image_name(image.name)
     if channels == "list":
-        return [f"{name}_{channel}.png" for channel in CHANNELS]
-    return f"{name}.{image_format}"
+        return [f"{image.name}_{channel}.png" for channel in image.channels]
+    return f"{image.name}.{image_format}"

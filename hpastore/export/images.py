@@ -20,7 +20,7 @@ from hpastore.render.channels import rgb
 from hpastore.runtime.opencv import cv2
 from hpastore.store import export_rows
 from hpastore.store.engine import Store
-from hpastore.store.pixels import StoredFile, read_pixels
+from hpastore.store.pixels import StoredFile, read_pixels, warn_of_missing_channels
 from hpastore.vocabulary import ChannelOrder, ImageFormat
 
 _CHANNELS: Final = ("red", "green", "blue")
@@ -30,9 +30,11 @@ _JPEG_QUALITY: Final = 95
 
 
 class _Task(NamedTuple):
-    """One image to write: its target's name, and its channels."""
+    """One image to write: its target's name, its size, and its channels."""
 
     file_name: str
+    height: int
+    width: int
     files: tuple[StoredFile, ...]
 
 
@@ -48,6 +50,8 @@ def export_images(
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
     """Write each image of an export as one RGB picture: microtubules, protein and nucleus.
+
+    A channel that an image does not have is black, and a warning names the image.
 
     Parameters
     ----------
@@ -88,9 +92,15 @@ def export_images(
         files = export_rows.channel_files(state.connection, state.resolved.selection, _CHANNELS)
         counter = ImageCounter(multihot=state.resolved.options.multilabel == "multihot")
         tasks = [
-            _Task(str(file_name(image.name, "composite", image_format)), tuple(files[image.name]))
+            _Task(
+                str(file_name(image, "composite", image_format)),
+                image.height,
+                image.width,
+                tuple(files[image.name]),
+            )
             for image in counter.count(annotated_images(state.connection, state.resolved))
         ]
+        warn_of_missing_channels(counter.channels, _CHANNELS, "which is drawn black")
         return tasks, counter.counts
 
     return export_folder(
@@ -110,7 +120,7 @@ def export_images(
 def _write(task: _Task, folder: Path, channel_order: ChannelOrder) -> Problem | None:
     """Write one picture; return what is wrong with which file, if something is."""
     try:
-        picture = rgb(read_pixels(task.files))
+        picture = rgb(read_pixels(task.files), (task.height, task.width))
     except RejectedError as error:
         return Problem(error.path, error.reason)
     if channel_order == "rgb":

@@ -18,7 +18,8 @@ from hpastore.export.pipeline import ImageCounter, export_file
 from hpastore.export.selection import ExportOptions, ResolvedOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import ChannelFiles, ImageFormat
+from hpastore.store.pixels import warn_of_missing_channels
+from hpastore.vocabulary import CHANNELS, ChannelFiles, ImageFormat
 
 ENDINGS: Final = (".pkl", ".pickle")
 
@@ -50,7 +51,7 @@ def export_mmdet(
     options : ExportOptions, optional
         By default all cells.
     channels : str
-        ``composite`` names one file per image, ``list`` its four channel files, as
+        ``composite`` names one file per image, ``list`` its channel files, as
         ``LoadMultiChannelImageFromFiles`` expects them.
     image_format : str
         ``png`` or ``jpg``, of the composite.
@@ -81,10 +82,12 @@ def export_mmdet(
         counter = ImageCounter(multihot=multihot)
         positions = {label: place for place, label in enumerate(resolved.classes.ids)}
         records = (
-            _record(image, file_name(image.name, channels, image_format), positions, multihot)
+            _record(image, file_name(image, channels, image_format), positions, multihot)
             for image in counter.count(images)
         )
         _dump_list(file, records)
+        if channels == "list":
+            warn_of_missing_channels(counter.channels, CHANNELS, "whose file is not named")
         return counter.counts
 
     return export_file(store, out, "mmdet", options, format_options, write, force=force)

@@ -192,7 +192,7 @@ def export_folder(
 
 
 class ImageCounter:
-    """Counts images, cells and annotations while they are written.
+    """Counts images, cells and annotations while they are written, and notes missing channels.
 
     Parameters
     ----------
@@ -202,6 +202,8 @@ class ImageCounter:
 
     def __init__(self, *, multihot: bool = False) -> None:
         self.counts = Counts()
+        self.channels: dict[str, tuple[str, ...]] = {}
+        """Those that each image has, by its name."""
         self._multihot = multihot
 
     def count(self, images: Iterable[AnnotatedImage]) -> Iterator[AnnotatedImage]:
@@ -209,6 +211,7 @@ class ImageCounter:
         for image in images:
             cells = image.annotations
             annotations = len(cells) if self._multihot else sum(len(cell.labels) for cell in cells)
+            self.channels[image.name] = image.channels
             before = self.counts
             self.counts = Counts(
                 before.images + 1, before.cells + len(cells), before.annotations + annotations

@@ -115,10 +115,12 @@ def annotated_images(
     images = export_rows.images(connection, resolved.selection)
     for part in _parts(images):
         cells = export_rows.annotated_cells(connection, resolved.selection, part, resolved.classes)
+        channels = export_rows.image_channels(connection, part)
         for image in part:
             annotations = cells.get(image.id, ())
             if annotations or not resolved.options.drop_empty:
-                yield AnnotatedImage(image.name, image.width, image.height, annotations)
+                size = (image.width, image.height)
+                yield AnnotatedImage(image.name, *size, channels[image.id], annotations)
 
 
 def refuse_empty(out: Path, resolved: ResolvedOptions, annotations: int) -> None:

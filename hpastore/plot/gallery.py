@@ -147,7 +147,8 @@ def plot_gallery(
     Returns
     -------
     matplotlib.figure.Figure
-        A cell whose files are missing or have changed is a grey tile with a note.
+        A cell whose files are missing or have changed is a grey tile with a note; a channel that
+        its image does not have is black.
 
     Raises
     ------
@@ -398,8 +399,10 @@ def _drawn(
     drawn: dict[int, _Drawn | str] = {}
     for name in sorted({tile.subject.image_name for tile in tiles}):
         in_image = [i for i, tile in enumerate(tiles) if tile.subject.image_name == name]
+        place = tiles[in_image[0]].place
+        shape = (place.image_height, place.image_width)
         try:
-            picture = colour_picture(pixels.read_pixels(files[name]), colours)
+            picture = colour_picture(pixels.read_pixels(files[name]), colours, shape)
         except RejectedError as error:
             logger.warning("%s", error)
             drawn |= dict.fromkeys(in_image, _short_reason(error))

@@ -121,7 +121,8 @@ def plot_overlay(
     if label_id is not None and str(label_id) not in labels.split("|"):
         raise UsageError(f"{image} has no label {label_id}; its labels are {labels or 'none'}")
 
-    picture = shrink(colour_picture(pixels.read_pixels(files[image]), colours), _MAX_PIXELS)
+    whole = colour_picture(pixels.read_pixels(files[image]), colours, (height, width))
+    picture = shrink(whole, _MAX_PIXELS)
     cells = [_cell(place) for place in sorted(masks.values())]
     panels: dict[int, dict[int, str]] = {}
     for mask_id, judged_by, is_clean, reason in verdicts:

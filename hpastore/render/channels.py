@@ -12,6 +12,9 @@ from hpastore.errors import UsageError
 from hpastore.runtime.opencv import cv2
 from hpastore.vocabulary import CHANNELS
 
+Channels = Mapping[str, npt.NDArray[np.uint8]]
+"""Grey levels by the channel's name, (H, W) each."""
+
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3), red, green, blue."""
 
@@ -65,28 +68,29 @@ def parse_channels(channels: str, gain: float) -> ColourMap:
     return ColourMap(tuple(name for name in CHANNELS if name[0] in channels), gain)
 
 
-def colour_picture(channels: Mapping[str, npt.NDArray[np.uint8]], colours: ColourMap) -> Picture:
+def colour_picture(channels: Channels, colours: ColourMap, shape: tuple[int, int]) -> Picture:
     """Draw channels as a picture.
 
     Parameters
     ----------
     channels : mapping of (H, W) uint8
-        Those of `colours`.
+        Those of `colours`; one that is missing is black.
     colours : ColourMap
+    shape : tuple of int
+        Height and width.
 
     Returns
     -------
     (H, W, 3) uint8
     """
-    first = channels[colours.channels[0]]
-    if len(colours.channels) == 1:
-        gray = cv2.convertScaleAbs(first, alpha=colours.gain)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-    planes: list[Any] = [np.zeros(first.shape, np.uint8) for _ in range(3)]
+    is_grey = len(colours.channels) == 1
+    planes: list[Any] = [np.zeros(shape, np.uint8) for _ in range(3)]
     for name in colours.channels:
-        for place, share in enumerate(COLOURS[name]):
+        if name not in channels:
+            continue
+        bright = cv2.convertScaleAbs(channels[name], alpha=colours.gain)
+        for place, share in enumerate((1, 1, 1) if is_grey else COLOURS[name]):
             if share:
-                bright = cv2.convertScaleAbs(channels[name], alpha=colours.gain)
                 planes[place] = cv2.add(planes[place], bright)  # saturates at 255
     return np.stack(planes, axis=-1)
 
@@ -100,17 +104,20 @@ def shrink(picture: Picture, max_side: int) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def rgb(channels: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+def rgb(channels: Channels, shape: tuple[int, int]) -> Picture:
     """Stack the red, green and blue channels.
 
     Parameters
     ----------
     channels : mapping of (H, W) uint8
-        By the names of `hpastore.vocabulary.CHANNELS`.
+        By the names of `hpastore.vocabulary.CHANNELS`; one that is missing is black.
+    shape : tuple of int
+        Height and width.
 
     Returns
     -------
     (H, W, 3) uint8
         Microtubules, protein and nucleus, in this order.
     """
-    return np.stack([channels[name] for name in ("red", "green", "blue")], axis=-1)
+    black = np.zeros(shape, np.uint8)
+    return np.stack([channels.get(name, black) for name in ("red", "green", "blue")], axis=-1)

@@ -108,7 +108,7 @@ class Label(Base):
             postgresql_where=text("negative"),
         ),
         comment="Classes; those of a new store are the 19 of the Human Protein Atlas in 2021",
-        rows=RowInfo(natural_key=("id",)),
+        rows=RowInfo(natural_key=("id",), name="class {id}"),
     )
 
     id: Mapped[int] = mapped_column(
@@ -119,6 +119,7 @@ class Label(Base):
         server_default=false(),
         comment="Whether it is the class of cells that do not show the protein; one at most",
     )
+    checksum: Mapped[int | None] = _checksum()
 
 
 class StoredSettings(Base):

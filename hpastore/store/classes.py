@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, exists, insert, or_, select
+from sqlalchemy import Connection, delete, exists, insert, or_, select, true
 
 from hpastore.classes import Classes
 from hpastore.errors import UsageError
 from hpastore.schema.tables import CellOverride, CleanSet, Image, Label
+from hpastore.store.bulk import store_checksums
 from hpastore.store.engine import Store
 
 
@@ -79,3 +80,4 @@ def write_classes(connection: Connection, classes: Classes) -> None:
     ]
     connection.execute(delete(Label))
     connection.execute(insert(Label), rows)
+    store_checksums(connection, Label, true())

@@ -31,6 +31,7 @@ from hpastore.schema.tables import (
     CleanSet,
     CleanSetCell,
     Image,
+    ImageChannel,
     ImageFile,
     ImageLabel,
     Label,
@@ -40,6 +41,7 @@ from hpastore.schema.tables import (
 from hpastore.schema.views import CLEAN_CELL_LIVE
 from hpastore.store import arrays, decoding, pixels
 from hpastore.store.statements import stream
+from hpastore.vocabulary import CHANNELS
 
 _RLE: Final = 8
 """The index of the mask in a row of `annotated_cells`."""
@@ -67,6 +69,17 @@ def images(connection: Connection, selection: Selection) -> list[Any]:
     """Read the images of a selection by name: ``id, name, width, height, cell_count``."""
     columns = (Image.id, Image.name, Image.width, Image.height, Image.cell_count)
     return list(connection.execute(_images(selection, *columns)))
+
+
+def image_channels(connection: Connection, chosen: Sequence[Any]) -> dict[int, tuple[str, ...]]:
+    """Read which channels some images have, by the image's key; `chosen` are rows of `images`."""
+    columns = (ImageChannel.image_id, ImageChannel.channel)
+    of_images = ImageChannel.image_id.in_([image.id for image in chosen])
+    found = set(connection.execute(select(*columns).where(of_images)))
+    return {
+        image.id: tuple(channel for channel in CHANNELS if (image.id, channel) in found)
+        for image in chosen
+    }
 
 
 def channel_files(

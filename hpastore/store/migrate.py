@@ -17,7 +17,7 @@ from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DataError, InvalidRequestError
 from sqlalchemy.schema import CreateView, DropView
 
-from hpastore.classes import Classes
+from hpastore.classes import DEFAULT_CLASSES, Classes
 from hpastore.errors import DamagedError, StoreError
 from hpastore.runtime.atomic_files import put_in_place
 from hpastore.runtime.failpoints import failpoint
@@ -100,12 +100,13 @@ def _upgrade(store: Store, revision: str, classes: Classes | None) -> bool:
             _back_up(store, str(before))
         _drop_views(connection)
         command.upgrade(_config(connection), revision)
-        if version.stored(connection) == version.head():
+        is_current = version.stored(connection) == version.head()
+        if is_current:
             _create_views(connection)
-        if before is None and classes is not None:
-            write_classes(connection, classes)
+        if is_current and before is None:
+            write_classes(connection, classes or DEFAULT_CLASSES)
         _refuse_orphans(store, connection)
-        if before is not None and version.stored(connection) == version.head():
+        if is_current and before is not None:
             analyze(connection)
             warning = _verify(connection)
     if warning:

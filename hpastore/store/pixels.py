@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, exists, select
 
 from hpastore.errors import DamagedError, MissingFileError, RejectedError
 from hpastore.model import FileRecord
 from hpastore.reading import read_file
 from hpastore.schema.percentile import AnySelect
-from hpastore.schema.tables import Image, ImageFile
+from hpastore.schema.tables import Image, ImageChannel, ImageFile
 from hpastore.store import decoding
+from hpastore.text import count_text, measure_list
+
+logger = logging.getLogger(__name__)
 
 
 class StoredFile(NamedTuple):
@@ -40,9 +44,15 @@ COLUMNS: tuple[Any, ...] = (
 def channel_files(
     connection: Connection, names: Sequence[str], channels: Sequence[str]
 ) -> dict[str, list[StoredFile]]:
-    """Read the files of some images' channels, by the image's name."""
+    """Read the files of channels that a figure shows, by the image's name.
+
+    Warns of images that lack one.
+    """
     statement = select(*COLUMNS).outerjoin(ImageFile, ImageFile.image_id == Image.id)
-    return stored_files(connection, statement.where(Image.name.in_(names)), channels)
+    found = stored_files(connection, statement.where(Image.name.in_(names)), channels)
+    present = {name: [file.role for file in files] for name, files in found.items()}
+    warn_of_missing_channels(present, channels, "which is drawn black")
+    return found
 
 
 def stored_files(
@@ -60,7 +70,8 @@ def stored_files(
     Returns
     -------
     dict of list of StoredFile
-        By the image's name, in the order of the roles.
+        By the image's name, in the order of the roles; without those of channels that an image
+        does not have.
 
     Raises
     ------
@@ -75,12 +86,46 @@ def stored_files(
             files.append(
                 StoredFile(row.name, row.role, path, row.uri, row.sha256, row.height, row.width)
             )
-    for name, files in found.items():
-        if missing := set(channels) - {file.role for file in files}:
-            raise DamagedError(
-                f"image {name}", f"the file of its channel {min(missing)} is not recorded"
-            )
+    if any(len(files) < len(channels) for files in found.values()):
+        _refuse_unrecorded(connection, found, channels)
     return found
+
+
+def _refuse_unrecorded(
+    connection: Connection, names: Collection[str], channels: Sequence[str]
+) -> None:
+    """Refuse an image that has one of these channels without its file."""
+    of_channel = and_(ImageFile.image_id == Image.id, ImageFile.role == ImageChannel.channel)
+    statement = select(Image.name, ImageChannel.channel).join(ImageChannel)
+    statement = statement.where(ImageChannel.channel.in_(channels), ~exists().where(of_channel))
+    for name, channel in connection.execute(statement.order_by(Image.name, ImageChannel.channel)):
+        if name in names:
+            raise DamagedError(
+                f"image {name}", f"the file of its channel {channel} is not recorded"
+            )
+
+
+def warn_of_missing_channels(
+    present: Mapping[str, Collection[str]], channels: Sequence[str], consequence: str
+) -> None:
+    """Warn of images that lack a channel.
+
+    Parameters
+    ----------
+    present
+        The channels that each image has, by its name.
+    channels
+        Those that are looked for.
+    consequence
+        What becomes of such a channel, such as: which is drawn black.
+    """
+    lacking = []
+    for name, found in present.items():
+        if missing := [channel for channel in channels if channel not in found]:
+            lacking.append(f"{name} ({', '.join(missing)})")
+    if lacking:
+        images = count_text(len(lacking), "image lacks", "images lack")
+        logger.warning("%s a channel, %s: %s", images, consequence, measure_list(lacking))
 
 
 def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]:

@@ -16,6 +16,7 @@ import pytest
 
 import hpastore
 from hpastore.kernels.definitions import CHANNEL_MEASURES
+from hpastore.store import version
 from tests.conftest import Figure, Trials
 from tests.crash.harness import Runner, damage, dump, neither_lost_nor_partial
 from tests.store.test_decoding import contents, load
@@ -260,7 +261,7 @@ def test_an_upgrade_whose_disk_fills_up_leaves_the_old_store(tmp_path: Path) -> 
         assert "free some and run the same command again" in done.stderr.splitlines()[-1]
         assert contents(f"sqlite:///{path}") == before
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "upgraded to schema 0006\n")
+    assert (done.returncode, done.stdout) == (0, f"upgraded to schema {version.head()}\n")
 
 
 def test_a_full_temporary_folder_is_one_line(disk: Disk, tmp_path: Path) -> None:

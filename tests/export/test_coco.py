@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hpastore.errors import UsageError
 from hpastore.export.selection import ExportOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
-from hpastore.vocabulary import LABEL_NAMES
+from hpastore.vocabulary import CHANNELS, LABEL_NAMES
+from tests.export.test_images import forget_channels
 from tests.world import dataset, draw_mask, measured, name_of, put, write_image, write_table
 
 LABELS = ("0", "16", "0|16", "18", "7", "")
@@ -178,11 +180,28 @@ def test_files_are_named_as_asked(filled: Store, tmp_path: Path) -> None:
         document(filled, tmp_path, channels="five")
 
 
+def test_no_file_of_a_channel_that_an_image_lacks_is_named(
+    filled: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_channels(filled, name_of(1), "yellow")
+    images = document(filled, tmp_path, channels="list")["images"]
+    files = [image["file_name"] for image in images]
+    assert files[0] == [f"{name_of(0)}_{c}.png" for c in CHANNELS]
+    assert files[1] == [f"{name_of(1)}_{c}.png" for c in ("red", "green", "blue")]
+    hpastore.export_mmdet(filled, tmp_path / "out.pkl", channels="list")
+    records = pickle.loads((tmp_path / "out.pkl").read_bytes())
+    assert [record["filename"] for record in records] == files
+    assert (
+        caplog.messages
+        == [f"1 image lacks a channel, whose file is not named: {name_of(1)} (yellow)"] * 2
+    )
+
+
 def test_the_formatted_annotation_is_what_json_would_write() -> None:
     from hpastore.export.coco import _annotations
 
     cell = Annotation(7, (3, 4), 1, 2, 3, 4, 5, "a\\b", 1 / 3)
-    image = AnnotatedImage("n", 20, 10, (cell,))
+    image = AnnotatedImage("n", 20, 10, CHANNELS, (cell,))
     first, second = (json.loads(text) for text in _annotations(image, 8, 9, "null"))
     assert first == {
         "id": 9,

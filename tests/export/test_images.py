@@ -11,6 +11,7 @@ import pytest
 import hpastore
 from hpastore.errors import ExportError, UsageError
 from hpastore.export.selection import ExportOptions
+from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.store.engine import Store
 from tests.world import dataset, draw_channels, draw_mask, name_of, write_image
 
@@ -112,6 +113,40 @@ def test_a_channel_that_is_gone_is_named(filled: Store, root: Path, tmp_path: Pa
         hpastore.export_images(filled, tmp_path / "out", jobs=1)
     assert (
         sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("out", "."))) == []
+    )
+
+
+def forget_channels(store: Store, name: str, *channels: str) -> None:
+    """Make of a stored image one that never had some of its channels."""
+    image_id = f"(SELECT id FROM image WHERE name = '{name}')"
+    with store.writing() as connection:
+        for channel in channels:
+            nulls = ", ".join(f"{channel}_{measure.name} = NULL" for measure in CHANNEL_MEASURES)
+            for statement in (
+                f"DELETE FROM image_file WHERE role = '{channel}' AND image_id = {image_id}",
+                f"DELETE FROM image_channel WHERE channel = '{channel}' AND image_id = {image_id}",
+                f"UPDATE cell SET {nulls} WHERE image_id = {image_id}",
+            ):
+                connection.exec_driver_sql(statement)
+
+
+def test_a_channel_that_an_image_lacks_is_black(
+    filled: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_channels(filled, name_of(0), "yellow")
+    forget_channels(filled, name_of(1), "red", "yellow")
+    forget_channels(filled, name_of(3), "red", "green", "blue")
+    assert hpastore.export_images(filled, tmp_path / "out", jobs=1).files == 5
+    expected = draw_channels(1, draw_mask(1))
+    found = picture(tmp_path / "out" / f"{name_of(1)}.png")
+    assert not found[:, :, 0].any()
+    assert np.array_equal(found[:, :, 1], expected["green"])
+    assert np.array_equal(found[:, :, 2], expected["blue"])
+    assert not picture(tmp_path / "out" / f"{name_of(3)}.png").any()
+    (message,) = caplog.messages
+    assert message == (
+        f"2 images lack a channel, which is drawn black: {name_of(1)} (red), "
+        f"{name_of(3)} (red, green, blue)"
     )
 
 

@@ -15,6 +15,7 @@ from hpastore.export.pipeline import ImageCounter, Problem, Snapshot, export_fol
 from hpastore.export.selection import ExportOptions
 from hpastore.model import AnnotatedImage, Annotation
 from hpastore.store.engine import Store
+from hpastore.vocabulary import CHANNELS
 from tests.world import dataset
 
 
@@ -41,9 +42,9 @@ def write_name(task: Task, folder: Path) -> Problem | None:
 
 def test_a_cell_with_two_labels_is_one_cell_with_two_annotations() -> None:
     images = [
-        AnnotatedImage("a", 9, 9, (annotation(1, 0, 5), annotation(2, 0))),
-        AnnotatedImage("b", 9, 9, (annotation(1, 0),)),
-        AnnotatedImage("c", 9, 9, ()),
+        AnnotatedImage("a", 9, 9, CHANNELS, (annotation(1, 0, 5), annotation(2, 0))),
+        AnnotatedImage("b", 9, 9, CHANNELS, (annotation(1, 0),)),
+        AnnotatedImage("c", 9, 9, CHANNELS, ()),
     ]
     for multihot, n in ((False, 4), (True, 3)):
         counter = ImageCounter(multihot=multihot)

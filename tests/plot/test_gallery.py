@@ -16,6 +16,7 @@ from hpastore.store import pixels, write
 from hpastore.store.engine import Store
 from hpastore.vocabulary import Which
 from tests.conftest import DATABASES, MakeStore
+from tests.export.test_images import forget_channels
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import name_of, rows
 
@@ -208,6 +209,30 @@ def test_a_file_that_is_gone_or_changed_is_said_on_the_tile_and_in_the_log(
     assert all(axes.images for axes in red.axes)
 
 
+def test_a_channel_that_an_image_lacks_is_black(
+    filled: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = hpastore.plot_gallery(filled)
+    forget_channels(filled, name_of(0), "red", "green")
+    figure = hpastore.plot_gallery(filled)
+    changed = {name for name in cells(figure) if name.startswith(name_of(0))}
+    for axes, before in zip(figure.axes, whole.axes, strict=True):
+        expected = np.array(before.images[0].get_array())
+        if axes.texts[1].get_text() in changed:
+            inside = (expected != 200).any(axis=2)  # of the image: what is beyond is grey
+            expected[inside, :2] = 0
+        assert np.array_equal(np.asarray(axes.images[0].get_array()), expected)
+    assert caplog.messages == [
+        f"1 image lacks a channel, which is drawn black: {name_of(0)} (red, green)"
+    ]
+
+    grey = hpastore.plot_gallery(filled, channels="green")
+    for axes in grey.axes:
+        tile = np.asarray(axes.images[0].get_array())
+        black = not tile[(tile != 200).any(axis=2)].any()
+        assert black == (axes.texts[1].get_text() in changed)
+
+
 @one_database
 def test_each_image_is_decoded_once_and_let_go(
     filled: Store, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +285,7 @@ def test_channels_add_up_in_hpas_colours_and_stop_at_white() -> None:
         for name, level in zip(("red", "green", "blue", "yellow"), (10, 20, 30, 100), strict=True)
     }
     drawn = {
-        (text, gain): drawing.colour_picture(channels, drawing.parse_channels(text, gain))[
+        (text, gain): drawing.colour_picture(channels, drawing.parse_channels(text, gain), (1, 1))[
             0, 0
         ].tolist()
         for text, gain in (("rgb", 1), ("rgby", 1), ("rgby", 2.5), ("green", 2), ("gy", 1))

@@ -13,6 +13,7 @@ from hpastore.errors import NotFoundError, RejectedError, UsageError
 from hpastore.plot.canvas import KEPT, line_styles
 from hpastore.store.engine import Store
 from hpastore.vocabulary import Scope
+from tests.export.test_images import forget_channels
 from tests.plot.conftest import RECIPE, one_database
 from tests.world import name_of, rows, write_image, write_table
 
@@ -66,6 +67,24 @@ def test_the_image_is_as_it_is_in_its_files_and_an_outline_lies_on_its_cell(
     assert np.array_equal(np.asarray(axes.images[0].get_array())[:, :, 1], shown)
     extents = axes.collections[0].get_paths()[0].get_extents()
     assert (extents.x0, extents.x1, extents.y0, extents.y1) == (0, 3, 2, 11)
+
+
+def test_a_channel_that_an_image_lacks_is_black(
+    filled: Store, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_channels(filled, name_of(1), "green", "blue", "yellow")
+    (axes,) = hpastore.plot_overlay(filled, name_of(1), channels="rgby").axes
+    picture = np.asarray(axes.images[0].get_array())
+    red = cv2.imread(str(root / "train" / f"{name_of(1)}_red.png"), -1)
+    assert red is not None
+    assert np.array_equal(picture[:, :, 0], red)
+    assert not picture[:, :, 1:].any()
+    (axes,) = hpastore.plot_overlay(filled, name_of(1), channels="yellow").axes
+    assert not np.asarray(axes.images[0].get_array()).any()
+    assert caplog.messages == [
+        f"1 image lacks a channel, which is drawn black: {name_of(1)} ({missing})"
+        for missing in ("green, blue, yellow", "yellow")
+    ]
 
 
 def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> None:

@@ -21,7 +21,7 @@ from hpastore.schema.tables import CleanRule, CleanSetThreshold
 from hpastore.store import migrate
 from hpastore.store.classes import set_classes, store_classes
 from hpastore.store.engine import Store, connect
-from tests.world import dataset, name_of, write_table
+from tests.world import dataset, name_of, scalar, write_table
 
 IDS = (3, 7, 100, 2018, MAX_LABEL_ID)
 """Of the images of the sample, in the place of 0, 16, 4, 18 and 7 of the default classes."""
@@ -377,6 +377,31 @@ def test_the_doctor_finds_classes_that_no_store_can_have(
     (found,) = hpastore.doctor(store)
     assert found.where == "label"
     assert found.what.startswith(finding)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("UPDATE label SET name = 'Lipid bodies' WHERE id = 7", "class 7"),
+        ("UPDATE label SET negative = (1 = 0) WHERE id = 2018", "class 2018"),
+    ],
+)
+def test_a_deep_look_finds_a_class_that_was_changed(fill: Fill, change: str, where: str) -> None:
+    store = fill(WITH_NEGATIVE)
+    damage(store, change)
+    assert hpastore.doctor(store) == []
+    (found,) = hpastore.doctor(store, deep=True)
+    assert str(found) == (
+        f"{where}: its stored values do not match its checksum (label); undo the change, or "
+        "restore a backup"
+    )
+
+
+@pytest.mark.parametrize("classes", [None, WITH_NEGATIVE], ids=["default", "others"])
+def test_the_classes_of_a_new_store_have_checksums(empty_url: str, classes: Classes | None) -> None:
+    with hpastore.open_store(empty_url, create=True, classes=classes) as store:
+        assert scalar(store, "SELECT count(*) FROM label WHERE checksum IS NULL") == 0
+        assert hpastore.doctor(store, deep=True) == []
 
 
 def test_the_doctor_finds_two_negative_classes(fill: Fill) -> None:

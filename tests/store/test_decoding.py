@@ -27,7 +27,7 @@ from tests.store.test_migrate import ddl
 from tests.world import has_comments, is_a_file, measured, put, rows
 
 STORED = Path(__file__).parents[1] / "stored"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 
 def test_every_schema_but_this_programs_is_kept() -> None:
@@ -94,7 +94,7 @@ def old_columns(
 
 def in_former_tables(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Put masks back among the cells, and the measures of channels into rows of their own."""
-    masks = {row["cell_id"]: row["rle"] for row in tables.pop("cell_mask")}
+    masks = {row["cell_id"]: row["rle"] for row in tables["cell_mask"]}
     tables["cell_channel"] = [
         {
             "cell_id": cell["id"],
@@ -221,6 +221,20 @@ def test_an_upgraded_store_lacks_only_the_measures_that_it_never_had(
         status = hpastore.status(store)
     missing = ("correlation", "intensity_cytoplasm", "intensity_nucleus", "intensity_nucleus_rim")
     assert (status.stale, status.unmeasured_measures) == (0, missing)
+
+
+def test_a_clean_set_of_an_older_store_is_refreshed_by_its_rules(old_url: str) -> None:
+    with connect(old_url) as store:
+        migrate.upgrade(store)
+    rules = "SELECT measure, channel, lower_percentile, upper_percentile FROM clean_rule"
+    with hpastore.open_store(old_url) as store:
+        for name in ("mine", "wide"):
+            recipe = hpastore.clean_set_recipe(store, name)
+            assert hpastore.refresh_clean_set(store, name).superseded is None
+            assert hpastore.clean_set_recipe(store, name) == recipe
+        mine, wide, *refreshed = rows(store, f"{rules} ORDER BY clean_set_id")
+        assert refreshed == [mine, wide]
+        assert doctor(store, deep=True) == []
 
 
 @pytest.mark.parametrize("damaged", ["", "[1]", '{"area":"1"}', '{"area":true}', "[" * 9999])

@@ -1,10 +1,10 @@
 """Checksums of stored rows, so that a byte which a disk changed is noticed.
 
 Context: a disk, or another program, may change a value without any error.  Decision: each image,
-each clean set, each override and each row of measurement settings has a checksum.  It covers the
-row and those that belong to it, as each table declares, see `hpastore.schema.row_info`.  Tables
-that only keep account have none: a wrong number in a run, a failure or the description of a custom
-measure changes no result.
+each clean set, each override, each class and each row of measurement settings has a checksum.  It
+covers the row and those that belong to it, as each table declares, see `hpastore.schema.row_info`.
+Tables that only keep account have none: a wrong number in a run, a failure or the description of a
+custom measure changes no result.
 
 A checksum is a sum modulo 2**63 of one number for each row; for the many rows of an image's cells,
 of one for each group of columns.  Whoever changes a row adds the difference of its two numbers.  A

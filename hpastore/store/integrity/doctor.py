@@ -16,6 +16,7 @@ from hpastore.store.integrity import checksums, database_checks, row_checks
 from hpastore.store.integrity.finding import REPLACE_IMAGE, RESTORE, Finding, damage_finding
 
 _HINTS: Final[Mapping[str, str]] = {
+    "label": f"undo the change, or {RESTORE}",
     "measurement_settings": RESTORE,
     "clean_set": f"create it again, or {RESTORE}",
     "cell_override": f"delete it and decide again, or {RESTORE}",
@@ -32,8 +33,8 @@ def doctor(store: Store, *, deep: bool = False) -> list[Finding]:
     store : Store
         May be in use: each check sees one state of it.
     deep : bool
-        Whether all images, clean sets, overrides and measurement settings are compared with their
-        checksums, and histograms with masks.
+        Whether all images, clean sets, overrides, classes and measurement settings are compared
+        with their checksums, and histograms with masks.
 
     Returns
     -------

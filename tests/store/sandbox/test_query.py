@@ -188,8 +188,8 @@ def test_a_plan_may_be_asked_for(store: Store, sql: str) -> None:
 def test_sqlite_tells_its_plans_columns_and_json(store: Store) -> None:
     assert query(store, "EXPLAIN QUERY PLAN SELECT * FROM cell").rows
     columns = query(store, "SELECT name FROM pragma_table_info('label')").rows
-    assert columns == [("id",), ("name",), ("negative",)]
-    assert query(store, "SELECT ncol FROM pragma_table_list('label')").rows == [(3,)]
+    assert columns == [("id",), ("name",), ("negative",), ("checksum",)]
+    assert query(store, "SELECT ncol FROM pragma_table_list('label')").rows == [(4,)]
     assert query(store, "SELECT value FROM json_each('[1, 2.5, null]')").rows == [
         (1,),
         (2.5,),
