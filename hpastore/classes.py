@@ -156,7 +156,9 @@ def check_class(label: int, name: str) -> None:
     if not 0 <= label <= MAX_LABEL_ID:
         raise UsageError(f"invalid id {label} of a class; use a number from 0 to {MAX_LABEL_ID}")
     shown = repr(printable(name))
-    if not name.strip() or name != name.strip():
+    if not name.strip():
+        raise UsageError(f"class {label} has no name")
+    if name != name.strip():
         raise UsageError(f"class {label} has the name {shown}; use one without space around it")
     if len(name) > MAX_NAME_LENGTH:
         raise UsageError(f"class {label} has a name of more than {MAX_NAME_LENGTH} characters")

@@ -99,7 +99,7 @@ def test_ids_are_listed_in_a_few_words(ids: Iterable[int], text: str) -> None:
         (Classes({i: f"place {i}" for i in range(501)}), "501 classes; a store has 1 to 500"),
         (Classes({-1: "a"}), "invalid id -1 of a class; use a number from 0 to 2147483647"),
         (Classes({2**31: "a"}), "invalid id 2147483648 of a class"),
-        (Classes({1: ""}), "class 1 has the name ''; use one without space around it"),
+        (Classes({1: ""}), "class 1 has no name"),
         (Classes({1: " a"}), "class 1 has the name ' a'; use one without space around it"),
         (Classes({1: "a|b"}), "class 1 has the name 'a|b'; use no '|', '@' or control character"),
         (Classes({1: "a@2"}), "class 1 has the name 'a@2'; use no '|', '@' or control character"),

@@ -222,7 +222,8 @@ class CleanRecipe:
                 label_id = classes.find(label)
             except UsageError as error:
                 where = f"[label.{printable(str(label))}] of the recipe"
-                raise UsageError(f"{where}: {error}") from error
+                fix = "or rename or delete this section in a copy of the recipe"
+                raise UsageError(f"{where}: {error}, {fix}") from error
             if label_id in found:
                 raise UsageError(
                     f"label {label_id} has two lists of rules, by its id and by its name"

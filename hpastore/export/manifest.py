@@ -135,6 +135,7 @@ def document(
         "format": format_name,
         "clean_set": resolved.clean_set,
         "measurement_settings": settings and asdict(settings),
+        "classes": {str(label): name for label, name in resolved.classes.names.items()},
         "options": {**_shared_options(resolved), **format_options},
         "counts": counts._asdict(),
         "files": {name: files[name]._asdict() for name in sorted(files)},

@@ -188,9 +188,12 @@ def _kept_columns(
         if len(found) == 1 and found[0] not in others:
             places[name] = found[0]
             continue
-        what = "has no such column"
-        if found:
-            what = "has more than one" if len(found) > 1 else "has the names or the labels there"
+        if len(found) > 1:
+            raise UsageError(
+                f"invalid --keep-column {printable(name)!r}: {path} has {len(found)} columns of "
+                "this name; rename one"
+            )
+        what = "has the names or the labels there" if found else "has no such column"
         columns = [column for at, column in enumerate(header) if at not in others and column]
         listed = ", ".join(map(printable, columns))
         choices = f"choose from {listed}" if columns else "there are no other columns"

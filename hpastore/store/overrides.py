@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from hpastore.errors import NotFoundError
 from hpastore.kernels.rle import overlaps
 from hpastore.runtime.failpoints import failpoint
+from hpastore.schema.labelled_cells import LABELS
 from hpastore.schema.tables import Cell, CellOverride, Image, StoredMask
 from hpastore.store import statements
 from hpastore.store.arrays import check_masks
@@ -84,6 +85,7 @@ def write_overrides(
             raise NotFoundError(f"the store has no cell {named}{more}; nothing was written")
         logger.warning("the store has no cell %s%s; decisions about them are left out", named, more)
 
+    _warn_of_idle(decisions, cells)
     rows = {}
     for d in decisions:
         cell = cells.get(d[:2])
@@ -237,9 +239,25 @@ def _warn_detached(name: str, n: int) -> None:
     )
 
 
+def _warn_of_idle(decisions: Iterable[Decision], cells: Mapping[tuple[str, int], Any]) -> None:
+    """Warn of decisions for a label that the cell does not have now: no verdict follows them."""
+    idle = [
+        f"{d.image_name}:{d.mask_id}"
+        for d in decisions
+        if d.label_id is not None
+        and (cell := cells.get(d[:2])) is not None
+        and str(d.label_id) not in cell.labels.split("|")
+    ]
+    if idle:
+        named = ", ".join(idle[:_MAX_NAMED])
+        more = f" and {len(idle) - _MAX_NAMED:,} more" if len(idle) > _MAX_NAMED else ""
+        logger.warning("decided for a label that the cell does not have: %s%s", named, more)
+
+
 def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:
     """Read the cells of images, by image name and mask id."""
-    columns = (Image.name, Cell.mask_id, Cell.id, StoredMask.rle, Image.width, Image.height)
+    size = (Image.width, Image.height)
+    columns = (Image.name, Cell.mask_id, Cell.id, StoredMask.rle, LABELS.label("labels"), *size)
     statement = select(*columns).join(Cell, Cell.image_id == Image.id).join(StoredMask)
     return {
         (row.name, row.mask_id): row

@@ -128,6 +128,17 @@ def test_cells_that_the_store_has_not_are_named_or_left_out(
     assert caplog.messages == [f"{some}decisions about them are left out"]
 
 
+def test_a_decision_for_a_label_that_its_cell_lacks_is_stored_with_a_warning(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, measured("a", (0, 3)))
+    decided = [Override("a:1", keep=True, label=label) for label in (0, 3, None)]
+    assert override_cells(store, decided) == 3
+    assert caplog.messages == []
+    assert override_cells(store, [Override("a:2", keep=False, label=4)]) == 1
+    assert caplog.messages == ["decided for a label that the cell does not have: a:2"]
+
+
 @pytest.mark.parametrize(
     ("override", "error", "message"),
     [

@@ -94,7 +94,8 @@ def test_a_recipe_for_another_class_is_refused_in_one_line(
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         "hpastore: [label.Negative] of the recipe: no label 'Negative'; ids are 3 and 2018; list "
-        "all labels with: hpastore sql 'SELECT id, name FROM label'\n"
+        "all labels with: hpastore sql 'SELECT id, name FROM label', or rename or delete this "
+        "section in a copy of the recipe\n"
     )
 
 

@@ -137,6 +137,10 @@ def test_the_manifest_names_the_set_the_recipe_the_counts_and_the_hash(
     assert manifest["hpastore"] == hpastore.__version__
     assert manifest["format"] == "coco"
     assert manifest["clean_set"] == "mine@1"
+    assert list(manifest["classes"].items())[:2] == [
+        ("0", "Nucleoplasm"),
+        ("1", "Nuclear membrane"),
+    ]
     assert manifest["measurement_settings"] == {
         "background_percentile": 0.99,
         "measures": VERSIONS,

@@ -52,7 +52,7 @@ def test_the_default_classes_come_back_as_they_were_written(tmp_path: Path) -> N
         ("id,name\n2147483648,a\n", "line 2: invalid id 2147483648 of a class; use a number from"),
         ("id,name\n1,a\n1,b\n", "line 3: the id 1 is given twice"),
         ("id,name\n1,Cytosol\n2,b\n3,CYTOSOL\n", "line 4: the name 'CYTOSOL' is that of line 2"),
-        ("id,name\n1,a\n2,\n", "line 3: class 2 has the name ''; use one without space around it"),
+        ("id,name\n1,a\n2,\n", "line 3: class 2 has no name"),
         ("id,name\n1,a|b\n", "line 2: class 1 has the name 'a|b'; use no '|', '@' or control"),
         ("id,name\n1,a\tb\n", "line 2: class 1 has the name 'a\\\\tb'; use no '|', '@' or control"),
         ("id,name,negative\n1,a,1\n2,b,1\n", "line 3: a second negative class, beside 1; one at"),

@@ -340,7 +340,7 @@ def test_columns_are_read_only_where_they_are_kept(tmp_path: Path) -> None:
     ("header", "name", "reason"),
     [
         ("ID,Label,plate,well", "Plate", "has no such column (choose from plate, well)"),
-        ("ID,Label,plate,plate", "plate", "has more than one (choose from plate, plate)"),
+        ("ID,Label,plate,plate", "plate", "has 2 columns of this name; rename one"),
         ("ID,Label,plate", "ID", "has the names or the labels there (choose from plate)"),
         ("ID,Label,plate", "Label", "has the names or the labels there (choose from plate)"),
         ("ID,Label", "plate", "has no such column (there are no other columns)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,22 @@ def test_other_labels_of_cells_make_a_clean_set_outdated(store: Store) -> None:
     assert newer(1) == NewerData(relabelled=1)
     hpastore.refresh_clean_set(store, "mine")
     assert newer(2) == NewerData()
+
+
+def test_a_diff_calls_cells_that_got_labels_of_their_own_relabelled(store: Store) -> None:
+    put(store, measured("a", (0,), n=4))
+    create_clean_set(store, "mine", CleanRecipe())
+    with store.writing() as connection:
+        write.label_cells(connection, "a", OWN, datetime.now(UTC))
+    hpastore.refresh_clean_set(store, "mine")
+    found = hpastore.clean_diff(store, "mine@1", "mine@2")
+    assert {(row.cell, row.label_id): (row.change, row.cause) for row in found.itertuples()} == {
+        ("a:1", 0): ("out", "relabelled"),
+        ("a:1", 16): ("in", "relabelled"),
+        ("a:2", 0): ("out", "relabelled"),
+        ("a:3", 0): ("out", "relabelled"),
+        ("a:4", 0): ("in", "threshold_moved"),
+    }
 
 
 def test_they_are_replaced_as_a_whole_and_leave_with_their_image(labelled: Store) -> None:

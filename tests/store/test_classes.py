@@ -207,7 +207,8 @@ def test_the_recipe_hpa_turns_its_rules_round_for_the_class_negative(fill: Fill)
 def test_a_recipe_for_a_class_that_the_store_does_not_have_is_refused(fill: Fill) -> None:
     message = (
         "[label.Negative] of the recipe: no label 'Negative'; ids are 3, 7, 100, 200 to 222, 2018 "
-        "and 2147483647; list all labels with: hpastore sql 'SELECT id, name FROM label'"
+        "and 2147483647; list all labels with: hpastore sql 'SELECT id, name FROM label', or rename or "
+        "delete this section in a copy of the recipe"
     )
     with pytest.raises(UsageError) as caught:
         hpastore.create_clean_set(fill(WITHOUT_NEGATIVE), "hpa", hpastore.load_recipe("hpa"))
@@ -362,7 +363,7 @@ def test_a_row_of_a_label_that_the_store_does_not_have_is_damaged(
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ("UPDATE label SET name = '' WHERE id = 3", "class 3 has the name ''"),
+        ("UPDATE label SET name = '' WHERE id = 3", "class 3 has no name"),
         ("UPDATE label SET name = 'a|b' WHERE id = 3", "class 3 has the name 'a|b'"),
         ("UPDATE label SET name = 'NEGATIVE' WHERE id = 200", "classes 200 and 2018 have the same"),
         ("UPDATE label SET id = -1 WHERE id = 200", "invalid id -1 of a class"),
