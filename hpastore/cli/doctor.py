@@ -43,6 +43,7 @@ def doctor(
         for finding in found:
             show.line(str(finding))
         if not found:
-            show.line("nothing is wrong")
+            more = "" if deep else "; --deep also compares all values with their checksums"
+            show.line(f"nothing is wrong{more}")
     if found:
         raise typer.Exit(WRONG)

@@ -22,9 +22,11 @@ def override(
         ),
     ],
     keep: Annotated[
-        bool | None,
-        typer.Option("--keep/--drop", help="Whether the cells are clean, whatever the rules say."),
-    ] = None,
+        bool, typer.Option("--keep", help="The cells are clean, whatever the rules say.")
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="The cells are not clean, whatever the rules say.")
+    ] = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Delete the decisions about the cells.")
     ] = False,
@@ -51,12 +53,12 @@ def override(
     """
     import hpastore
 
-    if undo == (keep is not None):
+    if keep + drop + undo != 1:
         raise hpastore.UsageError("give exactly one of --keep, --drop and --undo")
     if lost and not undo:
         raise hpastore.UsageError("--lost needs --undo")
     with show.open_store() as store:
-        if keep is None:
+        if undo:
             n = hpastore.undo_overrides(
                 store, cells, label=label, every=label is None, detached=lost
             )
@@ -67,7 +69,7 @@ def override(
             ]
             n = hpastore.override_cells(store, decisions)
         effect = _effect(store)
-    _print_count(n, "undone" if keep is None else "written")
+    _print_count(n, "undone" if undo else "written")
     if n:
         show.message(effect)
 

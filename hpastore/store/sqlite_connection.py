@@ -50,12 +50,14 @@ def make_engine(path: Path, *, create: bool, read_only: bool) -> Engine:
     SchemaMissingError
         If there is no such file, and `create` is false.
     UsageError
-        If the folder of a new file does not exist, or SQLite is too old.
+        If the path is a folder, the folder of a new file does not exist, or SQLite is too old.
     """
     if sqlite3.sqlite_version_info < _MIN_VERSION:
         raise UsageError(
             f"Python's SQLite is {sqlite3.sqlite_version}; hpastore needs 3.37 or newer"
         )
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
     if not create and not path.is_file():
         raise SchemaMissingError(
             str(path), "no such store; 'hpastore ingest ROOT' makes one, or name it with --db"

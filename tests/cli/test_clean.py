@@ -419,7 +419,7 @@ def test_decisions_versions_and_their_differences(run: Run, root: Path, tmp_path
     assert run("--json", "clean", "drop", "mine").json == {"dropped": 1}
 
 
-@pytest.mark.parametrize("options", [(), ("--keep", "--undo")])
+@pytest.mark.parametrize("options", [(), ("--keep", "--undo"), ("--drop", "--keep")])
 def test_one_of_keep_drop_and_undo_must_be_said(
     run: Run, root: Path, options: tuple[str, ...]
 ) -> None:

@@ -58,7 +58,8 @@ def test_doctor_warns_of_a_root_that_does_not_exist_and_finds_nothing_wrong(
     with hpastore.open_store(empty_url) as store:
         fill(store, tmp_path / "away")
     done = run("doctor")
-    assert (done.code, done.out) == (0, "nothing is wrong\n")
+    more = "--deep also compares all values with their checksums"
+    assert (done.code, done.out) == (0, f"nothing is wrong; {more}\n")
     assert done.err.startswith(
         f"hpastore: warning: the root {tmp_path / 'away'}, with 8 images, does not exist"
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hpastore.errors import SchemaMissingError, SchemaNewError
+from hpastore.errors import SchemaMissingError, SchemaNewError, UsageError
 from hpastore.store import version
 from hpastore.store.engine import connect
 from hpastore.store.open import default_url, open_store
@@ -33,6 +33,12 @@ def test_a_store_of_a_newer_program_is_refused(url: str) -> None:
     for create in (True, False):
         with pytest.raises(SchemaNewError):
             open_store(url, create=create)
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_is_no_store(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(UsageError, match=f"^{tmp_path} is a folder; name a file in it$"):
+        open_store(str(tmp_path), create=create)
 
 
 def test_a_store_need_not_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
