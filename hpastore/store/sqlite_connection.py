@@ -93,6 +93,7 @@ def _configure(connection: sqlite3.Connection, record: Any) -> None:  # noqa: AR
     connection.isolation_level = None  # transactions are begun by _begin
     connection.set_progress_handler(_keep_running, _STEPS_BETWEEN_SIGNALS)
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA threads = 1")  # a long sort may use a second core
     connection.execute("PRAGMA synchronous = FULL")  # a finished commit survives a power cut
 
 
