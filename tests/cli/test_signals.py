@@ -77,7 +77,9 @@ def whole(url: str) -> bool:
 @pytest.mark.parametrize(
     ("database", "number"),
     [
-        *(("sqlite", number) for number in SIGNALS),
+        ("sqlite", signal.SIGINT),
+        ("sqlite", signal.SIGTERM),
+        pytest.param("sqlite", signal.SIGHUP, marks=pytest.mark.full),
         ("postgresql", signal.SIGTERM),
         *(
             # Which signal it is makes no difference to the database.

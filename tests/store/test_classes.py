@@ -135,7 +135,13 @@ def labels_of(path: Path) -> Mapping[str, str]:
         return {f"{row['label_id']}": row["label"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("classes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    "classes",
+    [
+        pytest.param(classes, id=kind, marks=[pytest.mark.full] * (kind != "marked"))
+        for kind, classes in KINDS.items()
+    ],
+)
 def test_all_questions_are_answered_with_the_names_of_the_store(
     fill: Fill, classes: Classes, tmp_path: Path
 ) -> None:

@@ -154,8 +154,8 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
             SchemaMissingError, match=r"no\.db: no such store; 'hpastore ingest ROOT' makes one"
         ):
             connect(url)
-    with pytest.raises(SchemaMissingError):
-        connect(tmp_path)  # a folder
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        connect(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
