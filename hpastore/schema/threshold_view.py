@@ -160,47 +160,35 @@ def _found(asked: Any) -> AnySelect:
 
 
 def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> list[AnySelect]:
-    """Values of a built-in measure; one that no rule asks for costs nothing."""
     measure, channel = key
     of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
     of_measure = and_(asked.c.measure == measure, of_channel)
-    is_asked = select(asked.c.question).where(of_measure).correlate(None).exists()
-    return [
-        _values(asked, rows, value, *more).where(is_asked, of_measure)
-        for rows in _single_cells(asked)
-    ]
+    both = _single_cells(asked, asked)
+    return [_values(asked, rows, value, *more).where(of_measure) for rows in both]
 
 
 def _custom(asked: Any, *more: Column) -> list[AnySelect]:
     """Values of custom measures, which are rows."""
-    rows = asked.join(Measure, Measure.name == asked.c.measure)
-    custom = select(*asked.c, Measure.id.label("measure_id")).select_from(rows).cte("custom")
-    is_asked = select(custom.c.question).correlate(None).exists()
-    of_cell = and_(
-        CellMeasure.cell_id == Cell.id,
-        CellMeasure.measure_id == custom.c.measure_id,
-        CellMeasure.channel == func.coalesce(custom.c.channel, ""),
-    )
+    of_channel = CellMeasure.channel == func.coalesce(asked.c.channel, "")
+    of_custom = join_in_order(asked, Measure, Measure.name == asked.c.measure)
+    of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.measure_id == Measure.id, of_channel)
     value = CellMeasure.__table__.c.value
     return [
-        _values(custom, join_in_order(rows, CellMeasure, of_cell), value, *more).where(is_asked)
-        for rows in _single_cells(custom)
+        _values(asked, join_in_order(rows, CellMeasure, of_cell), value, *more)
+        for rows in _single_cells(asked, of_custom)
     ]
 
 
-def _single_cells(asked: Any) -> tuple[FromClause, FromClause]:
-    """Join questions with the cells of images with one label, but for those with labels of their
-    own; and with these, if they have one.
-
-    In the order in which they lie: SQLite looks for questions once for each image.
+def _single_cells(asked: Any, rows: FromClause) -> tuple[FromClause, FromClause]:
+    """Join rows of questions with the cells of images with one label, but for those with labels of
+    their own; and with these, if they have one.
     """
-    by_image = join_in_order(Image.__table__, ImageLabel, ImageLabel.image_id == Image.id)
-    of_label = asked.c.label_id == ImageLabel.label_id
-    is_single = and_(Image.label_count == 1, LIVE)
-    by_image = join_in_order(by_image, asked, and_(of_label, is_single, _in_split(asked)))
+    by_image = join_in_order(rows, ImageLabel, ImageLabel.label_id == asked.c.label_id)
+    is_single = and_(Image.id == ImageLabel.image_id, Image.label_count == 1)
+    by_image = join_in_order(by_image, Image, and_(is_single, LIVE, _in_split(asked)))
     of_image = and_(Cell.image_id == Image.id, Cell.label_count.is_(None))
 
-    by_cell = join_in_order(CellLabel.__table__, asked, asked.c.label_id == CellLabel.label_id)
+    by_cell = join_in_order(rows, CellLabel, CellLabel.label_id == asked.c.label_id)
     of_label = and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1)
     by_cell = join_in_order(by_cell, Cell, of_label)
     of_cell = and_(Image.id == Cell.image_id, LIVE, _in_split(asked))
