@@ -22,6 +22,7 @@ from hpastore.store import statements
 from hpastore.store.arrays import check_masks
 from hpastore.store.integrity import checksums
 from hpastore.store.statements import batches
+from hpastore.text import measure_list
 
 logger = logging.getLogger(__name__)
 
@@ -249,9 +250,8 @@ def _warn_of_idle(decisions: Iterable[Decision], cells: Mapping[tuple[str, int],
         and str(d.label_id) not in cell.labels.split("|")
     ]
     if idle:
-        named = ", ".join(idle[:_MAX_NAMED])
-        more = f" and {len(idle) - _MAX_NAMED:,} more" if len(idle) > _MAX_NAMED else ""
-        logger.warning("decided for a label that the cell does not have: %s%s", named, more)
+        named = measure_list(idle)
+        logger.warning("decided for a label that the cell does not have: %s", named)
 
 
 def _cells(connection: Connection, names: set[str]) -> dict[tuple[str, int], Any]:
