@@ -30,10 +30,10 @@ def measure_name(channel: str | None, measure: str | None) -> str:
     return " ".join(filter(None, (channel, measure)))
 
 
-def measure_list(measures: Sequence[str], most: int = 3) -> str:
-    """List measures, at most some by name: ``a, b``, ``a, b, c and 9 more``."""
-    named = ", ".join(measures[:most])
-    more = len(measures) - most
+def short_list(names: Sequence[str], most: int = 3) -> str:
+    """List names, at most some of them: ``a, b``, ``a, b, c and 9 more``."""
+    named = ", ".join(names[:most])
+    more = len(names) - most
     return named if more <= 0 else f"{named} and {more} more"
 
 

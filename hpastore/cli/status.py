@@ -10,7 +10,7 @@ import typer
 from hpastore.cli import show
 from hpastore.cli.failure_list import print_failures
 from hpastore.cli.table import print_table
-from hpastore.text import measure_list
+from hpastore.text import short_list
 
 
 def status() -> None:
@@ -34,7 +34,7 @@ def status() -> None:
     settings = pairs.pop("measurement_settings")
     measures = pairs.pop("unmeasured_measures")
     if measures:
-        pairs["unmeasured"] = f"{pairs['unmeasured']} ({measure_list(measures)})"
+        pairs["unmeasured"] = f"{pairs['unmeasured']} ({short_list(measures)})"
     pairs["background_percentile"] = settings and settings["background_percentile"]
     show.lines(pairs)
     if roots:

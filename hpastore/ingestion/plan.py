@@ -24,7 +24,7 @@ from hpastore.model import (
     Source,
     StoredImage,
 )
-from hpastore.text import measure_list
+from hpastore.text import short_list
 
 
 def make_plan(
@@ -275,7 +275,7 @@ class _Draft:
             self.unchanged += 1
             self.unchanged_files += len(source.files)
         elif self._is_outdated(image):
-            lacking = measure_list(self._unmeasured(image))
+            lacking = short_list(self._unmeasured(image))
             self.changed.append(Change(source, (), f"lacks the current version of {lacking}"))
         elif reason := self.policy.reread_reason(image):
             self.changed.append(Change(source, (), reason))

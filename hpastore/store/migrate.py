@@ -27,7 +27,7 @@ from hpastore.store import disk_space, sqlite_file, vacuum, version
 from hpastore.store.bulk import analyze, verify_checksums
 from hpastore.store.classes import write_classes
 from hpastore.store.engine import Store, retry_on_disconnect
-from hpastore.text import count_text, measure_list
+from hpastore.text import count_text, short_list
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def _verify(connection: Connection) -> str | None:
         return None
     number = f"{count_text(len(rows), 'row')} {'does' if len(rows) == 1 else 'do'}"
     return (
-        f"{number} not match the stored checksum ({measure_list(rows)}), and may have been damaged "
+        f"{number} not match the stored checksum ({short_list(rows)}), and may have been damaged "
         f"before the upgrade; {doctor}"
     )
 

@@ -22,7 +22,7 @@ from hpastore.store import statements
 from hpastore.store.arrays import check_masks
 from hpastore.store.integrity import checksums
 from hpastore.store.statements import batches
-from hpastore.text import measure_list
+from hpastore.text import short_list
 
 logger = logging.getLogger(__name__)
 
@@ -250,7 +250,7 @@ def _warn_of_idle(decisions: Iterable[Decision], cells: Mapping[tuple[str, int],
         and str(d.label_id) not in cell.labels.split("|")
     ]
     if idle:
-        named = measure_list(idle)
+        named = short_list(idle)
         logger.warning("decided for a label that the cell does not have: %s", named)
 
 

@@ -17,7 +17,7 @@ from hpastore.reading import read_file
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Image, ImageChannel, ImageFile
 from hpastore.store import decoding
-from hpastore.text import count_text, measure_list
+from hpastore.text import count_text, short_list
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def warn_of_missing_channels(
             lacking.append(f"{name} ({', '.join(missing)})")
     if lacking:
         images = count_text(len(lacking), "image lacks", "images lack")
-        logger.warning("%s a channel, %s: %s", images, consequence, measure_list(lacking))
+        logger.warning("%s a channel, %s: %s", images, consequence, short_list(lacking))
 
 
 def read_pixels(files: Iterable[StoredFile]) -> dict[str, npt.NDArray[np.uint8]]:

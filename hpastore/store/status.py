@@ -22,7 +22,7 @@ from hpastore.store.measurement_settings import (
 )
 from hpastore.store.roots_and_splits import images_per_root
 from hpastore.store.statements import rows
-from hpastore.text import count_text, measure_list, printable
+from hpastore.text import count_text, printable, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +181,7 @@ def warn_of_unmeasured(connection: Connection) -> None:
         logger.warning(
             "%s the current version of %s; ingest their roots again",
             count_text(images, "image lacks", "images lack"),
-            measure_list(measures),
+            short_list(measures),
         )
 
 
