@@ -1,4 +1,4 @@
-"""Area, box, border contact and pieces of every cell, from its runs."""
+"""Area, box, border contact, outline and pieces of every cell, from its runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # loads OpenCV
     from hpastore.kernels.label_image import LabelImage
 
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 
 class Boxes(NamedTuple):
@@ -82,21 +83,53 @@ def pieces(label: LabelImage) -> _Ints:
     Two runs of one cell in neighbouring columns touch where they overlap by a row or meet at a
     corner.  Runs are joined to their smallest neighbour until nothing moves.
     """
-    cell, column, top, bottom = _column_runs(label)
+    runs = _column_runs(label)
+    left, right = _neighbours(runs, label.rows.shape, corners=True)
+    root = _connected_roots(len(runs.cell), left, right)
+    return np.bincount(runs.cell[root == np.arange(len(root))], minlength=len(label.ids))
+
+
+def border_shares(label: LabelImage) -> _Floats:
+    """Share of each cell's outline that lies on the image's edge.
+
+    The outline is made of all sides of pixels that face no pixel of the cell, those of holes too.
+
+    Returns
+    -------
+    (K,) float64
+        0 for a cell that does not touch the edge, 1 for one that is the image.
+
+    Notes
+    -----
+    A run has a side at its top and one at its bottom.  Its pixels have two more sides each, but
+    for those that face a pixel of the cell in the next column.
+    """
+    runs = _column_runs(label)
     height, width = label.rows.shape
-    place = (cell * (width + 1) + column + 1) * (height + 2)  # of a run's column; order of the runs
-    from_run = np.searchsorted(place + bottom, place - (height + 2) + top, "left")
-    to_run = np.searchsorted(place + top, place - (height + 2) + bottom, "right")
-    right = np.repeat(np.arange(len(cell)), to_run - from_run)
-    nth = np.arange(len(right)) - np.repeat(
-        np.cumsum(to_run - from_run) - (to_run - from_run), to_run - from_run
+    left, right = _neighbours(runs, label.rows.shape, corners=False)
+    length = runs.bottom - runs.top
+    shared = np.minimum(runs.bottom[left], runs.bottom[right]) - np.maximum(
+        runs.top[left], runs.top[right]
     )
-    root = _connected_roots(len(cell), from_run[right] + nth, right)
-    return np.bincount(cell[root == np.arange(len(cell))], minlength=len(label.ids))
+    at_edge = (runs.top == 0) + (runs.bottom == height).astype(np.int64)
+    at_edge += length * (runs.column == 0) + length * (runs.column == width - 1)
+    cells = len(label.ids)
+    outline = np.bincount(runs.cell, 2 + 2 * length, cells)
+    outline -= 2 * np.bincount(runs.cell[left], shared, cells)
+    return np.asarray(np.bincount(runs.cell, at_edge, cells) / outline)
 
 
-def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
-    """Runs cut at column ends: cell, column, first row, row after the last; each (S,)."""
+class _ColumnRuns(NamedTuple):
+    """Runs cut at column ends; each (S,) int64, sorted by cell, column and row."""
+
+    cell: _Ints
+    column: _Ints
+    top: _Ints
+    bottom: _Ints
+    """The row after the last."""
+
+
+def _column_runs(label: LabelImage) -> _ColumnRuns:
     height = label.rows.shape[0]
     first, last = label.start // height, (label.stop - 1) // height
     times = last - first + 1
@@ -104,7 +137,25 @@ def _column_runs(label: LabelImage) -> tuple[_Ints, _Ints, _Ints, _Ints]:
     column = first[run] + np.arange(len(run)) - (np.cumsum(times) - times)[run]
     top = np.maximum(label.start[run] - column * height, 0)
     bottom = np.minimum(label.stop[run] - column * height, height)
-    return label.cell[run], column, top, bottom
+    return _ColumnRuns(label.cell[run], column, top, bottom)
+
+
+def _neighbours(runs: _ColumnRuns, shape: tuple[int, int], *, corners: bool) -> tuple[_Ints, _Ints]:
+    """Pairs of runs of one cell in neighbouring columns that share a row.
+
+    With `corners` also those that meet at a corner.
+    """
+    height, width = shape
+    reach = int(corners)
+    # The place of a run's column; runs are in this order.
+    place = (runs.cell * (width + 1) + runs.column + 1) * (height + 2)
+    before = place - (height + 2)
+    from_run = np.searchsorted(place + runs.bottom, before + runs.top + 1 - reach, "left")
+    to_run = np.searchsorted(place + runs.top, before + runs.bottom - 1 + reach, "right")
+    count = to_run - from_run
+    right = np.repeat(np.arange(len(count)), count)
+    nth = np.arange(len(right)) - np.repeat(np.cumsum(count) - count, count)
+    return from_run[right] + nth, right
 
 
 def _connected_roots(count: int, left: _Ints, right: _Ints) -> _Ints:
