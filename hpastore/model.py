@@ -397,8 +397,9 @@ class Cells:
     mask_ids
         (K,) int64.
     shape
-        (K,) int64 arrays by the names of `hpastore.kernels.definitions.SHAPE_MEASURES`;
-        ``nucleus_area`` is absent without a nucleus mask.
+        (K,) arrays by the names of `hpastore.kernels.definitions.SHAPE_MEASURES`: float64 for real
+        ones, where NaN is NULL, and int64 for others; ``nucleus_area`` is absent without a nucleus
+        mask.
     rles
         K compressed COCO counts strings.
     channels
@@ -411,7 +412,7 @@ class Cells:
     """
 
     mask_ids: npt.NDArray[np.int64]
-    shape: Mapping[str, npt.NDArray[np.int64]]
+    shape: Mapping[str, npt.NDArray[np.int64 | np.float64]]
     rles: tuple[str, ...]
     channels: Mapping[str, ChannelStats]
     custom: Mapping[tuple[str, str | None], npt.NDArray[np.float64]] = field(default_factory=dict)

@@ -75,6 +75,35 @@ SHAPE_MEASURES: Final = (
         "px²",
         "Pixels of the nucleus with the cell's id; NULL without a nucleus mask",
     ),
+    Measure(
+        "border_share",
+        "real",
+        "share 0..1",
+        "Share of the cell's outline that lies on the image's edge; the outline is made of the "
+        "sides of its pixels that face no pixel of the cell",
+    ),
+    Measure(
+        "nucleus_size",
+        "real",
+        "median nuclei",
+        "Area of the largest piece of nuclear light in the cell ÷ that of the image's median "
+        "nucleus, both seen in blue and never taken from a nucleus mask; 0 without such light, "
+        "NULL where blue cannot tell",
+    ),
+    Measure(
+        "second_nucleus",
+        "real",
+        "median nuclei",
+        "The same of the second largest piece; 0 without one, NULL as nucleus_size",
+    ),
+    Measure(
+        "nucleus_cut",
+        "real",
+        "nucleus diameters",
+        "How long the cell's outline runs between its largest piece of nuclear light and a "
+        "neighbour's piece that continues it, ÷ the diameter of a disc as large as the piece; "
+        "0 without such light, NULL as nucleus_size",
+    ),
 )
 """Measures of a cell's mask, in the order of the columns."""
 
@@ -92,6 +121,22 @@ CHANNEL_MEASURES: Final = (
         "real",
         "grey level 0..255",
         "Median, linear interpolation",
+        "Hyndman and Fan 1996, type 7",
+        from_histogram=True,
+    ),
+    Measure(
+        "intensity_p99",
+        "real",
+        "grey level 0..255",
+        "99th percentile, linear interpolation",
+        "Hyndman and Fan 1996, type 7",
+        from_histogram=True,
+    ),
+    Measure(
+        "intensity_p999",
+        "real",
+        "grey level 0..255",
+        "99.9th percentile, linear interpolation",
         "Hyndman and Fan 1996, type 7",
         from_histogram=True,
     ),

@@ -14,6 +14,7 @@ from hpastore.kernels.custom import CustomMeasure, crop_measures, histogram_meas
 from hpastore.kernels.histogram import joint_histogram, pack, quantile, share_above, unpack
 from hpastore.kernels.intensity import Moments, intensity_measures, moments, pixel_sum_measures
 from hpastore.kernels.label_image import LabelImage, label_image
+from hpastore.kernels.nuclear_light import nuclear_measures
 from hpastore.kernels.pixel_sums import Sums, nucleus_rows, sums_over_image
 from hpastore.kernels.rle import encode_cells
 from hpastore.kernels.versions import OF_BACKGROUND
@@ -53,11 +54,14 @@ def measure(
     box = shape.boxes(label)
     sums = _sums(label, box, decoded)
     edge = shape.far_edges(label, box)
-    shapes = {
+    area = shape.areas(label)
+    shapes: dict[str, npt.NDArray[np.int64 | np.float64]] = {
         **box._asdict(),
-        "area": shape.areas(label),
+        "area": area,
         "touches_border": shape.touch_border(box, label.rows.shape),
         "pieces": shape.pieces(label),
+        "border_share": shape.border_shares(label),
+        **nuclear_measures(label.rows, decoded.channels.get("blue"), area),
     }
     if decoded.nucleus_mask is not None:
         shapes["nucleus_area"] = nucleus_areas(decoded.nucleus_mask, label.ids)

@@ -77,6 +77,8 @@ def intensity_measures(counts: _Ints, sums: Moments) -> dict[str, _Floats]:
         "intensity_mean": sums.total / sums.n,
         "intensity_std": np.sqrt(sums.spread / sums.n),
         "intensity_median": quantile(counts, 0.5),
+        "intensity_p99": quantile(counts, 0.99),
+        "intensity_p999": quantile(counts, 0.999),
         "saturated": counts[:, -1] / sums.n,
         "entropy": bits + 0.0,  # -0.0 becomes 0.0: SQLite would lose the sign
     }

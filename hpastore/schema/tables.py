@@ -386,6 +386,10 @@ class Cell(Base):
     touches_border: Mapped[bool] = _measure("touches_border")
     pieces: Mapped[int] = _measure("pieces")
     nucleus_area: Mapped[int | None] = _measure("nucleus_area")
+    border_share: Mapped[float | None] = _measure("border_share")
+    nucleus_size: Mapped[float | None] = _measure("nucleus_size")
+    second_nucleus: Mapped[float | None] = _measure("second_nucleus")
+    nucleus_cut: Mapped[float | None] = _measure("nucleus_cut")
     labels: Mapped[str | None] = mapped_column(
         comment="Distinct label ids of this cell, joined by |, ascending; "
         "NULL: the cell has those of its image"
