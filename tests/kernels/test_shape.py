@@ -4,6 +4,7 @@ import tracemalloc
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 
@@ -45,6 +46,18 @@ def plain_pieces(mask: Mask, mask_id: int) -> int:
     return int(found) - 1
 
 
+def plain_border_share(inside: npt.NDArray[np.bool_]) -> float:
+    """Go around each pixel of a cell: sides on the image's edge, of all that face no other pixel."""
+    pixels = set(map(tuple, np.argwhere(inside).tolist()))
+    height, width = inside.shape
+    outline = at_edge = 0
+    for row, column in pixels:
+        for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            outline += (r, c) not in pixels
+            at_edge += not (0 <= r < height and 0 <= c < width)
+    return at_edge / outline
+
+
 def plain_far_edge(mask: Mask, mask_id: int) -> list[int]:
     """Flat index of each pixel in the last row or column of the cell's box."""
     pixels = np.argwhere(mask == mask_id)
@@ -69,6 +82,8 @@ def assert_shapes_are_plain(mask: Mask) -> None:
     assert np.transpose(box).tolist() == [list(plain_box(mask, i)) for i in ids]
     assert shape.touch_border(box, label.rows.shape).tolist() == [plain_touch(mask, i) for i in ids]
     assert shape.pieces(label).tolist() == [plain_pieces(mask, i) for i in ids]
+    shares = [plain_border_share(mask == i) for i in ids]
+    assert shape.border_shares(label).tolist() == shares
     pixel, cell = shape.far_edges(label, box)
     assert [sorted(pixel[cell == k].tolist()) for k in range(len(ids))] == [
         plain_far_edge(mask, i) for i in ids
@@ -215,3 +230,19 @@ def test_all_columns_are_int64(picture: Picture) -> None:
         shape.touch_border(box, label.rows.shape),
     )
     assert {column.dtype for column in columns} == {np.dtype(np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("... .1. ...", [0.0]),
+        ("1.. ... ...", [2 / 4]),  # two of the four sides of a pixel in a corner
+        (".1. ... ...", [1 / 4]),
+        ("11 11", [1.0]),
+        ("111 1.1 111", [12 / 16]),  # the hole has four sides
+        ("1122 1122", [6 / 8, 6 / 8]),
+        ("1.1", [6 / 8]),  # two pieces
+    ],
+)
+def test_the_share_of_the_edge_counts_sides_of_pixels(text: str, shares: list[float]) -> None:
+    assert shape.border_shares(label_image(drawn(text))).tolist() == shares
