@@ -195,9 +195,9 @@ def blurred_light(reduced: Reduced) -> _Light:
     """
     fine = reduced.blue.astype(np.uint16) * np.uint16(_UNIT)
     blurred = cv2.GaussianBlur(fine, (0, 0), BLUR * reduced.side, borderType=cv2.BORDER_REFLECT)
-    light = np.asarray(blurred, np.float32)
-    dark = np.float32(_level_at(light.ravel(), DARK_SHARE))
-    return np.asarray(np.maximum(light, dark) - dark)
+    light = np.asarray(blurred, np.uint16)
+    dark = np.uint16(_level_at(light.ravel(), DARK_SHARE))
+    return np.asarray(np.maximum(light, dark) - dark, np.float32)
 
 
 def nuclear_light(reduced: Reduced, light: _Light) -> _Bytes:
@@ -219,8 +219,8 @@ def nuclear_light(reduced: Reduced, light: _Light) -> _Bytes:
     The level is that of Otsu 1979, IEEE Trans. Syst. Man Cybern. 9, 62-66, of the square roots of
     the light in cells.  Nuclei are what is above it, or near it and brighter than what is around.
     """
-    inside = light[reduced.rows > 0]
-    full = _level_at(inside, BRIGHT_SHARE) if len(inside) else 0.0
+    inside = light[reduced.rows > 0].astype(np.uint16)
+    full = _level_at(inside, BRIGHT_SHARE) if len(inside) else 0
     if full == 0:
         return np.zeros(light.shape, np.uint8)
     roots = np.sqrt(np.minimum(light, full) * (255.0**2 / full)).astype(np.uint8)
@@ -381,10 +381,12 @@ def two_largest(pieces: Pieces, cells: int) -> tuple[_Ints, _Ints]:
     return largest, second
 
 
-def _level_at(values: npt.NDArray[Any], share: float) -> float:
-    """The value below which lies a share of the values."""
-    place = int(share * (len(values) - 1))
-    return float(np.partition(values, place)[place])
+def _level_at(values: npt.NDArray[np.uint16], share: float) -> int:
+    """The value below which lies a share of the values.
+
+    Numbers of 16 bits are sorted in a tenth of the time that a partition takes.
+    """
+    return int(np.sort(values, kind="stable")[int(share * (len(values) - 1))])
 
 
 def _without_holes(nuclear: _Bytes, size: float) -> _Bytes:
