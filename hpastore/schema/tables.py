@@ -469,6 +469,8 @@ class CellChannel(Base):
     intensity_mean: Mapped[float] = _measure("intensity_mean")
     intensity_std: Mapped[float] = _measure("intensity_std")
     intensity_median: Mapped[float] = _measure("intensity_median")
+    intensity_p99: Mapped[float | None] = _measure("intensity_p99")
+    intensity_p999: Mapped[float | None] = _measure("intensity_p999")
     saturated: Mapped[float] = _measure("saturated")
     entropy: Mapped[float] = _measure("entropy")
     brenner: Mapped[float | None] = _measure("brenner")

@@ -33,7 +33,8 @@ from tests.ingestion.changes import A, B, C, take
 from tests.world import NOW, dataset, rows, scalar
 
 FROM_HISTOGRAM = [m.name for m in CHANNEL_MEASURES if m.from_histogram]
-FROM_PIXELS = [m.name for m in CHANNEL_MEASURES if not m.from_histogram]
+FROM_MASK = ["border_share", "nucleus_size", "second_nucleus", "nucleus_cut"]
+FROM_PIXELS = [m.name for m in CHANNEL_MEASURES if not m.from_histogram] + FROM_MASK
 
 Program = Callable[..., None]
 
@@ -66,7 +67,9 @@ def as_before(
     store: Store, *names: str, levels: str = "257", images: Iterable[str] = (A, B, C)
 ) -> None:
     """Leave images as an older program did, which had no such measures and other levels."""
-    columns = [f"{channel}_{name}" for name in names for channel in CHANNELS]
+    of_cell = [name for name in names if name in FROM_MASK]
+    of_channel = [name for name in names if name not in FROM_MASK]
+    columns = of_cell + [f"{channel}_{name}" for name in of_channel for channel in CHANNELS]
     empty = ", ".join(f"{column} = NULL" for column in columns)
     with store.writing() as connection:
         settings = MeasurementSettings(0.99, without(*names), levels)
@@ -112,7 +115,15 @@ def delete_files(root: Path) -> None:
 # Measures of histograms
 
 
-@pytest.mark.parametrize("names", [("entropy",), ("intensity_median", "saturated"), ("fraction",)])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("entropy",),
+        ("intensity_median", "saturated"),
+        ("fraction",),
+        ("intensity_p99", "intensity_p999"),
+    ],
+)
 def test_a_new_measure_of_histograms_is_filled_without_a_pixel(
     store: Store, tmp_path: Path, names: tuple[str, ...]
 ) -> None:

@@ -39,7 +39,7 @@ WITHOUT_BRENNER = MeasurementSettings(
 OF_HISTOGRAMS, OF_CROPS = ("p99", 2), ("offset", 1)
 REQUIRED = RequiredMeasures(frozenset({OF_HISTOGRAMS}), frozenset({OF_CROPS}))
 BOTH = frozenset({OF_HISTOGRAMS, OF_CROPS})
-OLD = "lacks the current version of x, y, width and 11 more"
+OLD = "lacks the current version of x, y, width and 15 more"
 
 
 def files(*roles: str, mtime_ns: int = 1, size: int = 10) -> tuple[FileStamp, ...]:
@@ -306,7 +306,7 @@ def test_other_levels_need_the_pixels_for_all_measures_of_channels() -> None:
     ((_, _, why),) = planned(source(), a=other).changed
     assert (
         why
-        == "lacks the current version of intensity_min, intensity_max, intensity_mean and 11 more"
+        == "lacks the current version of intensity_min, intensity_max, intensity_mean and 13 more"
     )
     assert planned(a=other._replace(root="/other")) == Plan()
 

@@ -175,7 +175,7 @@ def test_another_root_of_an_older_version_is_warned_of_and_no_work(
     caplog.clear()
     done = take(store, other)
     assert (done.changed, done.remeasured) == (1, 3)
-    lacking = "3 images lack the current version of area, brenner, correlation and 11 more"
+    lacking = "3 images lack the current version of area, border_share, brenner and 15 more"
     assert caplog.messages == [f"{lacking}; ingest their roots again"]
     assert plan(store, other).work == 0
     for path in (*(root / "train").iterdir(), *(root / "hpa_cell_mask").iterdir()):

@@ -27,7 +27,7 @@ from tests.store.test_migrate import ddl
 from tests.world import has_comments, is_a_file, measured, put, rows
 
 STORED = Path(__file__).parents[1] / "stored"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 
 def test_every_schema_but_this_programs_is_kept() -> None:
@@ -163,8 +163,11 @@ def test_an_upgraded_store_has_the_schema_of_a_new_one(
         assert ddl(old) == ddl(store)
 
 
-def test_masks_and_measures_move_and_all_checksums_stay(empty_url: str, database: str) -> None:
-    load(empty_url, "0005", database)
+@pytest.mark.parametrize("revision", ["0005", "0007"])
+def test_masks_and_measures_move_and_all_checksums_stay(
+    revision: str, empty_url: str, database: str
+) -> None:
+    load(empty_url, revision, database)
     before = contents(empty_url)
     with connect(empty_url) as store:
         migrate.upgrade(store)
@@ -176,8 +179,14 @@ def test_masks_and_measures_move_and_all_checksums_stay(empty_url: str, database
         assert [row["checksum"] for row in after[table]] == checksums
 
 
-NEW = {"cell": {"labels", "label_count"}, "clean_set_cell": {"value"}}
-"""Columns of the dump that no schema before 0006 had."""
+PERCENTILES = ("intensity_p99", "intensity_p999")
+OF_THE_MASK = ("border_share", "nucleus_cut", "nucleus_size", "second_nucleus")
+NEW = {
+    "cell": {"labels", "label_count", *OF_THE_MASK},
+    "cell_channel": {*PERCENTILES},
+    "clean_set_cell": {"value"},
+}
+"""Columns of the dump that the oldest schemas lacked."""
 
 
 def without_new(lines: Iterable[str]) -> Iterator[str]:
@@ -198,7 +207,7 @@ def test_an_upgraded_store_works_like_a_new_one(old_url: str) -> None:
         migrate.upgrade(store)
     with hpastore.open_store(old_url) as store:
         assert hpastore.status(store).images == 4
-        assert hpastore.status(store).stale == 0
+        assert hpastore.status(store).stale == 4  # they lack percentiles
         overrides = hpastore.list_overrides(store)
         assert hpastore.undo_overrides(store, list(overrides["cell"])) == len(overrides)
         assert hpastore.create_clean_set(store, "mine").version == 2
@@ -219,8 +228,40 @@ def test_an_upgraded_store_lacks_only_the_measures_that_it_never_had(
     with connect(empty_url) as store:
         migrate.upgrade(store)
         status = hpastore.status(store)
-    missing = ("correlation", "intensity_cytoplasm", "intensity_nucleus", "intensity_nucleus_rim")
-    assert (status.stale, status.unmeasured_measures) == (0, missing)
+    older = ("correlation", "intensity_cytoplasm", "intensity_nucleus", "intensity_nucleus_rim")
+    missing = tuple(sorted((*older, *OF_THE_MASK)))
+    assert (status.stale, status.unmeasured_measures) == (4, missing)
+
+
+def test_remeasure_fills_the_percentiles_of_an_upgraded_store_and_leaves_the_rest(
+    old_url: str,
+) -> None:
+    with connect(old_url) as store:
+        migrate.upgrade(store)
+    before = contents(old_url)
+    columns = [f"{channel}_{name}" for channel in CHANNELS for name in PERCENTILES]
+    assert {cell[name] for cell in before["cell"] for name in columns} == {None}
+    with hpastore.open_store(old_url) as store:
+        assert hpastore.remeasure(store).remeasured == 4
+        status = hpastore.status(store)
+        assert (status.stale, status.unmeasured) == (0, 4)
+        assert {*OF_THE_MASK} <= {*status.unmeasured_measures}
+        assert migrate.check(store) == []
+        assert doctor(store, deep=True) == []
+    after = contents(old_url)
+    for cell in after["cell"]:
+        for channel in CHANNELS:
+            median, p99, p999, brightest = (
+                cell[f"{channel}_{name}"]
+                for name in ("intensity_median", *PERCENTILES, "intensity_max")
+            )
+            assert median <= p99 <= p999 <= brightest
+    for table in ("cell_override", "clean_set", "clean_set_cell", "cell_mask", "image_channel"):
+        assert after[table] == before[table]
+    others = [{k: v for k, v in cell.items() if k not in columns} for cell in after["cell"]]
+    assert others == [
+        {k: v for k, v in cell.items() if k not in columns} for cell in before["cell"]
+    ]
 
 
 def test_a_clean_set_of_an_older_store_is_refreshed_by_its_rules(old_url: str) -> None:
@@ -347,7 +388,7 @@ def test_a_file_is_copied_beside_itself_first(old_url: str) -> None:
 @pytest.mark.parametrize(
     "old_url",
     # The oldest goes through the statements of all migrations, and the newest through the fewest.
-    ["0001", *(pytest.param(r, marks=pytest.mark.full) for r in REVISIONS[1:-1]), "0005"],
+    ["0001", *(pytest.param(r, marks=pytest.mark.full) for r in REVISIONS[1:-1]), REVISIONS[-1]],
     indirect=True,
 )
 def test_an_upgrade_that_fails_at_any_statement_changes_nothing(

@@ -609,7 +609,7 @@ def test_rows_of_channels_are_those_of_the_view(store: Store) -> None:
     assert as_lists == expected
 
 
-@pytest.mark.parametrize("revision", ["0001", "0004", "0006"])
+@pytest.mark.parametrize("revision", ["0001", "0004", "0006", "0007"])
 def test_an_upgraded_store_has_all_checksums(revision: str, empty_url: str, database: str) -> None:
     load(empty_url, revision, database)
     with connect(empty_url) as store:
