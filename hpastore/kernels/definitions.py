@@ -89,6 +89,7 @@ SHAPE_MEASURES: Final = (
         "Area of the largest piece of nuclear light in the cell ÷ that of the image's median "
         "nucleus, both seen in blue and never taken from a nucleus mask; 0 without such light, "
         "NULL where blue cannot tell",
+        "Level of light: Otsu 1979",
     ),
     Measure(
         "second_nucleus",

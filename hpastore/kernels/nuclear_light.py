@@ -80,7 +80,12 @@ FRAGMENT: Final = 0.25
 
 MIN_EXPLAINED: Final = 0.5
 """Share of blue's variance inside cells that nuclear light must explain.  White noise
-reaches 0.04, real images are between 0.70 and 0.78."""
+reaches 0.04, blurred noise 0.66, real images are between 0.70 and 0.78."""
+
+MAX_AT_OUTLINES: Final = 0.7
+"""How often pixels at the outlines of cells may be nuclear light, ÷ how often those in cells are.
+Noise of any blur is at 0.83 and above, since it does not know the cells; real images are up to
+0.10, and up to 0.57 where every cell is cut in two."""
 
 _UNIT: Final = 256
 """Blurred light has as many steps per grey level, so that dim images keep theirs."""
@@ -130,8 +135,8 @@ def nuclear_measures(rows: _Rows, blue: _Bytes | None, areas: _Ints) -> dict[str
     -------
     (K,) float64 arrays by the names of `MEASURES`
         All NaN where blue cannot tell: without the channel, where it is flat, where the cells are
-        smaller than `MIN_SIDE`, where nuclear light explains too little of blue, or where no
-        nucleus is whole.
+        smaller than `MIN_SIDE`, where nuclear light explains too little of blue or lies at the
+        outlines of cells as it does in them, or where no nucleus is whole.
     """
     unknown = {name: np.full(len(areas), np.nan) for name in MEASURES}
     if blue is None or not len(areas) or np.median(areas) < MIN_SIDE**2:
@@ -140,6 +145,8 @@ def nuclear_measures(rows: _Rows, blue: _Bytes | None, areas: _Ints) -> dict[str
     light = blurred_light(reduced)
     nuclear = nuclear_light(reduced, light)
     if explained_variance(reduced, nuclear) < MIN_EXPLAINED:
+        return unknown
+    if at_outlines(reduced, nuclear) > MAX_AT_OUTLINES:
         return unknown
     pieces = split_light(reduced, nuclear)
     cut = cut_lengths(pieces, nuclear, light, reduced.side)
@@ -230,8 +237,7 @@ def nuclear_light(reduced: Reduced, light: _Light) -> _Bytes:
     dim = (roots > level * np.sqrt(DIM)) & (light > STANDS_OUT * around)
     nuclear = (dim | (roots > level * np.sqrt(CERTAIN))).view(np.uint8)
     radius = round(SPECK * reduced.side)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    opened = np.asarray(cv2.morphologyEx(nuclear, cv2.MORPH_OPEN, disc), np.uint8)
+    opened = np.asarray(cv2.morphologyEx(nuclear, cv2.MORPH_OPEN, _disc(radius)), np.uint8)
     return _without_holes(opened, HOLE * reduced.side**2)
 
 
@@ -261,6 +267,32 @@ def explained_variance(reduced: Reduced, nuclear: _Bytes) -> float:
     return float(between / whole)
 
 
+def at_outlines(reduced: Reduced, nuclear: _Bytes) -> float:
+    """How often pixels at the outlines of cells are nuclear light, ÷ how often all in cells are.
+
+    Parameters
+    ----------
+    reduced : Reduced
+    nuclear : (h, w) uint8
+        From `nuclear_light`.
+
+    Returns
+    -------
+    float
+        0 where no light is in cells, or where no cell meets another or the background.
+
+    Notes
+    -----
+    Nuclei lie within cells, and what looks like nuclei in noise lies anywhere.
+    """
+    inside = reduced.rows > 0
+    outline = _beside_other(reduced.rows, cells_only=False)
+    in_cells = np.count_nonzero(nuclear[inside])
+    if not in_cells or not outline.any():
+        return 0.0
+    return float(nuclear[outline].mean() / (in_cells / np.count_nonzero(inside)))
+
+
 def split_light(reduced: Reduced, nuclear: _Bytes) -> Pieces:
     """Split nuclear light into pieces: at the outlines of cells, and at necks.
 
@@ -275,7 +307,8 @@ def split_light(reduced: Reduced, nuclear: _Bytes) -> Pieces:
     Pieces
         Where two cells touch, one pixel on either side is in no piece.
     """
-    part = nuclear * (~_meets_other_cell(reduced.rows) & (reduced.rows > 0)).view(np.uint8)
+    touches = _beside_other(reduced.rows, cells_only=True)
+    part = nuclear * ((reduced.rows > 0) & ~touches).view(np.uint8)
     parts = _components(part, connectivity=4)
     core = _components(_cores(part, parts), connectivity=8)
     count = int(core.max()) + 1
@@ -389,6 +422,12 @@ def _level_at(values: npt.NDArray[np.uint16], share: float) -> int:
     return int(np.sort(values, kind="stable")[int(share * (len(values) - 1))])
 
 
+def _disc(radius: int) -> _Bytes:
+    """1 in a disc, else 0; OpenCV's own is another one where it is turned."""
+    distance = np.arange(-radius, radius + 1) ** 2
+    return (distance[:, None] + distance <= radius**2 + radius).view(np.uint8)
+
+
 def _without_holes(nuclear: _Bytes, size: float) -> _Bytes:
     """Fill what is dark and has fewer pixels than `size`."""
     _, found, stats, _ = cv2.connectedComponentsWithStats(1 - nuclear, connectivity=4)
@@ -403,14 +442,16 @@ def _components(image: _Bytes, connectivity: int) -> npt.NDArray[np.int32]:
     return np.asarray(found, np.int32)
 
 
-def _meets_other_cell(rows: _Rows) -> npt.NDArray[np.bool_]:
-    """Whether a pixel of a cell has a pixel of another cell beside it."""
-    meets = np.zeros(rows.shape, np.bool_)
+def _beside_other(rows: _Rows, *, cells_only: bool) -> npt.NDArray[np.bool_]:
+    """Whether a pixel of a cell has beside it one of another cell, or of the background too."""
+    beside = np.zeros(rows.shape, np.bool_)
     for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        differ = (rows[here] != rows[there]) & (rows[here] > 0) & (rows[there] > 0)
-        meets[here] |= differ
-        meets[there] |= differ
-    return meets
+        differ = rows[here] != rows[there]
+        if cells_only:
+            differ &= (rows[here] > 0) & (rows[there] > 0)
+        beside[here] |= differ
+        beside[there] |= differ
+    return beside & (rows > 0)
 
 
 def _cores(part: _Bytes, parts: npt.NDArray[np.int32]) -> _Bytes:

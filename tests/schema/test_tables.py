@@ -36,6 +36,10 @@ def test_every_table_and_column_says_what_it_holds(table: Table) -> None:
 WIDE = {f"{c}_{m.name}": m for c in CHANNELS for m in CHANNEL_MEASURES}
 
 
+ADDED = ("border_share", "intensity_p99", "intensity_p999")
+"""Measures that every cell has, but for those of images that were measured before there were any."""
+
+
 @pytest.mark.parametrize(
     ("table", "keys", "measures"),
     [
@@ -51,7 +55,7 @@ def test_columns_of_cells_are_the_table_of_measures(
         (m.name, m.comment, KINDS[m.kind]) for m in measures
     ]
     assert [c.name for c in columns if c.nullable] == [
-        m.name for m in measures if "NULL" in m.sentence
+        m.name for m in measures if "NULL" in m.sentence or m.name in ADDED
     ]
 
 

@@ -124,7 +124,7 @@ def test_without_room_the_pages_stay_and_a_warning_says_so(
     assert path.read_bytes() == before
     text = (
         f"{path} works, and keeps 2 MB that are free and will be used again: it could not be made "
-        f"smaller (this takes 1 MB in {tmp_path}, where 1 MB are free); "
+        f"smaller (this takes 2 MB in {tmp_path}, where 1 MB are free); "
         "'hpastore db upgrade' tries again"
     )
     assert warnings(caplog) == [text]

@@ -86,7 +86,9 @@ def test_rows_are_what_was_measured(store: Store, nuclei: bool) -> None:
     assert [row["rle"] for row in masks] == list(image.cells.rles)
     for m in SHAPE_MEASURES:
         expected = image.cells.shape.get(m.name, np.full(3, np.nan)).tolist()
-        assert [row[m.name] for row in found] == [number(v, m.kind) for v in expected], m.name
+        assert [exact(row[m.name]) for row in found] == [number(v, m.kind) for v in expected], (
+            m.name
+        )
     ids = [row["id"] for row in found]
     levels = {(row["cell_id"], row["channel"]): row for row in stored(store, CellChannel)}
     assert len(levels) == 12
