@@ -6,6 +6,7 @@ from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import explain
 from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.kernels.definitions import CHANNEL_MEASURES
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from tests.world import lacking, measured, put, rows
@@ -36,7 +37,7 @@ def test_what_an_image_lacks_is_null_everywhere(mixed: Store) -> None:
     assert len(stats) == 2
     for row in stats:
         of_yellow = {name: value for name, value in row.items() if name.startswith("yellow_")}
-        assert len(of_yellow) == 14
+        assert len(of_yellow) == len(CHANNEL_MEASURES)
         assert set(of_yellow.values()) == {None}
         assert row["red_intensity_max"] is not None
     channels = rows(
