@@ -31,11 +31,13 @@ from .export.csv import export_csv
 from .export.figure import save_figure
 from .export.images import export_images
 from .export.manifest import verify
+from .export.measure import export_measure
 from .export.mmdet import export_mmdet
 from .export.overrides import export_overrides
 from .export.sample import make_sample
 from .export.selection import ExportOptions
 from .ingestion.catalogue import measures
+from .ingestion.imported import import_measure
 from .ingestion.layout import Layout
 from .ingestion.remeasure import remeasure
 from .ingestion.run import forget, ingest, plan, retry
@@ -71,6 +73,8 @@ __all__ = [
     "remeasure",
     "CustomMeasure",
     "measures",
+    "import_measure",
+    "export_measure",
     "retry",
     "forget",
     "status",

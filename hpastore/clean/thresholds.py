@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hpastore.clean.rules import Rule
 from hpastore.errors import UsageError
 from hpastore.kernels import definitions
-from hpastore.store import custom_measures, label_thresholds
+from hpastore.store import custom_measures, imported_measures, label_thresholds
 from hpastore.store.classes import read_classes
 from hpastore.store.engine import Store
 from hpastore.store.label_thresholds import custom_channels
@@ -112,7 +112,10 @@ def warn_of_incomplete_measures(connection: Connection, measures: Collection[str
             count_text(stale, "image was", "images were"),
         )
     _warn_of_built_in_measures(connection, measures)
-    versions = {row["name"]: row["version"] for row in custom_measures.measures(connection)}
+    custom = custom_measures.measures(connection)
+    imported = {row["name"] for row in custom if row["kind"] == "imported"}
+    _warn_of_imported_measures(connection, imported & set(measures))
+    versions = {row["name"]: row["version"] for row in custom if row["name"] not in imported}
     for name in sorted(versions.keys() & set(measures)):
         measure = frozenset({(name, versions[name])})
         if missing := custom_measures.count_lacking(connection, measure):
@@ -121,6 +124,19 @@ def warn_of_incomplete_measures(connection: Connection, measures: Collection[str
                 count_text(missing, "image has", "images have"),
                 name,
                 versions[name],
+            )
+
+
+def _warn_of_imported_measures(connection: Connection, names: Collection[str]) -> None:
+    if not names:
+        return
+    lacking = imported_measures.count_lacking_cells(connection)
+    for name in sorted(names):
+        if count := lacking[name]:
+            logger.warning(
+                "%s no %s; import values for them with 'hpastore measures import'",
+                count_text(count, "cell has", "cells have"),
+                name,
             )
 
 

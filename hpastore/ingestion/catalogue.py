@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.kernels.definitions import CHANNEL_MEASURES, SHAPE_MEASURES
 from hpastore.kernels.plugins import load_measures
-from hpastore.store import custom_measures, label_thresholds, measurement_settings
+from hpastore.store import (
+    custom_measures,
+    imported_measures,
+    label_thresholds,
+    measurement_settings,
+)
 from hpastore.store.engine import Store
 
 if TYPE_CHECKING:
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = (
     *("name", "channels", "unit", "kind", "sentence", "source", "version"),
-    *("installed", "images", "lacking"),
+    *("installed", "images", "lacking", "cells_lacking"),
 )
 
 _Row = dict[str, Any]
@@ -31,12 +36,15 @@ def measures(store: Store) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name, channels, unit, kind, sentence, source, version, installed, images, lacking``.
+        ``name, channels, unit, kind, sentence, source, version, installed, images, lacking,
+        cells_lacking``.
         `channels` is empty for a measure of the cell as a whole; `kind` is ``built-in``,
-        ``histogram`` or ``crops``.  For a custom measure, `installed` is whether it is installed,
-        and `images` the number of images that have it in this version: the installed one, or else
-        the last one written.  For a built-in measure both are None, and `lacking` is the number of
-        images that lack its current version; images that are gone do not count.
+        ``histogram``, ``crops`` or ``imported``.  For a custom measure, `installed` is whether it
+        is installed, and `images` the number of images that have it in this version: the installed
+        one, or else the last one written.  For a built-in measure both are None, and `lacking` is
+        the number of images that lack its current version; images that are gone do not count.
+        `cells_lacking` is the number of cells without a custom measure that the store has, in
+        images that are not gone.
 
     Raises
     ------
@@ -65,6 +73,7 @@ def _built_in(lacking: Mapping[str, int]) -> Iterator[_Row]:
             "installed": None,
             "images": None,
             "lacking": lacking.get(measure.name, 0),
+            "cells_lacking": None,
         }
 
 
@@ -74,6 +83,7 @@ def _custom(store: Store) -> Iterator[_Row]:
         stored = custom_measures.measures(connection)
         counts = custom_measures.counts(connection)
         channels = label_thresholds.custom_channels(connection)
+        cells_lacking = imported_measures.count_lacking_cells(connection)
     for measure in installed.values():
         yield {
             "name": measure.name,
@@ -86,6 +96,7 @@ def _custom(store: Store) -> Iterator[_Row]:
             "installed": True,
             "images": counts.get((measure.name, measure.version), 0),
             "lacking": None,
+            "cells_lacking": cells_lacking.get(measure.name),
         }
     for row in stored:
         if row["name"] not in installed:
@@ -100,4 +111,5 @@ def _custom(store: Store) -> Iterator[_Row]:
                 "installed": False,
                 "images": counts.get((row["name"], row["version"]), 0),
                 "lacking": None,
+                "cells_lacking": cells_lacking.get(row["name"]),
             }

@@ -116,6 +116,7 @@ def remeasure(
     measures = load_measures()
 
     def adopt(connection: Connection) -> tuple[MeasurementSettings, int]:
+        custom_measures.refuse_imported(connection, measures)
         settings = choose_settings(
             measurement_settings.current_settings(connection), background_percentile
         )

@@ -180,6 +180,7 @@ def read_state(store: Store, background_percentile: float | None, policy: Policy
         )
         images = image_records.known_images(connection, read_classes(connection))
         if measures:
+            custom_measures.refuse_imported(connection, measures)
             images = custom_measures.with_measures(connection, images)
         if policy.binary_mask:
             for name in image_records.images_in_pieces(connection):

@@ -106,6 +106,36 @@ class CustomMeasure:
         return "histogram" if self.of_histogram else "crops"
 
 
+@dataclass(frozen=True)
+class ImportedMeasure:
+    """A measure whose values come from a file; no function computes them.
+
+    Parameters
+    ----------
+    name, version, unit, sentence
+        As of a `CustomMeasure`.
+
+    Raises
+    ------
+    UsageError
+        If any of this is not so.
+    """
+
+    name: str
+    version: int
+    unit: str = ""
+    sentence: str = "Imported from a file"
+
+    def __post_init__(self) -> None:
+        for fault in _common_faults(self, ("unit", "sentence")):
+            raise UsageError(f"measure {printable(repr(self.name))}: {fault}")
+
+    @property
+    def kind(self) -> str:
+        """``imported``."""
+        return "imported"
+
+
 def histogram_measures(
     measures: Sequence[CustomMeasure],
     channel: str,
@@ -175,17 +205,7 @@ def crop_measures(
 
 def _faults(measure: CustomMeasure) -> Iterator[str]:
     """List what is wrong with a measure; the first counts, as later checks may rest on it."""
-    name, version = measure.name, measure.version
-    if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
-        yield "a name has 1 to 63 small letters, digits and '_', a letter first"
-    if name in _RESERVED_NAMES:
-        yield "the name means something else in hpastore; choose another"
-    if type(version) is not int or not 1 <= version <= _MAX_VERSION:
-        yield f"its version is a whole number from 1 on, not {printable(repr(version))}"
-    for field in ("unit", "sentence", "source"):
-        text = getattr(measure, field)
-        if not (isinstance(text, str) and text.isprintable()):
-            yield f"its {field} is one line of text, not {printable(repr(text))}"
+    yield from _common_faults(measure, ("unit", "sentence", "source"))
     if not measure.sentence:
         yield "its sentence is empty; say what it is"
     functions = [f for f in (measure.of_histogram, measure.of_crops) if f is not None]
@@ -201,6 +221,21 @@ def _faults(measure: CustomMeasure) -> Iterator[str]:
         yield "it names a channel twice"
     if measure.of_crops and channels != CHANNELS:
         yield "a function of crops is given all channels; leave channels out"
+
+
+def _common_faults(measure: CustomMeasure | ImportedMeasure, texts: Sequence[str]) -> Iterator[str]:
+    """List what is wrong with the name, the version and the texts of a measure."""
+    name, version = measure.name, measure.version
+    if not (isinstance(name, str) and NAME_PATTERN.fullmatch(name)):
+        yield "a name has 1 to 63 small letters, digits and '_', a letter first"
+    if name in _RESERVED_NAMES:
+        yield "the name means something else in hpastore; choose another"
+    if type(version) is not int or not 1 <= version <= _MAX_VERSION:
+        yield f"its version is a whole number from 1 on, not {printable(repr(version))}"
+    for field in texts:
+        text = getattr(measure, field)
+        if not (isinstance(text, str) and text.isprintable()):
+            yield f"its {field} is one line of text, not {printable(repr(text))}"
 
 
 def _crops(

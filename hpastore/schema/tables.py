@@ -787,7 +787,7 @@ class Measure(Base):
 
     __tablename__ = "measure"
     __table_args__ = _table(
-        _one_of("kind", ("histogram", "crops")),
+        _one_of("kind", ("histogram", "crops", "imported")),
         comment="Custom measures, as they were last computed",
         rows=RowInfo(natural_key=("name",)),
     )
@@ -797,7 +797,10 @@ class Measure(Base):
     version: Mapped[int] = mapped_column(
         comment="Version of its formula; an image may have an older one", info=NOT_DUMPED
     )
-    kind: Mapped[str] = mapped_column(comment="histogram or crops: what it is a function of")
+    kind: Mapped[str] = mapped_column(
+        comment="histogram or crops: what it is a function of; imported: its values come from a "
+        "file"
+    )
     unit: Mapped[str] = mapped_column(comment="Unit; empty for a number without one")
     comment: Mapped[str] = mapped_column(comment="What it is")
 

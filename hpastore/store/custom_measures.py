@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
-from hpastore.kernels.custom import CustomMeasure, Values
+from hpastore.errors import MeasureError
+from hpastore.kernels.custom import CustomMeasure, ImportedMeasure, Values
 from hpastore.model import Cells, StoredImage
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.conditions import LIVE
@@ -192,7 +193,7 @@ def write_measures(
     images: Mapping[int, tuple[Sequence[int], CustomValues]],
 ) -> None:
     """Write custom measures of images by their keys, with the keys of their cells."""
-    keys = _adopt_measures(connection, measures)
+    keys = adopt_measures(connection, measures)
     versions = [
         (image_id, name, version)
         for image_id, (_, custom) in images.items()
@@ -212,7 +213,28 @@ def write_measures(
     failpoint("image.cell_measures")
 
 
-def _adopt_measures(connection: Connection, measures: Iterable[CustomMeasure]) -> dict[str, int]:
+def refuse_imported(connection: Connection, measures: Iterable[CustomMeasure]) -> None:
+    """Refuse installed measures whose names imported measures have.
+
+    Raises
+    ------
+    MeasureError
+        Naming the first one.
+    """
+    statement = select(Measure.name).where(Measure.kind == "imported")
+    imported = set(connection.execute(statement).scalars())
+    for measure in measures:
+        if measure.name in imported:
+            reason = (
+                "a package defines it, and the store has imported values of this name; "
+                "uninstall the package, or rename its measure"
+            )
+            raise MeasureError(measure.name, reason)
+
+
+def adopt_measures(
+    connection: Connection, measures: Iterable[CustomMeasure | ImportedMeasure]
+) -> dict[str, int]:
     """Write what custom measures are where that is new or has changed; give their keys by name."""
     stored = {row["name"]: row for row in connection.execute(_MEASURES).mappings()}
     keys = {name: int(row["id"]) for name, row in stored.items()}

@@ -1,0 +1,225 @@
+"""Values that another program computed become a measure like any other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpastore
+from hpastore.clean.bound import Bound
+from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.errors import HpastoreError, InputError, MeasureError, UsageError
+from hpastore.ingestion import imported
+from hpastore.store import migrate
+from hpastore.store.engine import Store
+from hpastore.store.integrity.doctor import doctor
+from tests.world import SHIFT, dump, install, measured, put, rows, scalar
+
+VALUES = """
+    SELECT image.name || ':' || mask_id AS cell, channel, value
+    FROM cell_measure JOIN measure ON measure.id = measure_id
+    JOIN cell ON cell.id = cell_id JOIN image ON image.id = image_id
+    WHERE measure.name = 'prob' ORDER BY image.name, mask_id, channel
+"""
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Images a and b, with the cells 1 to 3 or as the world draws them."""
+    put(store, measured("a"), measured("b"))
+    return store
+
+
+def cells(store: Store) -> list[str]:
+    found = rows(
+        store,
+        "SELECT image.name || ':' || mask_id AS cell FROM cell JOIN image ON image.id = image_id "
+        "ORDER BY image.name, mask_id",
+    )
+    return [row["cell"] for row in found]
+
+
+def take(store: Store, folder: Path, text: str, version: int = 1, **options: Any) -> int:
+    path = folder / "scores.csv"
+    path.write_text(text)
+    return imported.import_measure(store, path, "prob", version, **options)
+
+
+def table(values: dict[str, object]) -> str:
+    return "cell,value\n" + "".join(f"{cell},{value}\n" for cell, value in values.items())
+
+
+def stored(store: Store) -> dict[str, Any]:
+    return {row["cell"]: row["value"] for row in rows(store, VALUES)}
+
+
+def lacking(store: Store) -> int:
+    listed = hpastore.measures(store)
+    (count,) = listed[listed["name"] == "prob"]["cells_lacking"]
+    return int(count)
+
+
+def test_values_come_back_as_they_were_to_the_last_bit(filled: Store, tmp_path: Path) -> None:
+    exact = [0.1 + 0.2, 1e300, -5e-324, 1 / 3, 0.0, None]
+    given = dict(zip(cells(filled), exact, strict=True))
+    text = table({c: "" if value is None else repr(value) for c, value in given.items()})
+    assert take(filled, tmp_path, text, unit="share") == 6
+    assert stored(filled) == given
+    assert doctor(filled, deep=True) == []
+
+    out = tmp_path / "out.csv"
+    assert hpastore.export_measure(filled, "prob", out) == 6
+    before = dump(filled)
+    assert imported.import_measure(filled, out, "prob", 1, unit="share") == 6
+    assert dump(filled) == before
+    again = tmp_path / "again.csv"
+    hpastore.export_measure(filled, "prob", again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_values_of_channels_are_values_of_channels(filled: Store, tmp_path: Path) -> None:
+    text = "image,mask_id,channel,value\na,1,green,0.5\na,1,red,0.25\n"
+    assert take(filled, tmp_path, text) == 2
+    found = {(row["cell"], row["channel"]): row["value"] for row in rows(filled, VALUES)}
+    assert found == {("a:1", "green"): 0.5, ("a:1", "red"): 0.25}
+    out = tmp_path / "out.csv"
+    hpastore.export_measure(filled, "prob", out)
+    assert out.read_text() == text
+
+
+def test_a_rule_and_its_explanation_take_an_imported_measure(filled: Store, tmp_path: Path) -> None:
+    values = {cell: n / 10 for n, cell in enumerate(cells(filled))}
+    take(filled, tmp_path, table(dict(values)))
+    rule = Rule("prob", None, Bound(value=0.25), None, name="unlikely")
+    hpastore.create_clean_set(filled, "likely", CleanRecipe(rules=(rule,), min_green=0))
+    verdicts = rows(filled, "SELECT image_name, mask_id, clean, reason, value FROM clean_cell")
+    found = {f"{row['image_name']}:{row['mask_id']}": row for row in verdicts}
+    assert {cell: row["value"] for cell, row in found.items()} == values
+    dropped = {cell for cell, row in found.items() if row["reason"] == "unlikely"}
+    assert dropped == {cell for cell, value in values.items() if value < 0.25}
+    (explanation,) = hpastore.explain(filled, cells(filled)[0])
+    assert (explanation.measure, explanation.reason) == ("prob", "unlikely")
+    assert len(hpastore.thresholds(filled, Rule("prob", None))) == 1
+
+
+def test_a_replaced_cell_loses_its_value_and_is_said_to_lack_it(
+    filled: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = dict.fromkeys(cells(filled), 0.5)
+    take(filled, tmp_path, table(dict(values)))
+    assert lacking(filled) == 0
+    put(filled, measured("a"))
+    assert set(stored(filled)) == {cell for cell in values if cell.startswith("b:")}
+    assert lacking(filled) == 3
+    hpastore.thresholds(filled, Rule("prob", None))
+    assert "3 cells have no prob; import values for them" in caplog.text
+    assert hpastore.remeasure(filled).remeasured == 0
+    assert doctor(filled, deep=True) == []
+
+    take(filled, tmp_path, table({"a:1": 0.25}))
+    assert stored(filled) == {"a:1": 0.25} | {c: 0.5 for c in values if c.startswith("b:")}
+    assert lacking(filled) == 2
+    assert doctor(filled, deep=True) == []
+
+
+def test_other_values_of_a_version_are_refused_and_another_version_replaces_all(
+    filled: Store, tmp_path: Path
+) -> None:
+    take(filled, tmp_path, table({"a:1": 0.5, "b:1": 0.5}))
+    with pytest.raises(
+        UsageError, match=r"1 cell has another value of version 1, such as a:1 \(0.5"
+    ):
+        take(filled, tmp_path, table({"a:1": 0.25, "a:2": 1}))
+    assert stored(filled) == {"a:1": 0.5, "b:1": 0.5}
+    take(filled, tmp_path, table({"a:1": 0.25}), force=True)
+    assert stored(filled) == {"a:1": 0.25}
+    take(filled, tmp_path, table({"b:2": 7}), version=2)
+    assert stored(filled) == {"b:2": 7}
+    assert scalar(filled, "SELECT version FROM image_measure") == 2
+    assert doctor(filled, deep=True) == []
+
+
+BAD = {
+    "": "is empty; give a table",
+    "cell,value\n": "has a header but no rows",
+    "a:1,0.5\n": "line 1: has the columns a:1, 0.5; the columns must be",
+    "cell,score\na:1,0.5\n": "line 1: has the columns cell, score; the columns must be",
+    "image,value\na,0.5\n": "line 1: has the columns image, value; the columns must be",
+    "cell,value,more\na:1,1,2\n": "has the columns cell, value, more",
+    "cell,label,value\na:1,16,1\n": "has a column 'label'",
+    "cell,mask_id,value\na:1,1,1\n": "names cells twice",
+    "cell,value,value\na:1,1,1\n": "has the column 'value' twice",
+    "cell,value\nz:1,1\n": "line 2: the store has no image 'z'; nothing was written",
+    "cell,value\na:99,1\n": "line 2: the store has no cell a:99; nothing was written",
+    "cell,value\na,1\n": "line 2: invalid cell name 'a'; cells are named NAME:ID",
+    "image,mask_id,value\na,x,1\n": "line 2: invalid mask id 'x'",
+    "cell,value\na:1,1\na:1,1\n": "line 3: a:1 is there twice, see 2",
+    "cell,value\na:1,nan\n": "line 2: invalid value 'nan'",
+    "cell,value\na:1,inf\n": "line 2: invalid value 'inf'",
+    "cell,value\na:1,1e301\n": "line 2: invalid value '1e301'",
+    "cell,value\na:1,much\n": "line 2: invalid value 'much'",
+    "cell,value\na:1,1_0\n": "line 2: invalid value '1_0'",
+    "cell,channel,value\na:1,pink,1\n": "line 2: invalid channel 'pink'",
+    "cell,value\na:1,x\nz:1,1\na:2,y\nq,1\nq,2\n": "line 4: invalid value 'y'; use a number up to "
+    "1e+300, or nothing where there is none; and 2 more such lines; nothing was written",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_is_refused_whole(text: str, filled: Store, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(BAD[text])) as caught:
+        take(filled, tmp_path, text + "b:1,1\n" * text.startswith("cell,value\na:1,much"))
+    assert "\n" not in str(caught.value)
+    assert rows(filled, "SELECT * FROM cell_measure") == []
+    assert hpastore.measures(filled)["kind"].eq("built-in").all()
+
+
+def test_tables_are_read_as_spreadsheets_write_them(filled: Store, tmp_path: Path) -> None:
+    assert take(filled, tmp_path, "\ufeffcell;value\r\na:1;0,5\r\n") == 1
+    assert take(filled, tmp_path, ",image,mask_id,value\n0,a,2.0,0.25\n") == 1
+    assert stored(filled) == {"a:1": 0.5, "a:2": 0.25}
+
+
+def test_what_is_no_file_is_refused(filled: Store, tmp_path: Path) -> None:
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            imported.import_measure(filled, path, "prob", 1)
+
+
+def test_names_of_other_measures_are_refused(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("cell,value\na:1,1\n")
+    for name in ("area", "fraction", "dark", "Prob", ""):
+        with pytest.raises(UsageError):
+            imported.import_measure(filled, path, name, 1)
+    with pytest.raises(UsageError, match="version"):
+        imported.import_measure(filled, path, "prob", 0)
+    monkeypatch.setattr(imported, "load_measures", lambda: (SHIFT,))
+    with pytest.raises(UsageError, match="a package defines it"):
+        imported.import_measure(filled, path, SHIFT.name, 1)
+    monkeypatch.setattr(imported, "load_measures", tuple)
+    imported.import_measure(filled, path, SHIFT.name, SHIFT.version)
+    install(monkeypatch, SHIFT)
+    with pytest.raises(MeasureError, match="the store has imported values of this name"):
+        hpastore.remeasure(filled)
+
+
+def test_a_parquet_without_its_library_names_the_extra(filled: Store, tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    path.write_bytes(b"PAR1 and more")
+    with pytest.raises(HpastoreError, match="parquet"):
+        imported.import_measure(filled, path, "prob", 1)
+
+
+def test_an_older_schema_has_no_imported_measures(filled: Store, tmp_path: Path) -> None:
+    before = dump(filled, without=("checksum",))
+    take(filled, tmp_path, table({"a:1": 0.5}))
+    migrate.downgrade(filled, "0007")
+    migrate.upgrade(filled)
+    assert dump(filled, without=("checksum",)) == before
+    assert doctor(filled, deep=True) == []
