@@ -289,6 +289,8 @@ def _split_shared(arguments: list[str]) -> tuple[list[str], list[str]]:
     for argument in rest:
         if argument == "--":
             others += [argument, *rest]
+        elif argument == "--version" and others[:2] == ["measures", "import"]:
+            others.append(argument)  # the measure's, not the program's
         elif argument in ("--json", "--quiet", "--version") or argument.startswith("--db="):
             shared.append(argument)
         elif argument == "--db":

@@ -167,3 +167,19 @@ def test_a_package_that_cannot_be_loaded_leaves_no_store(
     refused = run("ingest", dataset(tmp_path / "data", 1), db=str(path))
     assert (refused.code, path.exists()) == (1, False)
     assert "cannot be loaded" in refused.err
+
+
+@pytest.mark.usefixtures("root")
+def test_values_are_imported_and_exported(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("cell,value\nimage-00:1,0.5\n")
+    arguments = ("measures", "import", "scores.csv", "--name", "prob", "--version", 1)
+    assert run(*arguments).out == "1 value imported\n"
+    assert run("--json", *arguments).json == {"imported": 1}
+    assert run("measures", "export", "prob", "out.csv").out == "1 value exported\n"
+    assert (tmp_path / "out.csv").read_text() == "image,mask_id,value\nimage-00,1,0.5\n"
+    listed = {row["name"]: row for row in run("--json", "measures").json}
+    assert (listed["prob"]["kind"], listed["prob"]["images"]) == ("imported", 1)
+    assert listed["prob"]["cells_lacking"] > 0
+    for file in ("none.csv", "."):
+        failed = run("measures", "import", file, "--name", "prob", "--version", 2)
+        assert (failed.code, failed.err.count("\n")) == (1, 1)
