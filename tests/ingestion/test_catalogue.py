@@ -30,9 +30,9 @@ def test_every_measure_is_listed_those_of_users_with_what_the_store_has(
     assert (by_name["area"]["channels"], by_name["area"]["unit"]) == ("", "px²")
     assert by_name["brenner"]["channels"] == "green, blue"
     assert [tuple(row.values()) for row in theirs] == [
-        ("also", "", "grey level", "crops", "Again", "Me 2024", 1, True, 0, None),
-        ("shift", "", "grey level", "crops", "Green above red", "", 4, True, 0, None),
-        ("spread", "green, red", "grey level", "histogram", "Range", "", 1, False, 3, None),
+        ("also", "", "grey level", "crops", "Again", "Me 2024", 1, True, 0, None, None),
+        ("shift", "", "grey level", "crops", "Green above red", "", 4, True, 0, None, 0),
+        ("spread", "green, red", "grey level", "histogram", "Range", "", 1, False, 3, None, 0),
     ]
     install(monkeypatch, SPREAD)
     shift, spread = measures(store).to_dict("records")[-2:]
