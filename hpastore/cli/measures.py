@@ -50,6 +50,14 @@ def import_values(
         typer.Option(help="Another version replaces the values of the last one.", metavar="V"),
     ],
     unit: Annotated[str, typer.Option(help="The unit of the values.", metavar="U")] = "",
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file with a column 'label', take the rows of this one; without this, the "
+            "row of each cell's own label.",
+            metavar="LABEL",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace all values of the same version.")
     ] = False,
@@ -61,7 +69,7 @@ def import_values(
     import hpastore
 
     with show.open_store() as store:
-        n = hpastore.import_measure(store, path, name, version, unit=unit, force=force)
+        n = hpastore.import_measure(store, path, name, version, unit=unit, label=label, force=force)
     _print_count(n, "imported")
 
 

@@ -17,6 +17,7 @@ from hpastore.errors import UsageError
 from hpastore.kernels.custom import ImportedMeasure
 from hpastore.runtime.failpoints import failpoint
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.labelled_cells import LABELS
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Cell, CellMeasure, Image, ImageMeasure, Measure
 from hpastore.store.bulk import change, insert_rows
@@ -64,6 +65,12 @@ def find_cells(connection: Connection, images: Collection[str]) -> dict[str, dic
         if name is not None:
             found[name][row[1]] = CellKey(*row)
     return found
+
+
+def read_labels(connection: Connection) -> dict[int, str]:
+    """Read the labels of all cells, joined by ``|``, by the cells' keys."""
+    statement = select(Cell.id, LABELS).join(Image, Image.id == Cell.image_id)
+    return {row[0]: row[1] for row in stream(connection, statement, _ROWS)}
 
 
 def write_values(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import hpastore
 from hpastore.clean.bound import Bound
 from hpastore.clean.rules import CleanRecipe, Rule
-from hpastore.errors import HpastoreError, InputError, MeasureError, UsageError
+from hpastore.errors import InputError, MeasureError, UsageError
 from hpastore.ingestion import imported
-from hpastore.store import migrate
+from hpastore.reading import scores
+from hpastore.store import migrate, write
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
-from tests.world import SHIFT, dump, install, measured, put, rows, scalar
+from tests.world import NOW, SHIFT, dump, install, measured, put, rows, scalar
 
 VALUES = """
     SELECT image.name || ':' || mask_id AS cell, channel, value
@@ -149,7 +157,13 @@ BAD = {
     "cell,score\na:1,0.5\n": "line 1: has the columns cell, score; the columns must be",
     "image,value\na,0.5\n": "line 1: has the columns image, value; the columns must be",
     "cell,value,more\na:1,1,2\n": "has the columns cell, value, more",
-    "cell,label,value\na:1,16,1\n": "has a column 'label'",
+    "cell,label,value\na:1,16,1\nb:1,0,1\n": "line 2: a:1 has no row of its own label (0); choose the rows of one label with --label",
+    "cell,label,value\na:1,99,1\n": "line 2: the store has no label '99'; use an id or a full name",
+    "cell,label,value\na:1,,1\n": "line 2: the store has no label ''",
+    "cell,label,value\na:1,0,1\na:1,nucleoplasm,1\n": "line 3: a:1 is there twice, see 2",
+    "image,mask_id,value\na,-1,1\n": "line 2: invalid mask id '-1'",
+    "image,mask_id,value\na,0,1\n": "line 2: invalid mask id '0'",
+    "image,mask_id,value\na,1.5,1\n": "line 2: invalid mask id '1.5'",
     "cell,mask_id,value\na:1,1,1\n": "names cells twice",
     "cell,value,value\na:1,1,1\n": "has the column 'value' twice",
     "cell,value\nz:1,1\n": "line 2: the store has no image 'z'; nothing was written",
@@ -209,10 +223,149 @@ def test_names_of_other_measures_are_refused(
         hpastore.remeasure(filled)
 
 
-def test_a_parquet_without_its_library_names_the_extra(filled: Store, tmp_path: Path) -> None:
-    path = tmp_path / "scores.parquet"
-    path.write_bytes(b"PAR1 and more")
-    with pytest.raises(HpastoreError, match="parquet"):
+# Labels
+
+
+BY_LABEL = (
+    "cell,label,value\na:1,0,0.75\na:1,Golgi apparatus,0.25\n"
+    "a:2,Nucleoplasm,0.5\na:2,7,\nb:1,0.0,0.25\nb:1,7,0.125\n"
+)
+
+
+def test_a_file_with_labels_gives_each_cell_the_value_of_its_own(
+    filled: Store, tmp_path: Path
+) -> None:
+    assert take(filled, tmp_path, BY_LABEL) == 3
+    assert stored(filled) == {"a:1": 0.75, "a:2": 0.5, "b:1": 0.25}
+
+
+def test_one_label_is_chosen_by_id_or_name(filled: Store, tmp_path: Path) -> None:
+    for label in ("golgi APPARATUS", 7, "7"):
+        assert take(filled, tmp_path, BY_LABEL, label=label, force=True) == 3
+        assert stored(filled) == {"a:1": 0.25, "a:2": None, "b:1": 0.125}
+
+
+def test_a_cell_of_several_labels_needs_one_that_is_chosen(store: Store, tmp_path: Path) -> None:
+    put(store, measured("a", (0, 16)))
+    text = "cell,label,value\na:1,16,0.5\na:1,0,0.25\na:2,16,1\n"
+    message = r"line 2: a:1 has rows of several of its labels \(0, 16\); choose .* --label; nothing"
+    with pytest.raises(InputError, match=message):
+        take(store, tmp_path, text)
+    assert take(store, tmp_path, text.replace("a:1,0", "a:1,7")) == 2
+    assert stored(store) == {"a:1": 0.5, "a:2": 1.0}
+    take(store, tmp_path, text, version=2, label=16)
+    assert stored(store) == {"a:1": 0.5, "a:2": 1.0}
+
+
+def test_a_cell_with_labels_of_its_own_takes_the_value_of_these(
+    store: Store, tmp_path: Path
+) -> None:
+    put(store, measured("a", (0, 16)))
+    with store.writing() as connection:
+        write.label_cells(connection, "a", {1: (16,), 2: (0,), 3: ()}, NOW)
+    text = "cell,label,value\na:1,16,0.5\na:1,0,0.25\na:2,16,0.125\na:2,0,1\n"
+    take(store, tmp_path, text)
+    assert stored(store) == {"a:1": 0.5, "a:2": 1.0}
+    with pytest.raises(InputError, match=r"a:3 has no row of its own label \(it has none\)"):
+        take(store, tmp_path, text + "a:3,0,1\n", version=2)
+
+
+def test_a_label_that_is_not_there_is_refused(filled: Store, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no column 'label'; leave out --label"):
+        take(filled, tmp_path, "cell,value\na:1,1\n", label=0)
+    with pytest.raises(InputError, match="has no row of the label 'Nuclear membrane'"):
+        take(filled, tmp_path, BY_LABEL, label=1)
+    with pytest.raises(UsageError, match="no label 99"):
+        take(filled, tmp_path, BY_LABEL, label=99)
+    assert rows(filled, "SELECT * FROM cell_measure") == []
+
+
+# Parquet
+
+
+def write_parquet(path: Path, table: dict[str, list[Any]], **options: Any) -> Path:
+    pd.DataFrame(table).to_parquet(path, **options)
+    return path
+
+
+def test_parquet_is_read_as_csv_is(filled: Store, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    exact = [0.1 + 0.2, None, -5e-324]
+    write_parquet(path, {"image": ["a", "a", "b"], "mask_id": [1, 2, 3], "value": exact})
+    assert imported.import_measure(filled, path, "prob", 1) == 3
+    assert stored(filled) == dict(zip(("a:1", "a:2", "b:3"), exact, strict=True))
+
+    table = {"cell": ["a:1", "b:1"], "label": [0, 7], "channel": ["red", None], "value": [3, 2**53]}
+    frame = pd.DataFrame({**table, "cell": pd.Categorical(table["cell"])})
+    frame.set_index("cell").to_parquet(path)
+    assert imported.import_measure(filled, path, "prob", 2, label="Nucleoplasm") == 1
+    assert [row["value"] for row in rows(filled, VALUES)] == [3.0]
+
+    frame = pd.DataFrame({"image": ["a", "a"], "mask_id": [1, None], "value": [1, 2]})
+    frame[:1].set_index(pd.Index([7])).to_parquet(path)  # mask ids are 1.0 and NaN
+    assert imported.import_measure(filled, path, "prob", 3) == 1
+    assert stored(filled) == {"a:1": 1.0}
+
+
+BAD_PARQUET: list[tuple[dict[str, list[Any]], str]] = [
+    ({"cell": ["a:1", "z:1"], "value": [1.0, 2.0]}, "row 2: the store has no image 'z'"),
+    ({"cell": ["a:1", None], "value": [1.0, 2.0]}, "row 2: invalid cell name ''"),
+    ({"cell": ["a:1"], "value": [math.inf]}, "row 1: invalid value 'inf'"),
+    ({"cell": ["a:1"], "value": [True]}, "row 1: invalid value 'True'"),
+    ({"cell": ["a:1"], "value": [datetime(2024, 5, 6)]}, "row 1: invalid value '2024-05-06"),
+    ({"cell": ["a:1"], "value": [[1.0]]}, "row 1: invalid value"),
+    ({"image": ["a"], "mask_id": [-1], "value": [1.0]}, "row 1: invalid mask id '-1'"),
+    ({"image": ["a"], "mask_id": [2**63 - 1], "value": [1.0]}, "row 1: invalid mask id"),
+    ({"cell": ["a:1"], "score": [1.0]}, ": has the columns cell, score; the columns must be"),
+    ({"cell": [], "value": []}, "has a header but no rows"),
+    ({}, "is empty; give a table"),
+]
+
+
+@pytest.mark.parametrize(("table", "message"), BAD_PARQUET)
+def test_a_bad_parquet_is_refused(
+    table: dict[str, list[Any]], message: str, filled: Store, tmp_path: Path
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet", table)
+    with pytest.raises(InputError, match=re.escape(message)):
+        imported.import_measure(filled, path, "prob", 1)
+    assert rows(filled, "SELECT * FROM cell_measure") == []
+
+
+def test_a_nan_in_a_parquet_is_refused_as_in_a_csv(filled: Store, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"cell": ["a:1"], "value": [math.nan]}), path)
+    with pytest.raises(InputError, match="row 1: invalid value 'nan'"):
+        imported.import_measure(filled, path, "prob", 1)
+
+
+def test_a_damaged_or_endless_parquet_is_refused(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet", {"cell": ["a:1"] * 9, "value": [0.5] * 9})
+    whole = path.read_bytes()
+    for end in range(4, len(whole), 7):
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match="cannot be read as Parquet"):
+            imported.import_measure(filled, path, "prob", 1)
+    for place in range(4, len(whole), 11):
+        path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        with suppress(InputError):  # a byte may be one that nobody reads
+            imported.import_measure(filled, path, "prob", 1)
+    path.write_bytes(whole)
+    monkeypatch.setattr(scores, "MAX_PARQUET_ROWS", 8)
+    with pytest.raises(InputError, match="has more than 8 rows; give smaller files"):
+        imported.import_measure(filled, path, "prob", 1)
+    assert rows(filled, "SELECT * FROM cell_measure") == []
+
+
+def test_a_parquet_without_its_library_names_the_extra(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet", {"cell": ["a:1"], "value": [0.5]})
+    for module in ("pyarrow", "pyarrow.lib", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'hpastore[parquet]'")):
         imported.import_measure(filled, path, "prob", 1)
 
 
