@@ -295,8 +295,9 @@ def test_parquet_is_read_as_csv_is(filled: Store, tmp_path: Path) -> None:
     assert imported.import_measure(filled, path, "prob", 1) == 3
     assert stored(filled) == dict(zip(("a:1", "a:2", "b:3"), exact, strict=True))
 
-    table = {"cell": ["a:1", "b:1"], "label": [0, 7], "channel": ["red", None], "value": [3, 2**53]}
-    frame = pd.DataFrame({**table, "cell": pd.Categorical(table["cell"])})
+    cells_of_file = pd.Categorical(["a:1", "b:1"])
+    table = {"cell": cells_of_file, "label": [0, 7], "channel": ["red", None], "value": [3, 2**53]}
+    frame = pd.DataFrame(table)
     frame.set_index("cell").to_parquet(path)
     assert imported.import_measure(filled, path, "prob", 2, label="Nucleoplasm") == 1
     assert [row["value"] for row in rows(filled, VALUES)] == [3.0]
