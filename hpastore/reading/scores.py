@@ -271,8 +271,8 @@ def _value(given: Any) -> float | None:
     if text == "":
         return None
     try:
-        # Python would take 1_000 and True for numbers.
-        is_number = not isinstance(text, bool) and "_" not in str(text)
+        # Python would take 1_000, True and the digits of other scripts for numbers.
+        is_number = not isinstance(text, bool) and "_" not in str(text) and str(text).isascii()
         value = float(text) if is_number else math.nan
     except (TypeError, ValueError, OverflowError):
         value = math.nan

@@ -49,6 +49,7 @@ COMMANDS: Final = [
         ["status"],
         ["failures"],
         ["measures"],
+        ["measures", "export", "prob", "out/p.csv"],
         ["thresholds"],
         ["plan", "data"],
         ["dump", "--canonical"],
@@ -82,6 +83,7 @@ COMMANDS: Final = [
     *(
         ["clean", "refresh", "mine"],
         ["clean", "create", "other"],
+        ["measures", "import", "data/scores.csv", "--name", "prob", "--version", "2"],
         ["ingest", "data", "--executor", "serial"],
     ),
 ]
@@ -98,6 +100,8 @@ def damaged(run: Run, database: str, empty_url: str, tmp_path: Path, request: An
     run("ingest", root, "--executor", "serial")
     run("clean", "create", "mine")
     run("clean", "override", f"{name_of(0)}:1", "--drop", "--comment", "two", "--author", "me")
+    (root / "scores.csv").write_text(f"cell,value\n{name_of(0)}:1,0.5\n")
+    run("measures", "import", root / "scores.csv", "--name", "prob", "--version", "1")
     assert run("clean", "refresh", "mine").code == 0
 
     @contextmanager

@@ -30,6 +30,7 @@ READ: Final[tuple[tuple[str, ...], ...]] = (
     ("status",),
     ("failures",),
     ("measures",),
+    ("measures", "export", "prob", "OUT/prob.csv"),
     ("thresholds",),
     ("plan", "DATA"),
     ("ingest", "DATA"),  # there is nothing to do
@@ -66,6 +67,7 @@ WRITE: Final[tuple[tuple[str, ...], ...]] = (
     ("clean", "drop", "mine"),
     ("clean", "override", "image-00:1", "--keep"),
     ("clean", "override-import", "DATA/overrides.csv"),
+    ("measures", "import", "DATA/scores.csv", "--name", "prob", "--version", "2"),
     ("db", "upgrade"),
 )
 
@@ -106,6 +108,9 @@ class Reader:
             for _ in range(2):
                 hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(min_cells=1))
             hpastore.export_overrides(store, folder / "data" / "overrides.csv")
+            scores = folder / "data" / "scores.csv"
+            scores.write_text("cell,value\nimage-00:1,0.5\n")
+            hpastore.import_measure(store, scores, "prob", 1)
         self.content = self.path.read_bytes()
         self.lock()
 

@@ -95,6 +95,18 @@ def a_moved_root(url: str, database: str, folder: Path) -> None:
     folder.with_name("before").rename(folder)
 
 
+def imported_scores(url: str, database: str, folder: Path) -> None:
+    """A version of a measure, and a file of another one."""
+    three_images(url, database, folder)
+    scores = folder / "scores.csv"
+    with hpastore.open_store(url) as store:
+        for value in (0.5, 0.25):
+            rows = (f"{name_of(n)}:1,{value}\n" for n in range(3))
+            scores.write_text("cell,value\n" + "".join(rows))
+            if value == 0.5:
+                hpastore.import_measure(store, scores, "prob", 1)
+
+
 def an_empty_database(url: str, database: str, folder: Path) -> None:
     del url, database
     dataset(folder, 1)
@@ -138,6 +150,11 @@ SCENARIOS = {
         three_images,
         usual=("overrides.", "store."),
     ),
+    "import": Scenario(
+        ("measures", "import", "{}/scores.csv", "--name", "prob", "--version", "2"),
+        imported_scores,
+        usual=("import.",),
+    ),
     "first": Scenario(
         ("ingest", "{}", *SERIAL),
         an_empty_database,
@@ -179,6 +196,8 @@ IN_QUICK = {
     ("ingest", "postgresql", "lose"),
     ("clean", "sqlite", "kill"),
     ("clean", "postgresql", "kill"),
+    ("import", "sqlite", "kill"),
+    ("import", "postgresql", "kill"),
 }
 
 

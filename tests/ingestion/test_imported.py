@@ -22,6 +22,7 @@ from hpastore.errors import InputError, MeasureError, UsageError
 from hpastore.ingestion import imported
 from hpastore.reading import scores
 from hpastore.store import migrate, write
+from hpastore.store.backup import backup
 from hpastore.store.engine import Store
 from hpastore.store.integrity.doctor import doctor
 from tests.world import NOW, SHIFT, dump, install, measured, put, rows, scalar
@@ -176,6 +177,10 @@ BAD = {
     "cell,value\na:1,1e301\n": "line 2: invalid value '1e301'",
     "cell,value\na:1,much\n": "line 2: invalid value 'much'",
     "cell,value\na:1,1_0\n": "line 2: invalid value '1_0'",
+    "cell,value\na:1,\u0661\n": "line 2: invalid value '\u0661'",
+    "cell,value\na:1,0x10\n": "line 2: invalid value '0x10'",
+    "cell,value\na:1,1,2\n": "line 2: has 3 fields, the header 2",
+    'cell,value\n"a:1,1\n': "line 2: unexpected end of data",
     "cell,channel,value\na:1,pink,1\n": "line 2: invalid channel 'pink'",
     "cell,value\na:1,x\nz:1,1\na:2,y\nq,1\nq,2\n": "line 4: invalid value 'y'; use a number up to "
     "1e+300, or nothing where there is none; and 2 more such lines; nothing was written",
@@ -189,6 +194,31 @@ def test_a_bad_file_is_refused_whole(text: str, filled: Store, tmp_path: Path) -
     assert "\n" not in str(caught.value)
     assert rows(filled, "SELECT * FROM cell_measure") == []
     assert hpastore.measures(filled)["kind"].eq("built-in").all()
+
+
+def test_a_long_list_of_unknown_cells_is_counted_and_the_first_are_named(
+    filled: Store, tmp_path: Path
+) -> None:
+    text = table(dict.fromkeys((f"a:{n}" for n in range(4, 5004)), 1))
+    with pytest.raises(InputError) as caught:
+        take(filled, tmp_path, text)
+    assert caught.value.reason == (
+        "line 2: the store has no cell a:4; line 3: the store has no cell a:5; line 4: the store "
+        "has no cell a:6; and 4,997 more such lines; nothing was written"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_other_encodings_are_read_if_they_say_so(
+    filled: Store, tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text('"cell","value"\r\n"a:1","0.5"\r\n', encoding)
+    assert imported.import_measure(filled, path, "prob", 1) == 1
+    assert stored(filled) == {"a:1": 0.5}
+    path.write_bytes(b"cell,value\n\xe9:1,0.5\n")
+    with pytest.raises(InputError, match="line 2: is not UTF-8; save the table as UTF-8"):
+        imported.import_measure(filled, path, "prob", 1)
 
 
 def test_tables_are_read_as_spreadsheets_write_them(filled: Store, tmp_path: Path) -> None:
@@ -221,6 +251,38 @@ def test_names_of_other_measures_are_refused(
     install(monkeypatch, SHIFT)
     with pytest.raises(MeasureError, match="the store has imported values of this name"):
         hpastore.remeasure(filled)
+
+
+# The rest of the program
+
+
+def test_an_imported_measure_is_drawn_with_its_unit(filled: Store, tmp_path: Path) -> None:
+    take(filled, tmp_path, table({cell: n / 10 for n, cell in enumerate(cells(filled))}), unit="p")
+    figure = hpastore.plot_hist(filled, measure="prob", label=0)
+    assert figure.get_supxlabel() == "prob [p]"
+    assert figure.axes[0].get_title("left").startswith("0 Nucleoplasm\nn = 6, ")
+
+
+def test_a_backup_has_imported_measures(filled: Store, tmp_path: Path) -> None:
+    take(filled, tmp_path, table({"a:1": 0.5, "b:2": ""}))
+    with hpastore.open_store(backup(filled, tmp_path / "copy.db")) as copy:
+        assert stored(copy) == {"a:1": 0.5, "b:2": None}
+        assert dump(copy) == dump(filled)
+        assert doctor(copy, deep=True) == []
+
+
+def test_status_is_the_same_with_an_imported_measure(filled: Store, tmp_path: Path) -> None:
+    before = hpastore.status(filled)
+    take(filled, tmp_path, table({"a:1": 0.5}))
+    assert hpastore.status(filled) == before
+
+
+def test_the_doctor_finds_an_imported_value_that_was_changed(filled: Store, tmp_path: Path) -> None:
+    take(filled, tmp_path, table({"a:1": 0.5, "b:1": 0.5}))
+    with filled.writing() as connection:
+        changed = "UPDATE cell_measure SET value = 0.25 WHERE cell_id = (SELECT min(id) FROM cell)"
+        connection.exec_driver_sql(changed)
+    assert [finding.where for finding in doctor(filled, deep=True)] == ["image a"]
 
 
 # Labels
