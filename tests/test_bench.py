@@ -40,6 +40,7 @@ PROMISED = {
     "worker-memory": (400, 250),
     "write": (1.3, 1.05),
     "bytes": (2300, 1800),
+    "import": (60, 20),
     "queries": (2, 1),
     "create-sqlite": (6, 4),
     "create-postgresql": (10, 6),

@@ -1,13 +1,16 @@
-"""What people wait for in a large store with clean sets: queries, a new clean set, its export.
+"""What people wait for in a large store: queries, a new clean set, its export, imported scores.
 
-The other side is always one plain SELECT: the label and the green fraction of each cell.
+The other side, if any, is one plain SELECT: the label and the green fraction of each cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 import hpastore
 from hpastore.store.engine import Store
@@ -48,6 +51,8 @@ _REASONS: Final = """
     WHERE clean_set = 'mine' AND version = 1
     GROUP BY label, reason
 """
+
+_CELLS: Final = "SELECT name, mask_id FROM cell JOIN image ON image.id = image_id"
 
 _BOUNDS: Final = "SELECT * FROM label_threshold"
 
@@ -99,6 +104,20 @@ def export_csv(database: str, world: World) -> Figure:
         return _beside_plain(world, store, work, times=1)
 
 
+def import_scores(world: World) -> Figure:
+    """Import a value for each cell, then another one in its place; the slowest import counts."""
+    cases: dict[str, float] = {}
+    for database in DATABASES:
+        store = world.large(database, _cells(world)).store
+        with world.scratch("scores") as folder:
+            path = folder / "scores.csv"
+            for version in (1, 2):
+                _write_scores(store, path, seed=version)
+                work = partial(hpastore.import_measure, store, path, "timed", version)
+                cases[f"{database}, version {version}"] = seconds(work)
+    return Figure(max(cases.values()), _on(world), written(cases, "s"))
+
+
 def bounds(database: str, world: World) -> Figure:
     """Read the current bounds of all clean sets."""
     store = _store(world, database)
@@ -119,6 +138,16 @@ def one_image(world: World) -> Figure:
 def three_channels(world: World) -> Figure:
     """Find cells by measures of three channels; the slower database counts."""
     return _slower(world, _THREE_CHANNELS)
+
+
+def _write_scores(store: Store, path: Path, seed: int) -> None:
+    cells = fetch(store, _CELLS)
+    values = np.random.default_rng(seed).random(len(cells)).tolist()
+    rows = [
+        f"{image},{mask_id},{value}\n"
+        for (image, mask_id), value in zip(cells, values, strict=True)
+    ]
+    path.write_text("image,mask_id,value\n" + "".join(rows))
 
 
 def _slower(world: World, sql: str) -> Figure:
