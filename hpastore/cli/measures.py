@@ -10,7 +10,7 @@ import typer
 from hpastore.cli import show
 from hpastore.cli.options import Force
 
-app = typer.Typer(help="List measures; import and export values of cells.")
+app = typer.Typer()
 
 
 @app.command("list")

@@ -32,11 +32,11 @@ def with_tables(page: str) -> str:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Give every command and its full name."""
+    """Give every command and its full name; a group too, if it does something by itself."""
 
     def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         inner = getattr(command, "commands", None)
-        if inner is None:
+        if inner is None or command.invoke_without_command:
             yield name, command
         for key, value in (inner or {}).items():
             yield from walk(f"{name} {key}", value)
