@@ -131,6 +131,12 @@ Scope = Literal["single", "all"]
 Guard = Literal["report", "keep"]
 """What happens where an image would lose all its cells for a label."""
 
+SmallLabels = Literal["nothing", "image", "all"]
+"""What stands in for a label with too few cells to take a bound from."""
+
+LabelSections = Literal["change", "replace"]
+"""Whether the rules of a single label change those of all labels, or replace them."""
+
 Multilabel = Literal["expand", "skip", "multihot"]
 """What becomes of a cell with several labels in an export."""
 

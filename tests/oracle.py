@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.clean.rules import CleanRecipe, LabelRules, Rule
 from hpastore.schema.clean_rows import Side
 
 Row = Mapping[str, Any]
@@ -25,11 +26,12 @@ class Verdict(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a rule asks of the cells of a label."""
+    """What a rule asks of the cells of a label, or of one cell."""
 
     n: int
     lower: float | None
     upper: float | None
+    stand_in: str | None
 
 
 class Oracle:
@@ -58,7 +60,8 @@ class Oracle:
         self.recipe = recipe
         self.decisions = decisions
         self.negative = negative
-        self.cells = [cell for cell in stats if split is None or cell["split"] == split]
+        self.all_cells = list(stats)
+        self.cells = [cell for cell in self.all_cells if split is None or cell["split"] == split]
 
     def verdicts(self) -> dict[Key, Verdict]:
         images: dict[str, list[Row]] = {}
@@ -109,8 +112,10 @@ class Oracle:
         is_dark = brightest is not None and brightest < self.recipe.min_green
         if is_dark and labels_of(cell) != [self.negative]:
             return 2, "dark"
-        if first is not None and self.limits(first, label).n == 0:
-            return 3, "no_threshold"
+        if first is not None:
+            of_first = self.limits(first, label, self.group(first, cell))
+            if of_first.n == 0 and of_first.stand_in is None:
+                return 3, "no_threshold"
         for place, rule in enumerate(rules, start=4):
             reason = self.dropped_by(rule, cell, label)
             if reason is not None:
@@ -126,7 +131,7 @@ class Oracle:
             return None
         if rule.is_flag:
             return rule.name or rule.measure if has_flag(rule.measure, cell) else None
-        value, limits = value_of(rule, cell), self.limits(rule, label)
+        value, limits = value_of(rule, cell), self.limits_of(rule, label, cell)
         if value is None:
             return None
         names = self.reasons(rule, label)
@@ -144,13 +149,41 @@ class Oracle:
         name = rule.measure if rule.channel in (None, "green") else f"{rule.channel}_{rule.measure}"
         return name, name
 
-    def limits(self, rule: Rule, label: int) -> Limits:
+    def limits_of(self, rule: Rule, label: int, cell: Row) -> Limits:
+        """The bounds for one cell: its image's median counts too."""
+        found = self.limits(rule, label, self.group(rule, cell))
         values = [
             value
-            for cell in self.cells
-            if labels_of(cell) == [label] and (value := value_of(rule, cell)) is not None
+            for other in self.all_cells
+            if other["image_name"] == cell["image_name"]
+            and (value := value_of(rule, other)) is not None
         ]
-        enough = values and len(values) >= self.recipe.min_cells
+        bounds: dict[str, float | None] = {"lower": found.lower, "upper": found.upper}
+        for side, (kind, number) in rule.sides.items():
+            if kind == "image_median" or (kind == "median" and found.stand_in == "image"):
+                bounds[side] = number * float(np.median(values)) if values else None
+        return found._replace(**bounds)
+
+    def limits(self, rule: Rule, label: int, group: str | None = None) -> Limits:
+        """The bounds for a label, in a group of images; None is those in no group."""
+        needed = max(self.recipe.min_cells, 1)
+        everywhere = [
+            (labels_of(cell), value)
+            for cell in self.cells
+            if len(labels_of(cell)) == 1
+            and self.group(rule, cell) == group
+            and (value := value_of(rule, cell)) is not None
+        ]
+        own = [value for labels, value in everywhere if labels == [label]]
+        kinds = {kind for kind, _ in rule.sides.values()}
+        used: list[float] | None = own if len(own) >= needed else None
+        stand_in = None
+        if used is None and self.recipe.small_labels == "image" and "median" in kinds:
+            stand_in = "image"
+        if used is None and self.recipe.small_labels == "all" and kinds & {"median", "percentile"}:
+            of_all = [value for _, value in everywhere]
+            if len(of_all) >= needed:
+                used, stand_in = of_all, "all"
 
         def bound(side: Side) -> float | None:
             if side not in rule.sides:
@@ -158,16 +191,58 @@ class Oracle:
             kind, number = rule.sides[side]
             if kind == "value":
                 return number
-            if kind == "percentile" and enough:
-                return float(np.quantile(values, number))
-            if kind == "median" and enough:
-                return number * float(np.median(values))
+            if used is not None and kind == "percentile":
+                return float(np.quantile(used, number))
+            if used is not None and kind == "median":
+                return number * float(np.median(used))
             return None
 
-        return Limits(len(values), bound("lower"), bound("upper"))
+        return Limits(len(own), bound("lower"), bound("upper"), stand_in)
+
+    def groups(self, rule: Rule) -> list[str | None]:
+        """All groups of images that a rule tells apart; None is those in none, or all images."""
+        if rule.by is None:
+            return [None]
+        said = {columns_of(cell).get(rule.by) for cell in self.all_cells}
+        return [None, *sorted(value for value in said if value)]
+
+    def group(self, rule: Rule, cell: Row) -> str | None:
+        return None if rule.by is None else columns_of(cell).get(rule.by) or None
 
     def rules(self, label: int) -> Sequence[Rule]:
-        return self.recipe.labels.get(label, self.recipe.rules)
+        """The rules of a label: those of all, as its section changes them."""
+        sections: dict[int | str, Any] = dict(self.recipe.labels)
+        if self.recipe.negative_class is not None and self.negative is not None:
+            sections[self.negative] = self.recipe.negative_class
+        section = sections.get(label)
+        if section is None:
+            return self.recipe.rules
+        if not isinstance(section, LabelRules):
+            section = LabelRules(section)
+        if self.recipe.label_sections == "replace":
+            return section.rules
+        more, rules = list(section.rules), []
+        for rule in self.recipe.rules:
+            instead = next((one for one in more if name_of(one) == name_of(rule)), None)
+            if instead is not None:
+                more.remove(instead)
+                rules.append(instead)
+            elif name_of(rule) not in section.off:
+                rules.append(rule)
+        return [*rules, *more]
+
+
+def name_of(rule: Rule) -> str:
+    if rule.name is not None:
+        return rule.name
+    if rule.channel in (None, "green"):
+        return rule.measure
+    return f"{rule.channel}_{rule.measure}"
+
+
+def columns_of(cell: Row) -> dict[str, str]:
+    found: dict[str, str] = json.loads(cell["columns"])
+    return found
 
 
 def labels_of(cell: Row) -> list[int]:

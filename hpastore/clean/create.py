@@ -14,7 +14,12 @@ from sqlalchemy import Connection
 from hpastore.classes import Classes
 from hpastore.clean.diff import differences
 from hpastore.clean.missing_channels import warn_of_missing_channels
-from hpastore.clean.recipe import parse_recipe, recipe_toml, stored_recipe
+from hpastore.clean.recipe import (
+    RECIPE_VERSION,
+    parse_recipe,
+    recipe_toml,
+    stored_recipe,
+)
 from hpastore.clean.rules import CleanRecipe
 from hpastore.clean.sets import read_limits
 from hpastore.clean.summary import (
@@ -29,6 +34,7 @@ from hpastore.errors import UsageError
 from hpastore.schema.clean_rows import BoundRow
 from hpastore.store import decoding
 from hpastore.store.classes import read_classes
+from hpastore.store.clean_sets.bounds import RuleKey, rule_key
 from hpastore.store.clean_sets.counts import (
     LabelCounts,
     clean_shares,
@@ -45,6 +51,7 @@ from hpastore.store.clean_sets.rows import (
     read_versions,
 )
 from hpastore.store.engine import Store
+from hpastore.store.image_records import column_names, column_values
 from hpastore.store.label_thresholds import count_multilabel, custom_channels
 from hpastore.store.measurement_settings import current_settings
 from hpastore.store.roots_and_splits import require_split
@@ -151,8 +158,9 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
         old = find_clean_set(connection, name)
         before = read_clean_set(connection, old.id)
         classes = read_classes(connection)
-        kept = _kept_bounds(connection, old.id, classes) if before.frozen else None
-        recipe = parse_recipe(stored_recipe(before.recipe_toml), f"recipe of {name}")
+        kept = _kept(connection, old.id, classes) if before.frozen else None
+        text = stored_recipe(before.recipe_toml, before.recipe_version)
+        recipe = parse_recipe(text, f"recipe of {name}")
         version = _write_version(
             connection,
             old.name,
@@ -176,14 +184,26 @@ def refresh_clean_set(store: Store, name: str) -> CleanSetSummary:
     return store.write(refresh)
 
 
-def _kept_bounds(
-    connection: Connection, set_id: int, classes: Classes
-) -> dict[tuple[int, int], BoundRow]:
-    """Read the bounds that a version keeps, by the rule's position and the label."""
-    rules = read_rules(connection, set_id, classes)
-    positions = {rule.id: rule.position for rule in rules}
-    bounds = read_bounds(connection, set_id, classes)
-    return {(positions[bound.rule_id], bound.label_id): bound for bound in bounds}
+class _Kept(NamedTuple):
+    """What a frozen version passes on."""
+
+    bounds: dict[RuleKey, BoundRow]
+    groups: dict[str, list[str]]
+    """What the columns said by which its rules are grouped."""
+
+
+def _kept(connection: Connection, set_id: int, classes: Classes) -> _Kept:
+    """Read the bounds and groups that a version keeps."""
+    rules = {rule.id: rule for rule in read_rules(connection, set_id, classes)}
+    bounds = {
+        rule_key(rules[bound.rule_id], bound.label_id): bound
+        for bound in read_bounds(connection, set_id, classes)
+    }
+    groups: dict[str, set[str]] = {}
+    for rule in rules.values():
+        if rule.grouped_by is not None and rule.group_value is not None:
+            groups.setdefault(rule.grouped_by, set()).add(rule.group_value)
+    return _Kept(bounds, {column: sorted(values) for column, values in groups.items()})
 
 
 class _Version(NamedTuple):
@@ -202,18 +222,22 @@ def _write_version(
     *,
     frozen: bool,
     split: str | None,
-    kept: Mapping[tuple[int, int], BoundRow] | None = None,
+    kept: _Kept | None = None,
 ) -> _Version:
     """Write a new version, and count its verdicts by label."""
-    valid = recipe.validated(custom_channels(connection), classes)
+    columns = column_values(connection, recipe.grouped_by)
+    valid = recipe.validated(custom_channels(connection), classes, column_names(connection))
+    groups = columns if kept is None else kept.groups
     settings = current_settings(connection)
-    columns = {
+    row = {
         "name": name,
         "scope": valid.scope,
         "min_green": valid.min_green,
         "min_cells": valid.min_cells,
         "guard": valid.guard,
         "recipe_toml": recipe_toml(valid),
+        "recipe_version": RECIPE_VERSION,
+        "small_labels": None if valid.small_labels == "nothing" else valid.small_labels,
         "frozen": frozen,
         "split": split,
         "background_percentile": settings and settings.background_percentile,
@@ -221,7 +245,8 @@ def _write_version(
         "created_at": datetime.now(UTC),
     }
     superseded = _superseded(connection, name, valid, split, classes)
-    set_id, version = write_clean_set(connection, columns, valid.rows(classes), classes, kept)
+    rules = valid.rows(classes, groups)
+    set_id, version = write_clean_set(connection, row, rules, classes, kept and kept.bounds)
     labels = count_by_label(connection, set_id, classes)
     return _Version(FoundSet(set_id, name, version), labels, superseded)
 
@@ -234,12 +259,12 @@ def _summarise(
     classes: Classes,
 ) -> CleanSetSummary:
     """Count the verdicts of a new version, and find what its author should know of it."""
-    rules = [*recipe.rules, *(rule for of_label in recipe.labels.values() for rule in of_label)]
-    warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
     set_id, name, number = version.found
-    warn_of_missing_channels(connection, read_rules(connection, set_id, classes), split)
+    rules = read_rules(connection, set_id, classes)
+    warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
+    warn_of_missing_channels(connection, rules, split)
     labels = [counts.label_id for counts in version.labels]
-    idle, forced = read_limits(connection, set_id, labels, classes)
+    limits = read_limits(connection, set_id, labels, classes)
     skipped_images, skipped_cells = 0, 0
     if recipe.scope == "single":
         skipped_images, skipped_cells = count_multilabel(connection, split)
@@ -250,8 +275,9 @@ def _summarise(
         clean=sum(counts.clean for counts in version.labels),
         emptied=len(read_emptied_images(connection, set_id)),
         split=split,
-        idle=idle,
-        forced=forced,
+        idle=limits.idle,
+        forced=limits.forced,
+        stand_ins=limits.stand_ins,
         skipped_images=skipped_images,
         skipped_cells=skipped_cells,
         superseded=version.superseded,
@@ -268,7 +294,8 @@ def _superseded(
     last = versions[-1]
     try:
         channels = custom_channels(connection)
-        before = parse_recipe(stored_recipe(last.recipe_toml)).validated(channels, classes)
+        text = stored_recipe(last.recipe_toml, last.recipe_version)
+        before = parse_recipe(text).validated(channels, classes)
         other_rules = _content(before, classes) != _content(recipe, classes)
     except UsageError:  # for example a custom measure that does not exist any more
         other_rules = True
@@ -280,7 +307,8 @@ def _superseded(
 
 def _content(recipe: CleanRecipe, classes: Classes) -> tuple[Any, ...]:
     """What a recipe means, however its text is written."""
-    return recipe.rows(classes), recipe.scope, recipe.min_green, recipe.min_cells, recipe.guard
+    limits = (recipe.scope, recipe.min_green, recipe.min_cells, recipe.small_labels, recipe.guard)
+    return recipe.rows(classes), *limits
 
 
 def _with_changes(

@@ -55,6 +55,10 @@ ReasonKey = tuple[int, str]
 """A label, and the reason that a rule gives under it."""
 
 
+_Bounds = list[tuple[str, float | None, float | None]]
+"""The bounds of a rule for a label, by group of images."""
+
+
 @dataclass(frozen=True)
 class _Rule:
     """What decides which cells a rule drops: all but its position and name."""
@@ -64,7 +68,9 @@ class _Rule:
     condition: str | None
     lower: RuleBound
     upper: RuleBound
+    grouped_by: str | None
     min_cells: int
+    small_labels: str | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class _Side:
 
     row: CleanSetRow
     rules: Mapping[ReasonKey, _Rule]
-    bounds: Mapping[ReasonKey, tuple[float | None, float | None]]
+    bounds: Mapping[ReasonKey, _Bounds]
     judged: Mapping[str, set[int]]
     """Labels for which it judged an image, by image; only of images that one set lacks."""
 
@@ -263,13 +269,17 @@ def _side(connection: Connection, set_id: int, names: set[str], classes: Classes
     rules: dict[ReasonKey, _Rule] = {}
     for rule in stored:
         content = _Rule(
-            rule.measure, rule.channel, rule.condition, rule.lower, rule.upper, row.min_cells
+            *(rule.measure, rule.channel, rule.condition, rule.lower, rule.upper),
+            *(rule.grouped_by, row.min_cells, row.small_labels),
         )
         rules |= {(label, rule.reason or _FIRST_RULE): content for label in rule.labels}
 
     by_id = {rule.id: rule for rule in stored}
-    bounds = {
-        (bound.label_id, by_id[bound.rule_id].reason or _FIRST_RULE): (bound.lower, bound.upper)
-        for bound in read_bounds(connection, set_id, classes)
-    }
+    bounds: dict[ReasonKey, _Bounds] = {}
+    for bound in read_bounds(connection, set_id, classes):
+        rule = by_id[bound.rule_id]
+        of_rule = bounds.setdefault((bound.label_id, rule.reason or _FIRST_RULE), [])
+        of_rule.append((rule.group_value or "", bound.lower, bound.upper))
+    for of_rule in bounds.values():
+        of_rule.sort(key=lambda of_group: of_group[0])
     return _Side(row, rules, bounds, judged_labels(connection, set_id, names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -14,15 +15,18 @@ from hpastore.errors import NotFoundError
 from hpastore.schema.clean_rows import (
     MISSING_REASONS,
     OVERRIDE_REASONS,
+    SIDES,
     BoundRow,
     RuleRow,
     deciding_rule,
+    image_factor,
 )
 from hpastore.store import decoding
 from hpastore.store.cell_facts import (
     CellFacts,
     OverrideRow,
     VerdictRow,
+    median_of_image,
     rank_of_value,
     read_cell,
     verdicts_on_cell,
@@ -31,6 +35,7 @@ from hpastore.store.classes import read_classes
 from hpastore.store.clean_sets.counts import list_clean_sets
 from hpastore.store.clean_sets.rows import find_bound, read_bounds, read_rules
 from hpastore.store.engine import Store
+from hpastore.text import count_text
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class Check:
     value
         The cell's current value; None where it has none.
     lower, upper
-        Bounds that the clean set keeps, inclusive; None bounds nothing.
+        Bounds that the clean set keeps, inclusive; None bounds nothing.  A bound that is a multiple
+        of the median of the cell's image is that of the image now.
     passed
         None where the rule was not checked; `note` gives the cause.
     note
         Why the rule, or one of its bounds, was not checked: the cell has no value or not the flag
-        that the rule is for, or its label has fewer cells than the recipe's `min_cells`.
+        that the rule is for, or its label has fewer cells than the recipe's `min_cells`.  Or where
+        the bounds come from, if not from the label's own cells.
     """
 
     reason: str
@@ -189,19 +196,21 @@ def _explain(
     where = f"cell {cell.name}"
     label_name = decoding.label_name(label, where, classes)
     stored = read_rules(connection, verdict.clean_set_id, classes)
-    rules = [rule for rule in stored if label in rule.labels]
+    rules = [rule for rule in stored if label in rule.labels and _is_in_group(cell, rule, stored)]
     bounds = {
         bound.rule_id: bound
         for bound in read_bounds(connection, verdict.clean_set_id, classes)
         if bound.label_id == label
     }
-    checks = [
-        _check(cell, rule, find_bound(bounds, rule.id, where), verdict.min_cells) for rule in rules
-    ]
+    limits = {
+        rule.id: _limits(connection, cell, rule, find_bound(bounds, rule.id, where))
+        for rule in rules
+    }
+    checks = [_check(cell, rule, limits[rule.id], verdict.min_cells) for rule in rules]
     override, later_override = _overrides(verdict, cell.override(label))
 
     rule = deciding_rule(rules, verdict.reason)
-    bound = None if rule is None else find_bound(bounds, rule.id, where)
+    bound = None if rule is None else limits[rule.id]
     value = None if rule is None else cell.value(rule.measure, rule.channel)
     rank, n = _rank(connection, cell, verdict, rule, value)
     return Explanation(
@@ -237,7 +246,56 @@ def _rank(
     label = verdict.label_id
     if rule is None or value is None or cell.labels != (label,):
         return None, None
-    return rank_of_value(connection, rule.measure, rule.channel, label, value, verdict.split)
+    return rank_of_value(connection, rule, label, value, verdict.split)
+
+
+def _is_in_group(cell: CellFacts, rule: RuleRow, rules: Sequence[RuleRow]) -> bool:
+    """Whether a rule is for the group of the cell's image."""
+    if rule.grouped_by is None:
+        return True
+    said = cell.columns.get(rule.grouped_by)
+    groups = {other.group_value for other in rules if other.position == rule.position}
+    return rule.group_value == (said if said in groups else None)
+
+
+class _Limits(NamedTuple):
+    """The bounds of a rule for a cell, and where they come from."""
+
+    n: int
+    lower: float | None
+    upper: float | None
+    source: str | None
+    """Where they come from, if not from the label's own cells alone."""
+    stand_in: str | None
+
+
+def _limits(connection: Connection, cell: CellFacts, rule: RuleRow, bound: BoundRow) -> _Limits:
+    """Take the bounds of a rule for a cell: as they are kept, or from the cell's image."""
+    factors = {side: image_factor(rule, side, bound.stand_in) for side in SIDES}
+    sources = []
+    if rule.grouped_by is not None:
+        sources.append(_group_text(rule))
+    if bound.stand_in is not None:
+        sources.append(f"the label has {count_text(bound.n, 'cell')}")
+    if bound.stand_in == "all":
+        sources.append("bounds of all labels")
+    limits = {side: bound.side(side) for side in SIDES}
+    if any(factor is not None for factor in factors.values()):
+        n, median = median_of_image(connection, cell.image_id, rule.measure, rule.channel)
+        for side, factor in factors.items():
+            if factor is not None and median is not None:
+                limits[side] = factor * median
+        if median is not None:
+            sources.append(f"median of its image {median:g} ({count_text(n, 'cell')})")
+    return _Limits(
+        bound.n, limits["lower"], limits["upper"], "; ".join(sources) or None, bound.stand_in
+    )
+
+
+def _group_text(rule: RuleRow) -> str:
+    if rule.group_value is None:
+        return f"images of no group by {rule.grouped_by}"
+    return f"{rule.grouped_by} {rule.group_value}"
 
 
 def _overrides(verdict: VerdictRow, current: OverrideRow | None) -> tuple[str | None, str | None]:
@@ -294,7 +352,7 @@ def _dark(cell: CellFacts, min_green: int, classes: Classes) -> Check:
     return Check("dark", "intensity_max", "green", brightest, min_green, None, passed, note)
 
 
-def _check(cell: CellFacts, rule: RuleRow, bound: BoundRow, min_cells: int) -> Check:
+def _check(cell: CellFacts, rule: RuleRow, bound: _Limits, min_cells: int) -> Check:
     """Check one rule."""
     value = cell.value(rule.measure, rule.channel)
     reason = rule.title
@@ -307,16 +365,17 @@ def _check(cell: CellFacts, rule: RuleRow, bound: BoundRow, min_cells: int) -> C
         reason = "no_channel" if cell.lacks_channel(rule.channel) else rule.missing_reason
     elif value is None:
         note = f"no {rule.channel}" if cell.lacks_channel(rule.channel) else "no value"
-    elif rule.decides_missing and bound.n == 0:
+    elif rule.decides_missing and bound.n == 0 and bound.stand_in is None:
         passed = False
         reason = "no_threshold"
     else:
-        note = _too_few(rule, bound.n, min_cells)
+        too_few = _too_few(rule, bound, min_cells)
+        note = "; ".join(part for part in (too_few, bound.source) if part) or None
         passed = _is_within(value, bound)
     return Check(reason, rule.measure, rule.channel, value, bound.lower, bound.upper, passed, note)
 
 
-def _is_within(value: float, bound: BoundRow) -> bool | None:
+def _is_within(value: float, bound: _Limits) -> bool | None:
     """Whether a value lies between the bounds; None without any."""
     if bound.lower is None and bound.upper is None:
         return None
@@ -324,8 +383,8 @@ def _is_within(value: float, bound: BoundRow) -> bool | None:
     return above_lower and (bound.upper is None or value <= bound.upper)
 
 
-def _too_few(rule: RuleRow, n: int, min_cells: int) -> str | None:
+def _too_few(rule: RuleRow, bound: _Limits, min_cells: int) -> str | None:
     """Note that a label has too few cells for a rule's percentiles and medians."""
-    if not is_idle(rule, n, min_cells):
+    if bound.stand_in is not None or not is_idle(rule, bound.n, min_cells):
         return None
-    return f"{n} cells, {max(min_cells, 1)} needed"
+    return f"{bound.n} cells, {max(min_cells, 1)} needed"

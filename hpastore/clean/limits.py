@@ -1,16 +1,16 @@
 """What the bounds of a clean set cannot do for labels with few cells.
 
-Context: a percentile or a median of fewer cells than the recipe's `min_cells` bounds nothing, and
-nobody noticed; a percentile of a few cells more always drops the lowest or the highest one, however
-good it is.  Decision: both are found from the rules and the numbers of cells that a set keeps, and
-reported where a set is created or shown.
+Context: a percentile or a median of fewer cells than the recipe's `min_cells` bounds nothing, or
+others stand in for it, and nobody noticed; a percentile of a few cells more always drops the lowest
+or the highest one, however good it is.  Decision: all are found from the rules and the numbers of
+cells that a set keeps, and reported where a set is created or shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hpastore.classes import Classes
 from hpastore.schema.clean_rows import SIDES, BoundRow, RuleRow, Side
@@ -18,8 +18,13 @@ from hpastore.text import count_text
 
 _ENDS: Final[dict[Side, str]] = {"lower": "lowest", "upper": "highest"}
 
-_MAX_NAMED_RULES: Final = 3
-"""In one line of text."""
+_STAND_INS: Final = {
+    "image": "the median of each cell's image stands in",
+    "all": "the cells of all labels stand in",
+}
+
+_MAX_NAMED: Final = 3
+"""Rules, and labels, that one line of text names."""
 
 _ONE_CELL: Final = 1 - 1e-9
 """Fewer expected drops are less than one cell: 10 (1 - 0.9) is not quite 1."""
@@ -72,6 +77,35 @@ class ForcedDrop:
     n: int
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """A rule for whose label, with too few cells, others stand in.
+
+    Parameters
+    ----------
+    label_id, label, rule, n, needed
+        As in `IdleRule`.
+    stand_in
+        ``all``: percentiles and medians are those of the cells of all labels; ``image``: medians
+        are those of each cell's image.
+    """
+
+    label_id: int
+    label: str
+    rule: str
+    n: int
+    needed: int
+    stand_in: str
+
+
+class Limits(NamedTuple):
+    """What the bounds of a clean set cannot do for labels with few cells."""
+
+    idle: tuple[IdleRule, ...]
+    forced: tuple[ForcedDrop, ...]
+    stand_ins: tuple[StandIn, ...]
+
+
 def is_idle(rule: RuleRow, n: int, min_cells: int) -> bool:
     """Whether a rule has a percentile or median, and too few cells to take it from."""
     return rule.is_from_cells and n < max(min_cells, 1)
@@ -103,9 +137,37 @@ def idle_rules(
     the reason ``no_threshold``.
     """
     return tuple(
-        IdleRule(label, classes.names[label], rule.title, n, max(min_cells, 1))
-        for label, rule, n in _by_label(rules, bounds, labels)
-        if is_idle(rule, n, min_cells) and not (n == 0 and rule.decides_missing)
+        IdleRule(
+            bound.label_id, classes.names[bound.label_id], rule.title, bound.n, max(min_cells, 1)
+        )
+        for rule, bound in _by_label(rules, bounds, labels)
+        if is_idle(rule, bound.n, min_cells)
+        and bound.stand_in is None
+        and not (bound.n == 0 and rule.decides_missing)
+    )
+
+
+def stand_ins(
+    rules: Iterable[RuleRow],
+    bounds: Iterable[BoundRow],
+    min_cells: int,
+    labels: Iterable[int],
+    classes: Classes,
+) -> tuple[StandIn, ...]:
+    """Find the rules for whose labels others stand in, by label.
+
+    Parameters
+    ----------
+    rules, bounds, min_cells, labels, classes
+        As `idle_rules`.
+    """
+    return tuple(
+        StandIn(
+            *(bound.label_id, classes.names[bound.label_id], rule.title),
+            *(bound.n, max(min_cells, 1), bound.stand_in),
+        )
+        for rule, bound in _by_label(rules, bounds, labels)
+        if bound.stand_in is not None
     )
 
 
@@ -130,7 +192,8 @@ def forced_drops(
     rule that applies only to cells with a flag may spare the lowest cell, and is left out.
     """
     found = []
-    for label, rule, n in _by_label(rules, bounds, labels):
+    for rule, bound in _by_label(rules, bounds, labels):
+        label, n = bound.label_id, bound.n
         if n < max(min_cells, 2) or rule.condition is not None:
             continue
         for side in SIDES:
@@ -142,9 +205,19 @@ def forced_drops(
     return tuple(found)
 
 
-def limits_text(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> list[str]:
-    """Describe rules that bound nothing and percentiles that must drop a cell, in a line each."""
+def limits_text(
+    idle: Sequence[IdleRule], forced: Sequence[ForcedDrop], stand_ins: Sequence[StandIn] = ()
+) -> list[str]:
+    """Describe rules that bound nothing, what stands in for small labels, and percentiles that must
+    drop a cell, in a line each.
+    """
     lines = []
+    for what, of_whom in _STAND_INS.items():
+        if found := [one for one in stand_ins if one.stand_in == what]:
+            lines.append(
+                f"{_labels_text(found)} fewer than {count_text(found[0].needed, 'cell')} "
+                f"(min_cells); {of_whom} for {_rules_text(found)}"
+            )
     if idle:
         lines.append(_idle_text(idle))
     if forced:
@@ -153,14 +226,18 @@ def limits_text(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> list[
 
 
 def _idle_text(idle: Sequence[IdleRule]) -> str:
-    rules = list(dict.fromkeys(rule.rule for rule in idle))
-    names = ", ".join(rules[:_MAX_NAMED_RULES])
-    if len(rules) > _MAX_NAMED_RULES:
-        names += f" and {len(rules) - _MAX_NAMED_RULES} more"
     return (
         f"{_labels_text(idle)} fewer than {count_text(idle[0].needed, 'cell')} (min_cells), so "
-        f"that the percentiles and medians of {names} bound nothing"
+        f"that the percentiles and medians of {_rules_text(idle)} bound nothing"
     )
+
+
+def _rules_text(found: Sequence[IdleRule] | Sequence[StandIn]) -> str:
+    """Name the first rules, and count the others."""
+    rules = list(dict.fromkeys(one.rule for one in found))
+    names = ", ".join(rules[:_MAX_NAMED])
+    more = len(rules) - _MAX_NAMED
+    return names if more <= 0 else f"{names} and {more} more"
 
 
 def _forced_text(forced: Sequence[ForcedDrop]) -> str:
@@ -177,16 +254,12 @@ def _forced_text(forced: Sequence[ForcedDrop]) -> str:
 
 def _by_label(
     rules: Iterable[RuleRow], bounds: Iterable[BoundRow], labels: Iterable[int]
-) -> list[tuple[int, RuleRow, int]]:
-    """Give label, rule and number of cells of each bound, by label and the rule's position."""
+) -> list[tuple[RuleRow, BoundRow]]:
+    """Give each bound with its rule, by label and the rule's position."""
     by_id = {rule.id: rule for rule in rules}
     chosen = set(labels)
-    found = [
-        (bound.label_id, by_id[bound.rule_id], bound.n)
-        for bound in bounds
-        if bound.label_id in chosen
-    ]
-    return sorted(found, key=lambda one: (one[0], one[1].position))
+    found = [(by_id[bound.rule_id], bound) for bound in bounds if bound.label_id in chosen]
+    return sorted(found, key=lambda one: (one[1].label_id, one[0].position, one[0].id))
 
 
 def _expected_drops(side: Side, percentile: float, n: int) -> float:
@@ -194,7 +267,9 @@ def _expected_drops(side: Side, percentile: float, n: int) -> float:
     return n * (percentile if side == "lower" else 1 - percentile)
 
 
-def _labels_text(found: Sequence[IdleRule] | Sequence[ForcedDrop]) -> str:
+def _labels_text(
+    found: Sequence[IdleRule] | Sequence[ForcedDrop] | Sequence[StandIn],
+) -> str:
     """Begin a sentence on labels with their numbers of cells, which differ between rules."""
     cells: dict[int, set[int]] = {}
     for one in found:
@@ -208,4 +283,6 @@ def _labels_text(found: Sequence[IdleRule] | Sequence[ForcedDrop]) -> str:
         texts.append(f"{label} ({number}{unit})")
     if len(texts) == 1:
         return f"label {texts[0]} has"
-    return f"labels {', '.join(texts)} have"
+    more = len(texts) - _MAX_NAMED
+    names = ", ".join(texts[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"labels {names} have"

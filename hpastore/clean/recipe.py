@@ -13,18 +13,32 @@ from typing import Any, Final
 
 from hpastore.arguments import expanded
 from hpastore.clean.bound import Bound
-from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
+from hpastore.clean.rules import FLAGS, CleanRecipe, LabelRules, Rule
 from hpastore.errors import InputError, UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES
 from hpastore.reading.files import read_text
 from hpastore.text import printable
 
-_RECIPE_KEYS: Final = ("scope", "min_green", "min_cells", "guard", "rule", "label")
+_SINGLE_KEYS: Final[Mapping[str, type]] = {
+    "scope": str,
+    "min_green": int,
+    "min_cells": int,
+    "small_labels": str,
+    "guard": str,
+    "label_sections": str,
+}
+"""Keys of a recipe with one value each."""
+
+_RECIPE_KEYS: Final = (*_SINGLE_KEYS, "rule", "label", "negative_class")
+_SECTION_KEYS: Final = ("rule", "off", "optional")
 _RULE_KEYS: Final = tuple(f.name for f in fields(Rule))
 _BOUND_KEYS: Final = tuple(f.name for f in fields(Bound))
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A key of TOML that needs no quotes."""
+
+RECIPE_VERSION: Final = 2
+"""Of the language of recipes, as `clean_set.recipe_version` has it."""
 
 _FORMER_BOUND: Final = re.compile(r"^(lower|upper)_percentile = (.*)$", re.M)
 """How programs before schema 0003 wrote a bound; only they wrote the recipe, never a user."""
@@ -100,9 +114,25 @@ def parse_recipe(text: str, where: str = "recipe") -> CleanRecipe:
         raise UsageError(f"{where}: {error}") from error
 
 
-def stored_recipe(text: str) -> str:
-    """Give the recipe that a clean set keeps, with the keys of today."""
-    return _FORMER_BOUND.sub(r"\1 = {percentile = \2}", text)
+def stored_recipe(text: str, version: int | None) -> str:
+    """Give the recipe that a clean set keeps, in the language of today.
+
+    Parameters
+    ----------
+    text
+    version
+        Of the language that it was written in; None is 1, in which the section of a label listed
+        all rules of the label.
+    """
+    text = _FORMER_BOUND.sub(r"\1 = {percentile = \2}", text)
+    return f'label_sections = "replace"\n{text}' if version is None and _has_labels(text) else text
+
+
+def _has_labels(text: str) -> bool:
+    try:
+        return "label" in tomllib.loads(text)
+    except (ValueError, RecursionError):  # whoever reads it says so
+        return False
 
 
 def recipe_toml(recipe: CleanRecipe) -> str:
@@ -114,6 +144,7 @@ def recipe_toml(recipe: CleanRecipe) -> str:
     scope = "single"
     min_green = 64
     min_cells = 1
+    small_labels = "nothing"
     guard = "report"
     <BLANKLINE>
     [[rule]]
@@ -124,17 +155,34 @@ def recipe_toml(recipe: CleanRecipe) -> str:
     """
     if recipe.text is not None:
         return recipe.text
-    lines = [f"{key} = {json.dumps(getattr(recipe, key))}" for key in _RECIPE_KEYS[:4]]
+    lines = [
+        f"{key} = {json.dumps(getattr(recipe, key))}"
+        for key in _SINGLE_KEYS
+        if key != "label_sections" or recipe.labels
+    ]
     if not recipe.rules:
         lines.append("rule = []")
     for rule in recipe.rules:
         lines += ["", "[[rule]]", *_rule_lines(rule)]
-    for given, rules in recipe.labels.items():
-        label = _toml_key(str(given))
-        lines += ["", f"[label.{label}]", *(["rule = []"] if not rules else [])]
-        for rule in rules:
-            lines += ["", f"[[label.{label}.rule]]", *_rule_lines(rule)]
+    for label, section in recipe.labels.items():
+        lines += _section_lines(f"label.{_toml_key(str(label))}", section)
+    if recipe.negative_class is not None:
+        lines += _section_lines("negative_class", recipe.negative_class)
     return "\n".join(lines) + "\n"
+
+
+def _section_lines(name: str, section: LabelRules | tuple[Rule, ...]) -> list[str]:
+    """Write what differs for a label."""
+    if not isinstance(section, LabelRules):
+        section = LabelRules(section)
+    lines = ["", f"[{name}]"]
+    if section.off:
+        lines.append(f"off = {json.dumps(section.off)}")
+    if section.optional:
+        lines.append("optional = true")
+    for rule in section.rules:
+        lines += ["", f"[[{name}.rule]]", *_rule_lines(rule)]
+    return lines
 
 
 def _folder() -> Any:
@@ -145,22 +193,29 @@ def _recipe_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `CleanRecipe`."""
     _require_known("key", given, _RECIPE_KEYS)
     arguments: dict[str, Any] = {}
-    for key, kind in (("scope", str), ("min_green", int), ("min_cells", int), ("guard", str)):
+    for key, kind in _SINGLE_KEYS.items():
         if key in given:
             arguments[key] = _typed(given[key], kind, key)
     if "rule" in given:
         arguments["rules"] = _rules(given["rule"])
-    arguments["labels"] = _rules_by_label(_typed(given.get("label", {}), dict, "label"))
+    arguments["labels"] = {
+        name: _section(table, f"label {printable(name)}")
+        for name, table in _typed(given.get("label", {}), dict, "label").items()
+    }
+    if "negative_class" in given:
+        arguments["negative_class"] = _section(given["negative_class"], "negative_class")
     return arguments
 
 
-def _rules_by_label(given: Mapping[str, Any]) -> dict[int | str, tuple[Rule, ...]]:
-    rules: dict[int | str, tuple[Rule, ...]] = {}
-    for name, table in given.items():
-        shown = printable(name)
-        _require_known(f"key of label {shown}", _typed(table, dict, f"label {shown}"), ("rule",))
-        rules[name] = _rules(table.get("rule", []))
-    return rules
+def _section(given: Any, of: str) -> LabelRules:
+    """Read what differs for a label."""
+    table = _typed(given, dict, of)
+    _require_known(f"key of {of}", table, _SECTION_KEYS)
+    off = tuple(_typed(name, str, "off") for name in _typed(table.get("off", []), list, "off"))
+    optional = table.get("optional", False)
+    if not isinstance(optional, bool):
+        raise UsageError(f"optional must be true or false, not {printable(repr(optional))}")
+    return LabelRules(_rules(table.get("rule", [])), off, optional)
 
 
 def _rules(given: Any) -> tuple[Rule, ...]:
@@ -221,7 +276,7 @@ def _toml_key(text: str) -> str:
 def _rule_lines(rule: Rule) -> list[str]:
     """Write the keys of a rule."""
     lines = []
-    for key in ("name", "measure", "channel", "where"):
+    for key in ("name", "measure", "channel", "where", "by"):
         value = getattr(rule, key)
         if value is not None and key not in _forbidden_keys(rule.measure):
             lines.append(f"{key} = {json.dumps(value)}")

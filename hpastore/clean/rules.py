@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, get_args
 
 from hpastore.arguments import require_share
@@ -14,10 +15,12 @@ from hpastore.errors import UsageError
 from hpastore.kernels.definitions import SHAPE_MEASURES, channel_of
 from hpastore.schema.clean_rows import SIDES, Side
 from hpastore.text import printable
-from hpastore.vocabulary import REASONS, Guard, Scope
+from hpastore.vocabulary import REASONS, Guard, LabelSections, Scope, SmallLabels
 
 SCOPES: Final = get_args(Scope)
 GUARDS: Final = get_args(Guard)
+SMALL_LABELS: Final = get_args(SmallLabels)
+LABEL_SECTIONS: Final = get_args(LabelSections)
 
 FLAGS: Final = (*(m.name for m in SHAPE_MEASURES if m.kind == "flag"), "no_nucleus")
 """Rules without bounds: a cell that has the flag is dropped."""
@@ -47,6 +50,9 @@ _COLUMNS: Final = (*SHOWN, *COUNTED, "reasons")
 CustomChannels = Mapping[str, Sequence[str | None]]
 """The channels of each custom measure; None is the cell as a whole."""
 
+Groups = Mapping[str, Sequence[str]]
+"""What each column of the label table says, of the columns by which rules are grouped."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -68,6 +74,9 @@ class Rule:
         percentile.
     where : str, optional
         One of `FLAGS`; the rule applies only to cells that have it.
+    by : str, optional
+        A column of the label table, such as ``cell_line``: percentiles and medians are those of the
+        label's cells in images for which the column says the same.
     """
 
     measure: str = "fraction"
@@ -76,6 +85,12 @@ class Rule:
     upper: Bound | float | None = 0.999
     name: str | None = None
     where: str | None = None
+    by: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What the section of a label calls the rule: its name, or what it measures."""
+        return self.name or _measure_reason(self)
 
     @property
     def is_flag(self) -> bool:
@@ -100,13 +115,17 @@ class Rule:
         """Whether one of its bounds is a percentile."""
         return any(kind == "percentile" for kind, _ in self.sides.values())
 
-    def validated(self, custom: CustomChannels | None = None) -> Rule:
+    def validated(
+        self, custom: CustomChannels | None = None, columns: Sequence[str] | None = None
+    ) -> Rule:
         """Return the rule with the channel of its measure, and its percentiles as `Bound`.
 
         Parameters
         ----------
         custom
             The custom measures of the store.
+        columns
+            The columns of the label table that the store keeps; None if they are not known.
 
         Raises
         ------
@@ -121,6 +140,7 @@ class Rule:
                 f"invalid rule name {self.name!r}; use up to 64 small letters, digits and '_', "
                 "a letter first"
             )
+        _require_column(self, columns)
         if self.is_flag:
             return replace(self, channel=None, lower=None, upper=None)
         channel = _channel(self, custom or {})
@@ -133,6 +153,25 @@ class Rule:
         _require_order(sides)
         bounds = {side: Bound(**{kind: number}) for side, (kind, number) in sides.items()}
         return replace(self, channel=channel, lower=bounds.get("lower"), upper=bounds.get("upper"))
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """How the rules of one label differ from those of all labels.
+
+    Parameters
+    ----------
+    rules : tuple of Rule
+        One with the name of a rule of all labels replaces it, the others come after those.
+    off : tuple of str
+        Names of rules of all labels that are not for this one.
+    optional : bool
+        Whether a store without this class ignores the section.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    off: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,13 +189,21 @@ class CleanRecipe:
     scope : str
         ``single`` judges the cells of images with one label; ``all`` judges each cell against each
         label of its image.
-    labels : mapping of int or str to tuple of Rule
-        Rules of single labels, given by id or name, in place of `rules`.
+    labels : mapping of int or str to LabelRules or tuple of Rule
+        What differs for single labels, given by id or name; a tuple is the rules alone.
     min_cells : int
-        The percentiles and medians of a label with fewer cells that have a value bound nothing.
+        The percentiles and medians of a label with fewer cells that have a value are not used.
     guard : str
         For an image that would lose all its cells for a label: ``report`` reports it, ``keep``
         keeps the cell that passed the most rules, of several the largest.
+    small_labels : str
+        What stands in for a label with fewer than `min_cells` cells: ``nothing``; ``image``, where
+        multiples of the label's median become multiples of the median of the cell's image, and
+        percentiles bound nothing; or ``all``, the cells of all labels.
+    label_sections : str
+        Whether `labels` ``change`` the rules of all labels, or ``replace`` them.
+    negative_class : LabelRules, optional
+        What differs for the negative class, whatever its name; ignored without one.
     text : str, optional
         The text of the file that it was read from.
     """
@@ -164,13 +211,19 @@ class CleanRecipe:
     rules: tuple[Rule, ...] = (Rule(),)
     min_green: int = 64
     scope: Scope = "single"
-    labels: Mapping[int | str, tuple[Rule, ...]] = field(default_factory=dict)
+    labels: Mapping[int | str, LabelRules | tuple[Rule, ...]] = field(default_factory=dict)
     min_cells: int = 1
     guard: Guard = "report"
+    small_labels: SmallLabels = "nothing"
+    label_sections: LabelSections = "change"
+    negative_class: LabelRules | None = None
     text: str | None = field(default=None, compare=False, repr=False)
 
     def validated(
-        self, custom: CustomChannels | None = None, classes: Classes = DEFAULT_CLASSES
+        self,
+        custom: CustomChannels | None = None,
+        classes: Classes = DEFAULT_CLASSES,
+        columns: Sequence[str] | None = None,
     ) -> CleanRecipe:
         """Return the recipe with its rules validated, and its labels as ids.
 
@@ -180,16 +233,18 @@ class CleanRecipe:
             The custom measures of the store.
         classes
             The classes of the store.
+        columns
+            The columns of the label table that the store keeps; None if they are not known.
 
         Raises
         ------
         UsageError
             If a value is invalid.
         """
-        if self.scope not in SCOPES:
-            raise UsageError(f"invalid scope {self.scope!r} (choose from {', '.join(SCOPES)})")
-        if self.guard not in GUARDS:
-            raise UsageError(f"invalid guard {self.guard!r} (choose from {', '.join(GUARDS)})")
+        _require_one_of("scope", self.scope, SCOPES)
+        _require_one_of("guard", self.guard, GUARDS)
+        _require_one_of("small_labels", self.small_labels, SMALL_LABELS)
+        _require_one_of("label_sections", self.label_sections, LABEL_SECTIONS)
         if not 0 <= self.min_green <= _MAX_LEVEL + 1:
             raise UsageError(
                 f"invalid min_green {self.min_green}; use a grey level from 0 to {_MAX_LEVEL + 1}"
@@ -198,61 +253,138 @@ class CleanRecipe:
             raise UsageError(
                 f"invalid min_cells {self.min_cells}; use a number from 0 to {_MAX_MIN_CELLS}"
             )
-        rules_by_label = self.rules_by_label(classes)
-        count = len(self.rules) + sum(map(len, self.labels.values()))
+        sections = self.sections(classes)
+        count = len(self.rules) + sum(len(section.rules) for section in sections.values())
         if count > MAX_RULES:
             raise UsageError(f"the recipe has {count} rules; use at most {MAX_RULES}")
-        rules = _validated_rules(self.rules, custom)
-        labels: dict[int | str, tuple[Rule, ...]] = {}
-        for label, of_label in rules_by_label.items():
-            labels[label] = _validated_rules(of_label, custom, f" of label {label}")
-        return replace(self, rules=rules, labels=labels)
+        rules = _validated_rules(self.rules, custom, columns)
+        _require_reasons(rules)
+        labels: dict[int | str, LabelRules | tuple[Rule, ...]] = {}
+        for label, section in sections.items():
+            of_label = f" of label {label}"
+            changed = replace(
+                section, rules=_validated_rules(section.rules, custom, columns, of_label)
+            )
+            _require_reasons(_changed(rules, changed, self.label_sections, of_label), of_label)
+            labels[label] = changed
+        return replace(self, rules=rules, labels=labels, negative_class=None)
 
-    def rules_by_label(self, classes: Classes) -> dict[int, tuple[Rule, ...]]:
-        """Give the rules of single labels by id, ascending.
+    def sections(self, classes: Classes) -> dict[int, LabelRules]:
+        """Give what differs for single labels by id, ascending.
 
         Raises
         ------
         UsageError
             If a label does not exist, or is given twice.
         """
-        found: dict[int, tuple[Rule, ...]] = {}
-        for label, rules in self.labels.items():
+        found: dict[int, LabelRules] = {}
+        for label, given in self.labels.items():
+            section = given if isinstance(given, LabelRules) else LabelRules(tuple(given))
             try:
                 label_id = classes.find(label)
             except UsageError as error:
+                if section.optional:
+                    continue
                 where = f"[label.{printable(str(label))}] of the recipe"
                 fix = "or rename or delete this section in a copy of the recipe"
                 raise UsageError(f"{where}: {error}, {fix}") from error
             if label_id in found:
+                raise UsageError(f"label {label_id} has two sections, by its id and by its name")
+            found[label_id] = section
+        if self.negative_class is not None and classes.negative is not None:
+            if classes.negative in found:
                 raise UsageError(
-                    f"label {label_id} has two lists of rules, by its id and by its name"
+                    f"label {classes.negative} has two sections: [negative_class] and its own"
                 )
-            found[label_id] = rules
+            found[classes.negative] = self.negative_class
         return dict(sorted(found.items()))
 
-    def rule_lists(
-        self, classes: Classes
-    ) -> Iterator[tuple[tuple[int, ...] | None, tuple[Rule, ...]]]:
-        """Give each list of rules with the labels that it is for; None is every label."""
-        rules_by_label = self.rules_by_label(classes)
-        others = tuple(label for label in classes.ids if label not in rules_by_label)
-        yield (others if rules_by_label else None), self.rules
-        for label, rules in rules_by_label.items():
-            yield (label,), rules
+    def rules_of(self, label: int, classes: Classes = DEFAULT_CLASSES) -> tuple[Rule, ...]:
+        """Give the rules that decide about cells under a label, in their order."""
+        section = self.sections(classes).get(label)
+        return self.rules if section is None else _changed(self.rules, section, self.label_sections)
 
-    def rows(self, classes: Classes) -> list[dict[str, Any]]:
-        """Give the recipe's rows of ``clean_rule``: one per rule, or per rule and label."""
+    @property
+    def grouped_by(self) -> list[str]:
+        """The columns of the label table by which rules are grouped."""
+        sections = (
+            given.rules if isinstance(given, LabelRules) else given
+            for given in (*self.labels.values(), self.negative_class or ())
+        )
+        rules = (*self.rules, *chain.from_iterable(sections))
+        return sorted({rule.by for rule in rules if rule.by is not None})
+
+    def rows(self, classes: Classes, groups: Groups | None = None) -> list[dict[str, Any]]:
+        """Give the recipe's rows of ``clean_rule``: one per rule, or per rule, label and group.
+
+        Parameters
+        ----------
+        classes
+            Those of the store.
+        groups
+            What the columns say by which rules are grouped.
+        """
         rows: list[dict[str, Any]] = []
-        position = 0
-        for labels, rules in self.rule_lists(classes):
-            shown = _shown_rule(rules)
-            for rule in rules:
-                position += 1
-                columns = {**_columns(rule, rules), "position": position, "shown": rule is shown}
-                label_ids: Sequence[int | None] = (None,) if labels is None else labels
-                rows += [{"label_id": label, **columns} for label in label_ids]
+        for position, (columns, labels) in enumerate(self._placed(classes), start=1):
+            label_ids: Sequence[int | None] = labels
+            if len(labels) == len(classes.ids):
+                label_ids = (None,)
+            values: list[str | None] = [None]
+            if columns["grouped_by"] is not None:
+                values += (groups or {}).get(columns["grouped_by"], ())
+            rows += [
+                {"label_id": label, "group_value": value, **columns, "position": position}
+                for label in label_ids
+                for value in values
+            ]
         return rows
+
+    def _placed(self, classes: Classes) -> list[tuple[dict[str, Any], list[int]]]:
+        """Give each rule's columns and labels, in an order that is the order of each label.
+
+        A rule that replaces another one comes right after it.
+        """
+        sections = self.sections(classes)
+        places: dict[int, list[tuple[dict[str, Any], list[int]]]] = {}
+        for label in classes.ids:
+            rules = self.rules_of(label, classes) if label in sections else self.rules
+            added = len(self.rules)
+            names = [rule.key for rule in self.rules]
+            for rule in rules:
+                replaces = self.label_sections == "change" or label not in sections
+                place = names.index(rule.key) if replaces and rule.key in names else added
+                if place == added:
+                    added += 1
+                else:
+                    names[place] = ""  # the next one of this name is another
+                columns = {**_columns(rule, rules), "shown": rule is _shown_rule(rules)}
+                variants = places.setdefault(place, [])
+                same = next((labels for found, labels in variants if found == columns), None)
+                if same is None:
+                    variants.append((columns, [label]))
+                else:
+                    same.append(label)
+        return [variant for _, variants in sorted(places.items()) for variant in variants]
+
+
+def _changed(
+    rules: Sequence[Rule], section: LabelRules, sections: LabelSections, of_label: str = ""
+) -> tuple[Rule, ...]:
+    """Give the rules of a label: those of all labels as its section changes them."""
+    if sections == "replace":
+        return section.rules
+    known = [rule.key for rule in rules]
+    for name in section.off:
+        if name not in known:
+            raise UsageError(
+                f"no rule {printable(name)!r} to switch off{of_label} (choose from "
+                f"{', '.join(known)})"
+            )
+    own = {rule.key: rule for rule in reversed(section.rules)}
+    off = set(section.off) - own.keys()
+    kept = [own.pop(rule.key, rule) for rule in rules if rule.key not in off]
+    replaced = {id(rule) for rule in kept}
+    return (*kept, *(rule for rule in section.rules if id(rule) not in replaced))
 
 
 def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
@@ -261,7 +393,37 @@ def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
         return rule.name
     if rule.has_percentile and rule is _shown_rule(rules):
         return None
-    return rule.measure if rule.channel in (None, "green") else f"{rule.channel}_{rule.measure}"
+    return _measure_reason(rule)
+
+
+def _measure_reason(rule: Rule) -> str:
+    """Name a rule by what it measures."""
+    is_shape = rule.measure in FLAGS or any(rule.measure == m.name for m in SHAPE_MEASURES)
+    if is_shape or rule.channel in (None, "green"):
+        return rule.measure
+    return f"{rule.channel}_{rule.measure}"
+
+
+def _require_one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UsageError(f"invalid {what} {value!r} (choose from {', '.join(allowed)})")
+
+
+def _require_column(rule: Rule, columns: Sequence[str] | None) -> None:
+    """Refuse groups that mean nothing, or that no image has."""
+    if rule.by is None:
+        return
+    if not any(kind in ("percentile", "median") for kind, _ in rule.sides.values()):
+        raise UsageError(
+            f"remove by = {printable(repr(rule.by))}: no bound of the rule is a percentile or a "
+            "median of the label"
+        )
+    if columns is not None and rule.by not in columns:
+        have = f"choose from {', '.join(columns)}" if columns else "the store keeps none"
+        raise UsageError(
+            f"no column {printable(rule.by)!r} of the label table ({have}; 'hpastore ingest "
+            "--keep-column' keeps one)"
+        )
 
 
 def _require_order(sides: Mapping[Side, tuple[BoundKind, float]]) -> None:
@@ -290,21 +452,28 @@ def _channel(rule: Rule, custom: CustomChannels) -> str | None:
 
 
 def _validated_rules(
-    rules: Sequence[Rule], custom: CustomChannels | None, of_label: str = ""
+    rules: Sequence[Rule],
+    custom: CustomChannels | None,
+    columns: Sequence[str] | None,
+    of_label: str = "",
 ) -> tuple[Rule, ...]:
-    """Validate a list of rules, each and their reasons together."""
+    """Validate the rules of a list, one by one."""
     valid = []
     for n, rule in enumerate(rules, 1):
         try:
-            valid.append(rule.validated(custom))
+            valid.append(rule.validated(custom, columns))
         except UsageError as error:
             raise UsageError(
                 f"rule {n}{of_label}, {printable(rule.name or rule.measure)}: {error}"
             ) from error
+    return tuple(valid)
 
+
+def _require_reasons(rules: Sequence[Rule], of_label: str = "") -> None:
+    """Refuse rules of a label whose reasons are reserved, or the same."""
     seen: set[str | None] = set()
-    for n, rule in enumerate(valid, 1):
-        reason = reason_of(rule, valid)
+    for n, rule in enumerate(rules, 1):
+        reason = reason_of(rule, rules)
         where = f"rule {n}{of_label}, {rule.name or rule.measure}"
         if reason in REASONS or reason in _COLUMNS:
             raise UsageError(
@@ -315,7 +484,6 @@ def _validated_rules(
                 f"{where}: another rule has the reason {reason!r}; give one of them another name"
             )
         seen.add(reason)
-    return tuple(valid)
 
 
 def _shown_rule(rules: Sequence[Rule]) -> Rule | None:
@@ -341,5 +509,6 @@ def _columns(rule: Rule, rules: Sequence[Rule]) -> dict[str, Any]:
         "channel": rule.channel,
         "reason": reason_of(rule, rules),
         "condition": rule.where,
+        "grouped_by": rule.by,
         **bounds,
     }

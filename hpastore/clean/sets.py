@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from hpastore.classes import Classes
-from hpastore.clean.limits import ForcedDrop, IdleRule, forced_drops, idle_rules
+from hpastore.clean.limits import Limits, forced_drops, idle_rules, stand_ins
 from hpastore.clean.recipe import stored_recipe
 from hpastore.clean.rules import COUNTED, SHOWN
 from hpastore.store.classes import read_classes
@@ -76,11 +76,10 @@ def clean_set(store: Store, name: str) -> pd.DataFrame:
         labels = count_by_label(connection, set_id, classes)
         reasons = read_reasons(connection, set_id)
         emptied = read_emptied_images(connection, set_id)
-        idle, forced = read_limits(
-            connection, set_id, [counts.label_id for counts in labels], classes
-        )
+        limits = read_limits(connection, set_id, [one.label_id for one in labels], classes)
 
-    by_label = [Counter(one.label_id for one in found) for found in (emptied, idle, forced)]
+    counted = (emptied, limits.idle, limits.forced)
+    by_label = [Counter(one.label_id for one in found) for found in counted]
     rows = [
         (
             *_shown_columns(counts, split),
@@ -97,9 +96,7 @@ def _shown_columns(counts: LabelCounts, split: str | None) -> list[Any]:
     return [split if name == "split" else getattr(counts, name) for name in SHOWN]
 
 
-def clean_set_limits(
-    store: Store, name: str
-) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
+def clean_set_limits(store: Store, name: str) -> Limits:
     """Find what a clean set's bounds cannot do for labels with few cells.
 
     Parameters
@@ -110,10 +107,10 @@ def clean_set_limits(
 
     Returns
     -------
-    idle, forced
+    idle, forced, stand_ins
         Rules whose percentiles and medians bound nothing for a label, since it has fewer cells than
-        `min_cells`; and percentiles that drop a label's lowest or highest cell, however good that
-        is.
+        `min_cells`; percentiles that drop a label's lowest or highest cell, however good that is;
+        and rules for whose labels others stand in.
 
     Raises
     ------
@@ -129,13 +126,13 @@ def clean_set_limits(
 
 def read_limits(
     connection: Connection, set_id: int, labels: Sequence[int], classes: Classes
-) -> tuple[tuple[IdleRule, ...], tuple[ForcedDrop, ...]]:
+) -> Limits:
     """Find what `clean_set_limits` finds, for some labels, in an open transaction."""
     min_cells = read_clean_set(connection, set_id).min_cells
     rules = read_rules(connection, set_id, classes)
     bounds = read_bounds(connection, set_id, classes)
-    idle = idle_rules(rules, bounds, min_cells, labels, classes)
-    return idle, forced_drops(rules, bounds, min_cells, labels, classes)
+    found = (rules, bounds, min_cells, labels, classes)
+    return Limits(idle_rules(*found), forced_drops(*found), stand_ins(*found))
 
 
 def clean_set_recipe(store: Store, name: str) -> str:
@@ -148,7 +145,8 @@ def clean_set_recipe(store: Store, name: str) -> str:
     """
     with store.reading() as connection:
         set_id = find_clean_set(connection, name).id
-        return stored_recipe(read_clean_set(connection, set_id).recipe_toml)
+        row = read_clean_set(connection, set_id)
+        return stored_recipe(row.recipe_toml, row.recipe_version)
 
 
 def emptied_images(store: Store, name: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from hpastore.clean.limits import ForcedDrop, IdleRule
+from hpastore.clean.limits import ForcedDrop, IdleRule, StandIn
 
 SHARE_WARNING: Final = 0.1
 """A refresh warns of a label whose share of clean verdicts moved by more."""
@@ -31,6 +31,8 @@ class CleanSetSummary:
     forced
         Percentiles that drop a label's lowest or highest cell, however good, since it has few
         cells.
+    stand_ins
+        Rules for whose labels, with too few cells, others stand in.
     flips
         What a refresh changed; empty for a set that was created.
     shares
@@ -50,6 +52,7 @@ class CleanSetSummary:
     split: str | None = None
     idle: tuple[IdleRule, ...] = ()
     forced: tuple[ForcedDrop, ...] = ()
+    stand_ins: tuple[StandIn, ...] = ()
     flips: tuple[Flips, ...] = ()
     shares: tuple[ShareMove, ...] = ()
     skipped_images: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,7 +18,7 @@ from hpastore.vocabulary import Guard, Scope
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpastore.clean.limits import ForcedDrop, IdleRule
+    from hpastore.clean.limits import Limits
     from hpastore.clean.rules import CleanRecipe
     from hpastore.clean.summary import CleanSetSummary
 
@@ -239,7 +239,7 @@ def show_clean_set(
             show.frame(hpastore.emptied_images(store, name))
         else:
             _print_labels(hpastore.clean_set(store, name))
-            _print_limits(*hpastore.clean_set_limits(store, name))
+            _print_limits(hpastore.clean_set_limits(store, name))
 
 
 def diff(
@@ -339,6 +339,7 @@ def _counts_text(counts: Mapping[Hashable, int]) -> str:
 
 def _print_made(made: CleanSetSummary) -> None:
     """Print what a new version holds, what differs from the last one, and what to look at."""
+    from hpastore.clean.limits import Limits
     from hpastore.text import count_text
 
     if show.settings.json:
@@ -352,7 +353,7 @@ def _print_made(made: CleanSetSummary) -> None:
             print_table(["label_id", "label", "change", "cause", "cells"], rows)
     _print_superseded(made)
     _print_skipped(made)
-    _print_limits(made.idle, made.forced)
+    _print_limits(Limits(made.idle, made.forced, made.stand_ins))
     if made.emptied:
         show.message(
             f"{count_text(made.emptied, 'time')} an image lost all its cells for a label; "
@@ -393,9 +394,9 @@ def _print_skipped(made: CleanSetSummary) -> None:
         show.message(f"{what} (scope single; --scope all judges them)")
 
 
-def _print_limits(idle: Sequence[IdleRule], forced: Sequence[ForcedDrop]) -> None:
+def _print_limits(limits: Limits) -> None:
     """Tell which percentiles bound nothing, and which must drop cells."""
     from hpastore.clean.limits import limits_text
 
-    for line in limits_text(idle, forced):
+    for line in limits_text(*limits):
         show.message(line)

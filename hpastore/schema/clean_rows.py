@@ -33,6 +33,9 @@ class CleanSetRow(NamedTuple):
     guard: str
     background_percentile: float | None
     split: str | None
+    small_labels: str | None
+    """What stands in for a label with few cells: ``image``, ``all`` or nothing."""
+    recipe_version: int | None
 
     @property
     def versioned_name(self) -> str:
@@ -46,6 +49,7 @@ class RuleBound(NamedTuple):
     percentile: float | None
     value: float | None
     median: float | None
+    image_median: float | None = None
 
     @property
     def is_given(self) -> bool:
@@ -63,6 +67,10 @@ class RuleRow(NamedTuple):
     """None is every label."""
     labels: tuple[int, ...]
     """The labels that the rule is for; not stored."""
+    grouped_by: str | None
+    """A column of the label table."""
+    group_value: str | None
+    """What it says of the images that the rule is for; None is those in no other group."""
     measure: str
     channel: str | None
     lower: RuleBound
@@ -85,11 +93,19 @@ class RuleRow(NamedTuple):
         return any(bound.percentile is not None for bound in (self.lower, self.upper))
 
     @property
+    def has_median(self) -> bool:
+        """Whether one of its bounds is a multiple of the label's median."""
+        return any(bound.median is not None for bound in (self.lower, self.upper))
+
+    @property
+    def has_image_median(self) -> bool:
+        """Whether one of its bounds is a multiple of the median of the cell's image."""
+        return any(bound.image_median is not None for bound in (self.lower, self.upper))
+
+    @property
     def is_from_cells(self) -> bool:
         """Whether one of its bounds is taken from the label's cells: a percentile or a median."""
-        return self.has_percentile or any(
-            bound.median is not None for bound in (self.lower, self.upper)
-        )
+        return self.has_percentile or self.has_median
 
     @property
     def decides_missing(self) -> bool:
@@ -123,10 +139,28 @@ class BoundRow(NamedTuple):
     """Cells of images with this one label that have a value."""
     lower: float | None
     upper: float | None
+    stand_in: str | None = None
+    """``all`` or ``image``: what the bounds were taken from in place of the label: the cells of all labels; or of each
+    cell's image, and then the bounds of medians are not here."""
 
     def side(self, side: Side) -> float | None:
         """Give the bound on one side."""
         return self.lower if side == "lower" else self.upper
+
+
+def image_factor(rule: RuleRow, side: Side, stand_in: str | None) -> float | None:
+    """Give the multiple of its image's median that bounds a cell on one side; None without one.
+
+    Parameters
+    ----------
+    rule, side
+    stand_in
+        What stands in for the cell's label.
+    """
+    bound = rule.bound(side)
+    if bound.image_median is not None:
+        return bound.image_median
+    return bound.median if stand_in == "image" else None
 
 
 class _HasReason(Protocol):

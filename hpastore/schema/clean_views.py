@@ -21,8 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.clean_rows import BOUND_REASONS, MISSING_REASONS
+from hpastore.schema.clean_rows import BOUND_REASONS, MISSING_REASONS, SIDES, Side
 from hpastore.schema.conditions import IN_SPLIT, LIVE, NEGATIVE_ONLY, rule_applies
+from hpastore.schema.groups import is_in_group
+from hpastore.schema.image_medians import asked_medians
 from hpastore.schema.labelled_cells import LABELS, LabelledCells, of_both
 from hpastore.schema.measure_value import flag_value, lacks_named_channel, named_value
 from hpastore.schema.percentile import AnySelect
@@ -50,7 +52,8 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
     Parameters
     ----------
     thresholds
-        Has the columns ``rule_id, label_id, n, lower, upper``: the live bounds or the kept ones.
+        Has the columns ``rule_id, label_id, n, lower, upper, stand_in``: the live bounds or the
+        kept ones.
 
     Returns
     -------
@@ -58,7 +61,10 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
         ``clean_set_id, cell_id, label_id, clean, reason``; `reason` is the first that applies, NULL
         for a clean cell that neither an override nor the guard had to keep.
     """
-    results = _rule_results(thresholds).subquery("asked")
+    names = ("rule_id", "label_id", "n", *SIDES, "stand_in")
+    bounds = select(*(thresholds.c[name] for name in names)).cte("bounds")
+    medians = asked_medians(bounds).cte("medians")
+    results = _rule_results(bounds, medians).subquery("asked")
     named = aliased(CleanRule, name="named")
     of_label = aliased(CellOverride, name="of_label")
     of_all = aliased(CellOverride, name="of_all")
@@ -78,6 +84,7 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
             and_(
                 named.clean_set_id == results.c.clean_set_id,
                 or_(named.label_id.is_(None), named.label_id == results.c.label_id),
+                named.group_value.is_(None),
                 or_(lower_failed, upper_failed),
             ),
         )
@@ -111,18 +118,18 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
     return apply_guard(judged.subquery("judged"), "clean_set_id")
 
 
-def _rule_results(thresholds: FromClause) -> CompoundSelect[Any]:
+def _rule_results(thresholds: FromClause, medians: FromClause) -> CompoundSelect[Any]:
     """One row per clean set, cell in its scope and label: the results of all its rules together.
 
     ``failed`` is the first bound that the cell exceeds: twice the rule's position, and one more for
     the upper bound.
     """
-    return of_both(lambda cells: _results_of(cells, thresholds))
+    return of_both(lambda cells: _results_of(cells, thresholds, medians))
 
 
-def _results_of(cells: LabelledCells, thresholds: FromClause) -> AnySelect:
+def _results_of(cells: LabelledCells, thresholds: FromClause, medians: FromClause) -> AnySelect:
     value = named_value(CleanRule.measure, CleanRule.channel)
-    lower, upper = thresholds.c.lower, thresholds.c.upper
+    lower, upper = (_bound(side, thresholds, medians) for side in SIDES)
     has_percentile = or_(
         CleanRule.lower_percentile.is_not(None), CleanRule.upper_percentile.is_not(None)
     )
@@ -138,12 +145,22 @@ def _results_of(cells: LabelledCells, thresholds: FromClause) -> AnySelect:
     missing = and_(first_percentile, value.is_(None))
 
     in_scope = or_(CleanSet.scope == "all", cells.label_count == 1)
-    of_set = and_(CleanRule.clean_set_id == CleanSet.id, rule_applies(cells.label_id))
+    of_set = and_(
+        CleanRule.clean_set_id == CleanSet.id,
+        rule_applies(cells.label_id),
+        is_in_group(CleanRule),
+    )
     of_label = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.label_id == cells.label_id)
+    of_image = and_(
+        medians.c.image_id == Image.id,
+        medians.c.measure == CleanRule.measure,
+        func.coalesce(medians.c.channel, "") == func.coalesce(CleanRule.channel, ""),
+    )
     rows = (
         cells.rows.join(CleanSet, and_(LIVE, IN_SPLIT, in_scope))
         .outerjoin(CleanRule, of_set)
         .outerjoin(thresholds, of_label)
+        .outerjoin(medians, of_image)
     )
 
     def any_rule(condition: Column) -> Column:
@@ -158,11 +175,24 @@ def _results_of(cells: LabelledCells, thresholds: FromClause) -> AnySelect:
             any_rule(and_(missing, lacks_named_channel(CleanRule.channel))).label("no_channel"),
             any_rule(and_(missing, CleanRule.measure == "fraction")).label("no_background"),
             any_rule(and_(missing, CleanRule.measure != "fraction")).label("no_value"),
-            any_rule(and_(first_percentile, thresholds.c.n == 0)).label("unbounded"),
+            any_rule(
+                and_(first_percentile, thresholds.c.n == 0, thresholds.c.stand_in.is_(None))
+            ).label("unbounded"),
         )
         .select_from(rows)
         .group_by(CleanSet.id, Cell.id, cells.label_id)
     )
+
+
+def _bound(side: Side, thresholds: FromClause, medians: FromClause) -> Column:
+    """The bound of a rule for a cell: of its label, or a multiple of its image's median."""
+    of_label = getattr(CleanRule, f"{side}_median")
+    factor = func.coalesce(
+        getattr(CleanRule, f"{side}_image_median"),
+        case((thresholds.c.stand_in == "image", of_label)),
+    )
+    bound: Column = func.coalesce(thresholds.c[side], factor * medians.c.median)
+    return bound
 
 
 def clean_cell() -> AnySelect:
@@ -268,8 +298,8 @@ def _stored_columns() -> tuple[Any, ...]:
         CleanRule.measure,
         CleanRule.channel,
         verdict.value,
-        kept.lower,
-        kept.upper,
+        func.coalesce(verdict.lower, kept.lower).label("lower"),
+        func.coalesce(verdict.upper, kept.upper).label("upper"),
         verdict.clean,
         verdict.reason,
     )
@@ -277,7 +307,7 @@ def _stored_columns() -> tuple[Any, ...]:
 
 def _ranks() -> AnySelect:
     """Rank of the value of every cell that gives a rule's percentiles, by rule and label."""
-    asked = questions()
+    asked = questions(pooled=False)
     cell_id = Cell.id.label("cell_id")
     values = asked_values(asked, cell_id).subquery("made")
     rank = func.rank().over(partition_by=values.c.question, order_by=values.c.value)

@@ -33,8 +33,9 @@ from sqlalchemy.orm import DeclarativeBase
 DECLARED_VIEWS: Final = "declared_views"
 """Where the tables' metadata keeps the views that declare their rows."""
 
-_NO_LABEL: Final = -1
-"""Stands for NULL in a key, since databases differ on where NULL sorts."""
+_NO_NUMBER: Final = -1
+_NO_TEXT: Final = ""
+"""What stands for NULL in a key, since databases differ on where NULL sorts."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ class Natural:
         elif self._reference(column):
             self._expand(column, own, None)
         elif column.nullable and column.name in row_info(self.table).natural_key:
-            self.columns[name] = func.coalesce(column, _NO_LABEL)
+            is_text = column.type.python_type is str
+            self.columns[name] = func.coalesce(column, _NO_TEXT if is_text else _NO_NUMBER)
         else:
             self.columns[name] = column
 

@@ -580,6 +580,14 @@ class CleanSet(Base):
         server_default=text("'report'"),
         comment="If an image would lose all cells of a label: report it, or keep its best cell",
     )
+    recipe_version: Mapped[int | None] = mapped_column(
+        comment="Version of the language of recipe_toml: 2; NULL is 1, in which the section of a "
+        "label lists all its rules"
+    )
+    small_labels: Mapped[str | None] = mapped_column(
+        comment="What stands in for a label with fewer cells than min_cells: image, the median of "
+        "the cell's own image; all, the cells of all labels; NULL is nothing"
+    )
     background_percentile: Mapped[float | None] = mapped_column(
         comment="Of the measurement settings when it was made; NULL if not known [share 0..1]"
     )
@@ -593,7 +601,10 @@ class CleanRule(Base):
     __table_args__ = _table(
         Index(None, "clean_set_id"),
         comment="Rules of clean sets",
-        rows=RowInfo(natural_key=("clean_set_id", "position", "label_id"), covered_by="clean_set"),
+        rows=RowInfo(
+            natural_key=("clean_set_id", "position", "label_id", "group_value"),
+            covered_by="clean_set",
+        ),
     )
 
     id: Mapped[Key]
@@ -605,6 +616,13 @@ class CleanRule(Base):
     )
     label_id: Mapped[int | None] = mapped_column(
         ForeignKey("label.id"), comment="The label it holds for; NULL is every label"
+    )
+    grouped_by: Mapped[str | None] = mapped_column(
+        comment="Column of the label table by which the images are grouped; NULL: they are not"
+    )
+    group_value: Mapped[str | None] = mapped_column(
+        comment="What that column says of the images that the rule is for; NULL is all images that "
+        "no other group of the rule has"
     )
     measure: Mapped[str] = mapped_column(comment="Name of a measure")
     channel: Mapped[str | None] = mapped_column(
@@ -629,6 +647,9 @@ class CleanRule(Base):
     lower_median: Mapped[float | None] = mapped_column(
         comment="Lower bound as a multiple of the label's median"
     )
+    lower_image_median: Mapped[float | None] = mapped_column(
+        comment="Lower bound as a multiple of the median of all cells of the cell's image"
+    )
     upper_percentile: Mapped[float | None] = mapped_column(
         comment="Upper bound as a percentile of the label [share 0..1]"
     )
@@ -637,6 +658,9 @@ class CleanRule(Base):
     )
     upper_median: Mapped[float | None] = mapped_column(
         comment="Upper bound as a multiple of the label's median"
+    )
+    upper_image_median: Mapped[float | None] = mapped_column(
+        comment="Upper bound as a multiple of the median of all cells of the cell's image"
     )
 
 
@@ -662,6 +686,11 @@ class CleanSetThreshold(Base):
     )
     upper: Mapped[float | None] = mapped_column(
         comment="Upper bound, inclusive, in the measure's unit"
+    )
+    stand_in: Mapped[str | None] = mapped_column(
+        comment="What the bounds were taken from in place of a label with few cells: all, the "
+        "cells of all labels; image, the median of each cell's image, which is no bound of the "
+        "label; NULL is the label itself"
     )
 
 
@@ -702,6 +731,11 @@ class CleanSetCell(Base):
         comment="The cell's value by this rule when it was judged, in the measure's unit; NULL "
         "also where the set is older than the column"
     )
+    lower: Mapped[float | None] = mapped_column(
+        comment="Lower bound of this rule when the cell was judged, if it was taken from the "
+        "cell's image; NULL otherwise: clean_set_threshold has it"
+    )
+    upper: Mapped[float | None] = mapped_column(comment="Upper bound, as lower")
 
 
 class CleanSetFormer(Base):

@@ -20,6 +20,8 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    literal_column,
+    null,
     or_,
     select,
     union_all,
@@ -28,8 +30,14 @@ from sqlalchemy.orm import aliased
 
 from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.conditions import LIVE, rule_applies
+from hpastore.schema.groups import is_in_group
 from hpastore.schema.join_order import join_in_order
-from hpastore.schema.measure_value import MeasureKey, built_in_values, is_few_valued
+from hpastore.schema.measure_value import (
+    MeasureKey,
+    built_in_values,
+    is_few_valued,
+    named_value,
+)
 from hpastore.schema.percentile import (
     AnySelect,
     between,
@@ -49,12 +57,9 @@ from hpastore.schema.tables import (
     Label,
     Measure,
 )
-from hpastore.schema.types import REAL
+from hpastore.schema.types import REAL, TEXT
 
 Column = ColumnElement[Any]
-
-_LABELS: Final = 2**31
-"""More than any label's id, which has 31 bits."""
 
 _SHARES: Final = tuple(f"{side}_percentile" for side in SIDES)
 
@@ -67,25 +72,38 @@ def label_threshold() -> AnySelect:
     Returns
     -------
     Select
-        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, measure, channel, n,
-        lower, upper``; `rule` is the rule's position.
+        ``clean_set_id, rule_id, clean_set, version, rule, label_id, label, grouped_by,
+        group_value, measure, channel, n, lower, upper, stand_in``; `rule` is the rule's position.
     """
     asked = questions()
-    current = _found(asked).subquery("found")
+    found = _found(asked).cte("found")
+    of_label, of_all = aliased(found, name="of_label"), aliased(found, name="of_all")
+    all_labels = aliased(asked, name="all_labels")
     kept = aliased(CleanSetThreshold, name="kept")
+    instead = and_(
+        all_labels.c.rule_id == CleanRule.id,
+        all_labels.c.label_id == Label.id,
+        all_labels.c.pooled == 1,
+    )
     rows = (
         CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-        .join(asked, asked.c.rule_id == CleanRule.id)
+        .join(asked, and_(asked.c.rule_id == CleanRule.id, asked.c.pooled == 0))
         .join(Label, Label.id == asked.c.label_id)
-        .outerjoin(current, current.c.question == asked.c.question)
+        .outerjoin(of_label, of_label.c.question == asked.c.question)
+        .outerjoin(all_labels, instead)
+        .outerjoin(of_all, of_all.c.question == all_labels.c.question)
         .outerjoin(
             kept, and_(CleanSet.frozen, kept.rule_id == CleanRule.id, kept.label_id == Label.id)
         )
     )
-    bounds = [
-        case((CleanSet.frozen, getattr(kept, side)), else_=_bound(current, side)).label(side)
-        for side in SIDES
-    ]
+    n = func.coalesce(of_label.c.n, 0)
+    current: dict[str, Column] = {"n": n}
+    current |= {side: _bound(of_label, of_all, side) for side in SIDES}
+    current["stand_in"] = _stand_in(n, of_all)
+    either = {
+        name: case((CleanSet.frozen, getattr(kept, name)), else_=now).label(name)
+        for name, now in current.items()
+    }
     columns = (
         CleanRule.clean_set_id,
         CleanRule.id.label("rule_id"),
@@ -94,38 +112,65 @@ def label_threshold() -> AnySelect:
         CleanRule.position.label("rule"),
         Label.id.label("label_id"),
         Label.name.label("label"),
+        CleanRule.grouped_by,
+        CleanRule.group_value,
         CleanRule.measure,
         CleanRule.channel,
-        case((CleanSet.frozen, kept.n), else_=func.coalesce(current.c.n, 0)).label("n"),
-        *bounds,
+        *either.values(),
     )
     return select(*columns).select_from(rows)
 
 
-def questions() -> Any:
-    """Select what each rule asks for each of its labels.
+def questions(*, pooled: bool = True) -> Any:
+    """Select what each rule asks for each of its labels, and for all labels together.
+
+    Parameters
+    ----------
+    pooled
+        Whether to ask about all labels together, too.
 
     Returns
     -------
     CTE
-        ``rule_id, label_id, measure, channel, split, lower_percentile, upper_percentile``;
-        ``question``, the number of the first rule and label that ask for the same of the same
-        cells; and ``is_first``, whether this is the first one.
+        ``rule_id, label_id, clean_set_id, position, grouped_by, group_value, measure, channel,
+        split, lower_percentile, upper_percentile``; ``pooled``, 1 for what is asked about all
+        labels together, of which there is a row for each label; ``question``, the same number for
+        what asks for the same of the same cells; and ``is_first``, whether this is the first of
+        these rows about this label.
     """
-    number = CleanRule.id * _LABELS + Label.id
-    same = (CleanRule.measure, CleanRule.channel, CleanSet.split, Label.id)
-    same += tuple(getattr(CleanRule, share) for share in _SHARES)
-    first = func.min(number).over(partition_by=same)
-    rows = CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
-    rows = rows.join(Label, rule_applies(Label.id))
-    numbered = select(
-        *(CleanRule.id.label("rule_id"), Label.id.label("label_id"), number.label("number")),
-        *(CleanRule.measure, CleanRule.channel, CleanSet.split, first.label("question")),
+    of_label = CleanRule.__table__.join(CleanSet, CleanSet.id == CleanRule.clean_set_id)
+    parts = [_asked(of_label.join(Label, rule_applies(Label.id)), 0)]
+    if pooled:
+        of_all = of_label.join(Label, and_(CleanSet.small_labels == "all", _is_from_cells()))
+        parts.append(_asked(of_all, 1))
+    a = union_all(*parts).subquery("each")
+    # Of a rule for the images in no group, the others of its set say which images these are.
+    others = case((and_(a.c.grouped_by.is_not(None), a.c.group_value.is_(None)), a.c.rule_id))
+    label = case((a.c.pooled == 0, a.c.label_id))
+    same = (a.c.pooled, label, a.c.measure, a.c.channel, a.c.split)
+    same += (a.c.grouped_by, a.c.group_value, others, *(a.c[share] for share in _SHARES))
+    numbered = select(*a.c, func.dense_rank().over(order_by=same).label("question"))
+    q = numbered.subquery("numbered")
+    about = (q.c.question, q.c.label_id)
+    first = func.row_number().over(partition_by=about, order_by=q.c.rule_id) == 1
+    return select(*q.c, first.label("is_first")).cte("asked")
+
+
+def _asked(rows: FromClause, pooled: int) -> AnySelect:
+    return select(
+        *(CleanRule.id.label("rule_id"), Label.id.label("label_id")),
+        *(CleanRule.clean_set_id, CleanRule.position),
+        *(CleanRule.grouped_by, CleanRule.group_value),
+        *(CleanRule.measure, CleanRule.channel, CleanSet.split),
         *(getattr(CleanRule, share) for share in _SHARES),
+        literal_column(str(pooled)).label("pooled"),
     ).select_from(rows)
-    n = numbered.subquery("numbered")
-    columns = (column for column in n.c if column.name != "number")
-    return select(*columns, (n.c.number == n.c.question).label("is_first")).cte("asked")
+
+
+def _is_from_cells() -> Column:
+    """Whether a rule has a percentile or a median of a label's cells."""
+    kinds = (f"{side}_{kind}" for side in SIDES for kind in ("percentile", "median"))
+    return or_(*(getattr(CleanRule, kind).is_not(None) for kind in kinds))
 
 
 def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
@@ -144,7 +189,7 @@ def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
         ``question``, the percentiles, `more`, ``value``.
     """
     parts = [_built_in(asked, key, value, *more) for key, value in built_in_values().items()]
-    return union_all(*chain.from_iterable(parts), *_custom(asked, *more))
+    return union_all(*chain.from_iterable(parts), *_custom(asked, *more), *_grouped(asked, *more))
 
 
 def _found(asked: Any) -> AnySelect:
@@ -153,7 +198,8 @@ def _found(asked: Any) -> AnySelect:
     for key, value in built_in_values().items():
         values = union_all(*_built_in(asked, key, value)).subquery("of_measure")
         parts.append((ranked_levels if is_few_valued(key[0]) else ranked)(values, "question"))
-    parts.append(ranked(union_all(*_custom(asked)).subquery("of_measure"), "question"))
+    for others in (_custom(asked), _grouped(asked)):
+        parts.append(ranked(union_all(*others).subquery("of_measure"), "question"))
     rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
     return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})
@@ -162,7 +208,7 @@ def _found(asked: Any) -> AnySelect:
 def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> list[AnySelect]:
     measure, channel = key
     of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
-    of_measure = and_(asked.c.measure == measure, of_channel)
+    of_measure = and_(asked.c.measure == measure, of_channel, asked.c.grouped_by.is_(None))
     both = _single_cells(asked, asked)
     return [_values(asked, rows, value, *more).where(of_measure) for rows in both]
 
@@ -170,12 +216,23 @@ def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> list
 def _custom(asked: Any, *more: Column) -> list[AnySelect]:
     """Values of custom measures, which are rows."""
     of_channel = CellMeasure.channel == func.coalesce(asked.c.channel, "")
-    of_custom = join_in_order(asked, Measure, Measure.name == asked.c.measure)
+    of_custom = join_in_order(
+        asked, Measure, and_(Measure.name == asked.c.measure, asked.c.grouped_by.is_(None))
+    )
     of_cell = and_(CellMeasure.cell_id == Cell.id, CellMeasure.measure_id == Measure.id, of_channel)
     value = CellMeasure.__table__.c.value
     return [
         _values(asked, join_in_order(rows, CellMeasure, of_cell), value, *more)
         for rows in _single_cells(asked, of_custom)
+    ]
+
+
+def _grouped(asked: Any, *more: Column) -> list[AnySelect]:
+    """Values of the measures of rules that group the images."""
+    value = named_value(asked.c.measure, asked.c.channel)
+    is_grouped = and_(asked.c.grouped_by.is_not(None), is_in_group(asked.c))
+    return [
+        _values(asked, rows, value, *more).where(is_grouped) for rows in _single_cells(asked, asked)
     ]
 
 
@@ -205,9 +262,28 @@ def _values(asked: Any, rows: FromClause, value: Column, *more: Column) -> AnySe
     return statement.where(asked.c.is_first, value.is_not(None))
 
 
-def _bound(found: FromClause, side: str) -> Column:
-    """One side of a rule's bounds; what is taken from a label's cells needs enough of them."""
+def _bound(of_label: Any, of_all: Any, side: str) -> Column:
+    """One side of a rule's bounds; what is taken from cells needs enough of them."""
+    enough = [
+        case((found.c.n >= CleanSet.min_cells, _taken(found, side))) for found in (of_label, of_all)
+    ]
+    return func.coalesce(*enough, getattr(CleanRule, f"{side}_value"))
+
+
+def _taken(found: FromClause, side: str) -> Column:
+    """A percentile, or a multiple of the median."""
     of_median = getattr(CleanRule, f"{side}_median") * between(found, "median")
-    taken = func.coalesce(between(found, side), of_median)
-    enough = case((found.c.n >= CleanSet.min_cells, taken))
-    return func.coalesce(enough, getattr(CleanRule, f"{side}_value"))
+    return func.coalesce(between(found, side), of_median)
+
+
+def _stand_in(n: Column, of_all: Any) -> Column:
+    """What stands in for the label, if it has too few cells."""
+    needed = case((CleanSet.min_cells > 1, CleanSet.min_cells), else_=1)
+    has_median = or_(*(getattr(CleanRule, f"{side}_median").is_not(None) for side in SIDES))
+    by_image = and_(CleanSet.small_labels == "image", has_median)
+    return case(
+        (n >= needed, null()),
+        (of_all.c.n >= needed, literal("all", TEXT)),
+        (by_image, literal("image", TEXT)),
+        else_=null(),
+    )

@@ -28,8 +28,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.clean_rows import MISSING_REASONS, SIDES, BoundRow, CleanSetRow, RuleRow
+from hpastore.schema.clean_rows import (
+    MISSING_REASONS,
+    SIDES,
+    BoundRow,
+    CleanSetRow,
+    RuleRow,
+    Side,
+    image_factor,
+)
 from hpastore.schema.conditions import LIVE, NEGATIVE_ONLY
+from hpastore.schema.groups import OTHERS, GroupOfImage
+from hpastore.schema.image_medians import image_medians
 from hpastore.schema.labelled_cells import LabelledCells, of_both
 from hpastore.schema.measure_value import MeasureKey, MeasureValues, flag_value, lacks_channel
 from hpastore.schema.percentile import AnySelect
@@ -49,8 +59,14 @@ _OVERRIDES: Final = (
 """What was decided about a cell for one label, and for all."""
 
 
-VERDICT_COLUMNS: Final = ("cell_id", "label_id", "clean", "reason", "rule_id", "value")
+VERDICT_COLUMNS: Final = (
+    *("cell_id", "label_id", "clean", "reason", "rule_id", "value"),
+    *SIDES,
+)
 """What `judge_one_set` gives of a cell and label."""
+
+_MAX_UNION: Final = 400
+"""SELECTs in one union."""
 
 _FIRST_RULE: Final = 100
 """The step of the lower bound of a rule at position 0; the upper bound is the next one."""
@@ -73,14 +89,15 @@ def judge_one_set(
     -------
     Select
         The columns `VERDICT_COLUMNS`; ``rule_id`` and ``value`` are those of the rule that dropped
-        the cell, or else of the one whose value is shown.
+        the cell, or else of the one whose value is shown; ``lower`` and ``upper`` are its bounds
+        where they come from the cell's image, else NULL.
 
     Notes
     -----
     Each cell's first failing step is found in a subquery with an OFFSET, which neither database
     merges into the outer one: merged, the steps would be gone through again for each column.
     """
-    limits = _limits(rules, bounds)
+    limits = _Limits(rules, bounds)
     steps: dict[int, Step] = {}
     measured = {key: f"value_{i}" for i, key in enumerate(_measures(rules))}
 
@@ -92,13 +109,14 @@ def judge_one_set(
             *(Cell.id.label("cell_id"), cells.label_id, step.label("step")),
             *(Cell.image_id, Cell.area, Cell.mask_id),
             *(values.value(*key).label(name) for key, name in measured.items()),
+            *limits.facts(),
         )
-        rows = values.join_to(_with_limits(cells, limits))
+        rows = values.join_to(limits.join_to(_with_overrides(cells), cells.label_id))
         return select(*columns).select_from(rows).where(LIVE, *_scope(clean_set, cells))
 
     facts = of_both(facts_of).offset(0).subquery("facts")
     judged = _guarded(facts, steps) if clean_set.guard == "keep" else _reasoned(facts, steps)
-    return _named(judged.subquery("judged"), rules, measured)
+    return _named(judged.subquery("judged"), rules, measured, limits)
 
 
 def _measures(rules: Iterable[RuleRow]) -> list[MeasureKey]:
@@ -106,19 +124,127 @@ def _measures(rules: Iterable[RuleRow]) -> list[MeasureKey]:
     return list(dict.fromkeys((rule.measure, rule.channel) for rule in rules))
 
 
-def _with_limits(cells: LabelledCells, limits: FromClause) -> FromClause:
-    """Join cells with what was decided about them, and with the limits of their labels."""
+def _with_overrides(cells: LabelledCells) -> FromClause:
+    """Join cells with what was decided about them."""
     of_label, of_all = _OVERRIDES
     same_label = and_(of_label.cell_id == Cell.id, of_label.label_id == cells.label_id)
     every_label = and_(of_all.cell_id == Cell.id, of_all.label_id.is_(None))
-    rows = cells.rows.outerjoin(limits, limits.c.label_id == cells.label_id)
-    return rows.outerjoin(of_label, same_label).outerjoin(of_all, every_label)
+    return cells.rows.outerjoin(of_label, same_label).outerjoin(of_all, every_label)
+
+
+class _Limits:
+    """The bounds of all rules, in tables within a statement.
+
+    There is a table for the rules that do not group the images, and one for each column by which
+    rules do.  Its columns are ``label_id`` and ``group_number``; ``shown``, the position of the
+    first rule with a percentile; ``unbounded``, 1 where it has no cell to take it from; by the
+    rules' positions ``lower_P`` and ``upper_P``, and ``lower_image_P`` and ``upper_image_P``,
+    multiples of the median of the cell's image.
+    """
+
+    def __init__(self, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> None:
+        self.rules = rules
+        self.groups = _groups(rules)
+        by_id = {rule.id: rule for rule in rules}
+        pairs = [(by_id[bound.rule_id], bound) for bound in bounds]
+        self._by_image = {
+            rule.position: rule
+            for rule, bound in pairs
+            if any(image_factor(rule, side, bound.stand_in) is not None for side in SIDES)
+        }
+        self._medians = _medians(pairs)
+        self._tables = {
+            column: _rows_of_limits(
+                [pair for pair in pairs if pair[0].grouped_by == column],
+                None if column is None else self.groups[column],
+                self._by_image,
+                f"limits_{place}",
+            )
+            for place, column in enumerate([None, *self.groups])
+        }
+
+    def of(self, rule: RuleRow) -> Any:
+        """Columns of the table in which a rule's bounds are."""
+        return self._tables[rule.grouped_by].c
+
+    def join_to(self, rows: FromClause, label_id: Column) -> FromClause:
+        """Join the bounds to cells, of which each has a label."""
+        for column, table in self._tables.items():
+            condition = table.c.label_id == label_id
+            if column is not None:
+                rows = self.groups[column].join_to(rows)
+                condition = and_(condition, table.c.group_number == self.groups[column].number)
+            rows = rows.outerjoin(table, condition)
+        for median in self._medians.values():
+            rows = rows.outerjoin(median, median.c.image_id == Cell.image_id)
+        return rows
+
+    def bound(self, rule: RuleRow, side: Side) -> Column:
+        """A rule's bound for a cell; NULL without one."""
+        of_label: Column = self.of(rule)[f"{side}_{rule.position}"]
+        if rule.position not in self._by_image:
+            return of_label
+        return func.coalesce(of_label, self._of_image(rule, side))
+
+    def _of_image(self, rule: RuleRow, side: Side) -> Column:
+        """A rule's bound for a cell if it comes from the cell's image."""
+        median = self._medians[rule.measure, rule.channel].c.median
+        product: Column = self.of(rule)[f"{side}_image_{rule.position}"] * median
+        return product
+
+    def facts(self) -> list[Column]:
+        """What else `rule_of` and `image_bound` need of each cell."""
+        groups = [
+            group.number.label(f"group_{place}") for place, group in enumerate(self.groups.values())
+        ]
+        bounds = [
+            self._of_image(rule, side).label(f"{side}_image_{position}")
+            for position, rule in self._by_image.items()
+            for side in SIDES
+        ]
+        return [*groups, *bounds]
+
+    def image_bound(self, facts: FromClause, position: Column, side: Side) -> Column:
+        """The bound of the rule at a position, where it comes from the cell's image."""
+        bounds = {n: facts.c[f"{side}_image_{n}"] for n in self._by_image}
+        return case(bounds, value=position) if bounds else cast(null(), REAL)
+
+
+def _groups(rules: Sequence[RuleRow]) -> dict[str, GroupOfImage]:
+    """Find the groups of images by each column that rules have."""
+    values: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.grouped_by is not None:
+            known = values.setdefault(rule.grouped_by, set())
+            if rule.group_value is not None:
+                known.add(rule.group_value)
+    return {
+        column: GroupOfImage(column, values[column], place)
+        for place, column in enumerate(sorted(values))
+    }
+
+
+def _medians(pairs: Sequence[tuple[RuleRow, BoundRow]]) -> dict[MeasureKey, FromClause]:
+    """Select the medians of images that rules need: of all images, or of those of small labels."""
+    labels: dict[MeasureKey, set[int] | None] = {}
+    for rule, bound in pairs:
+        key = rule.measure, rule.channel
+        if rule.has_image_median:
+            labels[key] = None
+        elif bound.stand_in == "image":
+            of_measure = labels.setdefault(key, set())
+            if of_measure is not None:
+                of_measure.add(bound.label_id)
+    return {
+        key: image_medians(key, of_measure).cte(f"median_{place}")
+        for place, (key, of_measure) in enumerate(labels.items())
+    }
 
 
 def _steps(
     clean_set: CleanSetRow,
     rules: Sequence[RuleRow],
-    limits: Any,
+    limits: _Limits,
     cells: LabelledCells,
     values: MeasureValues,
 ) -> dict[int, Step]:
@@ -160,20 +286,35 @@ def _reason(facts: FromClause, steps: Mapping[int, Step]) -> Column:
 
 
 def _named(
-    judged: FromClause, rules: Sequence[RuleRow], measured: Mapping[MeasureKey, str]
+    judged: FromClause,
+    rules: Sequence[RuleRow],
+    measured: Mapping[MeasureKey, str],
+    limits: _Limits,
 ) -> AnySelect:
-    """Add the rule that dropped each cell, or else the one that is shown, and the value by it."""
-    j, rule_ids = judged.c, _rule_ids(rules)
+    """Add the rule that dropped each cell, or else the one that is shown, and what it found."""
+    j, rows = judged.c, judged
+    ids: dict[str | None, Any] = {}
+    for place, column in enumerate([None, *limits.groups]):
+        group = None if column is None else limits.groups[column]
+        of_column = [rule for rule in rules if rule.grouped_by == column]
+        table = _rule_ids(of_column, group, f"rule_ids_{place}")
+        same = table.c.label_id == j.label_id
+        if group is not None:
+            same = and_(same, table.c.group_number == j[f"group_{place - 1}"])
+        rows, ids[column] = rows.outerjoin(table, same), table.c
+
     dropped = and_(j.step >= _FIRST_RULE, j.reason != "kept_best")
-    position = case((dropped, (j.step - _FIRST_RULE) // 2), else_=rule_ids.c.shown)
+    shown = func.coalesce(*(table.shown for table in ids.values()), null())
+    position = case((dropped, (j.step - _FIRST_RULE) // 2), else_=shown)
     by_position = {rule.position: rule for rule in rules}
-    keys = {n: rule_ids.c[f"rule_{n}"] for n in by_position}
+    keys = {n: ids[rule.grouped_by][f"rule_{n}"] for n, rule in by_position.items()}
     values = {n: j[measured[rule.measure, rule.channel]] for n, rule in by_position.items()}
     return select(
         *(j.cell_id, j.label_id, j.clean, j.reason),
         (case(keys, value=position) if keys else cast(null(), BIGINT)).label("rule_id"),
         (case(values, value=position) if values else cast(null(), REAL)).label("value"),
-    ).select_from(judged.outerjoin(rule_ids, rule_ids.c.label_id == j.label_id))
+        *(limits.image_bound(judged, position, side).label(side) for side in SIDES),
+    ).select_from(rows)
 
 
 def _scope(clean_set: CleanSetRow, cells: LabelledCells) -> list[Column]:
@@ -186,16 +327,16 @@ def _scope(clean_set: CleanSetRow, cells: LabelledCells) -> list[Column]:
     return scope
 
 
-def _first_percentiles(rules: Sequence[RuleRow], limits: Any) -> list[tuple[RuleRow, Column]]:
+def _first_percentiles(rules: Sequence[RuleRow], limits: _Limits) -> list[tuple[RuleRow, Column]]:
     """The first rule with a percentile of each list of rules, and whether it applies to a cell."""
     by_position = {rule.position: rule for rule in rules if rule.decides_missing}
     return [
-        (rule, and_(limits.c.shown == position, *_condition(rule)))
+        (rule, and_(limits.of(rule).shown == position, *_condition(rule)))
         for position, rule in by_position.items()
     ]
 
 
-def _missing(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) -> dict[str, Column]:
+def _missing(rules: Sequence[RuleRow], limits: _Limits, values: MeasureValues) -> dict[str, Column]:
     """Whether a cell lacks the value that the first rule with a percentile needs, by reason."""
     conditions: dict[str, list[Column]] = {reason: [] for reason in MISSING_REASONS}
     for rule, applies in _first_percentiles(rules, limits):
@@ -206,10 +347,11 @@ def _missing(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) -> di
     return {reason: or_(false(), *some) for reason, some in conditions.items()}
 
 
-def _no_threshold(rules: Sequence[RuleRow], limits: Any) -> Column:
+def _no_threshold(rules: Sequence[RuleRow], limits: _Limits) -> Column:
     """Whether the first percentile applies to a cell whose label has no cell with a value."""
     conditions = [
-        and_(applies, limits.c.unbounded == 1) for _, applies in _first_percentiles(rules, limits)
+        and_(applies, limits.of(rule).unbounded == 1)
+        for rule, applies in _first_percentiles(rules, limits)
     ]
     return or_(false(), *conditions)
 
@@ -219,7 +361,9 @@ def _condition(rule: RuleRow) -> list[Column]:
     return [] if rule.condition is None else [flag_value(rule.condition)]
 
 
-def _rule_steps(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) -> dict[int, Step]:
+def _rule_steps(
+    rules: Sequence[RuleRow], limits: _Limits, values: MeasureValues
+) -> dict[int, Step]:
     """Condition, reason and progress of each bound of each rule, by the number of the step."""
     by_position = {rule.position: rule for rule in rules}
     steps = {}
@@ -228,7 +372,7 @@ def _rule_steps(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) ->
         for upper, side in enumerate(SIDES):
             if not rule.bound(side).is_given:
                 continue
-            limit = limits.c[f"{side}_{position}"]
+            limit = limits.bound(rule, side)
             exceeds = value < limit if side == "lower" else value > limit
             condition = and_(*_condition(rule), exceeds)
             step = _FIRST_RULE + 2 * position + upper
@@ -236,63 +380,76 @@ def _rule_steps(rules: Sequence[RuleRow], limits: Any, values: MeasureValues) ->
     return steps
 
 
-def _limits(rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> FromClause:
-    """Make a row per label: the bounds of each rule that is for it, and its first percentile.
-
-    Columns are ``label_id``; ``shown``, the position of the first rule with a percentile;
-    ``unbounded``, 1 where no cell of the label has a value for it; ``lower_P`` and ``upper_P`` by
-    the rules' positions.
-    """
-    by_id = {rule.id: rule for rule in rules}
-    by_label: dict[int, dict[str, Any]] = {}
-    for bound in bounds:
-        rule = by_id[bound.rule_id]
-        row = by_label.setdefault(bound.label_id, {})
+def _rows_of_limits(
+    pairs: Sequence[tuple[RuleRow, BoundRow]],
+    group: GroupOfImage | None,
+    by_image: Iterable[int],
+    name: str,
+) -> FromClause:
+    """Make a table of `_Limits`, from rules and their bounds."""
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for rule, bound in pairs:
+        row = rows.setdefault((bound.label_id, _group_number(rule, group)), {})
         for side in SIDES:
             row[f"{side}_{rule.position}"] = bound.side(side)
+            row[f"{side}_image_{rule.position}"] = image_factor(rule, side, bound.stand_in)
         if rule.decides_missing:
-            row |= {"shown": rule.position, "unbounded": int(bound.n == 0)}
+            is_unbounded = bound.n == 0 and bound.stand_in is None
+            row |= {"shown": rule.position, "unbounded": int(is_unbounded)}
 
-    numbers = [f"{side}_{position}" for position in _positions(rules) for side in SIDES]
-    kinds = {"shown": BIGINT, "unbounded": BIGINT} | dict.fromkeys(numbers, REAL)
-    return _table_of_labels(by_label, kinds, "limits")
+    positions = sorted({rule.position for rule, _ in pairs})
+    numbers = [f"{side}_{position}" for position in positions for side in SIDES]
+    images = [f"{side}_image_{n}" for n in by_image if n in positions for side in SIDES]
+    kinds = {"shown": BIGINT, "unbounded": BIGINT} | dict.fromkeys([*numbers, *images], REAL)
+    return _table_of_labels(rows, kinds, name)
 
 
-def _rule_ids(rules: Sequence[RuleRow]) -> FromClause:
-    """Make a row per label: ``shown``, the position of the rule whose value is shown, and the keys
-    of its rules, ``rule_P`` by position.
+def _group_number(rule: RuleRow, group: GroupOfImage | None) -> int:
+    return OTHERS if group is None else group.number_of(rule.group_value)
+
+
+def _rule_ids(rules: Sequence[RuleRow], group: GroupOfImage | None, name: str) -> FromClause:
+    """Make a row per label and group: ``shown``, the position of the rule whose value is shown, and
+    the keys of the rules, ``rule_P`` by position.
     """
-    by_label: dict[int, dict[str, Any]] = {}
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
     for rule in rules:
         for label in rule.labels:
-            row = by_label.setdefault(label, {})
+            row = rows.setdefault((label, _group_number(rule, group)), {})
             row[f"rule_{rule.position}"] = rule.id
             if rule.shown:
                 row["shown"] = rule.position
-    names = [f"rule_{position}" for position in _positions(rules)]
-    return _table_of_labels(by_label, dict.fromkeys(["shown", *names], BIGINT), "rule_ids")
-
-
-def _positions(rules: Sequence[RuleRow]) -> list[int]:
-    return sorted({rule.position for rule in rules})
+    names = [f"rule_{position}" for position in sorted({rule.position for rule in rules})]
+    return _table_of_labels(rows, dict.fromkeys(["shown", *names], BIGINT), name)
 
 
 def _table_of_labels(
-    by_label: Mapping[int, Mapping[str, Any]], kinds: Mapping[str, Any], name: str
+    by_label: Mapping[tuple[int, int], Mapping[str, Any]], kinds: Mapping[str, Any], name: str
 ) -> FromClause:
-    """Make a table in a statement, of a row per label; what a row lacks is NULL.
+    """Make a table in a statement, of a row per label and group; what a row lacks is NULL.
 
-    Keys and positions are written into the statement: a database takes few parameters.
+    Keys and positions are written into the statement: a database takes few parameters.  SQLite
+    takes 500 SELECTs in one union, and any number of unions in each other.
     """
-    no_label: dict[int, dict[str, Any]] = {-1: {}}  # a table needs a row
+    no_label: dict[tuple[int, int], dict[str, Any]] = {(-1, OTHERS): {}}  # a table needs a row
     selects = [
         select(
             cast(literal_column(str(int(label))), BIGINT).label("label_id"),
+            cast(literal_column(str(int(number))), BIGINT).label("group_number"),
             *(cast(_number(row.get(n), kind), kind).label(n) for n, kind in kinds.items()),
         )
-        for label, row in sorted((by_label or no_label).items())
+        for (label, number), row in sorted((by_label or no_label).items())
     ]
-    return (selects[0] if len(selects) == 1 else union_all(*selects)).cte(name)
+    parts = [
+        _united(selects[i : i + _MAX_UNION]).subquery(f"{name}_{i}")
+        for i in range(0, len(selects), _MAX_UNION)
+    ]
+    table: FromClause = _united([select(part) for part in parts]).cte(name)
+    return table
+
+
+def _united(selects: Sequence[AnySelect]) -> Any:
+    return selects[0] if len(selects) == 1 else union_all(*selects)
 
 
 def _number(value: float | None, kind: Any) -> Any:

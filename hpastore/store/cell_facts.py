@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, case, func, select
 
 from hpastore.classes import Classes
+from hpastore.schema.clean_rows import RuleRow
+from hpastore.schema.image_medians import image_medians
 from hpastore.schema.labelled_cells import LABELS
 from hpastore.schema.measure_value import CHANNEL_NAMES, SHAPE_NAMES, MeasureKey
 from hpastore.schema.tables import (
@@ -22,6 +24,7 @@ from hpastore.schema.tables import (
     channel_column,
 )
 from hpastore.store import decoding, label_thresholds
+from hpastore.store.image_records import image_columns
 from hpastore.vocabulary import CHANNELS
 
 CellMeasures = Mapping[MeasureKey, float | None]
@@ -45,6 +48,9 @@ class CellFacts:
     """One cell with all its measures and overrides."""
 
     cell_id: int
+    image_id: int
+    columns: Mapping[str, str]
+    """What the label table says of its image, by column."""
     name: str
     """``NAME:ID``."""
     labels: tuple[int, ...]
@@ -90,7 +96,7 @@ def read_cell(
     connection: Connection, name: str, mask_id: int, classes: Classes
 ) -> CellFacts | None:
     """Read one cell; None if the store has no such cell."""
-    statement = select(Cell.id, LABELS.label("labels")).join(Image)
+    statement = select(Cell.id, Cell.image_id, LABELS.label("labels")).join(Image)
     found = connection.execute(statement.where(Image.name == name, Cell.mask_id == mask_id))
     cell = found.one_or_none()
     if cell is None:
@@ -100,6 +106,8 @@ def read_cell(
     decided = select(o.label_id, o.keep, o.comment).where(o.cell_id == cell.id)
     return CellFacts(
         cell.id,
+        cell.image_id,
+        image_columns(connection, cell.image_id),
         f"{name}:{mask_id}",
         decoding.label_ids(name, cell.labels, classes),
         read_measures(connection, [cell.id])[cell.id],
@@ -147,10 +155,18 @@ def verdicts_on_cell(connection: Connection, cell_id: int) -> list[VerdictRow]:
     return [VerdictRow(*row) for row in connection.execute(statement)]
 
 
+def median_of_image(
+    connection: Connection, image_id: int, measure: str, channel: str | None
+) -> tuple[int, float | None]:
+    """Count the cells of an image that have a value of a measure, and take the median of them."""
+    found = image_medians((measure, channel), image_id=image_id).subquery("found")
+    row = connection.execute(select(found.c.n, found.c.median)).one_or_none()
+    return (0, None) if row is None else (row.n, row.median)
+
+
 def rank_of_value(
     connection: Connection,
-    measure: str,
-    channel: str | None,
+    rule: RuleRow,
     label: int,
     value: float,
     split: str | None = None,
@@ -160,13 +176,16 @@ def rank_of_value(
     Parameters
     ----------
     connection
-    measure, channel
+    rule
+        Its measure, and the group of images that it is for.
     label
     value
     split
         Only cells of images in this split.
     """
-    single = label_thresholds.label_values(measure, channel, split=split, label=label)
+    single = label_thresholds.label_values(
+        rule.measure, rule.channel, split=split, label=label, rule=rule
+    )
     values = single.subquery("single")
     below = func.count(case((values.c.value < value, 1)))
     rank, n = connection.execute(select(below + 1, func.count(values.c.value))).one()

@@ -53,8 +53,9 @@ def live_rules(connection: Connection, set_id: int, classes: Classes) -> list[Ru
 
 
 def _rules(rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> list[RuleOfLabel]:
-    by_id = {rule.id: rule for rule in rules}
-    pairs = [(bound, by_id[bound.rule_id]) for bound in bounds]
+    """Join rules and bounds; those of groups of images are no bounds of a label, and left out."""
+    by_id = {rule.id: rule for rule in rules if rule.grouped_by is None}
+    pairs = [(bound, by_id[bound.rule_id]) for bound in bounds if bound.rule_id in by_id]
     pairs.sort(key=lambda pair: (pair[0].label_id, pair[1].position, pair[1].id))
     return [
         RuleOfLabel(

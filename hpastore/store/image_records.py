@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -101,6 +101,21 @@ def image_columns(connection: Connection, image_id: int) -> dict[str, str]:
     """Read what an image has of the columns of the label table, by name."""
     columns = select(ImageColumn.name, ImageColumn.value).where(ImageColumn.image_id == image_id)
     return {row.name: row.value for row in connection.execute(columns.order_by(ImageColumn.name))}
+
+
+def column_names(connection: Connection) -> list[str]:
+    """Read the names of all columns of the label table that the store keeps, ascending."""
+    names = select(ImageColumn.name).distinct().order_by(ImageColumn.name)
+    return list(connection.scalars(names))
+
+
+def column_values(connection: Connection, columns: Iterable[str]) -> dict[str, list[str]]:
+    """Read what each of some columns says of the live images, ascending; not where it is empty."""
+    said = select(ImageColumn.value).distinct().join(Image, Image.id == ImageColumn.image_id)
+    said = said.where(ImageColumn.value != "", LIVE).order_by(ImageColumn.value)
+    return {
+        name: list(connection.scalars(said.where(ImageColumn.name == name))) for name in columns
+    }
 
 
 def image_names(connection: Connection, root: str, *, live: bool = False) -> set[str]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import CompoundSelect, Connection, exists, func, select
 
+from hpastore.schema.clean_rows import RuleRow
 from hpastore.schema.conditions import LIVE
+from hpastore.schema.groups import GroupOfImage, is_in_group
 from hpastore.schema.labelled_cells import LabelledCells, of_both
 from hpastore.schema.measure_value import MeasureKey, MeasureValues
 from hpastore.schema.percentile import AnySelect, percentiles
-from hpastore.schema.tables import Cell, CellMeasure, Image, ImageChannel, Label, Measure
+from hpastore.schema.tables import (
+    Cell,
+    CellMeasure,
+    CleanRule,
+    Image,
+    ImageChannel,
+    Label,
+    Measure,
+)
 from hpastore.store.statements import Row, rows
 
 _ROWS: Final = 20_000
@@ -64,9 +74,25 @@ def thresholds(
 
 
 def label_values(
-    measure: str, channel: str | None, *, split: str | None = None, label: int | None = None
+    measure: str,
+    channel: str | None,
+    *,
+    split: str | None = None,
+    label: int | None = None,
+    rule: RuleRow | None = None,
 ) -> CompoundSelect[Any]:
-    """Select the values of a measure in cells with one label: ``label_id, cell_id, value``."""
+    """Select the values of a measure in cells with one label: ``label_id, cell_id, value``.
+
+    Parameters
+    ----------
+    measure, channel
+    split
+        Only images of this split, if given.
+    label
+        Only this label, if given.
+    rule
+        Only images of the group that this rule is for, if given.
+    """
     tables = MeasureValues([(measure, channel)])
     value = tables.value(measure, channel)
 
@@ -76,25 +102,39 @@ def label_values(
         single = single.where(cells.label_count == 1, LIVE, value.is_not(None))
         if label is not None:
             single = single.where(cells.label_id == label)
+        if rule is not None and rule.grouped_by is not None:
+            single = single.where(exists().where(CleanRule.id == rule.id, is_in_group(CleanRule)))
         return single if split is None else single.where(Image.split == split)
 
     return of_both(values)
 
 
-def many_label_values(
-    connection: Connection, measures: Sequence[MeasureKey], split: str | None = None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Read the values of measures in cells with one label.
+class LabelValues(NamedTuple):
+    """Values of measures in cells with one label."""
 
-    Returns
-    -------
-    (N,) labels, (N, M) values, NaN where a cell has none
-    """
+    labels: npt.NDArray[np.int64]
+    """(N,)"""
+    values: npt.NDArray[np.float64]
+    """(N, M), NaN where a cell has none."""
+    groups: npt.NDArray[np.int64]
+    """(N, G), numbers of the groups of the cells' images."""
+
+
+def many_label_values(
+    connection: Connection,
+    measures: Sequence[MeasureKey],
+    groups: Sequence[GroupOfImage] = (),
+    split: str | None = None,
+) -> LabelValues:
+    """Read the values of M measures in cells with one label, and G groups of their images."""
     tables = MeasureValues(measures)
-    columns = [tables.value(*key) for key in measures]
+    columns = [*(tables.value(*key) for key in measures), *(group.number for group in groups)]
 
     def values(cells: LabelledCells) -> AnySelect:
-        single = select(cells.label_id, *columns).select_from(tables.join_to(cells.rows))
+        rows = tables.join_to(cells.rows)
+        for group in groups:
+            rows = group.join_to(rows)
+        single = select(cells.label_id, *columns).select_from(rows)
         single = single.where(cells.label_count == 1, LIVE)
         return single if split is None else single.where(Image.split == split)
 
@@ -105,7 +145,12 @@ def many_label_values(
     while part := cursor.fetchmany(_ROWS):
         parts.append(np.array(part, np.float64))
     rows = np.concatenate(parts)
-    return rows[:, 0].astype(np.int64), rows[:, 1:]
+    first_group = 1 + len(measures)
+    return LabelValues(
+        rows[:, 0].astype(np.int64),
+        rows[:, 1:first_group],
+        rows[:, first_group:].astype(np.int64),
+    )
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.explain import Explanation, explain
 from hpastore.clean.recipe import parse_recipe, recipe_toml
-from hpastore.clean.rules import FLAGS, CleanRecipe, Rule
+from hpastore.clean.rules import FLAGS, CleanRecipe, LabelRules, Rule
 from hpastore.errors import UsageError
 from hpastore.model import Measured
 from hpastore.schema.tables import Base
@@ -67,7 +68,11 @@ NUMBERS: Mapping[str, Sequence[float]] = {
     "percentile": (0.0, 0.1, 0.25, 1 / 3, 0.5, 0.9, 1.0),
     "value": (0.1, 1.0, 4.0, 7.0),
     "median": (0.3, 1.0, 1.7),
+    "image_median": (0.3, 1.0, 1.7),
 }
+
+COLUMNS: Mapping[str, Sequence[str]] = {"line": ("", "A", "B"), "plate": ("1", "2", "it's")}
+"""What the label table says of images; an empty value is none."""
 
 
 _FIRST_SEED = 27
@@ -103,16 +108,32 @@ class Draw:
                 self.rules(),
                 min_green=self.one([0, 65]),
                 scope=self.one(["single", "all"]),
-                labels={
-                    label: self.rules() for label in self.labels(0, 18) if self.rng.random() < 0.3
-                },
                 min_cells=self.one([0, 1, 4]),
                 guard=self.one(["report", "keep"]),
+                small_labels=self.one(["nothing", "image", "all"]),
+                label_sections=self.one(["change", "change", "replace"]),
             )
+            labels = {
+                label: self.section(recipe)
+                for label in self.labels(0, 18)
+                if self.rng.random() < 0.3
+            }
+            negative = self.section(recipe) if self.rng.random() < 0.2 else None
+            recipe = replace(recipe, labels=labels, negative_class=negative)
             try:
-                return recipe.validated()
+                return recipe.validated(classes=self.classes)
             except UsageError:
                 continue
+
+    def section(self, recipe: CleanRecipe) -> LabelRules:
+        """Draw what differs for a label: rules in place of others, more rules, and rules less."""
+        names = [rule.key for rule in recipe.rules]
+        off = tuple(name for name in names if self.rng.random() < 0.3)
+        rules = tuple(
+            replace(rule, name=self.one(names)) if names and self.rng.random() < 0.5 else rule
+            for rule in self.rules()[:3]
+        )
+        return LabelRules(rules, off)
 
     def rules(self) -> tuple[Rule, ...]:
         return tuple(self.rule(place) for place in range(self.rng.integers(5)))
@@ -123,7 +144,8 @@ class Draw:
         if self.rng.random() < 0.25:
             return Rule(self.one(FLAGS), None, None, None, name, where)
         measure, channel = self.one(MEASURES)
-        return Rule(measure, channel, self.bound(), self.bound(), name, where)
+        by = self.one([None, None, None, *COLUMNS])
+        return Rule(measure, channel, self.bound(), self.bound(), name, where, by)
 
     def bound(self) -> Bound | None:
         kind = self.one([None, *NUMBERS])
@@ -143,6 +165,8 @@ class Draw:
     def image(self, name: str, measures: Mapping[str, Any]) -> Measured:
         """Make an image, which may lack a channel."""
         image = measured(name, self.labels(*LABELS[name]), **measures)
+        said = tuple((column, self.one(values)) for column, values in COLUMNS.items())
+        image = replace(image, source=image.source._replace(columns=said))
         return (
             lacking(image, self.one(["red", "green", "blue"])) if self.rng.random() < 0.4 else image
         )
@@ -233,22 +257,27 @@ def check_verdicts(store: Store, expected: Mapping[Key, Verdict]) -> None:
 
 def check_bounds(store: Store, oracle: Oracle, classes: Classes) -> None:
     """The bounds that are kept, and those of the view, are NumPy's to the last bit; a flag is a bound too."""
-    expected, place = {}, 0
-    for labels, rules in oracle.recipe.rule_lists(classes):
-        for rule in rules:
-            place += 1
-            for label in classes.ids if labels is None else labels:
-                limits = oracle.limits(as_bounds(rule), label)
+    expected: dict[int, list[Any]] = {}
+    for label in classes.ids:
+        for rule in oracle.rules(label):
+            of_groups = {}
+            for group in oracle.groups(rule):
+                limits = oracle.limits(as_bounds(rule), label, group)
                 if rule.measure == "touches_border":
                     limits = limits._replace(upper=0.0)
-                expected[place, label] = tuple(map(exact, limits))
-    kept = "SELECT position AS rule, k.label_id, n, lower, upper FROM clean_set_threshold AS k "
-    kept += "JOIN clean_rule ON clean_rule.id = rule_id"
-    for sql in (kept, "SELECT rule, label_id, n, lower, upper FROM label_threshold"):
-        found = {
-            (r["rule"], r["label_id"]): (r["n"], exact(r["lower"]), exact(r["upper"]))
-            for r in rows(store, sql)
-        }
+                of_groups[group] = tuple(map(exact, limits))
+            expected.setdefault(label, []).append(of_groups)
+    columns = "label_id, group_value, n, {0}.lower, {0}.upper, stand_in"
+    kept = "SELECT position AS rule, k." + columns.format("k")
+    kept += " FROM clean_set_threshold AS k JOIN clean_rule ON clean_rule.id = rule_id"
+    now = f"SELECT rule, {columns.format('label_threshold')} FROM label_threshold"
+    for sql in (kept, now):
+        places: dict[int, dict[int, Any]] = {}
+        for r in rows(store, sql):
+            of_rule = places.setdefault(r["label_id"], {}).setdefault(r["rule"], {})
+            limits = (r["n"], exact(r["lower"]), exact(r["upper"]), r["stand_in"])
+            of_rule[r["group_value"]] = limits
+        found = {label: [of[place] for place in sorted(of)] for label, of in places.items()}
         assert found == expected
 
 
@@ -287,4 +316,9 @@ def check_explanation(one: Explanation, verdict: Verdict) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_a_recipe_reads_back_as_it_was_written(seed: int) -> None:
     recipe = Draw(seed).recipe()
-    assert parse_recipe(recipe_toml(recipe)).validated() == recipe
+    classes = OTHER_CLASSES if seed % 2 else DEFAULT_CLASSES
+    read = parse_recipe(recipe_toml(recipe)).validated(classes=classes)
+    assert replace(read, labels=None) == replace(recipe, labels=None)
+    assert {str(label): rules for label, rules in read.labels.items()} == {
+        str(label): rules for label, rules in recipe.labels.items()
+    }

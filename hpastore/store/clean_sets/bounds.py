@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,14 +11,23 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from hpastore.schema.clean_rows import BoundRow, CleanSetRow, RuleBound, RuleRow
+from hpastore.schema.groups import GroupOfImage
 from hpastore.schema.measure_value import MeasureKey
 from hpastore.store import label_thresholds
 from hpastore.store.clean_sets.rows import find_bound
 
 _MEDIAN: Final = 0.5
 
-LabelPercentiles = Mapping[int, tuple[int, Mapping[float, float]]]
-"""Number of values of a measure, and percentiles of them by share, by label."""
+RuleKey = tuple[int, int, str | None]
+"""The position of a rule, a label, and the group of images that the rule is for."""
+
+Percentiles = tuple[int, Mapping[float, float]]
+"""Number of values of a measure, and percentiles of them by share."""
+
+
+def rule_key(rule: RuleRow, label: int) -> RuleKey:
+    """Give what identifies a rule in all versions of a clean set."""
+    return rule.position, label, rule.group_value
 
 
 def current_bounds(
@@ -29,47 +38,85 @@ def current_bounds(
     They are equal to those of the view ``label_threshold``, but all measures are read at once, and
     ordered in memory: a third of the time at 500,000 cells.
     """
-    found = _percentiles(connection, _required_shares(rules), clean_set.split)
+    cells = _Cells(connection, clean_set.split, rules)
+    needed = max(clean_set.min_cells, 1)
     bounds = []
     for rule in rules:
-        by_label = found[rule.measure, rule.channel]
         for label in rule.labels:
-            n, values = by_label.get(label, (0, {}))
-            enough = values if n >= clean_set.min_cells else {}
-            lower = _number(rule.lower, enough)
-            upper = _number(rule.upper, enough)
-            bounds.append(BoundRow(rule.id, label, n, lower, upper))
+            n, values = cells.percentiles(rule, label)
+            stand_in: str | None = None
+            if n < needed:
+                values = {}
+                if clean_set.small_labels == "image" and rule.has_median:
+                    stand_in = "image"
+                if clean_set.small_labels == "all" and rule.is_from_cells:
+                    of_all, instead = cells.percentiles(rule, None)
+                    if of_all >= needed:
+                        values, stand_in = instead, "all"
+            lower = _number(rule.lower, values)
+            upper = _number(rule.upper, values)
+            bounds.append(BoundRow(rule.id, label, n, lower, upper, stand_in))
     return bounds
 
 
-def _required_shares(rules: Sequence[RuleRow]) -> dict[MeasureKey, set[float]]:
-    """Find which percentiles of each measure the rules need, as shares 0..1."""
-    required = defaultdict[MeasureKey, set[float]](set)
-    for rule in rules:
-        shares = required[rule.measure, rule.channel]
-        for bound in (rule.lower, rule.upper):
-            if bound.percentile is not None:
-                shares.add(bound.percentile)
-            if bound.median is not None:
-                shares.add(_MEDIAN)
-    return required
+class _Cells:
+    """The values that bounds are taken from: of all cells with one label."""
 
-
-def _percentiles(
-    connection: Connection, required: Mapping[MeasureKey, set[float]], split: str | None
-) -> dict[MeasureKey, LabelPercentiles]:
-    """Compute percentiles of measures for each label, over all cells with one label."""
-    labels, values = label_thresholds.many_label_values(connection, list(required), split)
-    order = np.argsort(labels, kind="stable")
-    found, begins = np.unique(labels[order], return_index=True)
-    by_label = np.split(values[order], begins[1:]) if len(found) else []
-    return {
-        key: {
-            int(label): _quantiles(of_label[:, i], sorted(shares))
-            for label, of_label in zip(found, by_label, strict=True)
+    def __init__(self, connection: Connection, split: str | None, rules: Sequence[RuleRow]) -> None:
+        shares = defaultdict[MeasureKey, set[float]](set)
+        values = defaultdict[str, set[str]](set)
+        for rule in rules:
+            shares[rule.measure, rule.channel] |= _required_shares(rule)
+            if rule.grouped_by is not None:
+                said = () if rule.group_value is None else (rule.group_value,)
+                values[rule.grouped_by].update(said)
+        self._shares = {key: sorted(of_measure) for key, of_measure in shares.items()}
+        self._groups = {
+            column: GroupOfImage(column, of_column, place)
+            for place, (column, of_column) in enumerate(values.items())
         }
-        for i, (key, shares) in enumerate(required.items())
+        found = label_thresholds.many_label_values(
+            connection, list(shares), list(self._groups.values()), split
+        )
+        order = np.argsort(found.labels, kind="stable")
+        labels, begins = np.unique(found.labels[order], return_index=True)
+        self._values, self._group_numbers = found.values[order], found.groups[order]
+        ends = [*begins[1:].tolist(), len(order)]
+        self._of_label = {
+            label: slice(begin, end)
+            for label, begin, end in zip(labels.tolist(), begins.tolist(), ends, strict=True)
+        }
+        self._found: dict[Hashable, Percentiles] = {}
+
+    def percentiles(self, rule: RuleRow, label: int | None) -> Percentiles:
+        """Count the values that a rule asks for, and take the percentiles that rules need of them.
+
+        Parameters
+        ----------
+        rule
+        label
+            None is all labels together.
+        """
+        measure = rule.measure, rule.channel
+        group = (rule.grouped_by, rule.group_value)
+        key = (measure, group, label)
+        if key not in self._found:
+            rows = slice(None) if label is None else self._of_label.get(label, slice(0, 0))
+            values = self._values[rows, list(self._shares).index(measure)]
+            if rule.grouped_by is not None:
+                number = self._groups[rule.grouped_by].number_of(rule.group_value)
+                place = list(self._groups).index(rule.grouped_by)
+                values = values[self._group_numbers[rows, place] == number]
+            self._found[key] = _quantiles(values, self._shares[measure])
+        return self._found[key]
+
+
+def _required_shares(rule: RuleRow) -> set[float]:
+    """Find which percentiles of its measure a rule needs, as shares 0..1."""
+    shares = {
+        bound.percentile for bound in (rule.lower, rule.upper) if bound.percentile is not None
     }
+    return shares | ({_MEDIAN} if rule.has_median else set())
 
 
 def _quantiles(
@@ -90,9 +137,7 @@ def _number(bound: RuleBound, values: Mapping[float, float]) -> float | None:
     return None if bound.value is None else float(bound.value)
 
 
-def frozen_bounds(
-    rules: Sequence[RuleRow], kept: Mapping[tuple[int, int], BoundRow]
-) -> list[BoundRow]:
+def frozen_bounds(rules: Sequence[RuleRow], kept: Mapping[RuleKey, BoundRow]) -> list[BoundRow]:
     """Give the rules of a new version the bounds of a frozen one.
 
     Parameters
@@ -100,7 +145,7 @@ def frozen_bounds(
     rules
         Of the new version.
     kept
-        Of the frozen version, by the rule's position and the label.
+        Of the frozen version, by `rule_key`.
 
     Raises
     ------
@@ -108,7 +153,7 @@ def frozen_bounds(
         If one is missing.
     """
     return [
-        find_bound(kept, (rule.position, label), "clean_set_threshold")._replace(rule_id=rule.id)
+        find_bound(kept, rule_key(rule, label), "clean_set_threshold")._replace(rule_id=rule.id)
         for rule in rules
         for label in rule.labels
     ]

@@ -105,7 +105,11 @@ def count_by_label(connection: Connection, set_id: int, classes: Classes) -> lis
 
 
 def _shown_bounds(connection: Connection, set_id: int) -> dict[int, Sequence[Any]]:
-    """Read the rule that is shown and its bounds: measure, channel, n, lower, upper, by label."""
+    """Read the rule that is shown and its bounds: measure, channel, n, lower, upper, by label.
+
+    Groups of images have bounds of their own: then the numbers of their cells are added up, and
+    there are no bounds of the label.
+    """
     kept = CleanSetThreshold
     statement = (
         select(
@@ -115,7 +119,13 @@ def _shown_bounds(connection: Connection, set_id: int) -> dict[int, Sequence[Any
         .join(CleanRule, CleanRule.id == kept.rule_id)
         .where(kept.clean_set_id == set_id, CleanRule.shown)
     )
-    return {label: columns for label, *columns in connection.execute(statement)}
+    found: dict[int, Sequence[Any]] = {}
+    for label, *columns in connection.execute(statement):
+        if label in found:
+            measure, channel, n, *_ = columns
+            columns = [measure, channel, n + found[label][2], None, None]
+        found[label] = columns
+    return found
 
 
 def read_reasons(connection: Connection, set_id: int) -> list[str]:

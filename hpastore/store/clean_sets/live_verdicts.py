@@ -75,10 +75,10 @@ def _live_rows(connection: Connection, set_id: int, classes: Classes) -> AnySele
 def _deciding_rules(
     connection: Connection, set_id: int, rules: Sequence[RuleRow]
 ) -> Iterable[RuleRow]:
-    """Choose the rules whose values the rows show; one row of each, whatever its labels."""
+    """Choose the rules whose values the rows show; one row of each group, whatever its labels."""
     reasons = {*read_reasons(connection, set_id), None}
-    by_position = {rule.position: rule for rule in rules}
-    return [rule for rule in by_position.values() if rule.shown or rule.reason in reasons]
+    by_group = {(rule.position, rule.group_value): rule for rule in rules}
+    return [rule for rule in by_group.values() if rule.shown or rule.reason in reasons]
 
 
 def _ranks(rules: Iterable[RuleRow], split: str | None) -> AnySelect | CompoundSelect[Any]:
@@ -92,11 +92,12 @@ def _ranks(rules: Iterable[RuleRow], split: str | None) -> AnySelect | CompoundS
 
 def _rule_ranks(rule: RuleRow, split: str | None) -> AnySelect:
     """Rank of the value of every cell of a single-label image for one rule."""
-    single = label_thresholds.label_values(rule.measure, rule.channel, split=split)
+    single = label_thresholds.label_values(rule.measure, rule.channel, split=split, rule=rule)
     values = single.subquery("single")
     of_label = and_(
         CleanRule.clean_set_id == rule.clean_set_id,
         CleanRule.position == rule.position,
+        CleanRule.group_value.is_not_distinct_from(rule.group_value),
         rule_applies(values.c.label_id),
     )
     rank = func.rank().over(partition_by=values.c.label_id, order_by=values.c.value)

@@ -13,7 +13,7 @@ from hpastore.schema.clean_rows import BoundRow
 from hpastore.schema.tables import CleanRule, CleanSet, CleanSetCell, CleanSetThreshold
 from hpastore.schema.verdict import VERDICT_COLUMNS, judge_one_set
 from hpastore.store.bulk import analyze, change, store_checksums
-from hpastore.store.clean_sets.bounds import current_bounds, frozen_bounds
+from hpastore.store.clean_sets.bounds import RuleKey, current_bounds, frozen_bounds
 from hpastore.store.clean_sets.rows import read_clean_set, read_rules
 
 
@@ -22,7 +22,7 @@ def write_clean_set(
     clean_set: Mapping[str, Any],
     rules: Iterable[Mapping[str, Any]],
     classes: Classes,
-    kept: Mapping[tuple[int, int], BoundRow] | None = None,
+    kept: Mapping[RuleKey, BoundRow] | None = None,
 ) -> tuple[int, int]:
     """Store a new version of a clean set, and materialise its thresholds and verdicts.
 
@@ -37,7 +37,7 @@ def write_clean_set(
     classes
         Those of the store.
     kept
-        Bounds to judge by, by the rule's position and the label: those of a frozen version.
+        Bounds to judge by, by `bounds.rule_key`: those of a frozen version.
         Without them the bounds are taken from the current cells.
 
     Returns

@@ -19,9 +19,12 @@ _CLEAN_SET: Final = tuple(CleanSet.__table__.c[name] for name in CleanSetRow._fi
 
 _RULE: Final = (
     *(CleanRule.id, CleanRule.clean_set_id, CleanRule.position, CleanRule.label_id),
+    *(CleanRule.grouped_by, CleanRule.group_value),
     *(CleanRule.measure, CleanRule.channel, CleanRule.reason, CleanRule.condition, CleanRule.shown),
-    *(CleanRule.lower_percentile, CleanRule.lower_value, CleanRule.lower_median),
-    *(CleanRule.upper_percentile, CleanRule.upper_value, CleanRule.upper_median),
+    *(CleanRule.lower_percentile, CleanRule.lower_value),
+    *(CleanRule.lower_median, CleanRule.lower_image_median),
+    *(CleanRule.upper_percentile, CleanRule.upper_value),
+    *(CleanRule.upper_median, CleanRule.upper_image_median),
 )
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -132,7 +135,7 @@ def read_versions(connection: Connection, name: str) -> list[CleanSetRow]:
 def read_rules(connection: Connection, set_id: int, classes: Classes) -> list[RuleRow]:
     """Read a clean set's rules in their order."""
     statement = select(*_RULE).where(CleanRule.clean_set_id == set_id)
-    statement = statement.order_by(CleanRule.position, CleanRule.label_id)
+    statement = statement.order_by(CleanRule.position, CleanRule.label_id, CleanRule.id)
     return [_rule_row(row, classes) for row in connection.execute(statement)]
 
 
@@ -143,10 +146,16 @@ def _rule_row(row: Any, classes: Classes) -> RuleRow:
         position=row.position,
         label_id=row.label_id,
         labels=classes.ids if row.label_id is None else (row.label_id,),
+        grouped_by=row.grouped_by,
+        group_value=row.group_value,
         measure=row.measure,
         channel=row.channel,
-        lower=RuleBound(row.lower_percentile, row.lower_value, row.lower_median),
-        upper=RuleBound(row.upper_percentile, row.upper_value, row.upper_median),
+        lower=RuleBound(
+            *(row.lower_percentile, row.lower_value, row.lower_median, row.lower_image_median)
+        ),
+        upper=RuleBound(
+            *(row.upper_percentile, row.upper_value, row.upper_median, row.upper_image_median)
+        ),
         reason=row.reason,
         condition=row.condition,
         shown=row.shown,
@@ -162,7 +171,8 @@ def read_bounds(connection: Connection, set_id: int, classes: Classes) -> list[B
         If one is of a rule of another set, or of an invalid label.
     """
     kept = CleanSetThreshold
-    statement = select(kept.rule_id, kept.label_id, kept.n, kept.lower, kept.upper)
+    columns = (kept.rule_id, kept.label_id, kept.n, kept.lower, kept.upper, kept.stand_in)
+    statement = select(*columns)
     found = connection.execute(statement.where(kept.clean_set_id == set_id))
     bounds = [BoundRow(*row) for row in found]
 

@@ -35,6 +35,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, 
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.types import NullType
 
+from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.row_info import (
     Natural,
@@ -225,24 +226,24 @@ def stored_blocks(
 def verdict_sums(connection: Connection, *where: ColumnElement[bool]) -> dict[int, int]:
     """Sum up chosen verdicts of each clean set; a set without one is left out.
 
-    Each verdict gives a number below 2**32, which a change of any one of its values changes.  The
+    Each verdict gives a number below 2**33, which a change of any one of its values changes.  The
     label, whether it is clean and the reason (a rule's by its place in the set) make one factor,
     the cell the other, neither of them zero modulo a prime; a value that is stored with it adds 31
-    bits of a hash.
+    bits of a hash, and so does each bound.
     """
     places: dict[int, dict[str, int]] = {}
-    names = ("clean_set_id", "cell_id", "label_id", "clean", "reason", "value")
+    names = ("clean_set_id", "cell_id", "label_id", "clean", "reason", "value", *SIDES)
     columns = [_raw(table_of(CleanSetCell).c[name]).label(name) for name in names]
     statement = select(*columns).where(*where)
     sums = Counter[int]()
     with connection.execute(statement, execution_options=_STREAM) as result:
         for part in result.partitions():
-            sets, cells, labels, clean, reasons, values = zip(*part, strict=True)
+            sets, cells, labels, clean, reasons, *reals = zip(*part, strict=True)
             for set_id in {*sets} - places.keys():
                 places[set_id] = _rule_places(connection, set_id)
             codes = [_reason_code(places[key], r) for key, r in zip(sets, reasons, strict=True)]
             numbers = _verdict_numbers(
-                _integers(cells), _integers(labels), _integers(clean), _integers(codes), values
+                _integers(cells), _integers(labels), _integers(clean), _integers(codes), reals
             )
             owners, place = np.unique(_integers(sets), return_inverse=True)
             of_owner = _sums_by(place, numbers, len(owners))
@@ -268,15 +269,21 @@ def _reason_code(places: Mapping[str, int], reason: str | None) -> int:
 
 
 def _verdict_numbers(
-    cells: Integers, labels: Integers, clean: Integers, codes: Integers, values: Sequence[Any]
+    cells: Integers,
+    labels: Integers,
+    clean: Integers,
+    codes: Integers,
+    reals: Sequence[Sequence[Any]],
 ) -> Integers:
-    """Compute the number of each verdict."""
+    """Compute the number of each verdict; `reals` are its value and the bounds of its image."""
     judgement = labels * 64 + clean * 32 + codes + 1
     numbers: Integers = (cells % _SMALLER_PRIME + 1) * judgement % _PRIME
-    real = np.array(values, float)
-    stored = ~np.isnan(real)
-    bits = (real[stored] + 0.0).view(np.uint64)
-    numbers[stored] += (_mixed(bits ^ _mixed(cells[stored].astype(np.uint64))) >> 33).astype(int)
+    for place, column in enumerate(reals):
+        real = np.array(column, float)
+        stored = ~np.isnan(real)
+        bits = (real[stored] + 0.0).view(np.uint64)
+        owner = _mixed(cells[stored].astype(np.uint64) + np.uint64(place << 62))
+        numbers[stored] += (_mixed(bits ^ owner) >> 33).astype(int)
     return numbers
 
 

@@ -1,0 +1,87 @@
+"""Medians of a measure over all cells of each image, which bounds of clean sets may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from sqlalchemy import and_, func, literal, or_, select, union
+
+from hpastore.schema.clean_rows import SIDES
+from hpastore.schema.measure_value import MeasureKey, MeasureValues, named_value
+from hpastore.schema.percentile import AnySelect, between, nearest, percentiles, ranked
+from hpastore.schema.tables import Cell, CellLabel, CleanRule, Image, ImageLabel
+from hpastore.schema.types import REAL
+
+_MEDIAN: Final = 0.5
+
+
+def image_medians(
+    key: MeasureKey, labels: Collection[int] | None = None, image_id: int | None = None
+) -> AnySelect:
+    """Select the median of a measure in each image: ``image_id, n, median``.
+
+    Parameters
+    ----------
+    key
+    labels
+        Only images that have one of these labels, or a cell that has; None is all images.
+    image_id
+        Only this image.
+    """
+    tables = MeasureValues([key])
+    value = tables.value(*key)
+    values = select(Cell.image_id, value.label("value")).select_from(tables.join_to(Cell.__table__))
+    values = values.where(value.is_not(None))
+    if labels is not None:
+        values = values.where(Cell.image_id.in_(_images_with(labels)))
+    if image_id is not None:
+        values = values.where(Cell.image_id == image_id)
+    return percentiles(values.subquery("of_images"), "image_id", {"median": _MEDIAN})
+
+
+def _images_with(labels: Collection[int]) -> Any:
+    of_image = select(ImageLabel.image_id).where(ImageLabel.label_id.in_(sorted(labels)))
+    of_cell = select(Cell.image_id).join(CellLabel, CellLabel.cell_id == Cell.id)
+    return union(of_image, of_cell.where(CellLabel.label_id.in_(sorted(labels))))
+
+
+def asked_medians(thresholds: Any) -> AnySelect:
+    """Select the medians of images that any rule asks for: ``image_id, measure, channel, median``.
+
+    Parameters
+    ----------
+    thresholds
+        Has the columns ``rule_id, label_id, stand_in``.
+    """
+    asked = _asked(thresholds)
+    value = named_value(asked.c.measure, asked.c.channel)
+    rows = asked.join(Cell, Cell.image_id == asked.c.image_id)
+    values = select(asked.c.number, value.label("value")).select_from(rows)
+    of_images = values.where(value.is_not(None)).subquery("of_images")
+    places = ranked(of_images, "number").subquery("places")
+    found = nearest(places, ["number"], {"median": literal(_MEDIAN, REAL)}).subquery("found")
+    return select(
+        *(asked.c.image_id, asked.c.measure, asked.c.channel),
+        between(found, "median").label("median"),
+    ).select_from(asked.join(found, found.c.number == asked.c.number))
+
+
+def _asked(thresholds: Any) -> Any:
+    """Number what is asked: the measures of rules, each with the images that they need it of."""
+    rule = (CleanRule.measure, CleanRule.channel)
+    has_factor = or_(*(getattr(CleanRule, f"{side}_image_median").is_not(None) for side in SIDES))
+    of_all = select(*rule, Image.id.label("image_id")).join(Image, has_factor)
+
+    by_image = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.stand_in == "image")
+    small = CleanRule.__table__.join(thresholds, by_image)
+    of_image = small.join(ImageLabel, ImageLabel.label_id == thresholds.c.label_id)
+    of_cell = small.join(CellLabel, CellLabel.label_id == thresholds.c.label_id)
+    of_cell = of_cell.join(Cell, Cell.id == CellLabel.cell_id)
+    parts = union(
+        of_all,
+        select(*rule, ImageLabel.image_id).select_from(of_image),
+        select(*rule, Cell.image_id).select_from(of_cell),
+    ).subquery("parts")
+    number = func.row_number().over(order_by=(parts.c.measure, parts.c.channel, parts.c.image_id))
+    return select(*parts.c, number.label("number")).cte("asked_of_images")
