@@ -158,11 +158,13 @@ class Oracle:
             if other["image_name"] == cell["image_name"]
             and (value := value_of(rule, other)) is not None
         ]
-        bounds: dict[str, float | None] = {"lower": found.lower, "upper": found.upper}
         for side, (kind, number) in rule.sides.items():
             if kind == "image_median" or (kind == "median" and found.stand_in == "image"):
-                bounds[side] = number * float(np.median(values)) if values else None
-        return found._replace(**bounds)
+                bound = number * float(np.median(values)) if values else None
+                found = (
+                    found._replace(lower=bound) if side == "lower" else found._replace(upper=bound)
+                )
+        return found
 
     def limits(self, rule: Rule, label: int, group: str | None = None) -> Limits:
         """The bounds for a label, in a group of images; None is those in no group."""

@@ -158,7 +158,7 @@ def recipe_toml(recipe: CleanRecipe) -> str:
     lines = [
         f"{key} = {json.dumps(getattr(recipe, key))}"
         for key in _SINGLE_KEYS
-        if key != "label_sections" or recipe.labels
+        if key != "label_sections" or recipe.label_sections != "change"
     ]
     if not recipe.rules:
         lines.append("rule = []")

@@ -140,8 +140,8 @@ class BoundRow(NamedTuple):
     lower: float | None
     upper: float | None
     stand_in: str | None = None
-    """``all`` or ``image``: what the bounds were taken from in place of the label: the cells of all labels; or of each
-    cell's image, and then the bounds of medians are not here."""
+    """What the bounds were taken from in place of the label: ``all``, the cells of all labels; or
+    ``image``, the median of each cell's image, and then bounds by the label's median are None."""
 
     def side(self, side: Side) -> float | None:
         """Give the bound on one side."""

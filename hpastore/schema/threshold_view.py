@@ -198,8 +198,10 @@ def _found(asked: Any) -> AnySelect:
     for key, value in built_in_values().items():
         values = union_all(*_built_in(asked, key, value)).subquery("of_measure")
         parts.append((ranked_levels if is_few_valued(key[0]) else ranked)(values, "question"))
-    for others in (_custom(asked), _grouped(asked)):
-        parts.append(ranked(union_all(*others).subquery("of_measure"), "question"))
+    parts += [
+        ranked(union_all(*others).subquery("of_measure"), "question")
+        for others in (_custom(asked), _grouped(asked))
+    ]
     rows = union_all(*parts).subquery("ranked")
     shares: dict[str, Column] = {side: rows.c[f"{side}_percentile"] for side in SIDES}
     return nearest(rows, ["question"], {**shares, "median": literal(0.5, REAL)})

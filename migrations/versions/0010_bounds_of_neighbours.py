@@ -77,18 +77,20 @@ COLUMNS: Final = (
 )
 """Table, name, type and comment."""
 
-OF_SETS: Final = (
-    "clean_set_cell",
-    "clean_set_former",
-    "clean_set_threshold",
-    "clean_rule",
-)
-"""Tables whose rows belong to a clean set."""
+CHOOSE_NEWER: Final = """CREATE TEMPORARY TABLE newer AS SELECT id FROM clean_set
+    WHERE recipe_version IS NOT NULL AND (small_labels IS NOT NULL OR recipe_toml LIKE '%label%'
+        OR id IN (SELECT clean_set_id FROM clean_rule WHERE grouped_by IS NOT NULL
+            OR lower_image_median IS NOT NULL OR upper_image_median IS NOT NULL))"""
+"""Clean sets from which an older program may read another meaning, or none."""
 
-NEWER: Final = """small_labels IS NOT NULL OR recipe_toml LIKE '%label%' OR id IN (
-    SELECT clean_set_id FROM clean_rule WHERE grouped_by IS NOT NULL
-    OR lower_image_median IS NOT NULL OR upper_image_median IS NOT NULL)"""
-"""Whether an older program may read another meaning from a clean set, or none."""
+DELETE_NEWER: Final = (
+    "DELETE FROM clean_set_cell WHERE clean_set_id IN (SELECT id FROM newer)",
+    "DELETE FROM clean_set_former WHERE clean_set_id IN (SELECT id FROM newer)",
+    "DELETE FROM clean_set_threshold WHERE clean_set_id IN (SELECT id FROM newer)",
+    "DELETE FROM clean_rule WHERE clean_set_id IN (SELECT id FROM newer)",
+    "DELETE FROM clean_set WHERE id IN (SELECT id FROM newer)",
+    "DROP TABLE newer",
+)
 
 
 def upgrade() -> None:
@@ -98,10 +100,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Delete the clean sets that the older schema cannot hold; the others lose their checksums."""
-    newer = f"SELECT id FROM clean_set WHERE recipe_version IS NOT NULL AND ({NEWER})"
-    for table in OF_SETS:
-        op.execute(f"DELETE FROM {table} WHERE clean_set_id IN ({newer})")
-    op.execute(f"DELETE FROM clean_set WHERE id IN ({newer})")
+    for statement in (CHOOSE_NEWER, *DELETE_NEWER):
+        op.execute(statement)
     op.execute("UPDATE clean_set SET checksum = NULL WHERE recipe_version IS NOT NULL")
     for table, name, *_ in reversed(COLUMNS):
         op.drop_column(table, name)

@@ -75,7 +75,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {"line": ("", "A", "B"), "plate": ("1", "
 """What the label table says of images; an empty value is none."""
 
 
-_FIRST_SEED = 27
+_FIRST_SEED = 103
 """The ten from here on draw verdicts of every reason."""
 
 
@@ -113,7 +113,7 @@ class Draw:
                 small_labels=self.one(["nothing", "image", "all"]),
                 label_sections=self.one(["change", "change", "replace"]),
             )
-            labels = {
+            labels: dict[int | str, LabelRules | tuple[Rule, ...]] = {
                 label: self.section(recipe)
                 for label in self.labels(0, 18)
                 if self.rng.random() < 0.3
@@ -275,8 +275,8 @@ def check_bounds(store: Store, oracle: Oracle, classes: Classes) -> None:
         places: dict[int, dict[int, Any]] = {}
         for r in rows(store, sql):
             of_rule = places.setdefault(r["label_id"], {}).setdefault(r["rule"], {})
-            limits = (r["n"], exact(r["lower"]), exact(r["upper"]), r["stand_in"])
-            of_rule[r["group_value"]] = limits
+            bounds = (r["n"], exact(r["lower"]), exact(r["upper"]), r["stand_in"])
+            of_rule[r["group_value"]] = bounds
         found = {label: [of[place] for place in sorted(of)] for label, of in places.items()}
         assert found == expected
 
@@ -318,7 +318,7 @@ def test_a_recipe_reads_back_as_it_was_written(seed: int) -> None:
     recipe = Draw(seed).recipe()
     classes = OTHER_CLASSES if seed % 2 else DEFAULT_CLASSES
     read = parse_recipe(recipe_toml(recipe)).validated(classes=classes)
-    assert replace(read, labels=None) == replace(recipe, labels=None)
+    assert replace(read, labels={}) == replace(recipe, labels={})
     assert {str(label): rules for label, rules in read.labels.items()} == {
         str(label): rules for label, rules in recipe.labels.items()
     }
