@@ -57,14 +57,15 @@ def asked_medians(thresholds: Any) -> AnySelect:
     asked = _asked(thresholds)
     value = named_value(asked.c.measure, asked.c.channel)
     rows = asked.join(Cell, Cell.image_id == asked.c.image_id)
-    values = select(asked.c.number, value.label("value")).select_from(rows)
+    values = select(*asked.c, value.label("value")).select_from(rows)
     of_images = values.where(value.is_not(None)).subquery("of_images")
     places = ranked(of_images, "number").subquery("places")
-    found = nearest(places, ["number"], {"median": literal(_MEDIAN, REAL)}).subquery("found")
+    names = [column.name for column in asked.c]
+    found = nearest(places, names, {"median": literal(_MEDIAN, REAL)}).subquery("found")
     return select(
-        *(asked.c.image_id, asked.c.measure, asked.c.channel),
+        *(found.c[name] for name in names if name != "number"),
         between(found, "median").label("median"),
-    ).select_from(asked.join(found, found.c.number == asked.c.number))
+    )
 
 
 def _asked(thresholds: Any) -> Any:
@@ -84,4 +85,4 @@ def _asked(thresholds: Any) -> Any:
         select(*rule, Cell.image_id).select_from(of_cell),
     ).subquery("parts")
     number = func.row_number().over(order_by=(parts.c.measure, parts.c.channel, parts.c.image_id))
-    return select(*parts.c, number.label("number")).cte("asked_of_images")
+    return select(*parts.c, number.label("number")).subquery("asked_of_images")

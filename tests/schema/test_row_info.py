@@ -23,17 +23,18 @@ DUMPED = {
     "image_file": ("image role uri size sha256", ["image", "role"]),
     "clean_rule": (
         (
-            "clean_set version rule label_id measure channel reason condition shown lower_percentile "
-            "lower_value lower_median upper_percentile upper_value upper_median"
+            "clean_set version rule label_id grouped_by group_value measure channel reason condition shown "
+            "lower_percentile lower_value lower_median lower_image_median "
+            "upper_percentile upper_value upper_median upper_image_median"
         ),
-        ["clean_set", "version", "rule", "label_id"],
+        ["clean_set", "version", "rule", "label_id", "group_value"],
     ),
     "clean_set_threshold": (
-        "clean_set version rule label_id n lower upper",
-        ["clean_set", "version", "rule", "label_id"],
+        "clean_set version rule group_value label_id n lower upper stand_in",
+        ["clean_set", "version", "rule", "label_id", "group_value"],
     ),
     "clean_set_cell": (
-        "clean_set version image mask_id label_id clean reason value",
+        "clean_set version image mask_id label_id clean reason value lower upper",
         ["clean_set", "version", "image", "mask_id", "label_id"],
     ),
     "cell_override": (

@@ -79,12 +79,13 @@ class _Cells:
             connection, list(shares), list(self._groups.values()), split
         )
         order = np.argsort(found.labels, kind="stable")
-        labels, begins = np.unique(found.labels[order], return_index=True)
         self._values, self._group_numbers = found.values[order], found.groups[order]
-        ends = [*begins[1:].tolist(), len(order)]
+        labels, begins, counts = np.unique(
+            found.labels[order], return_index=True, return_counts=True
+        )
         self._of_label = {
-            label: slice(begin, end)
-            for label, begin, end in zip(labels.tolist(), begins.tolist(), ends, strict=True)
+            int(label): slice(int(begin), int(begin + count))
+            for label, begin, count in zip(labels, begins, counts, strict=True)
         }
         self._found: dict[Hashable, Percentiles] = {}
 
