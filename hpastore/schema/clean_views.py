@@ -65,8 +65,8 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
     bounds = select(*(thresholds.c[name] for name in names)).cte("bounds")
     medians = asked_medians(bounds).cte("medians")
     # Within the subquery: PostgreSQL plans those of the whole statement even where it drops the join.
-    results = _rule_results(bounds, medians).add_cte(bounds, medians, nest_here=True)
-    results = results.subquery("asked")
+    united = _rule_results(bounds, medians).add_cte(bounds, medians, nest_here=True)
+    results = united.subquery("asked")
     named = aliased(CleanRule, name="named")
     of_label = aliased(CellOverride, name="of_label")
     of_all = aliased(CellOverride, name="of_all")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.row_info import Natural, declared_tables, row_info
@@ -47,7 +47,7 @@ def dump(store: Store) -> Generator[str]:
 def _lines(connection: Connection) -> Generator[str]:
     for name, statement, keys in (*_tables(), *_views()):
         yield f"{name}: {', '.join(column.name for column in statement.selected_columns)}"
-        ordered = statement.order_by(*(statement.selected_columns[key] for key in keys))
+        ordered = statement.order_by(*keys)
         for row in stream(connection, ordered):
             yield "\t".join((name, *(_text(value, row) for value in row)))
 
@@ -66,13 +66,15 @@ def _text(value: Any, row: Any) -> str:
     return str(int(value))
 
 
-def _tables() -> Iterable[tuple[str, AnySelect, Sequence[str]]]:
+def _tables() -> Iterable[tuple[str, AnySelect, Sequence[ColumnElement[Any]]]]:
     """Name, statement and natural key of each table that declares one."""
     for table in declared_tables(Base.metadata):
         info = row_info(table)
         if info.natural_key and info.dumped:
             natural = Natural.dumped(table)
-            yield table.name, natural.select(), natural.key_names()
+            statement = natural.select()
+            keys = [statement.selected_columns[name] for name in natural.key_names()]
+            yield table.name, statement, keys
 
 
 _SURROGATES: Final = frozenset({"image_id", "cell_id", "clean_set_id", "rule_id"})
@@ -80,17 +82,18 @@ _SURROGATES: Final = frozenset({"image_id", "cell_id", "clean_set_id", "rule_id"
 _VIEW_KEYS: Final = {
     "cell_stats": ("image_name", "mask_id"),
     "cell_size": ("image_name", "mask_id", "label_id"),
-    "label_threshold": ("clean_set", "version", "rule", "label_id"),
+    "label_threshold": ("clean_set", "version", "rule", "label_id", "group_value"),
     "clean_cell": ("clean_set", "version", "image_name", "mask_id", "label_id"),
     "label_summary": ("label_id",),
     "image_summary": ("image_name",),
 }
 
 
-def _views() -> Iterable[tuple[str, AnySelect, Sequence[str]]]:
-    """Name, statement and natural key of each view."""
+def _views() -> Iterable[tuple[str, AnySelect, Sequence[ColumnElement[Any]]]]:
+    """Name, statement and natural key of each view; databases differ on where NULL sorts."""
     for view in VIEWS:
         if view.table.name not in _VIEW_KEYS:  # one that declares its rows as a table does
             continue
         columns = [column for column in view.table.c if column.name not in _SURROGATES]
-        yield view.table.name, select(*columns), _VIEW_KEYS[view.table.name]
+        keys = [view.table.c[name].nulls_first() for name in _VIEW_KEYS[view.table.name]]
+        yield view.table.name, select(*columns), keys
