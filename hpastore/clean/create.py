@@ -20,7 +20,7 @@ from hpastore.clean.recipe import (
     recipe_toml,
     stored_recipe,
 )
-from hpastore.clean.rules import CleanRecipe
+from hpastore.clean.rules import CleanRecipe, Groups
 from hpastore.clean.sets import read_limits
 from hpastore.clean.summary import (
     SHARE_WARNING,
@@ -55,6 +55,7 @@ from hpastore.store.image_records import column_names, column_values
 from hpastore.store.label_thresholds import count_multilabel, custom_channels
 from hpastore.store.measurement_settings import current_settings
 from hpastore.store.roots_and_splits import require_split
+from hpastore.text import short_list
 
 logger = logging.getLogger(__name__)
 
@@ -228,6 +229,7 @@ def _write_version(
     columns = column_values(connection, recipe.grouped_by)
     valid = recipe.validated(custom_channels(connection), classes, column_names(connection))
     groups = columns if kept is None else kept.groups
+    _warn_of_new_groups(name, columns, groups)
     settings = current_settings(connection)
     row = {
         "name": name,
@@ -249,6 +251,21 @@ def _write_version(
     set_id, version = write_clean_set(connection, row, rules, classes, kept and kept.bounds)
     labels = count_by_label(connection, set_id, classes)
     return _Version(FoundSet(set_id, name, version), labels, superseded)
+
+
+def _warn_of_new_groups(name: str, now: Groups, groups: Groups) -> None:
+    """Warn of groups of images that a frozen set has no bounds for."""
+    for column, values in now.items():
+        new = sorted(set(values) - set(groups.get(column, ())))
+        if new:
+            logger.warning(
+                "frozen clean set %s has no bounds for %s %s: its rules by %s drop none of their "
+                "cells",
+                name,
+                column,
+                short_list(new),
+                column,
+            )
 
 
 def _summarise(

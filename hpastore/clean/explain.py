@@ -196,7 +196,7 @@ def _explain(
     where = f"cell {cell.name}"
     label_name = decoding.label_name(label, where, classes)
     stored = read_rules(connection, verdict.clean_set_id, classes)
-    rules = [rule for rule in stored if label in rule.labels and _is_in_group(cell, rule, stored)]
+    rules = [rule for rule in stored if label in rule.labels and _is_in_group(cell, rule)]
     bounds = {
         bound.rule_id: bound
         for bound in read_bounds(connection, verdict.clean_set_id, classes)
@@ -249,13 +249,11 @@ def _rank(
     return rank_of_value(connection, rule, label, value, verdict.split)
 
 
-def _is_in_group(cell: CellFacts, rule: RuleRow, rules: Sequence[RuleRow]) -> bool:
+def _is_in_group(cell: CellFacts, rule: RuleRow) -> bool:
     """Whether a rule is for the group of the cell's image."""
     if rule.grouped_by is None:
         return True
-    said = cell.columns.get(rule.grouped_by)
-    groups = {other.group_value for other in rules if other.position == rule.position}
-    return rule.group_value == (said if said in groups else None)
+    return rule.group_value == cell.columns.get(rule.grouped_by)
 
 
 class _Limits(NamedTuple):
@@ -294,7 +292,7 @@ def _limits(connection: Connection, cell: CellFacts, rule: RuleRow, bound: Bound
 
 def _group_text(rule: RuleRow) -> str:
     if rule.group_value is None:
-        return f"images of no group by {rule.grouped_by}"
+        return f"images without {rule.grouped_by}"
     return f"{rule.grouped_by} {rule.group_value}"
 
 

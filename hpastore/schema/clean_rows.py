@@ -70,7 +70,7 @@ class RuleRow(NamedTuple):
     grouped_by: str | None
     """A column of the label table."""
     group_value: str | None
-    """What it says of the images that the rule is for; None is those in no other group."""
+    """What it says of the images that the rule is for; None is nothing."""
     measure: str
     channel: str | None
     lower: RuleBound

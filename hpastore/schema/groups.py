@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, and_, case, exists, literal, or_
+from sqlalchemy import ColumnElement, FromClause, and_, case, exists, func, or_
 from sqlalchemy.orm import aliased
 
-from hpastore.schema.tables import CleanRule, Image, ImageColumn
+from hpastore.schema.literal_table import literal_table
+from hpastore.schema.tables import Image, ImageColumn
 from hpastore.schema.types import BIGINT, TEXT
 
-OTHERS: Final = 0
-"""The number of the group of all images that are in no other one."""
+NOTHING: Final = 0
+"""The number of the group of all images of which the column says nothing."""
+
+UNKNOWN: Final = -1
+"""The number of a group for which there is no rule."""
 
 
 def is_in_group(rule: Any) -> ColumnElement[bool]:
-    """Whether a rule is for `Image`: for all, for this group, or for those in none of its groups.
+    """Whether a rule is for `Image`: for all, for this group, or for those in none.
 
     Parameters
     ----------
@@ -25,14 +29,8 @@ def is_in_group(rule: Any) -> ColumnElement[bool]:
     """
     said = aliased(ImageColumn, name="said")
     of_image = and_(said.image_id == Image.id, said.name == rule.grouped_by)
-    others = aliased(CleanRule, name="of_group")
-    same_rule = and_(
-        others.clean_set_id == rule.clean_set_id,
-        others.position == rule.position,
-        others.group_value == said.value,
-    )
     in_this = exists().where(of_image, said.value == rule.group_value)
-    in_one = exists().where(of_image, same_rule)
+    in_one = exists().where(of_image)
     return or_(
         rule.grouped_by.is_(None),
         case((rule.group_value.is_not(None), in_this), else_=~in_one),
@@ -52,26 +50,27 @@ class GroupOfImage:
     """
 
     def __init__(self, column: str, values: Collection[str], place: int) -> None:
-        self._said = aliased(ImageColumn, name=f"said_{place}")
         self._column = column
-        self.numbers = {value: number for number, value in enumerate(sorted(values), start=1)}
+        self._numbers = {value: number for number, value in enumerate(sorted(values), start=1)}
+        self._said = aliased(ImageColumn, name=f"said_{place}")
+        self._known = literal_table(
+            [{"value": value, "number": number} for value, number in self._numbers.items()],
+            {"value": TEXT, "number": BIGINT},
+            f"groups_{place}",
+        )
 
     def join_to(self, rows: FromClause) -> FromClause:
-        """Join what the column says to rows of `Image`."""
+        """Join the images' groups to rows of `Image`."""
         of_image = and_(self._said.image_id == Image.id, self._said.name == self._column)
-        return rows.outerjoin(self._said, of_image)
+        rows = rows.outerjoin(self._said, of_image)
+        return rows.outerjoin(self._known, self._known.c.value == self._said.value)
 
     @property
     def number(self) -> ColumnElement[int]:
-        """Number of the image's group; `OTHERS` for an image that is in none."""
-        if not self.numbers:
-            return literal(OTHERS, BIGINT)
-        numbers = {
-            literal(value, TEXT): literal(number, BIGINT) for value, number in self.numbers.items()
-        }
-        whens = [(self._said.value == value, number) for value, number in numbers.items()]
-        return case(*whens, else_=literal(OTHERS, BIGINT))
+        """Number of the image's group, `NOTHING` or `UNKNOWN`."""
+        of_value = func.coalesce(self._known.c.number, UNKNOWN)
+        return case((self._said.value.is_(None), NOTHING), else_=of_value)
 
     def number_of(self, value: str | None) -> int:
-        """Number of the group of a rule; None is the group of all others."""
-        return OTHERS if value is None else self.numbers[value]
+        """Number of the group of a rule; None is that of all images of which nothing is said."""
+        return NOTHING if value is None else self._numbers[value]

@@ -621,8 +621,8 @@ class CleanRule(Base):
         comment="Column of the label table by which the images are grouped; NULL: they are not"
     )
     group_value: Mapped[str | None] = mapped_column(
-        comment="What that column says of the images that the rule is for; NULL is all images that "
-        "no other group of the rule has"
+        comment="What that column says of the images that the rule is for; NULL: it says nothing "
+        "of them"
     )
     measure: Mapped[str] = mapped_column(comment="Name of a measure")
     channel: Mapped[str | None] = mapped_column(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     FromClause,
     and_,
     case,
+    exists,
     func,
     literal,
     literal_column,
@@ -45,6 +46,7 @@ from hpastore.schema.percentile import (
     ranked,
     ranked_levels,
 )
+from hpastore.schema.row_info import table_of
 from hpastore.schema.tables import (
     Cell,
     CellLabel,
@@ -53,6 +55,7 @@ from hpastore.schema.tables import (
     CleanSet,
     CleanSetThreshold,
     Image,
+    ImageColumn,
     ImageLabel,
     Label,
     Measure,
@@ -132,8 +135,8 @@ def questions(*, pooled: bool = True) -> Any:
     Returns
     -------
     CTE
-        ``rule_id, label_id, clean_set_id, position, grouped_by, group_value, measure, channel,
-        split, lower_percentile, upper_percentile``; ``pooled``, 1 for what is asked about all
+        ``rule_id, label_id, grouped_by, group_value, measure, channel, split, lower_percentile,
+        upper_percentile``; ``pooled``, 1 for what is asked about all
         labels together, of which there is a row for each label; ``question``, the same number for
         what asks for the same of the same cells; and ``is_first``, whether this is the first of
         these rows about this label.
@@ -144,11 +147,9 @@ def questions(*, pooled: bool = True) -> Any:
         of_all = of_label.join(Label, and_(CleanSet.small_labels == "all", _is_from_cells()))
         parts.append(_asked(of_all, 1))
     a = union_all(*parts).subquery("each")
-    # Of a rule for the images in no group, the others of its set say which images these are.
-    others = case((and_(a.c.grouped_by.is_not(None), a.c.group_value.is_(None)), a.c.rule_id))
     label = case((a.c.pooled == 0, a.c.label_id))
-    same = (a.c.pooled, label, a.c.measure, a.c.channel, a.c.split)
-    same += (a.c.grouped_by, a.c.group_value, others, *(a.c[share] for share in _SHARES))
+    same: tuple[Column, ...] = (a.c.pooled, label, a.c.measure, a.c.channel, a.c.split)
+    same += (a.c.grouped_by, a.c.group_value, *(a.c[share] for share in _SHARES))
     numbered = select(*a.c, func.dense_rank().over(order_by=same).label("question"))
     q = numbered.subquery("numbered")
     about = (q.c.question, q.c.label_id)
@@ -159,7 +160,6 @@ def questions(*, pooled: bool = True) -> Any:
 def _asked(rows: FromClause, pooled: int) -> AnySelect:
     return select(
         *(CleanRule.id.label("rule_id"), Label.id.label("label_id")),
-        *(CleanRule.clean_set_id, CleanRule.position),
         *(CleanRule.grouped_by, CleanRule.group_value),
         *(CleanRule.measure, CleanRule.channel, CleanSet.split),
         *(getattr(CleanRule, share) for share in _SHARES),
@@ -230,12 +230,45 @@ def _custom(asked: Any, *more: Column) -> list[AnySelect]:
 
 
 def _grouped(asked: Any, *more: Column) -> list[AnySelect]:
-    """Values of the measures of rules that group the images."""
+    """Values of the measures of rules that group the images.
+
+    The rules of a group are found by what the label table says of each image, of which there are
+    many; those for the images in no group look at all images.
+    """
     value = named_value(asked.c.measure, asked.c.channel)
-    is_grouped = and_(asked.c.grouped_by.is_not(None), is_in_group(asked.c))
+    of_group = exists().where(CleanRule.grouped_by.is_not(None))
+    others = and_(
+        asked.c.grouped_by.is_not(None), asked.c.group_value.is_(None), is_in_group(asked.c)
+    )
     return [
-        _values(asked, rows, value, *more).where(is_grouped) for rows in _single_cells(asked, asked)
+        *(_values(asked, rows, value, *more).where(of_group) for rows in _grouped_cells(asked)),
+        *(_values(asked, rows, value, *more).where(others) for rows in _single_cells(asked, asked)),
     ]
+
+
+def _grouped_cells(asked: Any) -> tuple[FromClause, FromClause]:
+    """Join the cells that `_single_cells` joins with the questions about their group."""
+    said = table_of(ImageColumn)
+    of_image = and_(Image.id == said.c.image_id, LIVE)
+    of_group = and_(
+        asked.c.grouped_by == said.c.name, asked.c.group_value == said.c.value, _in_split(asked)
+    )
+    single = and_(of_image, Image.label_count == 1)
+    by_image = join_in_order(said, Image, single)
+    by_image = join_in_order(by_image, ImageLabel, ImageLabel.image_id == Image.id)
+    by_image = join_in_order(
+        by_image, asked, and_(of_group, asked.c.label_id == ImageLabel.label_id)
+    )
+    by_image = join_in_order(
+        by_image, Cell, and_(Cell.image_id == Image.id, Cell.label_count.is_(None))
+    )
+    own = join_in_order(
+        table_of(CellLabel), Cell, and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1)
+    )
+    own = join_in_order(own, Image, and_(Image.id == Cell.image_id, LIVE))
+    own = join_in_order(own, said, said.c.image_id == Image.id)
+    own = join_in_order(own, asked, and_(of_group, asked.c.label_id == CellLabel.label_id))
+    return by_image, own
 
 
 def _single_cells(asked: Any, rows: FromClause) -> tuple[FromClause, FromClause]:

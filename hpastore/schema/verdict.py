@@ -19,12 +19,10 @@ from sqlalchemy import (
     false,
     func,
     literal,
-    literal_column,
     null,
     or_,
     select,
     true,
-    union_all,
 )
 from sqlalchemy.orm import aliased
 
@@ -38,9 +36,10 @@ from hpastore.schema.clean_rows import (
     image_factor,
 )
 from hpastore.schema.conditions import LIVE, NEGATIVE_ONLY
-from hpastore.schema.groups import OTHERS, GroupOfImage
+from hpastore.schema.groups import NOTHING, GroupOfImage
 from hpastore.schema.image_medians import image_medians
 from hpastore.schema.labelled_cells import LabelledCells, of_both
+from hpastore.schema.literal_table import literal_table
 from hpastore.schema.measure_value import MeasureKey, MeasureValues, flag_value, lacks_channel
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import Cell, CellOverride, Image
@@ -64,9 +63,6 @@ VERDICT_COLUMNS: Final = (
     *SIDES,
 )
 """What `judge_one_set` gives of a cell and label."""
-
-_MAX_UNION: Final = 400
-"""SELECTs in one union."""
 
 _FIRST_RULE: Final = 100
 """The step of the lower bound of a rule at position 0; the upper bound is the next one."""
@@ -405,7 +401,7 @@ def _rows_of_limits(
 
 
 def _group_number(rule: RuleRow, group: GroupOfImage | None) -> int:
-    return OTHERS if group is None else group.number_of(rule.group_value)
+    return NOTHING if group is None else group.number_of(rule.group_value)
 
 
 def _rule_ids(rules: Sequence[RuleRow], group: GroupOfImage | None, name: str) -> FromClause:
@@ -426,33 +422,9 @@ def _rule_ids(rules: Sequence[RuleRow], group: GroupOfImage | None, name: str) -
 def _table_of_labels(
     by_label: Mapping[tuple[int, int], Mapping[str, Any]], kinds: Mapping[str, Any], name: str
 ) -> FromClause:
-    """Make a table in a statement, of a row per label and group; what a row lacks is NULL.
-
-    Keys and positions are written into the statement: a database takes few parameters.  SQLite
-    takes 500 SELECTs in one union, and any number of unions in each other.
-    """
-    no_label: dict[tuple[int, int], dict[str, Any]] = {(-1, OTHERS): {}}  # a table needs a row
-    selects = [
-        select(
-            cast(literal_column(str(int(label))), BIGINT).label("label_id"),
-            cast(literal_column(str(int(number))), BIGINT).label("group_number"),
-            *(cast(_number(row.get(n), kind), kind).label(n) for n, kind in kinds.items()),
-        )
-        for (label, number), row in sorted((by_label or no_label).items())
+    """Make a table of a row per label and group; what a row lacks is NULL."""
+    rows = [
+        {"label_id": label, "group_number": number, **row}
+        for (label, number), row in sorted(by_label.items())
     ]
-    parts = [
-        _united(selects[i : i + _MAX_UNION]).subquery(f"{name}_{i}")
-        for i in range(0, len(selects), _MAX_UNION)
-    ]
-    table: FromClause = _united([select(part) for part in parts]).cte(name)
-    return table
-
-
-def _united(selects: Sequence[AnySelect]) -> Any:
-    return selects[0] if len(selects) == 1 else union_all(*selects)
-
-
-def _number(value: float | None, kind: Any) -> Any:
-    if value is None:
-        return null()
-    return literal_column(str(int(value))) if kind is BIGINT else literal(value, kind)
+    return literal_table(rows, {"label_id": BIGINT, "group_number": BIGINT, **kinds}, name)

@@ -110,9 +110,9 @@ def column_names(connection: Connection) -> list[str]:
 
 
 def column_values(connection: Connection, columns: Iterable[str]) -> dict[str, list[str]]:
-    """Read what each of some columns says of the live images, ascending; not where it is empty."""
+    """Read what each of some columns says of the live images, ascending."""
     said = select(ImageColumn.value).distinct().join(Image, Image.id == ImageColumn.image_id)
-    said = said.where(ImageColumn.value != "", LIVE).order_by(ImageColumn.value)
+    said = said.where(LIVE).order_by(ImageColumn.value)
     return {
         name: list(connection.scalars(said.where(ImageColumn.name == name))) for name in columns
     }

@@ -47,7 +47,7 @@ COLUMNS: Final = (
         "clean_rule",
         "group_value",
         TEXT,
-        "What that column says of the images that the rule is for; NULL is all images that no other group of the rule has",
+        "What that column says of the images that the rule is for; NULL: it says nothing of them",
     ),
     (
         "clean_rule",
