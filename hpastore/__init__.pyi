@@ -14,7 +14,8 @@ from .clean.overrides import (
     undo_overrides,
 )
 from .clean.recipe import load_recipe
-from .clean.rules import CleanRecipe, Rule
+from .clean.rule_bounds import clean_set_bounds
+from .clean.rules import CleanRecipe, LabelRules, Rule
 from .clean.sets import (
     clean_set,
     clean_set_limits,
@@ -84,6 +85,7 @@ __all__ = [
     "Rule",
     "Bound",
     "CleanRecipe",
+    "LabelRules",
     "load_recipe",
     "create_clean_set",
     "refresh_clean_set",
@@ -91,6 +93,7 @@ __all__ = [
     "drop_clean_set",
     "clean_sets",
     "clean_set",
+    "clean_set_bounds",
     "clean_set_limits",
     "clean_set_recipe",
     "emptied_images",

@@ -225,8 +225,11 @@ def show_clean_set(
     emptied: Annotated[
         bool, typer.Option("--emptied", help="List the images that lost all their cells instead.")
     ] = False,
+    bounds: Annotated[
+        bool, typer.Option("--bounds", help="List every rule of each label with its bounds instead.")
+    ] = False,
 ) -> None:
-    """Show a clean set: for each label the bounds, the share clean, and the verdicts by reason.
+    """Show a clean set: for each label the share clean, and the verdicts by reason.
 
     Example: hpastore clean show mine@1
     """
@@ -237,6 +240,8 @@ def show_clean_set(
             _print_toml(hpastore.clean_set_recipe(store, name))
         elif emptied:
             show.frame(hpastore.emptied_images(store, name))
+        elif bounds:
+            _print_bounds(hpastore.clean_set_bounds(store, name))
         else:
             _print_labels(hpastore.clean_set(store, name))
             _print_limits(hpastore.clean_set_limits(store, name))
@@ -329,6 +334,16 @@ def _print_labels(found: pd.DataFrame) -> None:
     limited = f"; only images of split {splits[0]} were judged" if len(splits) else ""
     clean = f"{found['clean'].sum():,} of {found['cells'].sum():,}"
     show.message(f"{clean} verdicts are clean{limited}")
+
+
+def _print_bounds(found: pd.DataFrame) -> None:
+    """Print rules by label; as text, only the columns that say something."""
+    if not show.settings.json:
+        rules = found[["channel", "measure"]].astype(object).where(found.notna(), None)
+        names = zip(rules["channel"], rules["measure"], strict=True)
+        found["measure"] = [measure_name(channel, measure) for channel, measure in names]
+        found = found.drop(columns="channel").dropna(axis="columns", how="all")
+    show.frame(found)
 
 
 def _counts_text(counts: Mapping[Hashable, int]) -> str:
