@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from hpastore.classes import Classes
+from hpastore.clean.backgrounds import warn_of_bright_backgrounds
 from hpastore.clean.diff import differences
 from hpastore.clean.missing_channels import warn_of_missing_channels
 from hpastore.clean.recipe import (
@@ -280,6 +281,7 @@ def _summarise(
     rules = read_rules(connection, set_id, classes)
     warn_of_incomplete_measures(connection, {rule.measure for rule in rules})
     warn_of_missing_channels(connection, rules, split)
+    warn_of_bright_backgrounds(connection, rules, split)
     labels = [counts.label_id for counts in version.labels]
     limits = read_limits(connection, set_id, labels, classes)
     skipped_images, skipped_cells = 0, 0

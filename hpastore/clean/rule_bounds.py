@@ -33,9 +33,9 @@ def clean_set_bounds(store: Store, name: str) -> pd.DataFrame:
     DataFrame
         ``label_id, label, rule, measure, channel, where, grouped_by, group_value, n, lower_from,
         lower, upper_from, upper, stand_in, dropped``: `rule` is the reason that it gives; `n` the
-        cells of images with this one label that have a value; ``lower_from`` what the bound is, such
-        as ``percentile 0.01`` or ``0.25 x image median``, of which each image has its own; `dropped`
-        the number of verdicts with its reason, of all groups together.
+        cells of images with this one label that have a value; ``lower_from`` what the bound is,
+        such as ``percentile 0.01`` or ``0.25 x image median``, of which each image has its own;
+        `dropped` the number of verdicts with its reason, of all groups together.
 
     Raises
     ------

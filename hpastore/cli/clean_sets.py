@@ -226,7 +226,8 @@ def show_clean_set(
         bool, typer.Option("--emptied", help="List the images that lost all their cells instead.")
     ] = False,
     bounds: Annotated[
-        bool, typer.Option("--bounds", help="List every rule of each label with its bounds instead.")
+        bool,
+        typer.Option("--bounds", help="List every rule of each label with its bounds instead."),
     ] = False,
 ) -> None:
     """Show a clean set: for each label the share clean, and the verdicts by reason.

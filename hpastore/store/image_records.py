@@ -18,6 +18,7 @@ from hpastore.schema.tables import (
     Failure,
     FailureFile,
     Image,
+    ImageChannel,
     ImageColumn,
     ImageFile,
     IngestRun,
@@ -115,6 +116,21 @@ def column_values(connection: Connection, columns: Iterable[str]) -> dict[str, l
     said = said.where(LIVE).order_by(ImageColumn.value)
     return {
         name: list(connection.scalars(said.where(ImageColumn.name == name))) for name in columns
+    }
+
+
+def background_levels(
+    connection: Connection, channel: str, split: str | None = None
+) -> dict[str, float]:
+    """Read the background level of a channel of the live images that have one, by name."""
+    statement = select(Image.name, ImageChannel.background_level).join(ImageChannel)
+    statement = statement.where(
+        ImageChannel.channel == channel, ImageChannel.background_level.is_not(None), LIVE
+    )
+    if split is not None:
+        statement = statement.where(Image.split == split)
+    return {
+        name: float(level) for name, level in connection.execute(statement) if level is not None
     }
 
 
