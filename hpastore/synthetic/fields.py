@@ -31,17 +31,21 @@ looks at each), and no rule finds all. Each kind is modelled on something that h
     are exposed one after another, each at a focus of its own.  Good cells lie near the plane, not
     in it.
 ``border_cut``
-    The field's edge takes more than a seventh of the cell, up to most of it.  Those of which it
-    takes less are good.
+    The field's edge takes more than half of the cell.  Those of which it takes less are good, as
+    people who judge cells one by one keep them.
 ``no_nucleus``
-    The nucleus lies out of the plane, or what was segmented is only cytoplasm.  Some haze of
-    chromatin is left, which the segmentation takes for a small nucleus in half of the cases.
+    The nucleus lies out of the plane, or what was segmented is only cytoplasm: the nuclear light
+    of blue is gone.  Some haze of chromatin is left, which the segmentation takes for a small
+    nucleus in half of the cases.
 ``merged``
-    The segmentation lost the seed of a cell and its watershed gave the pixels to a neighbour; small
-    cells, and those at the border, lose theirs first.
+    The segmentation lost the seed of a cell and its watershed gave the pixels to a neighbour that
+    touches it; small cells lose theirs first.  Each of the two has its nucleus.
 ``split``
     The segmentation found two seeds in one cell, and the watershed runs through it, seldom in the
     middle. The nucleus falls to one part or to both.
+
+The mask lacks some cells of some images, as real masks do; their light is there.  Masks of
+neighbours do not touch: the watershed leaves a gap.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ from numpy.typing import NDArray
 from hpastore.errors import UsageError
 from hpastore.runtime.opencv import cv2
 from hpastore.synthetic.appearance import Cell, blur, prepare, shed
-from hpastore.synthetic.outlines import Shape, settle
+from hpastore.synthetic.outlines import LINES, Line, Shape, settle
 from hpastore.vocabulary import CHANNELS, LABEL_NAMES, NEGATIVE
 
 _F32 = NDArray[np.float32]
@@ -92,14 +96,27 @@ _SHARP: Final = 0.004
 _DEFOCUS: Final = np.array([0.14, 0.14, 0.1, 0.14])
 """Radii of blur of each channel where it is worst; some of the thick nucleus is in focus."""
 
-_CUT: Final = 0.15
+_CUT: Final = 0.5
 """Share of a cell beyond the border from which it counts as cut."""
+
+_CHROMATIN_LEFT: Final = 0.25
+"""Share of the nuclear light in the mildest cell without a nucleus; a third of its chromatin would
+still be seen as a nucleus."""
+
+_COMPLETE: Final = 0.7
+"""Share of the masks that lack no cell."""
+
+_GAP: Final = 0.024
+"""Half the gap between the masks of neighbours, in radii."""
 
 _LABEL_STRIDE: Final = 7
 """No divisor of 19, so that 19 images show all classes, and few images already unlike ones."""
 
-_GREY_LEVELS: Final = {"red": 140.0, "green": 130.0, "blue": 115.0, "yellow": 115.0}
+_GREY_LEVELS: Final = {"red": 135.0, "green": 150.0, "blue": 155.0, "yellow": 245.0}
 """What light 1 is worth."""
+
+_SPECKS: Final = {"red": 3.0, "green": 5.0, "blue": 0.5, "yellow": 3.0}
+"""Of dye in a field, on average."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,8 @@ class Field:
     ----------
     labels
         Distinct label ids, ascending.
+    cell_line
+        Name of one of `hpastore.synthetic.outlines.LINES`.
     channels
         (H, W) uint8 or uint16 by the names of `hpastore.vocabulary.CHANNELS`.
     cell_mask
@@ -121,6 +140,7 @@ class Field:
     """
 
     labels: tuple[int, ...]
+    cell_line: str
     channels: Mapping[str, NDArray[np.uint8 | np.uint16]]
     cell_mask: NDArray[np.uint16]
     nucleus_mask: NDArray[np.uint16]
@@ -158,8 +178,16 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
         raise UsageError(f"a sample image has at least {MIN_SIZE} pixels a side and 8 or 16 bits")
     rng = np.random.default_rng([seed, index])
     labels = _labels(rng, index)
-    shapes, owner = settle(rng, size, labels)
-    planted = _plant(rng, seed, index, shapes, labels)
+    line = _line(seed, index)
+    shapes, owner = settle(rng, size, labels, line)
+    cut = _cut(shapes, owner)
+    overlooked = _overlooked(rng, shapes)
+    plantable = [
+        number
+        for number, shape in enumerate(shapes, start=1)
+        if not (shape.spared or number in cut or number in overlooked)
+    ]
+    planted = _plant(rng, seed, index, plantable, labels)
     light = {channel: np.zeros((size, size), np.float32) for channel in CHANNELS}
     nuclei = np.zeros((size, size), bool)
     for number, shape in enumerate(shapes, start=1):
@@ -168,14 +196,16 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
         nuclei[cell.box] |= _nucleus(cell, fault)
         for channel, seen in _spoil(cell, shed(cell, labels), fault, severity).items():
             light[channel][cell.box] += seen
-    cell_mask, faults = _segment(
-        rng, shapes, owner, {k: fault for k, (fault, _) in planted.items()}
-    )
+    gap = round(_GAP * float(np.median([shape.outline.radius for shape in shapes])))
+    told = dict.fromkeys(cut, "border_cut") | {k: fault for k, (fault, _) in planted.items()}
+    cell_mask, faults = _segment(rng, owner, told, plantable, overlooked, gap)
+    _speckle(rng, light, gap)
     channels = {
         channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS
     }
     return Field(
         labels=labels,
+        cell_line=line.name,
         channels=channels if bits == 8 else {k: _deepen(rng, v) for k, v in channels.items()},
         cell_mask=cell_mask,
         nucleus_mask=cell_mask * nuclei,
@@ -192,16 +222,33 @@ def _labels(rng: np.random.Generator, index: int) -> tuple[int, ...]:
     return tuple(sorted((first, *rng.choice(others, further, replace=False).tolist())))
 
 
+def _line(seed: int, index: int) -> Line:
+    """Cell line of an image: successive images show each in its share, whatever the seed."""
+    shares = np.cumsum([line.images for line in LINES])
+    place = (np.random.default_rng([seed, len(LINES)]).random() + _GOLDEN * index) % 1
+    return LINES[int(np.searchsorted(shares, place * shares[-1], side="right"))]
+
+
+def _overlooked(rng: np.random.Generator, shapes: list[Shape]) -> set[int]:
+    """Numbers of the cells that the segmentation overlooks."""
+    share = 0.0 if rng.random() < _COMPLETE else rng.uniform(0.05, 0.3)
+    missed = rng.random(len(shapes)) < share
+    return {k for k, shape in enumerate(shapes, start=1) if missed[k - 1] and not shape.spared}
+
+
 def _plant(
-    rng: np.random.Generator, seed: int, index: int, shapes: list[Shape], labels: tuple[int, ...]
+    rng: np.random.Generator,
+    seed: int,
+    index: int,
+    plantable: list[int],
+    labels: tuple[int, ...],
 ) -> dict[int, tuple[str, float]]:
     """Fault and severity by number of the cell; successive images go through all faults in turn."""
     meaningless = {"border_cut"} | (
         {"not_expressing", "overexposed"} if NEGATIVE in labels else set()
     )
     kinds = [fault for fault in FAULTS if fault not in meaningless]
-    others = [number for number, shape in enumerate(shapes, start=1) if not shape.spared]
-    chosen = rng.permutation(others)[: max(1, round(_FAULTY_SHARE * len(shapes)))].tolist()
+    chosen = rng.permutation(plantable)[: max(1, round(_FAULTY_SHARE * len(plantable)))].tolist()
     start = np.random.default_rng(seed).random(len(kinds))
     planted = {}
     for place, number in enumerate(chosen, start=3 * index):
@@ -218,7 +265,7 @@ def _severity(share: float) -> float:
 
 def _in_plane(fault: str, severity: float) -> float:
     """Share of the nucleus's light that reaches the picture."""
-    return (1 - severity) ** 0.86 if fault == "no_nucleus" else 1
+    return _CHROMATIN_LEFT * (1 - severity) if fault == "no_nucleus" else 1
 
 
 def _nucleus(cell: Cell, fault: str) -> NDArray[np.bool_]:
@@ -252,19 +299,26 @@ def _spoil(cell: Cell, light: dict[str, _F32], fault: str, severity: float) -> d
 
 def _segment(
     rng: np.random.Generator,
-    shapes: list[Shape],
     owner: NDArray[np.uint16],
-    planted: dict[int, str],
+    told: dict[int, str],
+    plantable: list[int],
+    overlooked: set[int],
+    gap: int,
 ) -> tuple[NDArray[np.uint16], dict[int, str]]:
     """Say what a segmentation would see, and what is wrong with each of its ids."""
     mask = owner.copy()
-    faults = {number: planted.get(number, cut) for number, cut in _cut(shapes, owner).items()}
-    others = {k for k, shape in enumerate(shapes, start=1) if k not in planted and not shape.spared}
-    for number, fault in planted.items():
+    faults = {k: told.get(k, "") for k in range(1, int(owner.max()) + 1) if k not in overlooked}
+    others = set(plantable) - set(told)
+    for number, fault in told.items():
         if fault == "merged":
-            neighbour = _neighbour(mask, number, others)
+            near = _grown(mask == number, 4 * gap + 1)
+            neighbour = _smallest(mask, near, others)
+            if neighbour is None:
+                faults[number] = ""
+                continue
+            between = near & _grown(mask == neighbour, 4 * gap + 1) & (mask == 0)
+            mask[between | (mask == neighbour)] = number
             others.remove(neighbour)
-            mask[mask == neighbour] = number
             del faults[neighbour]
         elif fault == "split":
             half = max(faults) + 1
@@ -272,27 +326,45 @@ def _segment(
             mask[rows, columns] = half
             faults[half] = "split"
     # In no order: the highest id would always be half a cell.
-    ids = np.concatenate(([0], 1 + rng.permutation(max(faults)))).astype(np.uint16)
-    return ids[mask], {int(ids[number]): fault for number, fault in faults.items()}
+    ids = np.zeros(int(mask.max()) + 1, np.uint16)
+    ids[list(faults)] = 1 + rng.permutation(len(faults))
+    seen = ids[_apart(mask, gap)]
+    return seen, {int(ids[number]): fault for number, fault in faults.items()}
 
 
-def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> dict[int, str]:
-    """Say of each cell by its number whether the border cuts it: ``border_cut``, or ""."""
+def _apart(mask: NDArray[np.uint16], gap: int) -> NDArray[np.uint16]:
+    """Take from each cell what is at most ``gap`` pixels from another."""
+    if gap == 0:
+        return mask
+    window = np.ones((2 * gap + 1, 2 * gap + 1), np.uint8)
+    highest = cv2.dilate(mask, window)
+    lowest = cv2.erode(np.where(mask > 0, mask, np.uint16(65535)), window)
+    return np.asarray(mask * (highest == lowest), np.uint16)
+
+
+def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> set[int]:
+    """Numbers of the cells that the border cuts."""
     areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)
     beyond = {
         number: shape.outline.area_beyond(len(owner))
         for number, shape in enumerate(shapes, start=1)
     }
-    return {k: "border_cut" if out > _CUT * (out + areas[k]) else "" for k, out in beyond.items()}
+    return {k for k, out in beyond.items() if out > _CUT * (out + areas[k])}
 
 
-def _neighbour(mask: NDArray[np.uint16], number: int, others: set[int]) -> int:
-    """Return the smallest cell that touches a cell with a lost seed, or the nearest."""
-    distance = cv2.distanceTransform((mask != number).astype(np.uint8), cv2.DIST_L2, 3)
-    touching: set[int] = set(np.unique(mask[distance < 2]).tolist()) & others
-    if touching:
-        return min(touching, key=lambda k: int(np.sum(mask == k)))
-    return min(others, key=lambda k: float(distance[mask == k].min()))
+def _smallest(
+    mask: NDArray[np.uint16], near: NDArray[np.bool_], others: set[int]
+) -> int | None:
+    """Return the smallest of the cells that are near on much of their outline, if any is."""
+    found, pixels = np.unique(mask[near], return_counts=True)
+    shared = {int(k): int(n) for k, n in zip(found, pixels, strict=True) if k in others}
+    enough = [k for k, n in shared.items() if n > 0.5 * max(shared.values())]
+    return min(enough, key=lambda k: int(np.count_nonzero(mask == k)), default=None)
+
+
+def _grown(region: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(region.view(np.uint8), window) > 0)
 
 
 def _part(
@@ -306,6 +378,15 @@ def _part(
     return rows[beyond], columns[beyond]
 
 
+def _speckle(rng: np.random.Generator, light: dict[str, _F32], gap: int) -> None:
+    """Add specks of dye, which saturate a few pixels anywhere."""
+    for channel, number in _SPECKS.items():
+        size = len(light[channel])
+        for x, y in rng.integers(0, size, (rng.poisson(number), 2)).tolist():
+            radius = int(rng.integers(0, gap // 2 + 1))
+            cv2.circle(light[channel], (x, y), radius, float(rng.uniform(0.5, 4)), cv2.FILLED)
+
+
 def _expose(rng: np.random.Generator, light: _F32, gain: float) -> NDArray[np.uint8]:
     """Grey levels of one channel."""
     size = len(light)
@@ -316,10 +397,10 @@ def _expose(rng: np.random.Generator, light: _F32, gain: float) -> NDArray[np.ui
     )
     off_axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     falloff = 1 - 0.1 * (off_axis[:, None] + off_axis)
-    signal = blur(light, size / 2500 * rng.uniform(0.7, 1.6)) + 0.12 * haze
-    signal *= gain * rng.uniform(0.8, 1.2) * falloff
+    signal = blur(light, size / 2500 * rng.uniform(0.7, 1.6)) + 0.08 * haze
+    signal *= gain * rng.lognormal(0, 0.3) * falloff
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(1 + 0.25 * signal)
-    grey: _F32 = np.rint(rng.uniform(1, 4) + signal + noise).clip(0, 255)
+    grey: _F32 = np.rint(rng.uniform(-2, 1.5) + signal + noise).clip(0, 255)
     return grey.astype(np.uint8)
 
 

@@ -1,14 +1,16 @@
 """Outlines of cells and nuclei, and which pixel belongs to which cell.
 
-Cells sit on a jittered grid; each claims the pixels that are nearer to it, in units of its own
-ragged outline, than to any neighbour and than its reach.
+Cells sit on a jittered grid that reaches beyond the image, and push each other away; each claims
+the pixels that are nearer to it, in units of its own ragged outline, than to any neighbour and than
+its reach.  Sizes and elongations are those of cells of the Human Protein Atlas
+(``tests/synthetic/test_resemblance.py`` holds them).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +24,76 @@ _F64 = NDArray[np.float64]
 _MITOTIC_SPINDLE: Final = LABEL_NAMES.index("Mitotic spindle")
 _AGGRESOME: Final = LABEL_NAMES.index("Aggresome")
 
-_CLEAR: Final = 1.29
-"""Radii at least from the border to the centre of a cell within; long cells reach it."""
 
-_ASTRAY: Final = 0.15
-"""Share of the outer cells that lie across the border."""
+class Line(NamedTuple):
+    """A cell line: how its cells differ from those of others."""
 
-_GIANT: Final = 0.12
-"""Share of cells that doubled their chromosomes and did not divide."""
+    name: str
+    area: float
+    """Median, in pixels of an image of 2048 x 2048."""
+    stretch: float
+    """Median of the length as a share of the width, less 1."""
+    images: int
+    """How many images show it, among those of all lines."""
+
+
+LINES: Final = (
+    Line("SH-SY5Y", 44e3, 0.85, 4),
+    Line("HEK 293", 75e3, 0.70, 12),
+    Line("RH-30", 82e3, 0.88, 4),
+    Line("PC-3", 91e3, 0.69, 4),
+    Line("U-251 MG", 102e3, 0.67, 14),
+    Line("SK-MEL-30", 102e3, 1.01, 6),
+    Line("A549", 135e3, 0.58, 8),
+    Line("A-431", 156e3, 0.48, 42),
+    Line("HeLa", 161e3, 1.23, 6),
+    Line("U-2 OS", 187e3, 0.80, 56),
+    Line("HaCaT", 214e3, 0.60, 6),
+)
+"""Lines of the public Human Protein Atlas, with the figures of 166 of its images."""
+
+_SMALL: Final = 384
+"""Pixels a side below which a field shows a smaller part of the culture."""
+
+_CLOSE_UP: Final = 1.6
+"""How much larger cells are there."""
+
+_UNCLAIMED: Final = 1.15
+"""How much larger a cell would be, in radii, if no neighbour claimed a part of it."""
+
+_SPREAD: Final = 0.185
+"""Of the logarithm of the radius from cell to cell of an image."""
+
+_SPREAD_OF_IMAGES: Final = 0.05
+"""Of the logarithm of the radius from image to image of a line."""
+
+_DENSITY: Final = (1.6, 2.25)
+"""Radii from a seat to the next, in a crowded field and in a sparse one."""
+
+_SEEDED: Final = 2.0
+"""A cell of which the border leaves a share is there with that share to this power: of those that
+lost their nucleus nearly all are in no mask."""
+
+_PUSHES: Final = 6
+"""Times that cells make way."""
+
+_ELONGATION: Final = (1.7, 0.72)
+"""Shape and scale of the gamma distribution of a cell's stretch, as a share of its line's."""
+
+_TAILS: Final = (0.55, 0.3, 0.15)
+"""Shares of cells with no process, one and two."""
+
+_MITOTIC: Final = 0.015
+"""Share of cells that divide."""
 
 _COARSE: Final = 64
 """Places a side at which an outline is looked at to learn how much of it is beyond the border."""
+
+_DISPLACED: Final = 0.5
+"""Radii by which coordinates are displaced at most, with few exceptions."""
+
+_DIRECTIONS: Final = 2048
+"""From a cell, in which its reach is tabulated; a step is a pixel at 300 pixels."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +110,19 @@ class Outline:
     """Angle of the dent; beside the nucleus's dent lie Golgi, centrosome and aggresome."""
     dent: float
     """Depth in radii."""
+    tails: _F64
+    """(K, 3) angle, length in radii and width of processes."""
 
     @property
     def radius(self) -> float:
         """Radius in pixels of the circle of the same area."""
         return float(np.sqrt(np.linalg.det(self.frame)))
+
+    @property
+    def half(self) -> _F64:
+        """(2,) pixels in x and y from the centre that the outline can reach at most."""
+        reach = 1.12 + np.abs(self.waves[:, 0]).sum() + self.tails[:, 1].max(initial=0)
+        return np.asarray(reach * np.hypot(*self.frame) + _DISPLACED * self.radius + 2)
 
     def distance(self, x: _F32, y: _F32) -> _F32:
         """Distance from the centre, 1 on the outline, of (h, w) float32 coordinates."""
@@ -62,22 +131,21 @@ class Outline:
         radius, angle = cv2.cartToPolar(
             dx * to_unit[0, 0] + dy * to_unit[1, 0], dx * to_unit[0, 1] + dy * to_unit[1, 1]
         )
-        bay = np.exp((np.cos(angle - np.float32(self.side)) - 1) / np.float32(0.12))
-        reach = 1 - np.float32(self.dent) * bay
-        for waves, (amplitude, phase) in enumerate(self.waves, start=2):
-            reach += np.float32(amplitude) * np.cos(waves * angle + np.float32(phase))
-        return np.asarray(radius / reach, np.float32)
+        return np.asarray(radius / self._reach(angle), np.float32)
 
     def box(self, size: int) -> tuple[slice, slice]:
         """Rows and columns of the image that the outline can reach."""
-        half = 1.45 * np.hypot(*self.frame) + 2
-        low = np.clip(self.centre - half, 0, size).astype(int)
-        high = np.clip(self.centre + half, 0, size).astype(int)
+        low = np.clip(self.centre - self.half, 0, size).astype(int)
+        high = np.clip(self.centre + self.half, 0, size).astype(int)
         return slice(low[1], high[1]), slice(low[0], high[0])
+
+    def meets(self, size: int) -> bool:
+        """Whether it can reach the image."""
+        return all(side.stop > side.start for side in self.box(size))
 
     def area_beyond(self, size: int) -> float:
         """Area outside of the image, in pixels, had no neighbour claimed it."""
-        half = 1.45 * np.hypot(*self.frame) + 2
+        half = self.half
         if (self.centre >= half).all() and (self.centre <= size - half).all():
             return 0.0
         x, y = (
@@ -88,6 +156,17 @@ class Outline:
         outside = (columns < 0) | (columns > size) | (rows < 0) | (rows > size)
         pixel = float(np.prod(2 * half)) / (_COARSE - 1) ** 2
         return pixel * np.count_nonzero(outside & (self.distance(columns, rows) < 1))
+
+    def _reach(self, angle: _F32) -> _F32:
+        """How far the outline reaches in each direction, read from a fine table."""
+        around = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
+        reach = 1 - self.dent * np.exp((np.cos(around - self.side) - 1) / 0.12)
+        for waves, (amplitude, phase) in enumerate(self.waves, start=2):
+            reach += amplitude * np.cos(waves * around + phase)
+        for towards, length, width in self.tails:
+            reach += length * np.exp((np.cos(around - towards) - 1) / width)
+        place = np.asarray(angle * np.float32(_DIRECTIONS / (2 * np.pi)), np.int32)
+        return np.asarray(reach.astype(np.float32)[place], np.float32)
 
 
 @dataclass(frozen=True)
@@ -102,7 +181,7 @@ class Shape:
 
 
 def settle(
-    rng: np.random.Generator, size: int, labels: tuple[int, ...]
+    rng: np.random.Generator, size: int, labels: tuple[int, ...], line: Line
 ) -> tuple[list[Shape], NDArray[np.uint16]]:
     """Seat cells and give every pixel to the nearest that reaches it.
 
@@ -114,6 +193,8 @@ def settle(
         Width and height of the field in pixels.
     labels
         Ids of classes, of which two change outlines.
+    line
+        Of the cells.
 
     Returns
     -------
@@ -122,8 +203,9 @@ def settle(
     owner
         (size, size) uint16, 0 is background, n the n-th of the shapes.
     """
-    shapes = _shapes(rng, size, labels)
-    x, y = _wrinkled(rng, size, shapes[0].outline.radius)
+    radius = _radius(size, line) * rng.lognormal(0, _SPREAD_OF_IMAGES)
+    shapes = _shapes(rng, size, labels, radius, line.stretch)
+    x, y = _wrinkled(rng, size, radius)
     nearest = np.ones((size, size), np.float32)
     owner = np.zeros((size, size), np.uint16)
     for number, shape in enumerate(shapes, start=1):
@@ -135,7 +217,8 @@ def settle(
     areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)[1:]
     shows = areas > 0.2 * np.array([shape.outline.radius**2 for shape in shapes])
     renumber = np.concatenate(([0], shows * shows.cumsum())).astype(np.uint16)
-    return list(compress(shapes, shows)), renumber[owner]
+    shapes = [_follow(shape, x, y) for shape in compress(shapes, shows)]
+    return shapes, renumber[owner]
 
 
 def cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> _F32:
@@ -159,69 +242,112 @@ def cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> _F3
     return np.asarray(cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _shapes(rng: np.random.Generator, size: int, labels: tuple[int, ...]) -> list[Shape]:
-    """Shapes on most seats of a square grid, row by row."""
-    seats = int(rng.integers(4, 6)) if size >= 384 else 3
-    pitch = size / seats
-    middle = (seats // 2) * (seats + 1)
-    vacant = set(rng.choice(seats**2, rng.integers(seats**2 // 6 + 1), replace=False).tolist()) - {
-        middle
-    }
-    # Cells of one line resemble each other; the magnification is that of all fields.
-    radius, stretch = (
-        (size / 4.7 if seats > 3 else pitch) * rng.uniform(0.47, 0.57),
-        rng.uniform(1.0, 1.7),
-    )
+def _follow(shape: Shape, x: _F32, y: _F32) -> Shape:
+    """Move a nucleus to where the displaced coordinates have its place."""
+    column, row = np.rint(shape.nucleus.centre).clip(0, len(x) - 1).astype(int)
+    moved = (column - x[row, column], row - y[row, column])
+    nucleus = replace(shape.nucleus, centre=shape.nucleus.centre + np.float64(moved))
+    return replace(shape, nucleus=nucleus)
+
+
+def _radius(size: int, line: Line) -> float:
+    """Radius of a line's cells in pixels."""
+    near = _CLOSE_UP if size < _SMALL else 1
+    return float(near * _UNCLAIMED * size / 2048 * np.sqrt(line.area / np.pi))
+
+
+def _shapes(
+    rng: np.random.Generator, size: int, labels: tuple[int, ...], radius: float, stretch: float
+) -> list[Shape]:
+    """Shapes on most seats, row by row."""
+    centres, spared = _seats(rng, size, radius)
+    radii = radius * np.exp(_SPREAD * rng.standard_normal(len(centres)).clip(-2.2, 2))
+    radii[spared] = radius * rng.uniform(0.8, 1.2)
+    centres = _pushed_apart(centres, radii, spared)
+    # Neighbours lie alike, more in one field than in another.
+    direction, disorder = rng.uniform(0, np.pi), rng.uniform(0.2, 2)
     shapes = []
-    for seat in sorted(set(range(seats**2)) - vacant):
-        spared = seat == middle
-        row, column = divmod(seat, seats)
-        centre = (
-            np.array([column, row]) + 0.5 + (not spared) * rng.uniform(-0.25, 0.25, 2)
-        ) * pitch
-        if {row, column} & {0, seats - 1}:
-            centre = _at_border(rng, centre, size, radius)
-        mitotic = _MITOTIC_SPINDLE in labels and (spared or rng.random() < 0.05)
+    for seat, centre in enumerate(centres):
+        angle = direction + disorder * rng.standard_normal()
+        mitotic = rng.random() < _MITOTIC
+        if _MITOTIC_SPINDLE in labels:
+            mitotic = seat == spared or rng.random() < 0.05
         if mitotic:
-            outline, nucleus = _dividing(rng, centre, radius)
+            outline, nucleus = _dividing(rng, centre, radius, angle)
         else:
-            outline, nucleus = _resting(rng, centre, radius, stretch, 0.45 * (_AGGRESOME in labels))
-        shapes.append(Shape(outline, nucleus, spared, mitotic))
+            dent = 0.45 * (_AGGRESOME in labels)
+            outline, nucleus = _resting(rng, centre, radii[seat], radius, stretch, angle, dent)
+        if not outline.meets(size):
+            continue
+        left = 1 - outline.area_beyond(size) / (np.pi * outline.radius**2)
+        if rng.random() < max(left, 0) ** _SEEDED:
+            shapes.append(Shape(outline, nucleus, seat == spared, mitotic))
     return shapes
 
 
-def _at_border(rng: np.random.Generator, centre: _F64, size: int, radius: float) -> _F64:
-    """Move an outer cell so far inside that the border grazes it at most, or, seldom, across it."""
-    inside = centre.clip(_CLEAR * radius, size - _CLEAR * radius)
-    if rng.random() < _ASTRAY:
-        depth = (0.4 - 0.65 * rng.beta(2, 1)) * radius
-        to_border = np.concatenate((centre, size - centre))
-        side = int(to_border.argmin())
-        inside[side % 2] = depth if side < 2 else size - depth
-    return inside
+def _seats(rng: np.random.Generator, size: int, radius: float) -> tuple[_F64, int]:
+    """Places of cells, (K, 2) x, y, in the field and around it, and which is in the middle."""
+    pitch = radius * rng.uniform(*_DENSITY)
+    around = int(np.ceil((size / 2 + radius) / pitch))
+    steps = np.mgrid[-around : around + 1, -around : around + 1].reshape(2, -1).T[:, ::-1]
+    places = steps + rng.uniform(-0.3, 0.3, steps.shape)
+    spared = len(steps) // 2
+    places[spared] = 0
+    free = rng.random(len(steps)) < rng.beta(1.2, 5)
+    free[spared] = False
+    return size / 2 + pitch * places[~free], int(np.count_nonzero(~free[:spared]))
 
 
-def _dividing(rng: np.random.Generator, centre: _F64, radius: float) -> tuple[Outline, Outline]:
+def _pushed_apart(centres: _F64, radii: _F64, spared: int) -> _F64:
+    """Move cells away from neighbours whose nuclei they would cover."""
+    wanted = 0.85 * (radii[:, None] + radii)
+    np.fill_diagonal(wanted, 0)
+    for _ in range(_PUSHES):
+        apart = centres[:, None] - centres
+        distance = np.sqrt((apart**2).sum(2))
+        push = (wanted - distance).clip(0, None) / (distance + 1)
+        moved = 0.3 * (push[:, :, None] * apart).sum(1)
+        moved[spared] = 0
+        centres = centres + moved
+    return centres
+
+
+def _dividing(
+    rng: np.random.Generator, centre: _F64, radius: float, angle: float
+) -> tuple[Outline, Outline]:
     """Outlines of a round cell and of its chromosomes, which lie in a plate across the spindle."""
-    angle = rng.uniform(0, np.pi)
-    cell = _outline(rng, centre, 0.8 * radius, 1, angle, ripple=0.01)
-    return cell, _outline(rng, centre, 0.28 * radius, 0.25, angle, ripple=0.01)
+    cell = _outline(rng, centre, 0.75 * radius, 1, angle, ripple=0.01)
+    return cell, _outline(rng, centre, 0.22 * radius, 0.25, angle, ripple=0.01)
 
 
 def _resting(
-    rng: np.random.Generator, centre: _F64, radius: float, stretch: float, dent: float
+    rng: np.random.Generator,
+    centre: _F64,
+    radius: float,
+    usual: float,
+    stretch: float,
+    angle: float,
+    dent: float,
 ) -> tuple[Outline, Outline]:
-    """Outlines of a cell and of its nucleus, which ``dent`` radii of an aggresome may press in."""
-    angle = rng.uniform(0, np.pi)
-    radius *= rng.uniform(1.1, 1.42) if rng.random() < _GIANT else rng.uniform(0.78, 1.1)
-    stretch *= rng.uniform(0.9, 1.25)
-    cell = _outline(rng, centre, radius, stretch, angle, ripple=0.04)
-    off_centre = centre + radius * rng.uniform(-0.12, 0.12, 2)
-    rounder = 1 + 0.7 * (stretch - 1)
-    nucleus = _outline(
-        rng, off_centre, radius * rng.uniform(0.38, 0.46), rounder, angle, ripple=0.018
-    )
+    """Outlines of a cell and of its nucleus, which ``dent`` radii of an aggresome may press in.
+
+    Nuclei differ less in size than their cells do.
+    """
+    elongation = 1 + min(stretch * rng.gamma(*_ELONGATION), 3.5)
+    cell = _outline(rng, centre, radius, elongation, angle, ripple=0.045)
+    cell = replace(cell, tails=_tails(rng))
+    rounder = 1 + 0.45 * min(elongation - 1, 2.5)
+    size = usual * rng.uniform(0.37, 0.46) * (radius / usual) ** 0.6
+    off_centre = centre + rng.uniform(-0.1, 0.1, 2) @ cell.frame
+    nucleus = _outline(rng, off_centre, size, rounder, angle, ripple=0.018)
     return cell, replace(nucleus, dent=max(nucleus.dent, dent))
+
+
+def _tails(rng: np.random.Generator) -> _F64:
+    """Processes of a cell, most of them at its ends."""
+    count = int(rng.choice(3, p=_TAILS))
+    towards = np.array([0, np.pi])[:count] + rng.integers(2) * np.pi + rng.normal(0, 0.35, count)
+    return np.column_stack((towards, rng.uniform(0.2, 0.8, count), rng.uniform(0.03, 0.12, count)))
 
 
 def _outline(
@@ -239,13 +365,13 @@ def _outline(
     amplitudes = ripple * rng.normal(0, (2, 1.3, 1, 0.8)).clip(-2, 2)
     waves = np.column_stack((amplitudes, rng.uniform(0, 2 * np.pi, 4)))
     dent = min(4 * ripple * abs(rng.normal()), 0.4)
-    return Outline(centre, axes * turn, waves, rng.uniform(0, 2 * np.pi), dent)
+    return Outline(centre, axes * turn, waves, rng.uniform(0, 2 * np.pi), dent, np.empty((0, 3)))
 
 
 def _wrinkled(rng: np.random.Generator, size: int, radius: float) -> tuple[_F32, _F32]:
     """Pixel coordinates, displaced a little, so that outlines look grown and not computed."""
     y, x = np.indices((size, size), np.float32)
-    for amplitude, grain in ((0.06, 0.5), (0.015, 0.12)):
+    for amplitude, grain in ((0.2, 1.6), (0.05, 0.5), (0.015, 0.12)):
         x += amplitude * radius * cloud(rng, x.shape, grain * radius)
         y += amplitude * radius * cloud(rng, x.shape, grain * radius)
     return x, y
