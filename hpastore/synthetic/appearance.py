@@ -20,7 +20,7 @@ _F32 = NDArray[np.float32]
 _F64 = NDArray[np.float64]
 
 
-_SPREAD: Final = (0.22, 0.35, 0.22, 0.22)
+_SPREAD: Final = (0.22, 0.35, 0.3, 0.22)
 """Of the logarithms of a channel's light from cell to cell; that of the protein differs most."""
 
 
@@ -97,6 +97,8 @@ def prepare(
     inside = owner[box] == number
     y, x = np.mgrid[box].astype(np.float32)
     core = shape.nucleus.distance(x, y)
+    if shape.twin is not None:
+        core = np.minimum(core, shape.twin.distance(x, y))
     steep = np.hypot(*shape.nucleus.frame[1]) / 2  # the envelope is two pixels wide
     radius = shape.outline.radius
     nuclear = (0.5 + (1 - core) * steep).clip(0, 1) * inside * in_plane
@@ -124,7 +126,7 @@ def prepare(
 
 def shed(cell: Cell, labels: tuple[int, ...]) -> dict[str, _F32]:
     """Light of a faultless cell, (h, w) float32 by channel; its protein is where labels say."""
-    red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.6, 1.8).astype(np.float32)
+    red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.5, 1.9).astype(np.float32)
     # Every antibody stains a little where it should not, most where the cell is thick.
     stain = 0.0 if NEGATIVE in labels else cell.rng.uniform(0.06, 0.16)
     protein = _f32(stain * cell.body * np.exp(-cell.core / 2))
@@ -297,6 +299,8 @@ _LOOKS: Final[tuple[Callable[[Cell], _F32], ...]] = (
 
 _SUBPIXEL_BITS: Final = 4
 _THREAD_STEPS: Final = 24
+"""Of a thread; of a small cell's there are fewer, about one in a pixel or two."""
+
 _THREAD_LAYERS: Final = 5
 """Strokes of one layer cannot add up, as they are 8-bit; the layers do."""
 
@@ -304,9 +308,11 @@ _THREAD_LAYERS: Final = 5
 def _threads(
     cell: Cell, starts: _F64, headings: _F64, length: float, *, curl: float, width: float
 ) -> _F32:
-    """Draw paths from (N, 2) places around the nucleus, in radii; each step turns by ``curl``."""
-    turns = cell.rng.normal(0, curl, (len(starts), _THREAD_STEPS)).cumsum(1) + headings[:, None]
-    steps = np.stack((np.cos(turns), np.sin(turns)), axis=2) * (length / _THREAD_STEPS)
+    """Draw paths from (N, 2) places around the nucleus, in radii; each 24th turns by ``curl``."""
+    count = min(max(int(cell.radius / 3), 6), _THREAD_STEPS)
+    curl *= np.sqrt(_THREAD_STEPS / count)
+    turns = cell.rng.normal(0, curl, (len(starts), count)).cumsum(1) + headings[:, None]
+    steps = np.stack((np.cos(turns), np.sin(turns)), axis=2) * (length / count)
     paths = (starts[:, None] + steps.cumsum(1)) @ cell.frame + cell.centre
     pixels = np.rint(paths * 2**_SUBPIXEL_BITS).astype(np.int32)
     light = np.zeros(cell.core.shape, np.float32)

@@ -112,7 +112,7 @@ _GAP: Final = 0.024
 _LABEL_STRIDE: Final = 7
 """No divisor of 19, so that 19 images show all classes, and few images already unlike ones."""
 
-_GREY_LEVELS: Final = {"red": 135.0, "green": 150.0, "blue": 155.0, "yellow": 245.0}
+_GREY_LEVELS: Final = {"red": 145.0, "green": 160.0, "blue": 155.0, "yellow": 245.0}
 """What light 1 is worth."""
 
 _SPECKS: Final = {"red": 3.0, "green": 5.0, "blue": 0.5, "yellow": 3.0}
@@ -180,13 +180,11 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     labels = _labels(rng, index)
     line = _line(seed, index)
     shapes, owner = settle(rng, size, labels, line)
-    cut = _cut(shapes, owner)
+    numbered = dict(enumerate(shapes, start=1))
+    cut = {k for k, shape in numbered.items() if shape.lost > _CUT}
     overlooked = _overlooked(rng, shapes)
-    plantable = [
-        number
-        for number, shape in enumerate(shapes, start=1)
-        if not (shape.spared or number in cut or number in overlooked)
-    ]
+    unfit = cut | overlooked | {k for k, shape in numbered.items() if shape.spared}
+    plantable = [k for k in numbered if k not in unfit]
     planted = _plant(rng, seed, index, plantable, labels)
     light = {channel: np.zeros((size, size), np.float32) for channel in CHANNELS}
     nuclei = np.zeros((size, size), bool)
@@ -306,8 +304,9 @@ def _segment(
     gap: int,
 ) -> tuple[NDArray[np.uint16], dict[int, str]]:
     """Say what a segmentation would see, and what is wrong with each of its ids."""
-    mask = owner.copy()
-    faults = {k: told.get(k, "") for k in range(1, int(owner.max()) + 1) if k not in overlooked}
+    numbers = range(int(owner.max()) + 1)
+    mask = np.array([0 if k in overlooked else k for k in numbers], np.uint16)[owner]
+    faults = {k: told.get(k, "") for k in numbers[1:] if k not in overlooked}
     others = set(plantable) - set(told)
     for number, fault in told.items():
         if fault == "merged":
@@ -325,11 +324,12 @@ def _segment(
             rows, columns = _part(rng, mask == number)
             mask[rows, columns] = half
             faults[half] = "split"
+    mask = _apart(mask, gap)
+    seen = [int(number) for number in np.unique(mask) if number in faults]
     # In no order: the highest id would always be half a cell.
-    ids = np.zeros(int(mask.max()) + 1, np.uint16)
-    ids[list(faults)] = 1 + rng.permutation(len(faults))
-    seen = ids[_apart(mask, gap)]
-    return seen, {int(ids[number]): fault for number, fault in faults.items()}
+    ids = np.zeros(max(faults) + 1, np.uint16)
+    ids[seen] = 1 + rng.permutation(len(seen))
+    return ids[mask], {int(ids[number]): faults[number] for number in seen}
 
 
 def _apart(mask: NDArray[np.uint16], gap: int) -> NDArray[np.uint16]:
@@ -340,16 +340,6 @@ def _apart(mask: NDArray[np.uint16], gap: int) -> NDArray[np.uint16]:
     highest = cv2.dilate(mask, window)
     lowest = cv2.erode(np.where(mask > 0, mask, np.uint16(65535)), window)
     return np.asarray(mask * (highest == lowest), np.uint16)
-
-
-def _cut(shapes: list[Shape], owner: NDArray[np.uint16]) -> set[int]:
-    """Numbers of the cells that the border cuts."""
-    areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)
-    beyond = {
-        number: shape.outline.area_beyond(len(owner))
-        for number, shape in enumerate(shapes, start=1)
-    }
-    return {k for k, out in beyond.items() if out > _CUT * (out + areas[k])}
 
 
 def _smallest(

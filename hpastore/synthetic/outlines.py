@@ -9,6 +9,7 @@ its reach.  Sizes and elongations are those of cells of the Human Protein Atlas
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -52,11 +53,8 @@ LINES: Final = (
 )
 """Lines of the public Human Protein Atlas, with the figures of 166 of its images."""
 
-_SMALL: Final = 384
-"""Pixels a side below which a field shows a smaller part of the culture."""
-
-_CLOSE_UP: Final = 1.6
-"""How much larger cells are there."""
+_MIN_RADIUS: Final = 7.0
+"""Pixels; in smaller cells no nucleus would be seen."""
 
 _UNCLAIMED: Final = 1.15
 """How much larger a cell would be, in radii, if no neighbour claimed a part of it."""
@@ -86,14 +84,18 @@ _TAILS: Final = (0.55, 0.3, 0.15)
 _MITOTIC: Final = 0.015
 """Share of cells that divide."""
 
-_COARSE: Final = 64
+_TWO_NUCLEI: Final = 0.025
+"""Share of cells that divided their chromosomes and not themselves; people keep them."""
+
+_COARSE: Final = 48
 """Places a side at which an outline is looked at to learn how much of it is beyond the border."""
 
 _DISPLACED: Final = 0.5
 """Radii by which coordinates are displaced at most, with few exceptions."""
 
-_DIRECTIONS: Final = 2048
-"""From a cell, in which its reach is tabulated; a step is a pixel at 300 pixels."""
+_FINE: Final = 7
+"""Directions from a cell per pixel of its radius, in which its reach is tabulated: about one for
+each pixel of its outline."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ class Outline:
     tails: _F64
     """(K, 3) angle, length in radii and width of processes."""
 
-    @property
+    @cached_property
     def radius(self) -> float:
         """Radius in pixels of the circle of the same area."""
         return float(np.sqrt(np.linalg.det(self.frame)))
 
-    @property
+    @cached_property
     def half(self) -> _F64:
         """(2,) pixels in x and y from the centre that the outline can reach at most."""
         reach = 1.12 + np.abs(self.waves[:, 0]).sum() + self.tails[:, 1].max(initial=0)
@@ -143,8 +145,8 @@ class Outline:
         """Whether it can reach the image."""
         return all(side.stop > side.start for side in self.box(size))
 
-    def area_beyond(self, size: int) -> float:
-        """Area outside of the image, in pixels, had no neighbour claimed it."""
+    def share_beyond(self, size: int) -> float:
+        """Share of the area that lies outside of the image, had no neighbour claimed any."""
         half = self.half
         if (self.centre >= half).all() and (self.centre <= size - half).all():
             return 0.0
@@ -153,19 +155,20 @@ class Outline:
             for c, h in zip(self.centre, half, strict=True)
         )
         columns, rows = np.meshgrid(x, y)
+        inside = self.distance(columns, rows) < 1
         outside = (columns < 0) | (columns > size) | (rows < 0) | (rows > size)
-        pixel = float(np.prod(2 * half)) / (_COARSE - 1) ** 2
-        return pixel * np.count_nonzero(outside & (self.distance(columns, rows) < 1))
+        return float(np.mean(outside[inside]))
 
     def _reach(self, angle: _F32) -> _F32:
         """How far the outline reaches in each direction, read from a fine table."""
-        around = np.linspace(0, 2 * np.pi, _DIRECTIONS + 1)
+        steps = int(_FINE * self.radius) + 1
+        around = np.linspace(0, 2 * np.pi, steps + 1)
         reach = 1 - self.dent * np.exp((np.cos(around - self.side) - 1) / 0.12)
         for waves, (amplitude, phase) in enumerate(self.waves, start=2):
             reach += amplitude * np.cos(waves * around + phase)
         for towards, length, width in self.tails:
             reach += length * np.exp((np.cos(around - towards) - 1) / width)
-        place = np.asarray(angle * np.float32(_DIRECTIONS / (2 * np.pi)), np.int32)
+        place = np.asarray(angle * np.float32(steps / (2 * np.pi)), np.int32)
         return np.asarray(reach.astype(np.float32)[place], np.float32)
 
 
@@ -175,6 +178,10 @@ class Shape:
 
     outline: Outline
     nucleus: Outline
+    twin: Outline | None
+    """The second nucleus of a cell that has two."""
+    lost: float
+    """Share of the cell that lies outside of the image."""
     spared: bool
     """The cell in the middle: it has no fault, and the border is too far away to cut it."""
     mitotic: bool
@@ -215,7 +222,7 @@ def settle(
         nearest[box][won] = distance[won]
         owner[box][won] = number
     areas = np.bincount(owner.ravel(), minlength=len(shapes) + 1)[1:]
-    shows = areas > 0.2 * np.array([shape.outline.radius**2 for shape in shapes])
+    shows = areas > 0.4 * np.array([shape.outline.radius**2 for shape in shapes])
     renumber = np.concatenate(([0], shows * shows.cumsum())).astype(np.uint16)
     shapes = [_follow(shape, x, y) for shape in compress(shapes, shows)]
     return shapes, renumber[owner]
@@ -246,14 +253,16 @@ def _follow(shape: Shape, x: _F32, y: _F32) -> Shape:
     """Move a nucleus to where the displaced coordinates have its place."""
     column, row = np.rint(shape.nucleus.centre).clip(0, len(x) - 1).astype(int)
     moved = (column - x[row, column], row - y[row, column])
-    nucleus = replace(shape.nucleus, centre=shape.nucleus.centre + np.float64(moved))
-    return replace(shape, nucleus=nucleus)
+    nuclei = [
+        nucleus and replace(nucleus, centre=nucleus.centre + np.float64(moved))
+        for nucleus in (shape.nucleus, shape.twin)
+    ]
+    return replace(shape, nucleus=nuclei[0], twin=nuclei[1])
 
 
 def _radius(size: int, line: Line) -> float:
     """Radius of a line's cells in pixels."""
-    near = _CLOSE_UP if size < _SMALL else 1
-    return float(near * _UNCLAIMED * size / 2048 * np.sqrt(line.area / np.pi))
+    return max(_UNCLAIMED * size / 2048 * float(np.sqrt(line.area / np.pi)), _MIN_RADIUS)
 
 
 def _shapes(
@@ -261,7 +270,7 @@ def _shapes(
 ) -> list[Shape]:
     """Shapes on most seats, row by row."""
     centres, spared = _seats(rng, size, radius)
-    radii = radius * np.exp(_SPREAD * rng.standard_normal(len(centres)).clip(-2.2, 2))
+    radii = radius * np.exp(_SPREAD * rng.standard_normal(len(centres)).clip(-2, 2))
     radii[spared] = radius * rng.uniform(0.8, 1.2)
     centres = _pushed_apart(centres, radii, spared)
     # Neighbours lie alike, more in one field than in another.
@@ -274,14 +283,16 @@ def _shapes(
             mitotic = seat == spared or rng.random() < 0.05
         if mitotic:
             outline, nucleus = _dividing(rng, centre, radius, angle)
+            twin = None
         else:
             dent = 0.45 * (_AGGRESOME in labels)
             outline, nucleus = _resting(rng, centre, radii[seat], radius, stretch, angle, dent)
+            nucleus, twin = _twins(nucleus) if rng.random() < _TWO_NUCLEI else (nucleus, None)
         if not outline.meets(size):
             continue
-        left = 1 - outline.area_beyond(size) / (np.pi * outline.radius**2)
-        if rng.random() < max(left, 0) ** _SEEDED:
-            shapes.append(Shape(outline, nucleus, seat == spared, mitotic))
+        lost = outline.share_beyond(size)
+        if rng.random() < (1 - lost) ** _SEEDED:
+            shapes.append(Shape(outline, nucleus, twin, lost, seat == spared, mitotic))
     return shapes
 
 
@@ -294,6 +305,7 @@ def _seats(rng: np.random.Generator, size: int, radius: float) -> tuple[_F64, in
     spared = len(steps) // 2
     places[spared] = 0
     free = rng.random(len(steps)) < rng.beta(1.2, 5)
+    free |= (np.abs(places) > (size / 2 + 1.5 * radius) / pitch).any(1)
     free[spared] = False
     return size / 2 + pitch * places[~free], int(np.count_nonzero(~free[:spared]))
 
@@ -333,14 +345,24 @@ def _resting(
 
     Nuclei differ less in size than their cells do.
     """
-    elongation = 1 + min(stretch * rng.gamma(*_ELONGATION), 3.5)
+    elongation = 1 + min(stretch * rng.gamma(*_ELONGATION), 4)
     cell = _outline(rng, centre, radius, elongation, angle, ripple=0.045)
     cell = replace(cell, tails=_tails(rng))
     rounder = 1 + 0.45 * min(elongation - 1, 2.5)
     size = usual * rng.uniform(0.37, 0.46) * (radius / usual) ** 0.6
-    off_centre = centre + rng.uniform(-0.1, 0.1, 2) @ cell.frame
-    nucleus = _outline(rng, off_centre, size, rounder, angle, ripple=0.018)
+    off_centre = centre + rng.normal(0, 0.13, 2).clip(-0.3, 0.3) @ cell.frame
+    lobed = 0.018 * min(rng.lognormal(0, 0.6), 3)
+    nucleus = _outline(rng, off_centre, size, rounder, angle, ripple=lobed)
     return cell, replace(nucleus, dent=max(nucleus.dent, dent))
+
+
+def _twins(nucleus: Outline) -> tuple[Outline, Outline]:
+    """Two smaller nuclei side by side in place of one."""
+    small, apart = 0.75 * nucleus.frame, 0.85 * nucleus.frame[0]
+    one, other = (
+        replace(nucleus, frame=small, centre=nucleus.centre + side * apart) for side in (-1, 1)
+    )
+    return one, other
 
 
 def _tails(rng: np.random.Generator) -> _F64:
