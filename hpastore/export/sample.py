@@ -28,7 +28,10 @@ PREFIX: Final = "sample"
 """The default prefix of image names."""
 
 _SIZES: Final = range(64, 4097)
-_TABLES: Final = {"train.csv": ("ID", "Label"), "truth.csv": ("name", "mask_id", "fault")}
+_TABLES: Final = {
+    "train.csv": ("ID", "Label", "cell_line"),
+    "truth.csv": ("name", "mask_id", "fault"),
+}
 """The tables of a sample, with their columns."""
 
 _FOLDERS: Final = ("train", "hpa_cell_mask", "hpa_nuclei_mask")
@@ -51,6 +54,9 @@ def make_sample(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Draw a data set with known truth: images, masks, ``train.csv`` and ``truth.csv``.
+
+    ``train.csv`` says the cell line of each image in its column ``cell_line``, which ``ingest``
+    keeps if it is told to.
 
     Parameters
     ----------
@@ -154,7 +160,7 @@ def _draw(
     (folder / "hpa_cell_mask" / f"{name}.npz").write_bytes(_npz(field.cell_mask))
     (folder / "hpa_nuclei_mask" / f"{name}.npz").write_bytes(_npz(field.nucleus_mask))
     labels = "|".join(map(str, _in_published_order(field)))
-    return (name, labels), [
+    return (name, labels, field.cell_line), [
         (name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())
     ]
 

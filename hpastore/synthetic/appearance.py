@@ -317,7 +317,7 @@ def _threads(
     pixels = np.rint(paths * 2**_SUBPIXEL_BITS).astype(np.int32)
     light = np.zeros(cell.core.shape, np.float32)
     thickness = max(1, round(width * cell.radius))
-    thin = np.float32(min(1, width * cell.radius) ** 0.5)  # no stroke is finer than a pixel
+    thin = np.float32(min(1, width * cell.radius) ** 0.4)  # no stroke is finer than a pixel
     for layer, paths in enumerate(np.array_split(pixels, _THREAD_LAYERS), start=2):
         ink = np.zeros(light.shape, np.uint8)
         cv2.polylines(ink, list(paths), False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 LINES: Final = (
-    Line("SH-SY5Y", 44e3, 0.85, 4),
+    Line("SH-SY5Y", 48e3, 0.85, 4),
     Line("HEK 293", 75e3, 0.70, 12),
     Line("RH-30", 82e3, 0.88, 4),
     Line("PC-3", 91e3, 0.69, 4),
@@ -47,7 +47,7 @@ LINES: Final = (
     Line("SK-MEL-30", 102e3, 1.01, 6),
     Line("A549", 135e3, 0.58, 8),
     Line("A-431", 156e3, 0.48, 42),
-    Line("HeLa", 161e3, 1.23, 6),
+    Line("HeLa", 170e3, 1.23, 6),
     Line("U-2 OS", 187e3, 0.80, 56),
     Line("HaCaT", 214e3, 0.60, 6),
 )
@@ -59,10 +59,10 @@ _MIN_RADIUS: Final = 7.0
 _UNCLAIMED: Final = 1.15
 """How much larger a cell would be, in radii, if no neighbour claimed a part of it."""
 
-_SPREAD: Final = 0.185
+_SPREAD: Final = 0.18
 """Of the logarithm of the radius from cell to cell of an image."""
 
-_SPREAD_OF_IMAGES: Final = 0.05
+_SPREAD_OF_IMAGES: Final = 0.03
 """Of the logarithm of the radius from image to image of a line."""
 
 _DENSITY: Final = (1.6, 2.25)
@@ -270,7 +270,7 @@ def _shapes(
 ) -> list[Shape]:
     """Shapes on most seats, row by row."""
     centres, spared = _seats(rng, size, radius)
-    radii = radius * np.exp(_SPREAD * rng.standard_normal(len(centres)).clip(-2, 2))
+    radii = radius * np.exp(_SPREAD * rng.standard_normal(len(centres)).clip(-1.8, 2))
     radii[spared] = radius * rng.uniform(0.8, 1.2)
     centres = _pushed_apart(centres, radii, spared)
     # Neighbours lie alike, more in one field than in another.
@@ -384,7 +384,7 @@ def _outline(
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     axes = radius * np.array([[np.sqrt(stretch)], [1 / np.sqrt(stretch)]])
     # The more waves, the lower they are: cells are bays and capes, not gear wheels.
-    amplitudes = ripple * rng.normal(0, (2, 1.3, 1, 0.8)).clip(-2, 2)
+    amplitudes = ripple * rng.normal(0, (2, 1.3, 1, 0.8)).clip(-1.8, 2)
     waves = np.column_stack((amplitudes, rng.uniform(0, 2 * np.pi, 4)))
     dent = min(4 * ripple * abs(rng.normal()), 0.4)
     return Outline(centre, axes * turn, waves, rng.uniform(0, 2 * np.pi), dent, np.empty((0, 3)))
