@@ -145,9 +145,7 @@ def blur(light: _F32, sigma: float) -> _F32:
     return _f32(cv2.GaussianBlur(light, (0, 0), max(sigma, 0.4)))
 
 
-def _box(
-    reach: tuple[slice, slice], owner: NDArray[np.uint16], number: int
-) -> tuple[slice, slice]:
+def _box(reach: tuple[slice, slice], owner: NDArray[np.uint16], number: int) -> tuple[slice, slice]:
     """Rows and columns of one cell and a margin, which the border may cut."""
     left, top, width, height = cv2.boundingRect((owner[reach] == number).astype(np.uint8))
     top, left = top + reach[0].start, left + reach[1].start

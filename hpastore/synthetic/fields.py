@@ -325,7 +325,8 @@ def _segment(
             mask[rows, columns] = half
             faults[half] = "split"
     mask = _apart(mask, gap)
-    seen = [int(number) for number in np.unique(mask) if number in faults]
+    _keep_largest_pieces(mask, gap)
+    seen = [int(number) for number in np.flatnonzero(np.bincount(mask.ravel())[1:]) + 1]
     # In no order: the highest id would always be half a cell.
     ids = np.zeros(max(faults) + 1, np.uint16)
     ids[seen] = 1 + rng.permutation(len(seen))
@@ -342,9 +343,23 @@ def _apart(mask: NDArray[np.uint16], gap: int) -> NDArray[np.uint16]:
     return np.asarray(mask * (highest == lowest), np.uint16)
 
 
-def _smallest(
-    mask: NDArray[np.uint16], near: NDArray[np.bool_], others: set[int]
-) -> int | None:
+def _keep_largest_pieces(mask: NDArray[np.uint16], gap: int) -> None:
+    """Remove from a mask the smaller pieces of cells, of which a segmentation keeps none."""
+    separate = [mask > 0] if gap else [mask == number for number in np.unique(mask) if number]
+    for region in separate:
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(region.view(np.uint8))
+        seen = set()
+        for piece in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable"):
+            left, top, width, height, _ = stats[piece]
+            box = np.s_[top : top + height, left : left + width]
+            pixels = pieces[box] == piece
+            number = int(mask[box][pixels][0])
+            if number in seen:
+                mask[box][pixels] = 0
+            seen.add(number)
+
+
+def _smallest(mask: NDArray[np.uint16], near: NDArray[np.bool_], others: set[int]) -> int | None:
     """Return the smallest of the cells that are near on much of their outline, if any is."""
     found, pixels = np.unique(mask[near], return_counts=True)
     shared = {int(k): int(n) for k, n in zip(found, pixels, strict=True) if k in others}

@@ -156,7 +156,8 @@ class Outline:
         )
         columns, rows = np.meshgrid(x, y)
         inside = self.distance(columns, rows) < 1
-        outside = (columns < 0) | (columns > size) | (rows < 0) | (rows > size)
+        last = size - 0.5  # the middle of a pixel is a whole number
+        outside = (columns < -0.5) | (columns > last) | (rows < -0.5) | (rows > last)
         return float(np.mean(outside[inside]))
 
     def _reach(self, angle: _F32) -> _F32:
@@ -250,14 +251,15 @@ def cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> _F3
 
 
 def _follow(shape: Shape, x: _F32, y: _F32) -> Shape:
-    """Move a nucleus to where the displaced coordinates have its place."""
+    """Move nuclei to where the displaced coordinates have their place."""
     column, row = np.rint(shape.nucleus.centre).clip(0, len(x) - 1).astype(int)
-    moved = (column - x[row, column], row - y[row, column])
-    nuclei = [
-        nucleus and replace(nucleus, centre=nucleus.centre + np.float64(moved))
-        for nucleus in (shape.nucleus, shape.twin)
-    ]
-    return replace(shape, nucleus=nuclei[0], twin=nuclei[1])
+    moved = np.array([column - x[row, column], row - y[row, column]], np.float64)
+
+    def there(nucleus: Outline) -> Outline:
+        return replace(nucleus, centre=nucleus.centre + moved)
+
+    twin = None if shape.twin is None else there(shape.twin)
+    return replace(shape, nucleus=there(shape.nucleus), twin=twin)
 
 
 def _radius(size: int, line: Line) -> float:

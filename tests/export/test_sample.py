@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import hpastore
 from hpastore.errors import ExportError, UsageError
 from hpastore.store.engine import Store
+from hpastore.synthetic.fields import draw_field
 from tests.world import rows
 
 
@@ -33,6 +35,17 @@ def test_it_is_what_ingest_reads_and_truth_has_a_row_per_cell(store: Store, tmp_
         fault = truth[cell["image_name"], cell["mask_id"]]
         if fault == "border_cut":
             assert cell["touches_border"]
+
+
+def test_its_label_table_names_the_cell_line_of_each_image(store: Store, tmp_path: Path) -> None:
+    root = hpastore.make_sample(tmp_path / "data", n=4, size=64, jobs=1)
+    layout = hpastore.Layout(root, keep_columns=["cell_line"])
+    hpastore.ingest(store, layout, executor="serial")
+    found = rows(store, "SELECT DISTINCT image_name, columns FROM cell_stats")
+    lines = {row["image_name"]: json.loads(str(row["columns"]))["cell_line"] for row in found}
+    drawn = [draw_field(index, size=64).cell_line for index in range(4)]
+    assert lines == {f"sample-{index:04d}": line for index, line in enumerate(drawn)}
+    assert len(set(drawn)) > 1
 
 
 def test_the_same_seed_draws_the_same_bytes_whatever_the_processes(tmp_path: Path) -> None:
