@@ -12,7 +12,9 @@ Context: rules of cleaning are judged by whether they find the faults.  Were a f
 as a cell without any green is, one look would find it, and the judgement would be worth nothing.
 Decision: each fault has a severity, from a cell that nobody would miss to one that a person would
 let pass, and good cells differ in brightness, expression, focus and size as those of a culture do;
-a few touch the border, and a few have no nucleus in the mask though the picture shows one.
+a third touches the border, a few have two nuclei or divide, and a few have no nucleus in the mask
+though the picture shows one.  A field shows cells of one line, and lines differ in size: figures
+pooled over images say little of any one of them.
 Consequence: no one measure tells a kind of fault from good cells (``scripts/bench --cleaning``
 looks at each), and no rule finds all. Each kind is modelled on something that happens:
 
@@ -100,8 +102,7 @@ _CUT: Final = 0.5
 """Share of a cell beyond the border from which it counts as cut."""
 
 _CHROMATIN_LEFT: Final = 0.25
-"""Share of the nuclear light in the mildest cell without a nucleus; a third of its chromatin would
-still be seen as a nucleus."""
+"""Share of the nuclear light that is left in the mildest cell without a nucleus."""
 
 _COMPLETE: Final = 0.7
 """Share of the masks that lack no cell."""
