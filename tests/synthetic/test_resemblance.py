@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
 from hpastore.kernels import nuclear_light
 from hpastore.synthetic.fields import Field, draw_field
@@ -173,12 +172,13 @@ def test_cells_that_lost_more_than_half_are_cut_and_others_at_the_border_are_goo
 
 
 def nuclei(drawn: Field) -> pd.DataFrame:
-    ids, rows = np.unique(drawn.cell_mask, return_inverse=True)
-    rows = rows.reshape(drawn.cell_mask.shape).astype(np.uint16)
-    areas = np.bincount(rows.ravel())[1:]
-    blue: NDArray[np.uint8] = drawn.channels["blue"]
-    table = pd.DataFrame(nuclear_light.nuclear_measures(rows, blue, areas))
-    return table.assign(fault=[drawn.faults[k] for k in ids[1:].tolist()])
+    ids = np.array(sorted(drawn.faults))
+    row = np.zeros(ids.max() + 1, np.uint16)
+    row[ids] = 1 + np.arange(len(ids))
+    rows = row[drawn.cell_mask]
+    blue = drawn.channels["blue"].astype(np.uint8)
+    table = pd.DataFrame(nuclear_light.nuclear_measures(rows, blue, np.bincount(rows.ravel())[1:]))
+    return table.assign(fault=[drawn.faults[k] for k in ids.tolist()])
 
 
 def test_nuclear_light_tells_on_drawn_images_what_it_tells_on_real_ones() -> None:
