@@ -297,7 +297,7 @@ def test_an_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> N
 
 
 def test_what_recipes_find_is_counted_by_kind_and_what_is_missed_is_said(tmp_path: Path) -> None:
-    report = cleaning.clean(tmp_path, images=12, size=96, scope="all")
+    report = cleaning.measure(tmp_path, images=12, size=96, scope="all")
     assert list(report.kinds) == ["good", *FAULTS, "faults", "segmentation"]
     cells = sum(report.kinds[kind].n for kind in ("good", *FAULTS))
     assert cells == len((tmp_path / "sample" / "truth.csv").read_text().splitlines()) - 1
@@ -311,6 +311,6 @@ def test_what_recipes_find_is_counted_by_kind_and_what_is_missed_is_said(tmp_pat
 
 @pytest.mark.full  # draws and cleans a large sample
 def test_hpa_cleans_a_sample_whose_faults_no_single_measure_gives_away(tmp_path: Path) -> None:
-    report = cleaning.clean(tmp_path, size=384)
+    report = cleaning.measure(tmp_path, size=384)
     assert report.missed == []
     assert report.kinds["faults"].dropped["notebook"] < 0.5

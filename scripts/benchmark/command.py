@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hpastore.runtime.executor import worker_count
-from scripts.benchmark import cleaning, show
+from scripts.benchmark import cleaning, manual, pictures, planted, show
 from scripts.benchmark.figure import Figure, Row, Skip, digits
 from scripts.benchmark.table import ROWS
 from scripts.benchmark.world import World
@@ -20,11 +21,14 @@ from scripts.benchmark.world import World
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 """Where the table is written to."""
 
+PARTS: Final[dict[str, Any]] = {"drawn": cleaning, "manual": manual, "planted": planted}
+"""Of ``--cleaning``: each measures in an empty folder, and writes its report as text or JSON."""
+
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, print the table, and give the exit code."""
     arguments = _arguments(given)
-    if arguments.cleaning:
+    if arguments.cleaning or arguments.gallery is not None:
         return _cleaning(arguments)
     chosen = [row for row in ROWS if _wanted(row, arguments)]
     with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
@@ -50,15 +54,31 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _cleaning(arguments: argparse.Namespace) -> int:
-    """Say what the shipped recipes find of what the sample generator plants."""
-    with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
-        report = cleaning.clean(Path(folder))
-    print(
-        json.dumps(cleaning.document(report), indent=2)
-        if arguments.json
-        else cleaning.table(report)
-    )
-    return int(arguments.check and bool(report.missed))
+    """Say what the shipped recipes find on drawn and on real cells, or draw what they drop."""
+    if arguments.gallery is not None:
+        try:
+            written = pictures.write(arguments.gallery)
+        except Skip as skip:
+            print(skip, file=sys.stderr)
+            return 1
+        print(*written, sep="\n")
+        return 0
+
+    parts: dict[str, dict[str, Any]] = {}
+    tables = []
+    for name, part in PARTS.items():
+        try:
+            with tempfile.TemporaryDirectory(prefix="hpastore-bench-") as folder:
+                report = part.measure(Path(folder))
+        except Skip as skip:
+            parts[name] = {"skipped": str(skip)}
+            tables.append(f"{name}: skipped, {skip}")
+        else:
+            parts[name] = part.document(report)
+            tables.append(part.table(report))
+    print(json.dumps(parts, indent=2) if arguments.json else "\n\n".join(tables))
+    missed = any(part.get("missed") for part in parts.values())
+    return int(arguments.check and missed)
 
 
 def _wanted(row: Row, arguments: argparse.Namespace) -> bool:
@@ -119,7 +139,14 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cleaning",
         action="store_true",
-        help="instead: which planted faults the shipped recipes find, and what they lose",
+        help="instead: what the shipped recipes find and lose of drawn faults, hand-labelled cells "
+        "and errors planted in real masks",
+    )
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="FOLDER",
+        help="instead: write pictures of all real cells that the recipe hpa drops and keeps",
     )
     parser.add_argument(
         "--write-docs", action="store_true", help="put the table into docs/benchmarks.md"

@@ -74,14 +74,20 @@ def copy(source: Path, root: Path) -> Path:
 
 
 def link(source: Path, name: str, root: Path, new_name: str) -> None:
-    """Give an image's files another name in another data set; copy them where that cannot be."""
+    """Give an image's files another name in another data set."""
     for file in files(source, name):
-        target = root / file.relative_to(source).with_name(file.name.replace(name, new_name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(file, target)
-        except OSError:  # on another disk, or too many names
-            shutil.copyfile(file, target)
+        link_file(
+            file, root / file.relative_to(source).with_name(file.name.replace(name, new_name))
+        )
+
+
+def link_file(file: Path, target: Path) -> None:
+    """Give a file another name; copy it where that cannot be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file, target)
+    except OSError:  # on another disk, or too many names
+        shutil.copyfile(file, target)
 
 
 def names(root: Path) -> list[str]:

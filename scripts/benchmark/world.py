@@ -19,6 +19,7 @@ from hpastore.model import Measured
 from hpastore.store.engine import Store
 from scripts.benchmark import drawing, filling
 from scripts.benchmark.figure import Skip
+from scripts.benchmark.real import data_folder
 from tests.conftest import Server, start_server
 
 DATABASES: Final = ("SQLite", "PostgreSQL")
@@ -90,10 +91,7 @@ class World:
             Where there are none.
         """
         if "real" not in self._sets:
-            default = Path(__file__).parents[3] / "shared" / "data"
-            source = Path(os.environ.get("HPASTORE_DATA", default)) / "hpa"
-            if not (source / "hpa_cell_mask").is_dir():
-                raise Skip(f"no real images in {source}; set HPASTORE_DATA")
+            source = data_folder("hpa")
             self._sets["real"] = drawing.copy(source, self.folder / "real")
         return self._sets["real"]
 
