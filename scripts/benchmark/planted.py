@@ -14,8 +14,8 @@ import pandas as pd
 import hpastore
 from hpastore.reading.image import read_channel
 from scripts.benchmark import real
-from scripts.benchmark.planting import Planted, plant, with_one_nucleus
-from scripts.benchmark.real import RealImage
+from scripts.benchmark.planting import MAX_GAP, Planted, plant, with_one_nucleus
+from scripts.benchmark.real import Mask, RealImage
 from scripts.benchmark.verdicts import RECIPES, judge, markdown, percent
 
 SEEDS: Final = tuple(range(100, 112))
@@ -26,10 +26,12 @@ KINDS: Final = (
     "cut",
     "cut without a gap",
     "cut, both halves",
+    "untouched, kept before",
     "untouched, inner",
     "untouched, border",
 )
-"""What planted masks hold.  A cut is found if at least one half is dropped."""
+"""What planted masks hold.  A cut is found if at least one half is dropped; *before* errors were
+planted, the recipe kept or dropped the same cell."""
 
 AS_FOUND: Final = ("not planted, inner", "not planted, border")
 """Cells of the masks as they were."""
@@ -68,6 +70,8 @@ class Report:
     """What the recipes find of planted errors."""
 
     seeds: Sequence[int]
+    candidates: Mapping[str, int]
+    """How many cells show one nucleus, by the image's name: errors are planted in these."""
     images: Mapping[str, Mapping[str, Mapping[str, Tally]]]
     """By the image's name, the recipe and the kind."""
 
@@ -110,22 +114,24 @@ def measure(folder: Path, seeds: Sequence[int] = SEEDS) -> Report:
         image.name: {recipe: {kind: Tally() for kind in (*KINDS, *AS_FOUND)} for recipe in RECIPES}
         for image in chosen
     }
-    for seed in (None, *seeds):
+    before = _judged(folder / "as-found", chosen, masks)
+    for (name, recipe), cells in before.items():
+        found[name][recipe] |= count_as_found(cells)
+    for seed in seeds:
         planted = {
-            name: Planted(mask)
-            if seed is None
-            else plant(mask, candidates[name], np.random.default_rng(seed))
+            name: plant(mask, candidates[name], np.random.default_rng(seed))
             for name, mask in masks.items()
         }
-        for recipe, verdicts in _judged(folder / f"seed-{seed}", chosen, planted).items():
-            for name, cells in verdicts.groupby("image"):
-                tallies = count(planted[str(name)], cells, planted_any=seed is not None)
-                for kind, tally in tallies.items():
-                    found[str(name)][recipe][kind] += tally
-    return Report(seeds, found)
+        changed = {name: image.mask for name, image in planted.items()}
+        for (name, recipe), cells in _judged(folder / f"seed-{seed}", chosen, changed).items():
+            tallies = count(planted[name], cells, before[name, recipe])
+            for kind, tally in tallies.items():
+                found[name][recipe][kind] += tally
+    counts = {name: len(cells) for name, cells in candidates.items()}
+    return Report(seeds, counts, found)
 
 
-def count(planted: Planted, cells: pd.DataFrame, *, planted_any: bool = True) -> dict[str, Tally]:
+def count(planted: Planted, cells: pd.DataFrame, before: pd.DataFrame) -> dict[str, Tally]:
     """Count what became of an image's cells.
 
     Parameters
@@ -133,12 +139,13 @@ def count(planted: Planted, cells: pd.DataFrame, *, planted_any: bool = True) ->
     planted
     cells
         The image's rows of `read_verdicts`, one for each cell.
-    planted_any
-        Whether errors were planted; otherwise all cells are counted as they were found.
+    before
+        The same for the mask as it was found.
     """
     reasons = dict(zip(cells["mask_id"], cells["reason"], strict=True))
-    dropped = set(cells.loc[~cells["clean"], "mask_id"])
-    tallies = {kind: Tally() for kind in (KINDS if planted_any else AS_FOUND)}
+    dropped = _dropped(cells)
+    dropped_before = _dropped(before)
+    tallies = {kind: Tally() for kind in KINDS}
     for cell in planted.merged:
         tallies["merged"].add([reasons[cell]], found=cell in dropped)
     for halves, has_gap in planted.cuts:
@@ -150,9 +157,21 @@ def count(planted: Planted, cells: pd.DataFrame, *, planted_any: bool = True) ->
             tallies["cut without a gap"].add(why, found=n_dropped > 0)
 
     untouched = cells[~cells["mask_id"].isin(planted.touched)]
-    inner, border = KINDS[-2:] if planted_any else AS_FOUND
     for cell, at_border in zip(untouched["mask_id"], untouched["touches_border"], strict=True):
-        tallies[border if at_border else inner].add([reasons[cell]], found=cell in dropped)
+        kinds = ["untouched, border" if at_border else "untouched, inner"]
+        if cell not in dropped_before:
+            kinds.append("untouched, kept before")
+        for kind in kinds:
+            tallies[kind].add([reasons[cell]], found=cell in dropped)
+    return tallies
+
+
+def count_as_found(cells: pd.DataFrame) -> dict[str, Tally]:
+    """Count what became of an image's cells in which nothing is planted."""
+    tallies = {kind: Tally() for kind in AS_FOUND}
+    columns = (cells[name] for name in ("touches_border", "clean", "reason"))
+    for at_border, clean, reason in zip(*columns, strict=True):
+        tallies[AS_FOUND[int(at_border)]].add([reason], found=not clean)
     return tallies
 
 
@@ -165,13 +184,16 @@ def table(report: Report) -> str:
         most = "at most " * kind.startswith("untouched")
         must = f"{most}{100 * MUST[kind]:.0f} %" if kind in MUST else ""
         lines.append((kind, f"{totals['hpa'].n:,}", *shares, must, _listed(totals["hpa"].reasons)))
-    images: list[tuple[str, ...]] = [("dropped by hpa", *KINDS, *AS_FOUND)]
+    images: list[tuple[str, ...]] = [("dropped by hpa", "candidates", *KINDS, *AS_FOUND)]
     for name, recipes in report.images.items():
         tallies = (recipes["hpa"][kind] for kind in (*KINDS, *AS_FOUND))
-        images.append((name[:8], *(f"{tally.dropped}/{tally.n}" for tally in tallies)))
+        n = str(report.candidates[name])
+        images.append((name[:8], n, *(f"{tally.dropped}/{tally.n}" for tally in tallies)))
     said = (
         f"Dropped of errors planted in {len(report.images)} real images, seeds "
-        f"{', '.join(map(str, report.seeds))}; each image has its first label alone."
+        f"{', '.join(map(str, report.seeds))}: neighbours within {MAX_GAP} px merged, and cells "
+        "cut along a straight line, of those that show one nucleus. Each image has its first label "
+        "alone; an untouched cell counts once for each seed."
     )
     return "\n".join([said, "", markdown(lines), "", markdown(images)])
 
@@ -182,15 +204,24 @@ def document(report: Report) -> dict[str, Any]:
 
 
 def _judged(
-    folder: Path, chosen: Sequence[RealImage], planted: Mapping[str, Planted]
-) -> dict[str, pd.DataFrame]:
-    """Verdicts by the recipe, of images with planted masks."""
-    root = real.lay_out(folder, chosen, {name: image.mask for name, image in planted.items()})
+    folder: Path, chosen: Sequence[RealImage], masks: Mapping[str, Mask]
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Verdicts by the image and the recipe, of images with these masks."""
+    root = real.lay_out(folder, chosen, masks)
     with hpastore.open_store(folder / "cells.db", create=True) as store:
         summary = hpastore.ingest(store, root)
         if summary.failed:
             raise RuntimeError(f"{root}: {summary.failed} images were rejected")
-        return judge(store, "single")
+        judged = judge(store, "single")
+    return {
+        (str(name), recipe): cells
+        for recipe, verdicts in judged.items()
+        for name, cells in verdicts.groupby("image")
+    }
+
+
+def _dropped(cells: pd.DataFrame) -> set[int]:
+    return set(cells.loc[~cells["clean"], "mask_id"])
 
 
 def _listed(reasons: Counter[str]) -> str:
