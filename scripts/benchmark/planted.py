@@ -46,17 +46,17 @@ class Tally:
 
     n: int = 0
     dropped: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
     """Of dropped cells; both halves of a cut count."""
 
     def add(self, reasons: Iterable[str], *, found: bool) -> None:
         """Count one more."""
         self.n += 1
         self.dropped += found
-        self.reasons.update(filter(None, reasons))
+        self.reasons = dict(Counter(self.reasons) + Counter(filter(None, reasons)))
 
     def __add__(self, other: Tally) -> Tally:
-        reasons = self.reasons + other.reasons
+        reasons = dict(Counter(self.reasons) + Counter(other.reasons))
         return Tally(self.n + other.n, self.dropped + other.dropped, reasons)
 
     @property
@@ -224,5 +224,5 @@ def _dropped(cells: pd.DataFrame) -> set[int]:
     return set(cells.loc[~cells["clean"], "mask_id"])
 
 
-def _listed(reasons: Counter[str]) -> str:
-    return ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in Counter(reasons).most_common())

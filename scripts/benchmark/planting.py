@@ -12,7 +12,7 @@ from hpastore.runtime.opencv import cv2
 from scripts.benchmark.real import Mask
 
 MAX_GAP: Final = 25
-"""Pixels between two cells that are merged."""
+"""Largest distance of two cells that are merged, in pixels."""
 
 CUT_GAP: Final = 6
 """Pixels that every other cut leaves between its halves, in an image of 2048 rows."""
@@ -116,7 +116,7 @@ def with_one_nucleus(mask: Mask, blue: npt.NDArray[np.uint8]) -> set[int]:
 
 
 def neighbours(mask: Mask, cells: Collection[int]) -> list[tuple[int, int]]:
-    """Find the pairs of some cells that lie at most `MAX_GAP` pixels apart."""
+    """Find the pairs of some cells that lie at most `MAX_GAP` apart, from pixel to pixel."""
     disc = _disc(MAX_GAP)
     found = set()
     for cell in cells:
@@ -159,10 +159,10 @@ def _pieces(cell: npt.NDArray[np.bool_], blue: npt.NDArray[Any]) -> tuple[list[i
     bright = (inside & (light > level)).astype(np.uint8)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(bright)
     sizes = stats[1:, cv2.CC_STAT_AREA]
-    if not len(sizes):
+    rest = inside & (bright == 0)
+    if not len(sizes) or not rest.any():  # all of one level
         return [0, 0], 0.0
     nucleus = pieces == 1 + int(np.argmax(sizes))
-    rest = inside & (bright == 0)
     contrast = float(light[nucleus].mean()) / max(1.0, float(light[rest].mean()))
     return [*sorted(sizes.tolist(), reverse=True), 0][:2], contrast
 
