@@ -126,7 +126,8 @@ def table(report: Report) -> str:
         f"Kept of hand-labelled cells of {report.images} images, {report.single} of them with one "
         "label; with several labels each cell counts once for each label that it shows, or as "
         "Negative once for each of its image's. Channels are flat: only rules of shape speak, and "
-        f"notebook has none. hpa drops confirmed cells by: {reasons}."
+        "notebook has none: it drops only cells of labels that no image has alone, for want of a "
+        f"percentile. hpa drops confirmed cells by: {reasons}."
     )
     return "\n".join([said, "", markdown(lines)])
 
