@@ -30,7 +30,7 @@ PREFIX: Final = "sample"
 _SIZES: Final = range(64, 4097)
 _TABLES: Final = {
     "train.csv": ("ID", "Label", "cell_line"),
-    "truth.csv": ("name", "mask_id", "fault"),
+    "truth.csv": ("name", "mask_id", "fault", "cell"),
 }
 """The tables of a sample, with their columns."""
 
@@ -161,7 +161,8 @@ def _draw(
     (folder / "hpa_nuclei_mask" / f"{name}.npz").write_bytes(_npz(field.nucleus_mask))
     labels = "|".join(map(str, _in_published_order(field)))
     return (name, labels, field.cell_line), [
-        (name, mask_id, fault) for mask_id, fault in sorted(field.faults.items())
+        (name, mask_id, fault, field.cells[mask_id])
+        for mask_id, fault in sorted(field.faults.items())
     ]
 
 

@@ -126,7 +126,7 @@ def prepare(
 
 def shed(cell: Cell, labels: tuple[int, ...]) -> dict[str, _F32]:
     """Light of a faultless cell, (h, w) float32 by channel; its protein is where labels say."""
-    red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.5, 1.9).astype(np.float32)
+    red, green, blue, yellow = cell.rng.lognormal(0, _SPREAD).clip(0.65, 1.9).astype(np.float32)
     # Every antibody stains a little where it should not, most where the cell is thick.
     stain = 0.0 if NEGATIVE in labels else cell.rng.uniform(0.06, 0.16)
     protein = _f32(stain * cell.body * np.exp(-cell.core / 2))

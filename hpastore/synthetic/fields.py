@@ -33,8 +33,8 @@ looks at each), and no rule finds all. Each kind is modelled on something that h
     are exposed one after another, each at a focus of its own.  Good cells lie near the plane, not
     in it.
 ``border_cut``
-    The field's edge takes more than half of the cell.  Those of which it takes less are good, as
-    people who judge cells one by one keep them.
+    The field's edge takes more than half of the cell, or of its nucleus.  Those of which it takes
+    less are good, as people who judge cells one by one keep them.
 ``no_nucleus``
     The nucleus lies out of the plane, or what was segmented is only cytoplasm: the nuclear light
     of blue is gone.  Some haze of chromatin is left, which the segmentation takes for a small
@@ -99,12 +99,12 @@ _DEFOCUS: Final = np.array([0.14, 0.14, 0.1, 0.14])
 """Radii of blur of each channel where it is worst; some of the thick nucleus is in focus."""
 
 _CUT: Final = 0.5
-"""Share of a cell beyond the border from which it counts as cut."""
+"""Share of a cell, or of its nucleus, beyond the border from which it counts as cut."""
 
 _CHROMATIN_LEFT: Final = 0.25
 """Share of the nuclear light that is left in the mildest cell without a nucleus."""
 
-_COMPLETE: Final = 0.7
+_COMPLETE: Final = 0.9
 """Share of the masks that lack no cell."""
 
 _GAP: Final = 0.024
@@ -138,6 +138,8 @@ class Field:
         (H, W) uint16, 0 is no nucleus; a nucleus has the id of its cell.
     faults
         One of `FAULTS`, or "" for a good cell, by mask id; every cell has an entry.
+    cells
+        The number of the drawn cell by mask id: a split cell has two masks.
     """
 
     labels: tuple[int, ...]
@@ -146,6 +148,7 @@ class Field:
     cell_mask: NDArray[np.uint16]
     nucleus_mask: NDArray[np.uint16]
     faults: Mapping[int, str]
+    cells: Mapping[int, int]
 
 
 def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) -> Field:
@@ -182,7 +185,7 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
     line = _line(seed, index)
     shapes, owner = settle(rng, size, labels, line)
     numbered = dict(enumerate(shapes, start=1))
-    cut = {k for k, shape in numbered.items() if shape.lost > _CUT}
+    cut = {k for k, shape in numbered.items() if _is_cut(shape, size)}
     overlooked = _overlooked(rng, shapes)
     unfit = cut | overlooked | {k for k, shape in numbered.items() if shape.spared}
     plantable = [k for k in numbered if k not in unfit]
@@ -197,7 +200,7 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
             light[channel][cell.box] += seen
     gap = round(_GAP * float(np.median([shape.outline.radius for shape in shapes])))
     told = dict.fromkeys(cut, "border_cut") | {k: fault for k, (fault, _) in planted.items()}
-    cell_mask, faults = _segment(rng, owner, told, plantable, overlooked, gap)
+    cell_mask, faults, cells = _segment(rng, owner, told, plantable, overlooked, gap)
     _speckle(rng, light, gap)
     channels = {
         channel: _expose(rng, light[channel], _GREY_LEVELS[channel]) for channel in CHANNELS
@@ -209,7 +212,13 @@ def draw_field(index: int, *, size: int = 1024, seed: int = 0, bits: int = 8) ->
         cell_mask=cell_mask,
         nucleus_mask=cell_mask * nuclei,
         faults=faults,
+        cells=cells,
     )
+
+
+def _is_cut(shape: Shape, size: int) -> bool:
+    """Whether the border has cut more than half of a cell, or of its nucleus."""
+    return max(shape.lost, shape.nucleus.share_beyond(size)) > _CUT
 
 
 def _labels(rng: np.random.Generator, index: int) -> tuple[int, ...]:
@@ -303,12 +312,13 @@ def _segment(
     plantable: list[int],
     overlooked: set[int],
     gap: int,
-) -> tuple[NDArray[np.uint16], dict[int, str]]:
-    """Say what a segmentation would see, and what is wrong with each of its ids."""
+) -> tuple[NDArray[np.uint16], dict[int, str], dict[int, int]]:
+    """Say what a segmentation would see, what is wrong with each of its ids, and whose they are."""
     numbers = range(int(owner.max()) + 1)
     mask = np.array([0 if k in overlooked else k for k in numbers], np.uint16)[owner]
     faults = {k: told.get(k, "") for k in numbers[1:] if k not in overlooked}
     others = set(plantable) - set(told)
+    halves: dict[int, int] = {}
     for number, fault in told.items():
         if fault == "merged":
             near = _grown(mask == number, 4 * gap + 1)
@@ -325,13 +335,15 @@ def _segment(
             rows, columns = _part(rng, mask == number)
             mask[rows, columns] = half
             faults[half] = "split"
+            halves[half] = number
     mask = _apart(mask, gap)
     _keep_largest_pieces(mask, gap)
     seen = [int(number) for number in np.flatnonzero(np.bincount(mask.ravel())[1:]) + 1]
     # In no order: the highest id would always be half a cell.
     ids = np.zeros(max(faults) + 1, np.uint16)
     ids[seen] = 1 + rng.permutation(len(seen))
-    return ids[mask], {int(ids[number]): faults[number] for number in seen}
+    told_of = {int(ids[number]): faults[number] for number in seen}
+    return ids[mask], told_of, {int(ids[k]): halves.get(k, k) for k in seen}
 
 
 def _apart(mask: NDArray[np.uint16], gap: int) -> NDArray[np.uint16]:

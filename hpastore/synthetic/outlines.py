@@ -84,7 +84,7 @@ _TAILS: Final = (0.55, 0.3, 0.15)
 _MITOTIC: Final = 0.015
 """Share of cells that divide."""
 
-_TWO_NUCLEI: Final = 0.025
+_TWO_NUCLEI: Final = 0.01
 """Share of cells that divided their chromosomes and not themselves; people keep them."""
 
 _COARSE: Final = 48

@@ -31,6 +31,9 @@ MUST: Final = {"faults": 0.8, "segmentation": 0.85, "good": 0.05}
 MOST_AUC: Final = 0.97
 """Of any single measure for any kind: a fault that one measure gives away tests nothing."""
 
+PLAIN: Final = frozenset({"border_cut", "no_nucleus", "merged"})
+"""Kinds that are what one measure sees: the edge, no light in blue, two nuclei."""
+
 _PLACE: Final = frozenset({"x", "y"})
 """Say where a cell is, and nothing of it."""
 
@@ -70,7 +73,11 @@ class Report:
     @property
     def missed(self) -> list[str]:
         """What ``hpa`` must reach and does not, and kinds that one measure gives away."""
-        given_away = [name for name, kind in self.kinds.items() if (kind.auc or 0) > MOST_AUC]
+        given_away = [
+            name
+            for name, kind in self.kinds.items()
+            if name not in PLAIN and (kind.auc or 0) > MOST_AUC
+        ]
         dropped = {name: self.kinds[name].dropped["hpa"] for name in MUST}
         return given_away + [
             name
@@ -97,6 +104,7 @@ def measure(
     truth = pd.read_csv(folder / "sample" / "truth.csv", keep_default_na=False)
     named = truth["name"] + ":" + truth["mask_id"].astype(str)
     fault = dict(zip(named, truth["fault"], strict=True))
+    drawn = pd.Series((truth["name"] + ":" + truth["cell"].astype(str)).tolist(), list(named))
     with hpastore.open_store(folder / "cells.db", create=True) as store:
         hpastore.ingest(store, folder / "sample")
         judged = {name: _is_clean(verdicts) for name, verdicts in judge(store, scope).items()}
@@ -104,9 +112,11 @@ def measure(
     kinds = {}
     for kind in ("", *FAULTS):
         cells = [cell for cell in judged["hpa"].index if fault[cell] == kind]
-        dropped = {name: 1 - float(found[cells].mean()) for name, found in judged.items()}
+        # A split cell has two masks, and is found if one of them is dropped.
+        by_cell = {name: found[cells].groupby(drawn[cells]).all() for name, found in judged.items()}
+        dropped = {name: 1 - float(found.mean()) for name, found in by_cell.items()}
         kinds[kind or "good"] = Kind(
-            len(cells), dropped, *(_best(measures, fault, kind) if kind else ())
+            len(by_cell["hpa"]), dropped, *(_best(measures, fault, kind) if kind else ())
         )
     kinds["faults"] = _sum(kinds, [kind for kind in FAULTS if kind not in SEGMENTATION])
     kinds["segmentation"] = _sum(kinds, SEGMENTATION)

@@ -435,7 +435,7 @@ def test_a_parquet_without_its_library_names_the_extra(
 def test_an_older_schema_has_no_imported_measures(filled: Store, tmp_path: Path) -> None:
     before = dump(filled, without=("checksum",))
     take(filled, tmp_path, table({"a:1": 0.5}))
-    migrate.downgrade(filled, "0008")
+    migrate.downgrade(filled, "0007")
     migrate.upgrade(filled)
     assert dump(filled, without=("checksum",)) == before
     assert doctor(filled, deep=True) == []

@@ -191,14 +191,20 @@ def test_rules_of_every_label_have_bounds_for_each_class(fill: Fill) -> None:
         assert sorted(found) == list(WITH_NEGATIVE.ids)
 
 
-def test_rules_of_a_label_replace_the_others_for_its_id(fill: Fill) -> None:
+@pytest.mark.parametrize(("sections", "others"), [("change", set()), ("replace", {100})])
+def test_rules_of_a_label_come_after_the_others_for_its_id_or_replace_them(
+    fill: Fill, sections: Any, others: set[int]
+) -> None:
     store = fill(WITH_NEGATIVE)
     rule = hpastore.Rule("area", lower=hpastore.Bound(value=1), upper=None)
-    hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(labels={"rods & rings": (rule,)}))
+    labels: Any = {"rods & rings": (rule,)}
+    recipe = hpastore.CleanRecipe(labels=labels, label_sections=sections)
+    hpastore.create_clean_set(store, "mine", recipe)
     with store.reading() as connection:
         found = connection.execute(select(CleanRule.measure, CleanRule.label_id)).all()
     assert {label for measure, label in found if measure == "area"} == {100}
-    assert {label for measure, label in found if measure == "fraction"} == {*NAMES} - {100}
+    of_all = {label for measure, label in found if measure == "fraction"}
+    assert of_all == ({*NAMES} - others if others else {None})
 
 
 def test_the_recipe_hpa_turns_its_rules_round_for_the_class_negative(fill: Fill) -> None:
@@ -212,20 +218,26 @@ def test_the_recipe_hpa_turns_its_rules_round_for_the_class_negative(fill: Fill)
 
 def test_a_recipe_for_a_class_that_the_store_does_not_have_is_refused(fill: Fill) -> None:
     message = (
-        "[label.Negative] of the recipe: no label 'Negative'; ids are 3, 7, 100, 200 to 222, 2018 "
+        "[label.Spindle] of the recipe: no label 'Spindle'; ids are 3, 7, 100, 200 to 222, 2018 "
         "and 2147483647; list all labels with: hpastore sql 'SELECT id, name FROM label', or rename or "
         "delete this section in a copy of the recipe"
     )
+    store = fill(WITHOUT_NEGATIVE)
+    section = hpastore.LabelRules(off=("fraction",))
     with pytest.raises(UsageError) as caught:
-        hpastore.create_clean_set(fill(WITHOUT_NEGATIVE), "hpa", hpastore.load_recipe("hpa"))
+        hpastore.create_clean_set(store, "mine", hpastore.CleanRecipe(labels={"Spindle": section}))
     assert str(caught.value) == message
+    optional = hpastore.CleanRecipe(labels={"Spindle": replace(section, optional=True)})
+    assert hpastore.create_clean_set(store, "mine", optional).version == 1
 
 
-def test_the_recipe_hpa_is_for_18_with_the_default_classes() -> None:
-    by_name = hpastore.load_recipe("hpa")
-    assert list(by_name.labels) == ["Negative"]
-    by_id = replace(by_name, labels={18: by_name.labels["Negative"]})
-    assert by_name.validated().rows(DEFAULT_CLASSES) == by_id.validated().rows(DEFAULT_CLASSES)
+def test_the_recipe_hpa_is_for_a_store_without_its_classes(fill: Fill) -> None:
+    store = fill(WITHOUT_NEGATIVE)
+    hpastore.create_clean_set(store, "hpa", hpastore.load_recipe("hpa"))
+    with store.reading() as connection:
+        found = connection.execute(select(CleanRule.reason, CleanRule.label_id)).all()
+    assert {label for _, label in found} == {None}
+    assert "expressing" not in {reason for reason, _ in found}
 
 
 DARK = hpastore.CleanRecipe(

@@ -184,7 +184,7 @@ OF_THE_MASK = ("border_share", "nucleus_cut", "nucleus_size", "second_nucleus")
 NEW = {
     "cell": {"labels", "label_count", *OF_THE_MASK},
     "cell_channel": {*PERCENTILES},
-    "clean_set_cell": {"value"},
+    "clean_set_cell": {"value", "lower", "upper"},
 }
 """Columns of the dump that the oldest schemas lacked."""
 

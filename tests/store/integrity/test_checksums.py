@@ -21,6 +21,7 @@ from hpastore.classes import DEFAULT_CLASSES
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set
 from hpastore.clean.rules import CleanRecipe, Rule
+from hpastore.kernels.custom import ImportedMeasure
 from hpastore.kernels.definitions import CHANNEL_MEASURES, VERSIONS
 from hpastore.kernels.image import measure, remeasure
 from hpastore.model import Failure, FileRecord, Measured, MeasurementSettings
@@ -37,7 +38,7 @@ from hpastore.schema.tables import (
     StoredSettings,
 )
 from hpastore.schema.views import LABEL_THRESHOLD
-from hpastore.store import arrays, custom_measures, migrate, write
+from hpastore.store import arrays, custom_measures, imported_measures, migrate, write
 from hpastore.store.bulk import store_checksums, verify_checksums
 from hpastore.store.clean_sets.materialise import delete_clean_sets, set_frozen, write_clean_set
 from hpastore.store.engine import Store, connect
@@ -252,6 +253,7 @@ class World:
             "drop": lambda: delete_clean_sets(self.connection, [self.a_set()]),
             "decide": self.decide,
             "measure": self.measure,
+            "import": self.import_values,
             "undo": lambda: delete_overrides(self.connection, [("a", 1), ("b", 3)]),
         }
 
@@ -382,7 +384,8 @@ class World:
             "scope": "all",
         }
         columns |= {"min_cells": 2, "guard": "keep", "created_at": self.now()}
-        rules = RULES.rows(DEFAULT_CLASSES)
+        columns["small_labels"] = self.rng.choice([None, "image", "all"])
+        rules = RULES.rows(DEFAULT_CLASSES, {"line": ["P1"]})
         write_clean_set(self.connection, columns, rules, DEFAULT_CLASSES)
 
     def measure(self) -> None:
@@ -391,6 +394,16 @@ class World:
         users = [replace(user, version=self.rng.randint(1, 3)) for user in USERS]
         values = {key: values_of(n, self.rng.choice([-0.0, 1 / 3])) for key, n in some}
         custom_measures.add_measures(self.connection, users, values)
+
+    def import_values(self) -> None:
+        cells = self.connection.execute(select(Cell.image_id, Cell.mask_id, Cell.id)).all()
+        some = self.rng.sample(cells, min(len(cells), 4))
+        values = {
+            (imported_measures.CellKey(*cell), ""): self.rng.choice([None, -0.0, 1 / 3])
+            for cell in some
+        }
+        scores = ImportedMeasure("scores", self.rng.randint(1, 2))
+        imported_measures.write_values(self.connection, scores, values, force=True)
 
     def a_set(self) -> int:
         return int(self.rng.choice([*self.connection.execute(select(CleanSet.id)).scalars(), -1]))
@@ -490,7 +503,7 @@ def test_every_function_that_writes_is_one_of_these_steps() -> None:
             "delete_images",
         ),
         *("move_root", "split_images"),
-        *("remeasure_images", "add_measures", "write_measures"),
+        *("remeasure_images", "add_measures", "adopt_measures", "write_measures", "write_values"),
         *("write_failures", "clear_failures", "forget_tries"),
         *(
             "write_clean_set",
