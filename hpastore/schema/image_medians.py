@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import and_, func, literal, or_, select, union
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union
 
 from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.measure_value import MeasureKey, MeasureValues, named_value
@@ -16,34 +16,42 @@ from hpastore.schema.types import REAL
 _MEDIAN: Final = 0.5
 
 
-def image_medians(
-    key: MeasureKey, labels: Collection[int] | None = None, image_id: int | None = None
-) -> AnySelect:
+def image_medians(key: MeasureKey, *of_cells: ColumnElement[bool]) -> AnySelect:
     """Select the median of a measure in each image: ``image_id, n, median``.
 
     Parameters
     ----------
     key
-    labels
-        Only images that have one of these labels, or a cell that has; None is all images.
-    image_id
-        Only this image.
+    of_cells
+        Conditions on `Cell` that all cells of an image meet, or none, such as `is_of`.
     """
     tables = MeasureValues([key])
     value = tables.value(*key)
     values = select(Cell.image_id, value.label("value")).select_from(tables.join_to(Cell.__table__))
-    values = values.where(value.is_not(None))
-    if labels is not None:
-        values = values.where(Cell.image_id.in_(_images_with(labels)))
-    if image_id is not None:
-        values = values.where(Cell.image_id == image_id)
+    values = values.where(value.is_not(None), *of_cells)
     return percentiles(values.subquery("of_images"), "image_id", {"median": _MEDIAN})
 
 
-def _images_with(labels: Collection[int]) -> Any:
+def is_judged(scope: str, split: str | None) -> list[ColumnElement[bool]]:
+    """Give conditions on `Cell`: that its image may have a cell that a clean set judges.
+
+    A sort of fewer cells is what this is for: half of the images have one label.
+    """
+    images = select(Image.id)
+    if split is not None:
+        images = images.where(Image.split == split)
+    if scope == "single":
+        own = select(Cell.image_id).where(Cell.label_count.is_not(None))
+        images = images.where(or_(Image.label_count == 1, Image.id.in_(own)))
+    return [Cell.image_id.in_(images)]
+
+
+def has_label(labels: Collection[int]) -> ColumnElement[bool]:
+    """Give a condition on `Cell`: that its image, or a cell of it, has one of some labels."""
     of_image = select(ImageLabel.image_id).where(ImageLabel.label_id.in_(sorted(labels)))
     of_cell = select(Cell.image_id).join(CellLabel, CellLabel.cell_id == Cell.id)
-    return union(of_image, of_cell.where(CellLabel.label_id.in_(sorted(labels))))
+    of_cell = of_cell.where(CellLabel.label_id.in_(sorted(labels)))
+    return Cell.image_id.in_(union(of_image, of_cell))
 
 
 def asked_medians(thresholds: Any) -> AnySelect:

@@ -37,7 +37,7 @@ from hpastore.schema.clean_rows import (
 )
 from hpastore.schema.conditions import LIVE, NEGATIVE_ONLY
 from hpastore.schema.groups import NOTHING, GroupOfImage
-from hpastore.schema.image_medians import image_medians
+from hpastore.schema.image_medians import has_label, image_medians, is_judged
 from hpastore.schema.labelled_cells import LabelledCells, of_both
 from hpastore.schema.literal_table import literal_table
 from hpastore.schema.measure_value import MeasureKey, MeasureValues, flag_value, lacks_channel
@@ -93,7 +93,7 @@ def judge_one_set(
     Each cell's first failing step is found in a subquery with an OFFSET, which neither database
     merges into the outer one: merged, the steps would be gone through again for each column.
     """
-    limits = _Limits(rules, bounds)
+    limits = _Limits(clean_set, rules, bounds)
     steps: dict[int, Step] = {}
     measured = {key: f"value_{i}" for i, key in enumerate(_measures(rules))}
 
@@ -138,7 +138,9 @@ class _Limits:
     multiples of the median of the cell's image.
     """
 
-    def __init__(self, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> None:
+    def __init__(
+        self, clean_set: CleanSetRow, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]
+    ) -> None:
         self.rules = rules
         self.groups = _groups(rules)
         by_id = {rule.id: rule for rule in rules}
@@ -148,7 +150,7 @@ class _Limits:
             for rule, bound in pairs
             if any(image_factor(rule, side, bound.stand_in) is not None for side in SIDES)
         }
-        self._medians = _medians(pairs)
+        self._medians = _medians(clean_set, pairs)
         self._tables = {
             column: _rows_of_limits(
                 [pair for pair in pairs if pair[0].grouped_by == column],
@@ -220,7 +222,9 @@ def _groups(rules: Sequence[RuleRow]) -> dict[str, GroupOfImage]:
     }
 
 
-def _medians(pairs: Sequence[tuple[RuleRow, BoundRow]]) -> dict[MeasureKey, FromClause]:
+def _medians(
+    clean_set: CleanSetRow, pairs: Sequence[tuple[RuleRow, BoundRow]]
+) -> dict[MeasureKey, FromClause]:
     """Select the medians of images that rules need: of all images, or of those of small labels."""
     labels: dict[MeasureKey, set[int] | None] = {}
     for rule, bound in pairs:
@@ -231,10 +235,12 @@ def _medians(pairs: Sequence[tuple[RuleRow, BoundRow]]) -> dict[MeasureKey, From
             of_measure = labels.setdefault(key, set())
             if of_measure is not None:
                 of_measure.add(bound.label_id)
-    return {
-        key: image_medians(key, of_measure).cte(f"median_{place}")
-        for place, (key, of_measure) in enumerate(labels.items())
-    }
+    judged = is_judged(clean_set.scope, clean_set.split)
+    found: dict[MeasureKey, FromClause] = {}
+    for place, (key, of_measure) in enumerate(labels.items()):
+        small = [] if of_measure is None else [has_label(of_measure)]
+        found[key] = image_medians(key, *judged, *small).cte(f"median_{place}")
+    return found
 
 
 def _steps(

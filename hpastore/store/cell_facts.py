@@ -159,7 +159,7 @@ def median_of_image(
     connection: Connection, image_id: int, measure: str, channel: str | None
 ) -> tuple[int, float | None]:
     """Count the cells of an image that have a value of a measure, and take the median of them."""
-    found = image_medians((measure, channel), image_id=image_id).subquery("found")
+    found = image_medians((measure, channel), Cell.image_id == image_id).subquery("found")
     row = connection.execute(select(found.c.n, found.c.median)).one_or_none()
     return (0, None) if row is None else (row.n, row.median)
 

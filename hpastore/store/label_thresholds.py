@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import CompoundSelect, Connection, exists, func, select
+from sqlalchemy import CompoundSelect, Connection, cast, exists, func, select
 
 from hpastore.schema.clean_rows import RuleRow
 from hpastore.schema.conditions import LIVE
@@ -24,6 +24,7 @@ from hpastore.schema.tables import (
     Label,
     Measure,
 )
+from hpastore.schema.types import BIGINT
 from hpastore.store.statements import Row, rows
 
 _ROWS: Final = 20_000
@@ -127,6 +128,8 @@ def many_label_values(
     split: str | None = None,
 ) -> LabelValues:
     """Read the values of M measures in cells with one label, and G groups of their images."""
+    if not measures:
+        return LabelValues(np.empty(0, np.int64), np.empty((0, 0)), np.empty((0, 0), np.int64))
     tables = MeasureValues(measures)
     columns = [*(tables.value(*key) for key in measures), *(group.number for group in groups)]
 
@@ -151,6 +154,31 @@ def many_label_values(
         rows[:, 1:first_group],
         rows[:, first_group:].astype(np.int64),
     )
+
+
+def count_values(
+    connection: Connection, measures: Sequence[MeasureKey], split: str | None = None
+) -> dict[int, tuple[int, ...]]:
+    """Count the values of measures in cells with one label, by label."""
+    if not measures:
+        return {}
+    tables = MeasureValues(measures)
+    names = [f"n_{place}" for place in range(len(measures))]
+
+    def counts(cells: LabelledCells) -> AnySelect:
+        columns = (
+            func.count(tables.value(*key)).label(name)
+            for name, key in zip(names, measures, strict=True)
+        )
+        single = select(cells.label_id, *columns).select_from(tables.join_to(cells.rows))
+        single = single.where(cells.label_count == 1, LIVE)
+        single = single if split is None else single.where(Image.split == split)
+        return single.group_by(cells.label_id)
+
+    both = of_both(counts).subquery("counts")
+    sums = (cast(func.sum(both.c[name]), BIGINT) for name in names)
+    found = connection.execute(select(both.c.label_id, *sums).group_by(both.c.label_id))
+    return {label: tuple(of_label) for label, *of_label in found}
 
 
 def count_multilabel(connection: Connection, split: str | None = None) -> tuple[int, int]:

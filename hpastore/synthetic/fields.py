@@ -416,7 +416,7 @@ def _expose(rng: np.random.Generator, light: _F32, gain: float) -> NDArray[np.ui
     off_axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     falloff = 1 - 0.1 * (off_axis[:, None] + off_axis)
     signal = blur(light, size / 2500 * rng.uniform(0.7, 1.6)) + 0.08 * haze
-    signal *= gain * rng.lognormal(0, 0.3) * falloff
+    signal *= gain * max(rng.lognormal(0, 0.3), 0.75) * falloff
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(1 + 0.25 * signal)
     grey: _F32 = np.rint(rng.uniform(-2, 1.5) + signal + noise).clip(0, 255)
     return grey.astype(np.uint8)

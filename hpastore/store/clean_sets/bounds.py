@@ -70,13 +70,16 @@ class _Cells:
             if rule.grouped_by is not None:
                 said = () if rule.group_value is None else (rule.group_value,)
                 values[rule.grouped_by].update(said)
-        self._shares = {key: sorted(of_measure) for key, of_measure in shares.items()}
+        counted = [key for key, of_measure in shares.items() if not of_measure]
+        self._counted = {key: place for place, key in enumerate(counted)}
+        self._counts = label_thresholds.count_values(connection, counted, split)
+        self._shares = {key: sorted(of) for key, of in shares.items() if of}
         self._groups = {
             column: GroupOfImage(column, of_column, place)
             for place, (column, of_column) in enumerate(values.items())
         }
         found = label_thresholds.many_label_values(
-            connection, list(shares), list(self._groups.values()), split
+            connection, list(self._shares), list(self._groups.values()), split
         )
         order = np.argsort(found.labels, kind="stable")
         self._values, self._group_numbers = found.values[order], found.groups[order]
@@ -99,6 +102,9 @@ class _Cells:
             None is all labels together.
         """
         measure = rule.measure, rule.channel
+        if measure in self._counted:
+            counts = None if label is None else self._counts.get(label)
+            return (0 if counts is None else counts[self._counted[measure]]), {}
         group = (rule.grouped_by, rule.group_value)
         key = (measure, group, label)
         if key not in self._found:
