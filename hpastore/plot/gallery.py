@@ -356,6 +356,8 @@ class _Caption:
         if rule is None or rule.measure in _FLAGS:
             return []
         what = f"{rule.channel} {rule.measure}" if rule.channel else rule.measure
+        if not self.by_shown:
+            rule = _with_own_bounds(rule, subject)
         comparison = _comparison(values.get((rule.measure, rule.channel)), rule)
         if len(what) + len(comparison) < _MAX_CHARACTERS:
             return [f"{what} {comparison}"]
@@ -367,6 +369,13 @@ class _Caption:
         if subject.reason == "dark" and not self.by_shown:
             return _dark_limit(subject, self.min_green)
         return deciding_rule(rules, None if self.by_shown else subject.reason)
+
+
+def _with_own_bounds(rule: RuleOfLabel, subject: SelectedCell) -> RuleOfLabel:
+    """Give a rule the bounds of a cell's image or group."""
+    if subject.lower is None and subject.upper is None:
+        return rule
+    return rule._replace(lower=subject.lower, upper=subject.upper)
 
 
 def _dark_limit(subject: SelectedCell, min_green: int) -> RuleOfLabel:

@@ -732,8 +732,8 @@ class CleanSetCell(Base):
         "also where the set is older than the column"
     )
     lower: Mapped[float | None] = mapped_column(
-        comment="Lower bound of this rule when the cell was judged, if it was taken from the "
-        "cell's image; NULL otherwise: clean_set_threshold has it"
+        comment="Lower bound of this rule when the cell was judged, if it is that of the cell's "
+        "image or group of images; NULL otherwise: clean_set_threshold has it"
     )
     upper: Mapped[float | None] = mapped_column(comment="Upper bound, as lower")
 

@@ -86,7 +86,7 @@ def judge_one_set(
     Select
         The columns `VERDICT_COLUMNS`; ``rule_id`` and ``value`` are those of the rule that dropped
         the cell, or else of the one whose value is shown; ``lower`` and ``upper`` are its bounds
-        where they come from the cell's image, else NULL.
+        where they are not those of all cells of the label, but of the cell's image or group.
 
     Notes
     -----
@@ -150,6 +150,7 @@ class _Limits:
             for rule, bound in pairs
             if any(image_factor(rule, side, bound.stand_in) is not None for side in SIDES)
         }
+        self._own = {r.position: r for r in rules if r.grouped_by is not None} | self._by_image
         self._medians = _medians(clean_set, pairs)
         self._tables = {
             column: _rows_of_limits(
@@ -191,20 +192,20 @@ class _Limits:
         return product
 
     def facts(self) -> list[Column]:
-        """What else `rule_of` and `image_bound` need of each cell."""
+        """What else of each cell tells its rules, and `own_bound`."""
         groups = [
             group.number.label(f"group_{place}") for place, group in enumerate(self.groups.values())
         ]
         bounds = [
-            self._of_image(rule, side).label(f"{side}_image_{position}")
-            for position, rule in self._by_image.items()
+            self.bound(rule, side).label(f"{side}_of_{position}")
+            for position, rule in self._own.items()
             for side in SIDES
         ]
         return [*groups, *bounds]
 
-    def image_bound(self, facts: FromClause, position: Column, side: Side) -> Column:
-        """The bound of the rule at a position, where it comes from the cell's image."""
-        bounds = {n: facts.c[f"{side}_image_{n}"] for n in self._by_image}
+    def own_bound(self, facts: FromClause, position: Column, side: Side) -> Column:
+        """The bound of the rule at a position, where it comes from the cell's image or group."""
+        bounds = {n: facts.c[f"{side}_of_{n}"] for n in self._own}
         return case(bounds, value=position) if bounds else cast(null(), REAL)
 
 
@@ -315,7 +316,7 @@ def _named(
         *(j.cell_id, j.label_id, j.clean, j.reason),
         (case(keys, value=position) if keys else cast(null(), BIGINT)).label("rule_id"),
         (case(values, value=position) if values else cast(null(), REAL)).label("value"),
-        *(limits.image_bound(judged, position, side).label(side) for side in SIDES),
+        *(limits.own_bound(judged, position, side).label(side) for side in SIDES),
     ).select_from(rows)
 
 

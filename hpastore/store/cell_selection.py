@@ -40,6 +40,9 @@ class SelectedCell(NamedTuple):
     """All labels of the image, ids joined by ``|``."""
     clean: bool | None
     reason: str | None
+    lower: float | None = None
+    upper: float | None = None
+    """Bounds of the deciding rule, where they are those of the cell's image or group."""
 
 
 class CellFilter(NamedTuple):
@@ -174,8 +177,9 @@ def _columns(chosen: CellFilter) -> list[Any]:
     """Columns of `SelectedCell`."""
     cell = [Cell.id, Image.name, Cell.mask_id]
     if chosen.set_id is None:
-        return [*cell, null(), LABELS, null(), null()]
-    return [*cell, CleanSetCell.label_id, LABELS, CleanSetCell.clean, CleanSetCell.reason]
+        return [*cell, null(), LABELS, *(null() for _ in range(4))]
+    verdict = (CleanSetCell.clean, CleanSetCell.reason, CleanSetCell.lower, CleanSetCell.upper)
+    return [*cell, CleanSetCell.label_id, LABELS, *verdict]
 
 
 def _natural_order(chosen: CellFilter) -> list[Any]:

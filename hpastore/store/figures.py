@@ -53,14 +53,16 @@ def live_rules(connection: Connection, set_id: int, classes: Classes) -> list[Ru
 
 
 def _rules(rules: Sequence[RuleRow], bounds: Sequence[BoundRow]) -> list[RuleOfLabel]:
-    """Join rules and bounds; those of groups of images are no bounds of a label, and left out."""
-    by_id = {rule.id: rule for rule in rules if rule.grouped_by is None}
-    pairs = [(bound, by_id[bound.rule_id]) for bound in bounds if bound.rule_id in by_id]
+    """Join rules and bounds; a rule that groups the images is here once, without a bound."""
+    by_id = {rule.id: rule for rule in rules}
+    pairs = [(bound, by_id[bound.rule_id]) for bound in bounds]
+    pairs = [(b, r) for b, r in pairs if r.grouped_by is None or r.group_value is None]
     pairs.sort(key=lambda pair: (pair[0].label_id, pair[1].position, pair[1].id))
     return [
         RuleOfLabel(
             *(bound.label_id, rule.measure, rule.channel, rule.reason, rule.condition),
-            *(rule.shown, bound.lower, bound.upper),
+            rule.shown,
+            *((bound.lower, bound.upper) if rule.grouped_by is None else (None, None)),
         )
         for bound, rule in pairs
     ]

@@ -122,7 +122,7 @@ OF_CLEAN_SETS: Final = (
         "clean_set_cell",
         "lower",
         REAL,
-        "Lower bound of this rule when the cell was judged, if it was taken from the cell's image; NULL otherwise: clean_set_threshold has it",
+        "Lower bound of this rule when the cell was judged, if it is that of the cell's image or group of images; NULL otherwise: clean_set_threshold has it",
     ),
     ("clean_set_cell", "upper", REAL, "Upper bound, as lower"),
 )

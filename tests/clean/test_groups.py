@@ -1,0 +1,151 @@
+"""Rules by a column of the label table, and bounds of a cell's own image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hpastore.clean.bound import Bound
+from hpastore.clean.create import create_clean_set, refresh_clean_set
+from hpastore.clean.explain import explain
+from hpastore.clean.rule_bounds import clean_set_bounds
+from hpastore.clean.rules import CleanRecipe, LabelRules, Rule
+from hpastore.errors import UsageError
+from hpastore.model import Measured
+from hpastore.store.engine import Store
+from tests.world import measured, put, rows
+
+BY_LINE = CleanRecipe(
+    (Rule("area", None, Bound(median=0.5), None, name="small", by="line"),), min_green=0
+)
+
+
+def of_line(name: str, line: str, area: list[int]) -> Measured:
+    image = measured(name, (0,), area=area)
+    columns = (("line", line),)
+    return replace(image, source=image.source._replace(columns=columns))
+
+
+def reasons(store: Store) -> dict[str, str | None]:
+    found = rows(
+        store,
+        "SELECT image_name, mask_id, reason FROM clean_cell WHERE clean_set_id = "
+        "(SELECT max(id) FROM clean_set)",
+    )
+    return {f"{row['image_name']}:{row['mask_id']}": row["reason"] for row in found}
+
+
+def test_each_group_has_bounds_of_its_own_and_images_without_a_value_are_one(store: Store) -> None:
+    put(store, of_line("a", "big", [100, 100, 40]), of_line("b", "small", [10, 10, 4]))
+    put(store, of_line("c", "", [1000, 400]))
+    create_clean_set(store, "a", BY_LINE)
+    dropped = [cell for cell, reason in reasons(store).items() if reason == "small"]
+    assert sorted(dropped) == ["a:3", "b:3"]
+    found = rows(store, "SELECT group_value, n, lower FROM label_threshold WHERE label_id = 0")
+    assert {tuple(row.values()) for row in found} == {
+        ("big", 3, 50.0),
+        ("small", 3, 5.0),
+        (None, 2, 350.0),
+    }
+    (one,) = explain(store, "b:3")
+    assert (one.lower, one.checks[-1].note) == (5.0, "line small")
+    (other,) = explain(store, "c:2")
+    assert (other.lower, other.checks[-1].note) == (350.0, "images without line")
+    stored = rows(store, "SELECT lower FROM clean_cell WHERE image_name = 'b' AND mask_id = 3")
+    assert stored == [{"lower": 5.0}]
+
+
+def test_a_group_that_comes_later_gets_bounds_with_a_refresh_but_not_in_a_frozen_set(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, of_line("a", "big", [100, 100, 40]))
+    create_clean_set(store, "open", BY_LINE)
+    create_clean_set(store, "kept", BY_LINE, frozen=True)
+    put(store, of_line("b", "small", [10, 10, 4]))
+    live = rows(store, "SELECT lower FROM label_threshold WHERE group_value = 'small'")
+    assert live == []
+    refresh_clean_set(store, "open")
+    assert reasons(store)["b:3"] == "small"
+    assert "no bounds" not in caplog.text
+    refresh_clean_set(store, "kept")
+    assert reasons(store) == {
+        **dict.fromkeys(("a:1", "a:2", "b:1", "b:2", "b:3")),
+        "a:3": "small",
+    }
+    assert (
+        "frozen clean set kept has no bounds for line small: its rules by line drop none of their cells"
+        in caplog.messages
+    )
+
+
+def test_a_column_that_the_store_does_not_keep_is_refused(store: Store) -> None:
+    put(store, of_line("a", "big", [100]))
+    recipe = replace(BY_LINE, rules=(replace(BY_LINE.rules[0], by="lime"),))
+    with pytest.raises(
+        UsageError, match=r"no column 'lime' of the label table \(choose from line;"
+    ):
+        create_clean_set(store, "a", recipe)
+    by_nothing = Rule("area", None, Bound(image_median=0.5), None, by="line")
+    with pytest.raises(UsageError, match="remove by = 'line': no bound of the rule is"):
+        create_clean_set(store, "a", CleanRecipe((by_nothing,)))
+
+
+def test_a_cell_is_compared_with_all_cells_of_its_image_whatever_their_labels(store: Store) -> None:
+    put(store, measured("a", (0,), area=[100, 100, 40]), measured("b", (0,), area=[30, 30, 10]))
+    rule = Rule("area", None, Bound(image_median=0.5), Bound(value=99.0), name="size")
+    create_clean_set(store, "a", CleanRecipe((rule,), min_green=0))
+    dropped = {cell: reason for cell, reason in reasons(store).items() if reason}
+    assert dropped == dict.fromkeys(("a:1", "a:2", "a:3", "b:3"), "size")
+    columns = "SELECT lower, upper FROM clean_cell WHERE image_name = 'b' AND mask_id = 3"
+    assert rows(store, columns) == [{"lower": 15.0, "upper": 99.0}]
+    (one,) = explain(store, "b:3")
+    assert one.checks[-1].note == "median of its image 30 (3 cells)"
+    (row,) = clean_set_bounds(store, "a").to_dict("records")
+    told = ("rule", "lower_from", "upper_from", "upper", "n", "dropped")
+    assert [row[name] for name in told] == ["size", "0.5 x image median", "value", 99.0, 6, 4]
+
+
+@pytest.mark.parametrize(
+    ("stands", "dropped", "note"),
+    [
+        ("nothing", [], "3 cells, 4 needed"),
+        ("image", ["b:3"], "the label has 3 cells; median of its image 30 (3 cells)"),
+        ("all", ["b:1", "b:2", "b:3"], "the label has 3 cells; bounds of all labels"),
+    ],
+)
+def test_what_stands_in_for_a_label_with_few_cells_is_said(
+    store: Store, stands: str, dropped: list[str], note: str
+) -> None:
+    put(store, measured("a", (0,), area=[100, 100, 100, 100]))
+    put(store, measured("b", (7,), area=[30, 30, 10]))
+    rule = Rule("area", None, Bound(median=0.5), None, name="small")
+    recipe = CleanRecipe((rule,), min_green=0, min_cells=4, small_labels=stands)  # type: ignore[arg-type]
+    made = create_clean_set(store, "a", recipe)
+    assert [cell for cell, reason in sorted(reasons(store).items()) if reason] == dropped
+    assert [one.stand_in for one in made.stand_ins] == ([] if stands == "nothing" else [stands])
+    assert [one.label_id for one in made.idle] == ([7] if stands == "nothing" else [])
+    assert explain(store, "b:3")[0].checks[-1].note == note
+
+
+def test_a_section_adds_replaces_and_switches_off_rules(store: Store) -> None:
+    put(store, measured("a", (0,), n=2), measured("b", (18,), n=2))
+    rules = tuple(
+        Rule("area", None, Bound(value=float(n)), None, name=name)
+        for n, name in enumerate(("one", "two", "three"))
+    )
+    section = LabelRules(
+        (
+            Rule("area", None, Bound(value=9.0), None, name="two"),
+            Rule("area", None, Bound(value=8.0), None, name="four"),
+        ),
+        off=("one",),
+    )
+    create_clean_set(store, "a", CleanRecipe(rules, negative_class=section))
+    found = clean_set_bounds(store, "a")
+    by_label = {label: list(of["rule"]) for label, of in found.groupby("label_id")}
+    assert by_label == {0: ["one", "two", "three"], 18: ["two", "three", "four"]}
+    lower = {label: list(of["lower"]) for label, of in found.groupby("label_id")}
+    assert lower == {0: [0.0, 1.0, 2.0], 18: [9.0, 2.0, 8.0]}
+    with pytest.raises(UsageError, match="no rule 'five' to switch off of label 18"):
+        create_clean_set(store, "a", CleanRecipe(rules, labels={18: LabelRules(off=("five",))}))
