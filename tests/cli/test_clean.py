@@ -87,7 +87,9 @@ def test_a_recipe_has_rules_for_every_label_and_none_for_all(
         f'[[label.{n}.rule]]\nname = "own"\nmeasure = "area"\nlower = {{value = 1}}\n'
         for n in range(19)
     )
-    path.write_text("min_green = 0\n" + of_all + "".join(own), encoding="utf-8")
+    path.write_text(
+        'min_green = 0\nlabel_sections = "replace"\n' + of_all + "".join(own), encoding="utf-8"
+    )
     run("ingest", root, "--executor", "serial")
     made = run("--json", "clean", "create", "own", "--recipe", path).json
     assert made["clean"] == made["cells"] > 0
@@ -188,7 +190,10 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
         (
             "scop = 1",
             2,
-            "no key 'scop' (choose from scope, min_green, min_cells, guard, rule, label)",
+            (
+                "no key 'scop' (choose from scope, min_green, min_cells, small_labels, guard, "
+                "label_sections, rule, label, negative_class)"
+            ),
         ),
         ('scope = "some"', 2, "invalid scope 'some' (choose from single, all)"),
         ("min_green = 1.5", 2, "min_green must be a whole number, not 1.5"),
@@ -317,11 +322,11 @@ def test_shipped_recipes_are_listed_printed_and_can_be_used(run: Run, root: Path
             2,
             "no label 19; ids go from 0 to 18; list all labels with: hpastore sql",
         ),
-        ("[label.0]\nrules = []", 2, "no key of label 0 'rules' (choose from rule)"),
+        ("[label.0]\nrules = []", 2, "no key of label 0 'rules' (choose from rule, off, optional)"),
         (
             "[label.0]\nrule = []\n[label.Nucleoplasm]\nrule = []",
             2,
-            "label 0 has two lists of rules",
+            "label 0 has two sections",
         ),
         ("[[rule", 1, "is not TOML: "),
     ],

@@ -111,6 +111,6 @@ def test_recipes_take_a_name_and_are_written_with_the_id(label: str) -> None:
 def test_a_label_that_is_given_twice_is_refused() -> None:
     recipe = hpastore.CleanRecipe(labels={"cytosol": (), 16: ()})
     with pytest.raises(
-        hpastore.UsageError, match="label 16 has two lists of rules, by its id and by its name"
+        hpastore.UsageError, match="label 16 has two sections, by its id and by its name"
     ):
         recipe.validated()

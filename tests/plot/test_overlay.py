@@ -92,9 +92,10 @@ def test_each_label_that_an_image_was_judged_by_has_a_panel(filled: Store) -> No
     assert drawn(axes) == {"not in the set": (2, "#FFFFFF")}
     assert axes.get_title("left") == "labels 0|16"
     any_size = hpastore.Rule("area", lower=Bound(value=1), upper=None)
-    hpastore.create_clean_set(
-        filled, "all", hpastore.CleanRecipe(RECIPE.rules, 0, "all", {16: (any_size,)})
+    recipe = hpastore.CleanRecipe(
+        RECIPE.rules, 0, "all", {16: (any_size,)}, label_sections="replace"
     )
+    hpastore.create_clean_set(filled, "all", recipe)
     figure = hpastore.plot_overlay(filled, name_of(2))
     assert [axes.get_title("left") for axes in figure.axes] == ["0 Nucleoplasm", "16 Cytosol"]
     for axes, label in zip(figure.axes, (0, 16), strict=True):

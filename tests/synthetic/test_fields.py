@@ -225,8 +225,9 @@ def test_defocused_cells_have_less_detail_than_good_ones() -> None:
         blue = drawn.channels["blue"].astype(float)
         return float((np.diff(blue, axis=1)[cell[:, 1:]] ** 2).mean())
 
-    blurred = [detail(*cell) for cell in cells("defocused", sample(38))]
-    assert np.median(blurred) < 0.35 * np.median([detail(*cell) for cell in cells("", sample(38))])
+    fields = sample(114)  # cells differ, and 38 fields have 14 that are out of focus
+    blurred = [detail(*cell) for cell in cells("defocused", fields)]
+    assert np.median(blurred) < 0.35 * np.median([detail(*cell) for cell in cells("", fields)])
 
 
 def test_both_halves_of_a_split_cell_carry_the_fault() -> None:

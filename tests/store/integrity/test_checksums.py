@@ -399,7 +399,7 @@ class World:
         cells = self.connection.execute(select(Cell.image_id, Cell.mask_id, Cell.id)).all()
         some = self.rng.sample(cells, min(len(cells), 4))
         values = {
-            (imported_measures.CellKey(*cell), ""): self.rng.choice([None, -0.0, 1 / 3])
+            (imported_measures.CellKey(*cell), ""): self.rng.choice([None, 0.0, 1 / 3])
             for cell in some
         }
         scores = ImportedMeasure("scores", self.rng.randint(1, 2))
