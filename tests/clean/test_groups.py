@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.explain import explain
+from hpastore.clean.recipe import load_recipe
 from hpastore.clean.rule_bounds import clean_set_bounds
 from hpastore.clean.rules import CleanRecipe, LabelRules, Rule
 from hpastore.errors import UsageError
+from hpastore.export.sample import make_sample
+from hpastore.ingestion.run import ingest
 from hpastore.model import Measured
 from hpastore.store.engine import Store
 from tests.world import measured, put, rows
@@ -104,6 +108,25 @@ def test_a_cell_is_compared_with_all_cells_of_its_image_whatever_their_labels(st
     (row,) = clean_set_bounds(store, "a").to_dict("records")
     told = ("rule", "lower_from", "upper_from", "upper", "n", "dropped")
     assert [row[name] for name in told] == ["size", "0.5 x image median", "value", 99.0, 6, 4]
+
+
+def test_hpa_judges_a_cell_alike_however_many_images_there_are(
+    store: Store, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    make_sample(root, n=9, size=256)
+    table = root / "train.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:4]))
+    ingest(store, root, executor="serial")
+    create_clean_set(store, "a", load_recipe("hpa"))
+    few = reasons(store)
+    table.write_text("".join(lines))
+    ingest(store, root, executor="serial")
+    create_clean_set(store, "a", load_recipe("hpa"))
+    many = reasons(store)
+    assert 0 < len(few) < len(many)
+    assert few.items() <= many.items()
 
 
 @pytest.mark.parametrize(
