@@ -207,6 +207,7 @@ def _explain(
         for rule in rules
     }
     checks = [_check(cell, rule, limits[rule.id], verdict.min_cells) for rule in rules]
+    checks += _of_other_groups(cell, [rule for rule in stored if label in rule.labels], rules)
     override, later_override = _overrides(verdict, cell.override(label))
 
     rule = deciding_rule(rules, verdict.reason)
@@ -254,6 +255,22 @@ def _is_in_group(cell: CellFacts, rule: RuleRow) -> bool:
     if rule.grouped_by is None:
         return True
     return rule.group_value == cell.columns.get(rule.grouped_by)
+
+
+def _of_other_groups(
+    cell: CellFacts, stored: Sequence[RuleRow], rules: Sequence[RuleRow]
+) -> list[Check]:
+    """Tell of the rules that have no bounds for the group of the cell's image."""
+    having = {rule.position for rule in rules}
+    others = {rule.position: rule for rule in stored if rule.position not in having}
+    return [
+        Check(
+            *(rule.title, rule.measure, rule.channel, cell.value(rule.measure, rule.channel)),
+            *(None, None, None),
+            f"no bounds for {rule.grouped_by} {cell.columns.get(str(rule.grouped_by))}",
+        )
+        for rule in others.values()
+    ]
 
 
 class _Limits(NamedTuple):

@@ -43,6 +43,8 @@ class IdleRule:
         Cells of images with this one label that have a value.
     needed
         Cells that the recipe requires, its `min_cells`.
+    group
+        Of a rule that groups the images: these are the label's cells in images of this group.
     """
 
     label_id: int
@@ -50,6 +52,7 @@ class IdleRule:
     rule: str
     n: int
     needed: int
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class StandIn:
 
     Parameters
     ----------
-    label_id, label, rule, n, needed
+    label_id, label, rule, n, needed, group
         As in `IdleRule`.
     stand_in
         ``all``: percentiles and medians are those of the cells of all labels; ``image``: medians
@@ -96,6 +99,7 @@ class StandIn:
     n: int
     needed: int
     stand_in: str
+    group: str | None = None
 
 
 class Limits(NamedTuple):
@@ -138,7 +142,9 @@ def idle_rules(
     """
     return tuple(
         IdleRule(
-            bound.label_id, classes.names[bound.label_id], rule.title, bound.n, max(min_cells, 1)
+            *(bound.label_id, classes.names[bound.label_id], rule.title),
+            *(bound.n, max(min_cells, 1)),
+            group=_group(rule),
         )
         for rule, bound in _by_label(rules, bounds, labels)
         if is_idle(rule, bound.n, min_cells)
@@ -164,7 +170,9 @@ def stand_ins(
     return tuple(
         StandIn(
             *(bound.label_id, classes.names[bound.label_id], rule.title),
-            *(bound.n, max(min_cells, 1), bound.stand_in),
+            *(bound.n, max(min_cells, 1)),
+            stand_in=bound.stand_in,
+            group=_group(rule),
         )
         for rule, bound in _by_label(rules, bounds, labels)
         if bound.stand_in is not None
@@ -255,11 +263,22 @@ def _forced_text(forced: Sequence[ForcedDrop]) -> str:
 def _by_label(
     rules: Iterable[RuleRow], bounds: Iterable[BoundRow], labels: Iterable[int]
 ) -> list[tuple[RuleRow, BoundRow]]:
-    """Give each bound with its rule, by label and the rule's position."""
+    """Give each bound with its rule, by label and the rule's position.
+
+    Groups of images that have no cell of a label are left out.
+    """
     by_id = {rule.id: rule for rule in rules}
     chosen = set(labels)
-    found = [(by_id[bound.rule_id], bound) for bound in bounds if bound.label_id in chosen]
+    pairs = [(by_id[bound.rule_id], bound) for bound in bounds if bound.label_id in chosen]
+    found = [(rule, bound) for rule, bound in pairs if rule.grouped_by is None or bound.n]
     return sorted(found, key=lambda one: (one[1].label_id, one[0].position, one[0].id))
+
+
+def _group(rule: RuleRow) -> str | None:
+    """Name the group of images that a rule is for."""
+    if rule.grouped_by is None:
+        return None
+    return rule.group_value or f"without {rule.grouped_by}"
 
 
 def _expected_drops(side: Side, percentile: float, n: int) -> float:
@@ -271,9 +290,10 @@ def _labels_text(
     found: Sequence[IdleRule] | Sequence[ForcedDrop] | Sequence[StandIn],
 ) -> str:
     """Begin a sentence on labels with their numbers of cells, which differ between rules."""
-    cells: dict[int, set[int]] = {}
+    cells: dict[str, set[int]] = {}
     for one in found:
-        cells.setdefault(one.label_id, set()).add(one.n)
+        group = "" if isinstance(one, ForcedDrop) or one.group is None else f" {one.group}"
+        cells.setdefault(f"{one.label_id}{group}", set()).add(one.n)
     texts: list[str] = []
     for label, numbers in cells.items():
         low = min(numbers)

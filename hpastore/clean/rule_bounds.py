@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hpastore.schema.clean_rows import SIDES, BoundRow, RuleBound, RuleRow, image_factor
 from hpastore.store.classes import read_classes
-from hpastore.store.clean_sets.counts import count_by_label
+from hpastore.store.clean_sets.counts import count_by_label, count_dropped_by_rules
 from hpastore.store.clean_sets.rows import find_clean_set, read_bounds, read_rules
 from hpastore.store.engine import Store
 
@@ -35,7 +35,8 @@ def clean_set_bounds(store: Store, name: str) -> pd.DataFrame:
         lower, upper_from, upper, stand_in, dropped``: `rule` is the reason that it gives; `n` the
         cells of images with this one label that have a value; ``lower_from`` what the bound is,
         such as ``percentile 0.01`` or ``0.25 x image median``, of which each image has its own;
-        `dropped` the number of verdicts with its reason, of all groups together.
+        `dropped` the number of cells that it drops.  Groups of images without a cell of the label
+        are left out.
 
     Raises
     ------
@@ -47,25 +48,25 @@ def clean_set_bounds(store: Store, name: str) -> pd.DataFrame:
     with store.reading() as connection:
         set_id = find_clean_set(connection, name).id
         classes = read_classes(connection)
-        counts = {one.label_id: one for one in count_by_label(connection, set_id, classes)}
+        labels = {one.label_id for one in count_by_label(connection, set_id, classes)}
+        dropped = count_dropped_by_rules(connection, set_id)
         rules = {rule.id: rule for rule in read_rules(connection, set_id, classes)}
         bounds = read_bounds(connection, set_id, classes)
-    pairs = [(rules[bound.rule_id], bound) for bound in bounds if bound.label_id in counts]
+    pairs = [(rules[bound.rule_id], bound) for bound in bounds if bound.label_id in labels]
+    pairs = [
+        (r, b) for r, b in pairs if r.grouped_by is None or b.n or (r.id, b.label_id) in dropped
+    ]
     pairs.sort(key=lambda pair: (pair[1].label_id, pair[0].position, pair[0].group_value or ""))
     rows = [
         (
             *(bound.label_id, classes.names[bound.label_id], rule.title),
             *(rule.measure, rule.channel, rule.condition, rule.grouped_by, rule.group_value),
             *_bounds(rule, bound),
-            sum(counts[bound.label_id].reasons.get(reason, 0) for reason in _reasons(rule)),
+            dropped.get((rule.id, bound.label_id), 0),
         )
         for rule, bound in pairs
     ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def _reasons(rule: RuleRow) -> set[str]:
-    return {rule.bound_reason(side) for side in SIDES if rule.bound(side).is_given}
 
 
 def _bounds(rule: RuleRow, bound: BoundRow) -> list[Any]:

@@ -49,10 +49,11 @@ def _print(one: Explanation) -> None:
     since = "" if one.since == one.version else f", since version {one.since}"
     show.line(f"{one.clean_set}@{one.version}{split}, {one.label}: {verdict}{reason}{since}")
 
-    numbers = {"value": one.value, "lower": one.lower, "upper": one.upper}
-    shown = ", ".join(f"{name} {n:.6g}" for name, n in numbers.items() if n is not None)
-    rank = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
-    show.line(f"  {measure_name(one.channel, one.measure)}: {shown}{rank}")
+    if one.measure is not None:
+        numbers = {"value": one.value, "lower": one.lower, "upper": one.upper}
+        shown = ", ".join(f"{name} {n:.6g}" for name, n in numbers.items() if n is not None)
+        rank = "" if one.rank is None else f", rank {one.rank:,} of {one.n:,}"
+        show.line(f"  {measure_name(one.channel, one.measure)}: {shown}{rank}")
     if one.override:
         show.line(f"  override: {one.override}")
     if one.later_override:

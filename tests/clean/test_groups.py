@@ -10,6 +10,7 @@ import pytest
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set, refresh_clean_set
 from hpastore.clean.explain import explain
+from hpastore.clean.limits import limits_text
 from hpastore.clean.recipe import load_recipe
 from hpastore.clean.rule_bounds import clean_set_bounds
 from hpastore.clean.rules import CleanRecipe, LabelRules, Rule
@@ -77,10 +78,25 @@ def test_a_group_that_comes_later_gets_bounds_with_a_refresh_but_not_in_a_frozen
         **dict.fromkeys(("a:1", "a:2", "b:1", "b:2", "b:3")),
         "a:3": "small",
     }
+    (told,) = (one for one in explain(store, "b:3") if one.clean_set == "kept" and one.version == 2)
+    assert [(check.reason, check.passed, check.note) for check in told.checks][1:] == [
+        ("small", None, "no bounds for line small")
+    ]
+    assert list(clean_set_bounds(store, "kept")["group_value"]) == ["big"]
+    assert list(clean_set_bounds(store, "open")["dropped"]) == [1, 1]
     assert (
         "frozen clean set kept has no bounds for line small: its rules by line drop none of their cells"
         in caplog.messages
     )
+
+
+def test_only_groups_that_have_cells_of_a_label_are_small(store: Store) -> None:
+    put(store, of_line("a", "big", [100, 100, 40]))
+    put(store, of_line("b", "small", [10]))
+    made = create_clean_set(store, "a", replace(BY_LINE, min_cells=2))
+    assert [(one.label_id, one.group, one.n) for one in made.idle] == [(0, "small", 1)]
+    (line,) = limits_text(made.idle, made.forced, made.stand_ins)
+    assert line.startswith("label 0 small (1 cell) has fewer than 2 cells (min_cells), so that ")
 
 
 def test_a_column_that_the_store_does_not_keep_is_refused(store: Store) -> None:

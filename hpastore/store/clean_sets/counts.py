@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, case, func, select
 
 from hpastore.classes import Classes
+from hpastore.schema.clean_rows import BOUND_REASONS
 from hpastore.schema.tables import (
     Cell,
     CleanRule,
@@ -126,6 +127,21 @@ def _shown_bounds(connection: Connection, set_id: int) -> dict[int, Sequence[Any
             columns = [measure, channel, n + found[label][2], None, None]
         found[label] = columns
     return found
+
+
+def count_dropped_by_rules(connection: Connection, set_id: int) -> dict[tuple[int, int], int]:
+    """Count the cells that each rule drops, by the rule and the label."""
+    verdict = CleanSetCell
+    key = (verdict.rule_id, verdict.label_id)
+    statement = (
+        select(*key, func.count())
+        .join(CleanRule, CleanRule.id == verdict.rule_id)
+        .where(verdict.clean_set_id == set_id, ~verdict.clean)
+        .where(func.coalesce(CleanRule.reason, verdict.reason) == verdict.reason)
+        .where(verdict.reason.not_in(set(REASONS) - set(BOUND_REASONS.values())))
+        .group_by(*key)
+    )
+    return {(int(rule or 0), label): n for rule, label, n in connection.execute(statement)}
 
 
 def read_reasons(connection: Connection, set_id: int) -> list[str]:
