@@ -56,9 +56,15 @@ from hpastore.store.image_records import column_names, column_values
 from hpastore.store.label_thresholds import count_multilabel, custom_channels
 from hpastore.store.measurement_settings import current_settings
 from hpastore.store.roots_and_splits import require_split
-from hpastore.text import short_list
+from hpastore.text import count_text, short_list
 
 logger = logging.getLogger(__name__)
+
+_MAX_GROUPS: Final = 400
+"""Of a rule: the SELECTs of one union on SQLite, less some."""
+
+_MAX_BOUNDS: Final = 15_000
+"""Of grouped rules, labels and groups together: two parameters of a statement each."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -230,6 +236,7 @@ def _write_version(
     columns = column_values(connection, recipe.grouped_by)
     valid = recipe.validated(custom_channels(connection), classes, column_names(connection))
     groups = columns if kept is None else kept.groups
+    _require_few_groups(groups, valid, classes)
     _warn_of_new_groups(name, columns, groups)
     settings = current_settings(connection)
     row = {
@@ -252,6 +259,18 @@ def _write_version(
     set_id, version = write_clean_set(connection, row, rules, classes, kept and kept.bounds)
     labels = count_by_label(connection, set_id, classes)
     return _Version(FoundSet(set_id, name, version), labels, superseded)
+
+
+def _require_few_groups(groups: Groups, recipe: CleanRecipe, classes: Classes) -> None:
+    """Refuse groups whose bounds no statement can hold: a database takes few parameters."""
+    for column, values in groups.items():
+        rules = sum(row["grouped_by"] == column for row in recipe.rows(classes))
+        most = min(_MAX_GROUPS, _MAX_BOUNDS // (max(rules, 1) * len(classes.ids)))
+        if len(values) > most:
+            raise UsageError(
+                f"column {column!r} has {len(values):,} different values, which are too many "
+                f"groups for {count_text(rules, 'rule')}; use a column with at most {most}"
+            )
 
 
 def _warn_of_new_groups(name: str, now: Groups, groups: Groups) -> None:

@@ -29,8 +29,9 @@ def is_in_group(rule: Any) -> ColumnElement[bool]:
     """
     said = aliased(ImageColumn, name="said")
     of_image = and_(said.image_id == Image.id, said.name == rule.grouped_by)
-    in_this = exists().where(of_image, said.value == rule.group_value)
-    in_one = exists().where(of_image)
+    # Within another EXISTS, SQLAlchemy would take the image for a table of this one.
+    in_this = exists().where(of_image, said.value == rule.group_value).correlate_except(said)
+    in_one = exists().where(of_image).correlate_except(said)
     return or_(
         rule.grouped_by.is_(None),
         case((rule.group_value.is_not(None), in_this), else_=~in_one),

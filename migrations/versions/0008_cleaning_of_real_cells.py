@@ -130,8 +130,11 @@ OF_CLEAN_SETS: Final = (
 
 CHOOSE_NEWER: Final = """CREATE TEMPORARY TABLE newer AS SELECT id FROM clean_set
     WHERE recipe_version IS NOT NULL AND (small_labels IS NOT NULL OR recipe_toml LIKE '%label%'
+        OR recipe_toml LIKE '%negative_class%'
         OR id IN (SELECT clean_set_id FROM clean_rule WHERE grouped_by IS NOT NULL
-            OR lower_image_median IS NOT NULL OR upper_image_median IS NOT NULL))"""
+            OR lower_image_median IS NOT NULL OR upper_image_median IS NOT NULL
+            OR measure IN ('border_share', 'nucleus_size', 'second_nucleus', 'nucleus_cut',
+                'intensity_p99', 'intensity_p999')))"""
 """Clean sets from which an older program may read another meaning, or none."""
 
 DELETE_NEWER: Final = (

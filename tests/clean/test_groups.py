@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from sqlalchemy import update
 
 from hpastore.clean.bound import Bound
 from hpastore.clean.create import create_clean_set, refresh_clean_set
@@ -15,9 +17,12 @@ from hpastore.clean.recipe import load_recipe
 from hpastore.clean.rule_bounds import clean_set_bounds
 from hpastore.clean.rules import CleanRecipe, LabelRules, Rule
 from hpastore.errors import UsageError
+from hpastore.export.csv import export_csv
 from hpastore.export.sample import make_sample
+from hpastore.export.selection import ExportOptions
 from hpastore.ingestion.run import ingest
 from hpastore.model import Measured
+from hpastore.schema.tables import CleanRule
 from hpastore.store.engine import Store
 from tests.world import measured, put, rows
 
@@ -41,7 +46,9 @@ def reasons(store: Store) -> dict[str, str | None]:
     return {f"{row['image_name']}:{row['mask_id']}": row["reason"] for row in found}
 
 
-def test_each_group_has_bounds_of_its_own_and_images_without_a_value_are_one(store: Store) -> None:
+def test_each_group_has_bounds_of_its_own_and_images_without_a_value_are_one(
+    store: Store, tmp_path: Path
+) -> None:
     put(store, of_line("a", "big", [100, 100, 40]), of_line("b", "small", [10, 10, 4]))
     put(store, of_line("c", "", [1000, 400]))
     create_clean_set(store, "a", BY_LINE)
@@ -55,8 +62,22 @@ def test_each_group_has_bounds_of_its_own_and_images_without_a_value_are_one(sto
     }
     (one,) = explain(store, "b:3")
     assert (one.lower, one.checks[-1].note) == (5.0, "line small")
+    assert (one.rank, one.n) == (1, 3)
     (other,) = explain(store, "c:2")
     assert (other.lower, other.checks[-1].note) == (350.0, "images without line")
+    assert (other.rank, other.n) == (1, 2)
+    ranks = rows(store, "SELECT image_name, mask_id, rank FROM clean_cell_live WHERE mask_id < 3")
+    assert {(row["image_name"], row["mask_id"]): row["rank"] for row in ranks} == {
+        ("a", 1): 2,
+        ("a", 2): 2,
+        ("b", 1): 2,
+        ("b", 2): 2,
+        ("c", 1): 2,
+        ("c", 2): 1,
+    }
+    export_csv(store, tmp_path / "live.csv", ExportOptions(clean="a"), layout="clean_cell_live")
+    live = pd.read_csv(tmp_path / "live.csv")
+    assert live["rank"].tolist() == [2, 2, 1, 2, 2, 1, 2, 1]
     stored = rows(store, "SELECT lower FROM clean_cell WHERE image_name = 'b' AND mask_id = 3")
     assert stored == [{"lower": 5.0}]
 
@@ -97,6 +118,33 @@ def test_only_groups_that_have_cells_of_a_label_are_small(store: Store) -> None:
     assert [(one.label_id, one.group, one.n) for one in made.idle] == [(0, "small", 1)]
     (line,) = limits_text(made.idle, made.forced, made.stand_ins)
     assert line.startswith("label 0 small (1 cell) has fewer than 2 cells (min_cells), so that ")
+
+
+def test_a_column_of_too_many_values_makes_no_groups(store: Store) -> None:
+    put(store, *(of_line(f"i{n}", f"v{n}", [1]) for n in range(401)))
+    with pytest.raises(UsageError, match="column 'line' has 401 different values, which are too"):
+        create_clean_set(store, "a", BY_LINE)
+
+
+def test_a_frozen_set_of_an_older_program_keeps_its_bounds_whatever_their_positions(
+    store: Store,
+) -> None:
+    put(store, measured("a", (0,), area=[5, 9, 30]), measured("b", (7,), area=[5, 9, 30]))
+    small = Rule("area", None, Bound(median=0.9), None, name="small")
+    large = Rule("area", None, None, Bound(median=2.0), name="large")
+    recipe = CleanRecipe(
+        (small,),
+        min_green=0,
+        labels={0: (small, large), 7: (large,)},
+        label_sections="replace",
+    )
+    create_clean_set(store, "a", recipe, frozen=True)
+    before = reasons(store)
+    with store.writing() as connection:
+        # Programs before numbered the rules of one label after those of another.
+        connection.execute(update(CleanRule).values(position=100 - CleanRule.position))
+    refresh_clean_set(store, "a")
+    assert reasons(store) == before
 
 
 def test_a_column_that_the_store_does_not_keep_is_refused(store: Store) -> None:

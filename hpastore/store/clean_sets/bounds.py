@@ -18,16 +18,19 @@ from hpastore.store.clean_sets.rows import find_bound
 
 _MEDIAN: Final = 0.5
 
-RuleKey = tuple[int, int, str | None]
-"""The position of a rule, a label, and the group of images that the rule is for."""
+RuleKey = tuple[str, int, str | None]
+"""The reason that a rule gives, a label, and the group of images that the rule is for."""
 
 Percentiles = tuple[int, Mapping[float, float]]
 """Number of values of a measure, and percentiles of them by share."""
 
 
 def rule_key(rule: RuleRow, label: int) -> RuleKey:
-    """Give what identifies a rule in all versions of a clean set."""
-    return rule.position, label, rule.group_value
+    """Give what identifies a rule in all versions of a clean set.
+
+    Each rule of a label has a reason of its own; positions differ between versions of the program.
+    """
+    return rule.title, label, rule.group_value
 
 
 def current_bounds(
