@@ -63,7 +63,7 @@ def judge_all_sets(thresholds: FromClause) -> AnySelect:
     """
     names = ("rule_id", "label_id", "n", *SIDES, "stand_in")
     bounds = select(*(thresholds.c[name] for name in names)).cte("bounds")
-    medians = asked_medians(bounds).cte("medians")
+    medians = asked_medians().cte("medians")
     # In the subquery: PostgreSQL plans those of the whole statement even where it drops the join.
     united = _rule_results(bounds, medians).add_cte(bounds, medians, nest_here=True)
     results = united.subquery("asked")

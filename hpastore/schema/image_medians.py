@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, true, union
 
 from hpastore.schema.clean_rows import SIDES
 from hpastore.schema.measure_value import MeasureKey, MeasureValues, named_value
 from hpastore.schema.percentile import AnySelect, between, nearest, percentiles, ranked
-from hpastore.schema.tables import Cell, CellLabel, CleanRule, Image, ImageLabel
+from hpastore.schema.tables import Cell, CellLabel, CleanRule, CleanSet, Image, ImageLabel
 from hpastore.schema.types import REAL
 
 _MEDIAN: Final = 0.5
@@ -54,15 +54,15 @@ def has_label(labels: Collection[int]) -> ColumnElement[bool]:
     return Cell.image_id.in_(union(of_image, of_cell))
 
 
-def asked_medians(thresholds: Any) -> AnySelect:
-    """Select the medians of images that any rule asks for: ``image_id, measure, channel, median``.
+def asked_medians() -> AnySelect:
+    """Select the medians of images that any rule may ask for, of all clean sets together.
 
-    Parameters
-    ----------
-    thresholds
-        Has the columns ``rule_id, label_id, stand_in``.
+    Returns
+    -------
+    Select
+        ``image_id, measure, channel, median``
     """
-    asked = _asked(thresholds)
+    asked = _asked()
     value = named_value(asked.c.measure, asked.c.channel)
     rows = asked.join(Cell, Cell.image_id == asked.c.image_id)
     values = select(*asked.c, value.label("value")).select_from(rows)
@@ -76,21 +76,16 @@ def asked_medians(thresholds: Any) -> AnySelect:
     )
 
 
-def _asked(thresholds: Any) -> Any:
-    """Number what is asked: the measures of rules, each with the images that they need it of."""
-    rule = (CleanRule.measure, CleanRule.channel)
-    has_factor = or_(*(getattr(CleanRule, f"{side}_image_median").is_not(None) for side in SIDES))
-    of_all = select(*rule, Image.id.label("image_id")).join(Image, has_factor)
-
-    by_image = and_(thresholds.c.rule_id == CleanRule.id, thresholds.c.stand_in == "image")
-    small = CleanRule.__table__.join(thresholds, by_image)
-    of_image = small.join(ImageLabel, ImageLabel.label_id == thresholds.c.label_id)
-    of_cell = small.join(CellLabel, CellLabel.label_id == thresholds.c.label_id)
-    of_cell = of_cell.join(Cell, Cell.id == CellLabel.cell_id)
-    parts = union(
-        of_all,
-        select(*rule, ImageLabel.image_id).select_from(of_image),
-        select(*rule, Cell.image_id).select_from(of_cell),
-    ).subquery("parts")
-    number = func.row_number().over(order_by=(parts.c.measure, parts.c.channel, parts.c.image_id))
-    return select(*parts.c, number.label("number")).subquery("asked_of_images")
+def _asked() -> Any:
+    """Number the measures of rules that may be bounded by medians of images, and the images."""
+    of_image, of_label = (
+        or_(*(getattr(CleanRule, f"{side}_{kind}").is_not(None) for side in SIDES))
+        for kind in ("image_median", "median")
+    )
+    by_image = or_(of_image, and_(CleanSet.small_labels == "image", of_label))
+    rules = select(CleanRule.measure, CleanRule.channel).distinct()
+    rules = rules.join(CleanSet, CleanSet.id == CleanRule.clean_set_id).where(by_image)
+    r = rules.subquery("rules")
+    number = func.row_number().over(order_by=(r.c.measure, r.c.channel, Image.id))
+    statement = select(*r.c, Image.id.label("image_id"), number.label("number"))
+    return statement.select_from(r.join(Image, true())).subquery("asked_of_images")

@@ -2,13 +2,15 @@
 
 Context: percentiles need the order of all values, and sorting is what costs.  Rules name their
 measure in a row, so that one statement for all of them would find each cell's value by a CASE over
-all measures: a third of the time.  Decision: the statement has a part for each built-in measure,
-which costs nothing where no rule asks for it.  Rules of several clean sets and versions that ask
+all measures: a third of the time.  A part for each measure makes a view that takes SQLite seconds
+to compile.  Decision: the statement has a part for each block of measures, which are numbered; it
+costs nothing where no rule asks for them.  Rules of several clean sets and versions that ask
 for the same percentiles of the same cells are one question, which is answered once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -64,6 +66,9 @@ from hpastore.schema.tables import (
 from hpastore.schema.types import REAL, TEXT
 
 Column = ColumnElement[Any]
+
+_BLOCK: Final = 16
+"""Measures of a block."""
 
 _SHARES: Final = tuple(f"{side}_percentile" for side in SIDES)
 
@@ -170,6 +175,7 @@ def _asked(rows: FromClause, pooled: int) -> AnySelect:
         *(CleanRule.id.label("rule_id"), Label.id.label("label_id")),
         *(CleanRule.grouped_by, CleanRule.group_value),
         *(CleanRule.measure, CleanRule.channel, CleanSet.split),
+        _number_of_measure(CleanRule.measure, CleanRule.channel).label("measure_number"),
         *(getattr(CleanRule, share) for share in _SHARES),
         literal_column(str(pooled)).label("pooled"),
         case((_is_from_cells(), 1), else_=0).label("in_order"),
@@ -197,16 +203,17 @@ def asked_values(asked: Any, *more: Column) -> CompoundSelect[Any]:
     CompoundSelect
         ``question``, the percentiles, `more`, ``value``.
     """
-    parts = [_built_in(asked, key, value, *more) for key, value in built_in_values().items()]
+    parts = [_built_in(asked, block, *more) for block in _blocks()]
     return union_all(*chain.from_iterable(parts), *_custom(asked, *more), *_grouped(asked, *more))
 
 
 def _found(asked: Any) -> AnySelect:
     """Answer each question: ``question, n``, and what its percentiles lie between."""
     parts = []
-    for place, (key, value) in enumerate(built_in_values().items()):
-        values = union_all(*_built_in(asked, key, value))
-        parts += _ranked(values, f"values_{place}", by_level=is_few_valued(key[0]))
+    for place, block in enumerate(_blocks()):
+        values = union_all(*_built_in(asked, block))
+        few_valued = all(is_few_valued(measure) for measure, _ in block.values())
+        parts += _ranked(values, f"values_{place}", by_level=few_valued)
     for others, name in ((_custom(asked), "custom_values"), (_grouped(asked), "grouped_values")):
         parts += _ranked(union_all(*others), name)
     rows = union_all(*parts).subquery("ranked")
@@ -233,12 +240,32 @@ def _ranked(values: CompoundSelect[Any], name: str, *, by_level: bool = False) -
     ]
 
 
-def _built_in(asked: Any, key: MeasureKey, value: Column, *more: Column) -> list[AnySelect]:
-    measure, channel = key
-    of_channel = asked.c.channel.is_(None) if channel is None else asked.c.channel == channel
-    of_measure = and_(asked.c.measure == measure, of_channel, asked.c.grouped_by.is_(None))
+def _blocks() -> list[dict[int, MeasureKey]]:
+    """Number the built-in measures, those of few values first, and cut them into blocks."""
+    keys = sorted(built_in_values(), key=lambda key: not is_few_valued(key[0]))
+    few_valued = sum(is_few_valued(measure) for measure, _ in keys)
+    numbered = list(enumerate(keys))
+    parts = (numbered[:few_valued], numbered[few_valued:])
+    return [dict(p[i : i + _BLOCK]) for p in parts for i in range(0, len(p), _BLOCK)]
+
+
+def _number_of_measure(measure: Any, channel: Any) -> Column:
+    """The number of a built-in measure by `_blocks`; NULL for others."""
+    whens: list[tuple[Column, int]] = []
+    for block in _blocks():
+        for number, (name, of_channel) in block.items():
+            same = channel.is_(None) if of_channel is None else channel == of_channel
+            whens.append((and_(measure == name, same), number))
+    return case(*whens)
+
+
+def _built_in(asked: Any, block: Mapping[int, MeasureKey], *more: Column) -> list[AnySelect]:
+    values = built_in_values()
+    number = asked.c.measure_number
+    value = case({n: values[key] for n, key in block.items()}, value=number)
+    in_block = and_(number.between(min(block), max(block)), asked.c.grouped_by.is_(None))
     both = _single_cells(asked, asked)
-    return [_values(asked, rows, value, *more).where(of_measure) for rows in both]
+    return [_values(asked, rows, value, *more).where(in_block) for rows in both]
 
 
 def _custom(asked: Any, *more: Column) -> list[AnySelect]:
