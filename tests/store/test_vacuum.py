@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sqlite3
@@ -122,12 +123,14 @@ def test_without_room_the_pages_stay_and_a_warning_says_so(
     with connect(path) as store:
         vacuum.vacuum_if_worthwhile(store)
     assert path.read_bytes() == before
-    text = (
+    (text,) = warnings(caplog)
+    assert text.startswith(
         f"{path} works, and keeps 2 MB that are free and will be used again: it could not be made "
-        f"smaller (this takes 2 MB in {tmp_path}, where 1 MB are free); "
-        "'hpastore db upgrade' tries again"
+        "smaller (this takes "
     )
-    assert warnings(caplog) == [text]
+    # The tables and views themselves are near to 1.5 MB.
+    assert re.search(rf"takes [12] MB in {re.escape(str(tmp_path))}, where 1 MB are free\)", text)
+    assert text.endswith("; 'hpastore db upgrade' tries again")
 
 
 def test_another_writer_only_keeps_the_file_from_shrinking(
