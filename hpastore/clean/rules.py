@@ -380,11 +380,15 @@ def _changed(
                 f"no rule {printable(name)!r} to switch off{of_label} (choose from "
                 f"{', '.join(known)})"
             )
-    own = {rule.key: rule for rule in reversed(section.rules)}
-    off = set(section.off) - own.keys()
-    kept = [own.pop(rule.key, rule) for rule in rules if rule.key not in off]
-    replaced = {id(rule) for rule in kept}
-    return (*kept, *(rule for rule in section.rules if id(rule) not in replaced))
+    more, kept = list(section.rules), []
+    for rule in rules:
+        instead = next((one for one in more if one.key == rule.key), None)
+        if instead is not None:
+            more.remove(instead)
+            kept.append(instead)
+        elif rule.key not in section.off:
+            kept.append(rule)
+    return (*kept, *more)
 
 
 def reason_of(rule: Rule, rules: Sequence[Rule]) -> str | None:
