@@ -61,7 +61,7 @@ from hpastore.text import count_text, short_list
 logger = logging.getLogger(__name__)
 
 _MAX_GROUPS: Final = 400
-"""Of a rule: the SELECTs of one union on SQLite, less some."""
+"""Of a rule: bounds of more groups, each of a few images, would say little."""
 
 _MAX_BOUNDS: Final = 15_000
 """Of grouped rules, labels and groups together: two parameters of a statement each."""
@@ -197,7 +197,7 @@ class _Kept(NamedTuple):
 
     bounds: dict[RuleKey, BoundRow]
     groups: dict[str, list[str]]
-    """What the columns said by which its rules are grouped."""
+    """The groups of images that its rules have, by column of the label table."""
 
 
 def _kept(connection: Connection, set_id: int, classes: Classes) -> _Kept:
@@ -264,7 +264,8 @@ def _write_version(
 def _require_few_groups(groups: Groups, recipe: CleanRecipe, classes: Classes) -> None:
     """Refuse groups whose bounds no statement can hold: a database takes few parameters."""
     for column, values in groups.items():
-        rules = sum(row["grouped_by"] == column for row in recipe.rows(classes))
+        rows = (row for row in recipe.rows(classes) if row["grouped_by"] == column)
+        rules = len({row["position"] for row in rows})
         most = min(_MAX_GROUPS, _MAX_BOUNDS // (max(rules, 1) * len(classes.ids)))
         if len(values) > most:
             raise UsageError(

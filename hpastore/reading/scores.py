@@ -134,6 +134,7 @@ def _parquet(
             f"{path} is a Parquet file, and reading it needs pyarrow; "
             "install it with: pip install 'hpastore[parquet]', or save the table as CSV"
         ) from None
+    # What pyarrow raises of damaged files, truncated pages, bad text and kinds it does not know.
     faults = (ArrowException, OSError, ValueError, NotImplementedError)
 
     def rows() -> Iterator[tuple[int, Sequence[Any]]]:

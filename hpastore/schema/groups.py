@@ -27,11 +27,11 @@ def is_in_group(rule: Any) -> ColumnElement[bool]:
     rule
         `CleanRule`, or a table with its columns.
     """
-    said = aliased(ImageColumn, name="said")
-    of_image = and_(said.image_id == Image.id, said.name == rule.grouped_by)
+    column = aliased(ImageColumn, name="column")
+    of_image = and_(column.image_id == Image.id, column.name == rule.grouped_by)
     # Within another EXISTS, SQLAlchemy would take the image for a table of this one.
-    in_this = exists().where(of_image, said.value == rule.group_value).correlate_except(said)
-    in_one = exists().where(of_image).correlate_except(said)
+    in_this = exists().where(of_image, column.value == rule.group_value).correlate_except(column)
+    in_one = exists().where(of_image).correlate_except(column)
     return or_(
         rule.grouped_by.is_(None),
         case((rule.group_value.is_not(None), in_this), else_=~in_one),
@@ -53,7 +53,7 @@ class GroupOfImage:
     def __init__(self, column: str, values: Collection[str], place: int) -> None:
         self._column = column
         self._numbers = {value: number for number, value in enumerate(sorted(values), start=1)}
-        self._said = aliased(ImageColumn, name=f"said_{place}")
+        self._of_column = aliased(ImageColumn, name=f"column_{place}")
         self._known = literal_table(
             [{"value": value, "number": number} for value, number in self._numbers.items()],
             {"value": TEXT, "number": BIGINT},
@@ -62,16 +62,16 @@ class GroupOfImage:
 
     def join_to(self, rows: FromClause) -> FromClause:
         """Join the images' groups to rows of `Image`."""
-        of_image = and_(self._said.image_id == Image.id, self._said.name == self._column)
-        rows = rows.outerjoin(self._said, of_image)
-        return rows.outerjoin(self._known, self._known.c.value == self._said.value)
+        of_image = and_(self._of_column.image_id == Image.id, self._of_column.name == self._column)
+        rows = rows.outerjoin(self._of_column, of_image)
+        return rows.outerjoin(self._known, self._known.c.value == self._of_column.value)
 
     @property
     def number(self) -> ColumnElement[int]:
         """Number of the image's group, `NOTHING` or `UNKNOWN`."""
         of_value = func.coalesce(self._known.c.number, UNKNOWN)
-        return case((self._said.value.is_(None), NOTHING), else_=of_value)
+        return case((self._of_column.value.is_(None), NOTHING), else_=of_value)
 
     def number_of(self, value: str | None) -> int:
-        """Number of the group of a rule; None is that of all images of which nothing is said."""
+        """Number of the group of a rule; None is that of the images without a value."""
         return NOTHING if value is None else self._numbers[value]

@@ -23,7 +23,7 @@ def image_medians(key: MeasureKey, *of_cells: ColumnElement[bool]) -> AnySelect:
     ----------
     key
     of_cells
-        Conditions on `Cell` that all cells of an image meet, or none, such as `is_of`.
+        Conditions on `Cell` that all cells of an image meet, or none: `is_judged`, `has_label`.
     """
     tables = MeasureValues([key])
     value = tables.value(*key)
@@ -32,8 +32,8 @@ def image_medians(key: MeasureKey, *of_cells: ColumnElement[bool]) -> AnySelect:
     return percentiles(values.subquery("of_images"), "image_id", {"median": _MEDIAN})
 
 
-def is_judged(scope: str, split: str | None) -> list[ColumnElement[bool]]:
-    """Give conditions on `Cell`: that its image may have a cell that a clean set judges.
+def is_judged(scope: str, split: str | None) -> ColumnElement[bool]:
+    """Give a condition on `Cell`: that its image may have a cell that a clean set judges.
 
     A sort of fewer cells is what this is for: half of the images have one label.
     """
@@ -43,7 +43,7 @@ def is_judged(scope: str, split: str | None) -> list[ColumnElement[bool]]:
     if scope == "single":
         own = select(Cell.image_id).where(Cell.label_count.is_not(None))
         images = images.where(or_(Image.label_count == 1, Image.id.in_(own)))
-    return [Cell.image_id.in_(images)]
+    return Cell.image_id.in_(images)
 
 
 def has_label(labels: Collection[int]) -> ColumnElement[bool]:

@@ -29,25 +29,32 @@ def literal_table(
 
     Notes
     -----
-    Whole numbers are written into the statement: a database takes few parameters.  SQLite takes 500
-    SELECTs in one union, and any number of unions in each other.
+    Whole numbers are written into the statement: a database takes few parameters.
     """
     selects = [
         select(*(cast(_value(row.get(n), kind), kind).label(n) for n, kind in kinds.items()))
         for row in rows
     ]
-    parts = [
-        _united(selects[i : i + _MAX_UNION]).subquery(f"{name}_{i}")
-        for i in range(0, len(selects), _MAX_UNION)
-    ]
-    if not parts:
+    if not selects:
         empty: AnySelect = select(*(cast(null(), kind).label(n) for n, kind in kinds.items()))
         return empty.where(literal_column("1") == literal_column("0")).cte(name)
-    table: FromClause = _united([select(part) for part in parts]).cte(name)
+    table: FromClause = united(selects, name).cte(name)
     return table
 
 
-def _united(selects: Sequence[AnySelect]) -> Any:
+def united(selects: Sequence[AnySelect], name: str) -> Any:
+    """Unite any number of SELECTs, at least one.
+
+    SQLite takes 500 in one union, and any number of unions in each other.
+    """
+    parts = [
+        _union(selects[i : i + _MAX_UNION]).subquery(f"{name}_{i}")
+        for i in range(0, len(selects), _MAX_UNION)
+    ]
+    return _union([select(part) for part in parts])
+
+
+def _union(selects: Sequence[AnySelect]) -> Any:
     return selects[0] if len(selects) == 1 else union_all(*selects)
 
 

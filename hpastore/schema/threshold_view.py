@@ -301,13 +301,15 @@ def _grouped(asked: Any, *more: Column) -> list[AnySelect]:
 
 def _grouped_cells(asked: Any) -> tuple[FromClause, FromClause]:
     """Join the cells that `_single_cells` joins with the questions about their group."""
-    said = table_of(ImageColumn)
-    of_image = and_(Image.id == said.c.image_id, LIVE)
+    column = table_of(ImageColumn)
+    of_image = and_(Image.id == column.c.image_id, LIVE)
     of_group = and_(
-        asked.c.grouped_by == said.c.name, asked.c.group_value == said.c.value, _in_split(asked)
+        asked.c.grouped_by == column.c.name,
+        asked.c.group_value == column.c.value,
+        _in_split(asked),
     )
     single = and_(of_image, Image.label_count == 1)
-    by_image = join_in_order(said, Image, single)
+    by_image = join_in_order(column, Image, single)
     by_image = join_in_order(by_image, ImageLabel, ImageLabel.image_id == Image.id)
     by_image = join_in_order(
         by_image, asked, and_(of_group, asked.c.label_id == ImageLabel.label_id)
@@ -319,7 +321,7 @@ def _grouped_cells(asked: Any) -> tuple[FromClause, FromClause]:
         table_of(CellLabel), Cell, and_(Cell.id == CellLabel.cell_id, Cell.label_count == 1)
     )
     own = join_in_order(own, Image, and_(Image.id == Cell.image_id, LIVE))
-    own = join_in_order(own, said, said.c.image_id == Image.id)
+    own = join_in_order(own, column, column.c.image_id == Image.id)
     own = join_in_order(own, asked, and_(of_group, asked.c.label_id == CellLabel.label_id))
     return by_image, own
 

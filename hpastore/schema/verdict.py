@@ -141,7 +141,6 @@ class _Limits:
     def __init__(
         self, clean_set: CleanSetRow, rules: Sequence[RuleRow], bounds: Sequence[BoundRow]
     ) -> None:
-        self.rules = rules
         self.groups = _groups(rules)
         by_id = {rule.id: rule for rule in rules}
         pairs = [(by_id[bound.rule_id], bound) for bound in bounds]
@@ -240,7 +239,7 @@ def _medians(
     found: dict[MeasureKey, FromClause] = {}
     for place, (key, of_measure) in enumerate(labels.items()):
         small = [] if of_measure is None else [has_label(of_measure)]
-        found[key] = image_medians(key, *judged, *small).cte(f"median_{place}")
+        found[key] = image_medians(key, judged, *small).cte(f"median_{place}")
     return found
 
 

@@ -24,6 +24,7 @@ from hpastore.ingestion.run import ingest
 from hpastore.model import Measured
 from hpastore.schema.tables import CleanRule
 from hpastore.store.engine import Store
+from hpastore.vocabulary import SmallLabels
 from tests.world import measured, put, rows
 
 BY_LINE = CleanRecipe(
@@ -126,6 +127,12 @@ def test_a_column_of_too_many_values_makes_no_groups(store: Store) -> None:
         create_clean_set(store, "a", BY_LINE)
 
 
+def test_a_rule_that_is_off_for_a_label_counts_once(store: Store) -> None:
+    put(store, *(of_line(f"i{n}", f"v{n}", [1]) for n in range(60)))
+    off = LabelRules(off=("small",))
+    assert create_clean_set(store, "a", replace(BY_LINE, negative_class=off)).cells == 60
+
+
 def test_a_frozen_set_of_an_older_program_keeps_its_bounds_whatever_their_positions(
     store: Store,
 ) -> None:
@@ -202,12 +209,12 @@ def test_hpa_judges_a_cell_alike_however_many_images_there_are(
     ],
 )
 def test_what_stands_in_for_a_label_with_few_cells_is_said(
-    store: Store, stands: str, dropped: list[str], note: str
+    store: Store, stands: SmallLabels, dropped: list[str], note: str
 ) -> None:
     put(store, measured("a", (0,), area=[100, 100, 100, 100]))
     put(store, measured("b", (7,), area=[30, 30, 10]))
     rule = Rule("area", None, Bound(median=0.5), None, name="small")
-    recipe = CleanRecipe((rule,), min_green=0, min_cells=4, small_labels=stands)  # type: ignore[arg-type]
+    recipe = CleanRecipe((rule,), min_green=0, min_cells=4, small_labels=stands)
     made = create_clean_set(store, "a", recipe)
     assert [cell for cell, reason in sorted(reasons(store).items()) if reason] == dropped
     assert [one.stand_in for one in made.stand_ins] == ([] if stands == "nothing" else [stands])

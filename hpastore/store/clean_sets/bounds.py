@@ -71,8 +71,8 @@ class _Cells:
         for rule in rules:
             shares[rule.measure, rule.channel] |= _required_shares(rule)
             if rule.grouped_by is not None:
-                said = () if rule.group_value is None else (rule.group_value,)
-                values[rule.grouped_by].update(said)
+                own = () if rule.group_value is None else (rule.group_value,)
+                values[rule.grouped_by].update(own)
         counted = [key for key, of_measure in shares.items() if not of_measure]
         self._counted = {key: place for place, key in enumerate(counted)}
         self._counts = label_thresholds.count_values(connection, counted, split)

@@ -14,13 +14,13 @@ from sqlalchemy import (
     literal,
     null,
     select,
-    union_all,
 )
 
 from hpastore.classes import Classes
 from hpastore.schema.clean_rows import RuleRow
 from hpastore.schema.clean_views import clean_cell, with_live
 from hpastore.schema.conditions import rule_applies
+from hpastore.schema.literal_table import united
 from hpastore.schema.percentile import AnySelect
 from hpastore.schema.tables import CleanRule, CleanSetCell
 from hpastore.schema.verdict import judge_one_set
@@ -85,7 +85,8 @@ def _ranks(rules: Iterable[RuleRow], split: str | None) -> AnySelect | CompoundS
     """Select ``rule_id, label_id, cell_id, rank`` of some rules."""
     selects = [_rule_ranks(rule, split) for rule in rules]
     if selects:
-        return union_all(*selects)
+        ranks: CompoundSelect[Any] = united(selects, "ranks_of_rules")
+        return ranks
     names = ("rule_id", "label_id", "cell_id", "rank")
     return select(*(null().label(name) for name in names)).where(false())
 
